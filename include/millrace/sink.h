@@ -1,0 +1,78 @@
+/** Sinks: where output records go, and how their delivery is known. */
+#ifndef MILLRACE_SINK_H
+#define MILLRACE_SINK_H
+
+#include "millrace/batch.h"
+#include "millrace/option.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct mr_header {
+    const char *name;
+    const char *value;
+    size_t value_bytes;
+};
+
+/** One output record. All bytes live in the outbox's arena until the outbox is done. */
+struct mr_record {
+    const char *value;
+    const char *key;      /* NULL: none */
+    uint32_t value_bytes;
+    uint32_t key_bytes;
+    int32_t partition;    /* wanted output partition; -1: the sink chooses by key or by turn */
+    uint32_t header_count;
+    const struct mr_header *header;
+    int64_t timestamp_ms; /* -1: now */
+    /* provenance: the (last) input record that it answers */
+    int64_t offset;
+    int32_t source_partition;
+    uint32_t topic;
+    uint32_t row_count;   /* input records that it answers: more than 1 in a joined message */
+};
+
+/** A batch of output records on their way. Owned by the pipeline; a sink borrows it until it has settled every record. */
+struct mr_outbox {
+    struct mr_record *record;
+    size_t count;
+    /*
+     * The sink calls it once for each record that it took, on the lane's thread: status MR_OK when durable, else why not
+     * (MR_EDATA: this record can never be delivered, reason says why; it becomes a dead letter).
+     */
+    void (*settled)(struct mr_outbox *box, struct mr_record *record, mr_status status, mr_reason reason, const char *text);
+    /* Shortcut for `count` records settled with MR_OK. */
+    void (*settled_ok)(struct mr_outbox *box, size_t count);
+};
+
+struct mr_sink; /* the sink of one lane; one thread at a time */
+
+struct mr_sink_open {
+    const void *options;
+    const char *job;
+    unsigned lane, lane_count;
+    size_t memory_bytes; /* budget of its queue */
+};
+
+/** A sink: a folder src/sink/<name>/ and a line in registry.def. */
+struct mr_sink_ops {
+    const char *name;
+    const char *summary;
+    const struct mr_option *options;
+    size_t options_size;
+    mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
+    mr_status (*open)(const struct mr_sink_open *open, struct mr_sink **sink_out, struct mr_err *err);
+    /* Required. Takes records box->record[from .. count): *taken_out of them; fewer when its queue is full (MR_AGAIN). Never blocks. */
+    mr_status (*emit)(struct mr_sink *sink, struct mr_outbox *box, size_t from, size_t *taken_out, struct mr_err *err);
+    /* Required. Serves acknowledgements: waits up to wait_us for at least one, calls settled(). An error ends the lane. */
+    mr_status (*poll)(struct mr_sink *sink, int64_t wait_us, struct mr_err *err);
+    /* Optional. Partitions of the destination, for `partition: "same"`; 0: has none. */
+    int32_t (*partition_count)(struct mr_sink *sink);
+    /* Required. Accepts NULL. Records not yet settled are dropped. */
+    void (*close)(struct mr_sink *sink);
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,74 @@
+/** Sources: where messages come from. */
+#ifndef MILLRACE_SOURCE_H
+#define MILLRACE_SOURCE_H
+
+#include <stdbool.h>
+
+#include "millrace/batch.h"
+#include "millrace/option.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct mr_source; /* the source of one lane; one thread at a time */
+
+/** The next offset to be read of one partition: everything before it is done. */
+struct mr_position {
+    uint32_t topic;
+    int32_t partition;
+    int64_t next_offset;
+};
+
+/** What a lane is told when partitions come and go. Called on the lane's thread, from inside poll() or close(). */
+struct mr_source_events {
+    void *context;
+    /* Partitions leave. Unless is_lost, finish and commit everything of theirs before returning; if lost, drop it. */
+    void (*revoke)(void *context, const struct mr_position *positions, size_t count, bool is_lost);
+};
+
+/** How a lane opens its source. */
+struct mr_source_open {
+    const void *options;
+    const char *job;          /* name of the job */
+    unsigned lane, lane_count;
+    size_t memory_bytes;      /* budget for prefetched messages of this lane */
+    bool is_bounded;          /* stop at what was there at start: poll then ends with MR_END */
+    bool reads_headers, reads_timestamps;
+    struct mr_source_events events;
+};
+
+/** A source: a folder src/source/<name>/ and a line in registry.def. */
+struct mr_source_ops {
+    const char *name;
+    const char *summary;
+    const struct mr_option *options;
+    size_t options_size;
+    mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
+    mr_status (*open)(const struct mr_source_open *open, struct mr_source **source_out, struct mr_err *err);
+    /*
+     * Required. Fills messages with up to cap messages: blocks up to wait_us for the first one, then up to fill_us more
+     * for the batch to fill. MR_OK with *count_out 0 when nothing came; MR_END when a bounded source has handed over
+     * all. The messages stay valid until release() of the same batch. Other errors end the lane.
+     */
+    mr_status (*poll)(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us, int64_t fill_us,
+                      size_t *count_out, struct mr_err *err);
+    /* Required. Gives messages back. Any order of batches. */
+    void (*release)(struct mr_source *source, struct mr_message *messages, size_t count);
+    /* Required. Stores the positions for the group (asynchronously unless wait): call only after everything before them is acknowledged. */
+    mr_status (*commit)(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
+                        struct mr_err *err);
+    /* Required. Name of a topic by its index; valid until close. */
+    const char *(*topic_name)(const struct mr_source *source, uint32_t topic);
+    /* Required. Milliseconds since 1970, -1 when unknown. */
+    int64_t (*timestamp_ms)(const struct mr_source *source, const struct mr_message *message);
+    /* Required. The last header of that name; false when there is none. Bytes as long as the message. */
+    bool (*header)(const struct mr_source *source, const struct mr_message *message, const char *name, struct mr_span *value_out);
+    /* Required. Leaves the group; revoke events may come. Accepts NULL. */
+    void (*close)(struct mr_source *source);
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,108 @@
+/** A parsed job file: what `millrace run` needs, with defaults filled in and every value checked that needs no network. */
+#ifndef MR_CONFIG_JOB_H
+#define MR_CONFIG_JOB_H
+
+#include <stdio.h>
+
+#include "millrace/option.h"
+#include "registry.h"
+
+typedef enum { MR_DELIVERY_AT_LEAST_ONCE } mr_delivery; /* the others come with transactions */
+
+typedef enum { MR_EMIT_SINGLE, MR_EMIT_LINES, MR_EMIT_ARRAY } mr_emit_framing;
+typedef enum { MR_PARTITION_SAME, MR_PARTITION_KEY, MR_PARTITION_STICKY } mr_emit_partition;
+typedef enum { MR_TOMBSTONE_SKIP, MR_TOMBSTONE_DEAD } mr_tombstones;
+
+/** "record": what all codecs share. */
+struct mr_record_options {
+    int framing;                /* mr_framing */
+    struct mr_strings features; /* paths; `x[0..15]` stands for 16 of them; `@timestamp` and other message parts */
+    char *label;                /* path or NULL */
+    int missing;                /* mr_missing */
+    struct mr_map defaults;     /* path -> number, for missing: "default" */
+    int64_t depth_max;
+    int64_t bytes_max;
+    int tombstones;             /* mr_tombstones */
+};
+
+struct mr_emit_options {
+    struct mr_map fields;       /* output key -> expression */
+    int framing;                /* mr_emit_framing */
+    int64_t records_max;        /* joined records a message, for lines and array */
+    int partition;              /* mr_emit_partition */
+    char *floats;               /* "shortest" or "fixed:N" */
+    struct mr_strings headers;  /* input headers that go through */
+    bool key;                   /* the input key goes through */
+    bool timestamp;             /* the input timestamp goes through */
+    bool provenance;            /* add headers millrace-model, millrace-source */
+};
+
+struct mr_bad_records_options {
+    char *topic;                /* dead-letter topic, on the source's cluster; NULL: none */
+    char *file;                 /* dead-letter file (JSON lines); NULL: none */
+    double share_max;           /* circuit breaker: share of bad ones among the last `window` records */
+    int64_t window;
+    int64_t run_max;            /* circuit breaker: bad ones in a row */
+};
+
+struct mr_batch_options {
+    int64_t records_max;
+    int64_t wait_max;           /* us: how long a batch may wait to fill, counted from its first record */
+};
+
+struct mr_job_model {
+    char *name;
+    char *file;                 /* path, resolved against the job file's folder */
+    const struct mr_model_ops *ops;
+    void *options;
+};
+
+struct mr_job_sink {
+    const struct mr_sink_ops *ops;
+    void *options;
+};
+
+struct mr_job {
+    char *path;                 /* of the job file */
+    char *name;                 /* "job" */
+    const struct mr_source_ops *source;
+    void *source_options;
+    struct mr_record_options record;
+    const struct mr_codec_ops *codec;
+    void *codec_options;
+    struct mr_job_model *model; /* [model_count] */
+    size_t model_count;
+    struct mr_emit_options emit;
+    struct mr_job_sink *sink;   /* [sink_count] */
+    size_t sink_count;
+    struct mr_bad_records_options bad_records;
+    struct mr_batch_options batch;
+    int delivery;               /* mr_delivery */
+    char *backend;              /* "auto", "cpu", "cpu:avx2" */
+    int64_t lanes;              /* 0: chosen at start */
+    int64_t memory;             /* bytes: budget of the whole job */
+    int64_t commit_interval;    /* us */
+    int64_t progress_interval;  /* us */
+};
+
+/**
+ * Reads and checks a job file. All errors are written to `talk` at once, each with file:line:column, the line, a caret, the
+ * path, what was expected and the nearest known name. Returns MR_OK, or MR_ECONFIG / MR_EINPUT with *job_out NULL and a
+ * one-line summary in err. ${env:NAME} and ${file:PATH} are replaced in string values (never in keys).
+ */
+mr_status mr_job_load(const char *path, FILE *talk, struct mr_job **job_out, struct mr_err *err);
+
+/** As mr_job_load, from text; `path` is used in messages and to resolve relative file names. */
+mr_status mr_job_parse(const char *path, const char *text, size_t bytes, FILE *talk, struct mr_job **job_out,
+                       struct mr_err *err);
+
+/** Frees all. Accepts NULL. */
+void mr_job_destroy(struct mr_job *job);
+
+/** Writes the JSON Schema (draft 2020-12) of the job file, made from the option tables. */
+void mr_job_schema_print(FILE *out);
+
+/** Writes the reference page (Markdown) of the job file, made from the option tables. */
+void mr_job_reference_print(FILE *out);
+
+#endif
