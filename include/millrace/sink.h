@@ -15,13 +15,16 @@ struct mr_header {
     size_t value_bytes;
 };
 
+#define MR_PARTITION_BY_KEY (-1)   /* hash of the key; without a key as by batch */
+#define MR_PARTITION_BY_BATCH (-2) /* one partition for the records of an outbox, another for the next: few large requests */
+
 /** One output record. All bytes live in the outbox's arena until the outbox is done. */
 struct mr_record {
     const char *value;
     const char *key;      /* NULL: none */
     uint32_t value_bytes;
     uint32_t key_bytes;
-    int32_t partition;    /* wanted output partition; -1: the sink chooses by key or by turn */
+    int32_t partition;    /* wanted output partition, or MR_PARTITION_BY_KEY, MR_PARTITION_BY_BATCH */
     uint32_t header_count;
     const struct mr_header *header;
     int64_t timestamp_ms; /* -1: now */
@@ -34,8 +37,10 @@ struct mr_record {
 
 /** A batch of output records on their way. Owned by the pipeline; a sink borrows it until it has settled every record. */
 struct mr_outbox {
-    struct mr_record *record;
-    size_t count;
+    struct mr_record *record; /* [record_cap] */
+    size_t count, record_cap;
+    char *arena;              /* the bytes of the records */
+    size_t arena_used, arena_cap;
     /*
      * The sink calls it once for each record that it took, on the lane's thread: status MR_OK when durable, else why not
      * (MR_EDATA: this record can never be delivered, reason says why; it becomes a dead letter).

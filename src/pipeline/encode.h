@@ -1,0 +1,36 @@
+/** Rows and scores into output records, by the template of the layout. */
+#ifndef MR_PIPELINE_ENCODE_H
+#define MR_PIPELINE_ENCODE_H
+
+#include "millrace/sink.h"
+#include "millrace/source.h"
+#include "pipeline/layout.h"
+
+struct mr_encoder; /* one a lane; not thread-safe; allocates nothing after create */
+
+/** What one batch offers. All borrowed for the call. */
+struct mr_encode_input {
+    const struct mr_message *messages;
+    const struct mr_scores *scores;          /* [model_count] */
+    const struct mr_source_ops *source_ops;  /* for headers, timestamps and topic names */
+    struct mr_source *source;
+};
+
+/** layout, job and info must outlive the encoder. */
+mr_status mr_encoder_create(const struct mr_job *job, const struct mr_layout *layout, const struct mr_model_info *const *info,
+                            struct mr_encoder **encoder_out, struct mr_err *err);
+
+/**
+ * Encodes rows [*row, rows->row_count) into box (records, arena) and moves *row on; stops early when the box is full, never within
+ * an output record. A row whose record alone is larger than the whole arena goes to rows->reject as MR_REASON_OUTPUT_SIZE.
+ * Joined records (emit.framing lines, array): the rows of one input message; also those of neighbouring messages of the same
+ * partition as long as none of them has a key, up to emit.records_max.
+ * Sets value, key, headers, timestamp, partition and provenance of every record. Cannot fail.
+ */
+void mr_encode(struct mr_encoder *encoder, const struct mr_encode_input *input, struct mr_rows *rows, size_t *row,
+               struct mr_outbox *box);
+
+/** Accepts NULL. */
+void mr_encoder_destroy(struct mr_encoder *encoder);
+
+#endif
