@@ -14,6 +14,9 @@ typedef enum {
     MR_ACT_SOFTMAX, /* last layer only; exp(z - max) / sum */
 } mr_activation;
 
+/** Stable lower-case name, as model files spell it; never NULL. */
+const char *mr_activation_name(mr_activation activation);
+
 struct mr_mlp_layer {
     size_t in, out;
     const float *w;  /* [out][in], row-major, as trained */
