@@ -1,8 +1,7 @@
 /* The program: arguments to command. */
-#include <stdio.h>
+#include "cli/command.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
-    puts("millrace " MR_VERSION);
-    return 0;
+    return mr_command_main(argc, argv);
 }
