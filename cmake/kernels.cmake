@@ -1,9 +1,10 @@
 # The kernels: <op>_ref.c as it is, <op>_simd.c once for each instruction set, flags only on those objects.
-file(GLOB KERNEL_SOURCES CONFIGURE_DEPENDS kernels/*.c kernels/*/*_ref.c)
+file(GLOB KERNEL_SOURCES CONFIGURE_DEPENDS kernels/*.c kernels/*/*.c)
+list(FILTER KERNEL_SOURCES EXCLUDE REGEX "_simd\\.c$")
 file(GLOB KERNEL_SIMD_SOURCES CONFIGURE_DEPENDS kernels/*/*_simd.c)
 add_library(mr_kernels STATIC ${KERNEL_SOURCES})
 target_include_directories(mr_kernels PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> PRIVATE .)
-target_link_libraries(mr_kernels PRIVATE mr_warnings)
+target_link_libraries(mr_kernels PRIVATE mr_warnings m)
 
 function(mr_kernel_variant variant)
   add_library(mr_kernels_${variant} OBJECT ${KERNEL_SIMD_SOURCES})

@@ -1,0 +1,95 @@
+#include "kernels/pack.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "millrace/batch.h"
+
+double mr_fold_factor(mr_activation activation)
+{
+    switch (activation) {
+    case MR_ACT_SIGMOID:
+        return -M_LOG2E;
+    case MR_ACT_TANH:
+        return 2 * M_LOG2E;
+    case MR_ACT_SOFTMAX:
+        return M_LOG2E;
+    case MR_ACT_IDENTITY:
+    case MR_ACT_RELU:
+    case MR_ACT_GELU:
+        break;
+    }
+    return 1;
+}
+
+/* Fills one packed layer from row-major weights [out][in]. */
+static int dense_pack(struct mr_dense *dense, const struct mr_mlp_layer *layer)
+{
+    const double factor = mr_fold_factor(layer->activation);
+    size_t count, bytes;
+    if (__builtin_mul_overflow(layer->in, layer->out, &count) || __builtin_add_overflow(count, layer->out, &count) ||
+        __builtin_mul_overflow(count, sizeof(float), &bytes) || bytes > SIZE_MAX - MR_ALIGN) {
+        return -1;
+    }
+    float *const w = aligned_alloc(MR_ALIGN, (bytes + MR_ALIGN) / MR_ALIGN * MR_ALIGN);
+    if (!w) return -1;
+    float *next = w;
+    for (size_t first = 0; first < layer->out; first += MR_BLOCK_OUT) {
+        const size_t left = layer->out - first, n = left < MR_BLOCK_OUT ? left : MR_BLOCK_OUT;
+        for (size_t c = 0; c < layer->in; c++) {
+            for (size_t o = 0; o < n; o++) *next++ = (float)(factor * layer->w[(first + o) * layer->in + c]);
+        }
+    }
+    *dense = (struct mr_dense){.in = layer->in, .out = layer->out, .w = w, .b = next, .activation = layer->activation};
+    for (size_t o = 0; o < layer->out; o++) *next++ = (float)(factor * layer->b[o]);
+    return 0;
+}
+
+static struct mr_packed *layers_pack(const void *params, const struct mr_mlp_layer *layers, size_t count)
+{
+    struct mr_packed *model = calloc(1, sizeof *model + count * sizeof model->layer[0]);
+    if (!model) return NULL;
+    model->params = params;
+    model->in = layers[0].in;
+    model->out = layers[count - 1].out;
+    model->width_max = layers[0].in;
+    for (size_t i = 0; i < count; i++) {
+        if (dense_pack(&model->layer[i], &layers[i])) {
+            mr_packed_free(model);
+            return NULL;
+        }
+        model->layer_count = i + 1;
+        if (layers[i].out > model->width_max) model->width_max = layers[i].out;
+        if (i + 1 < count && layers[i].out > model->hidden_width_max) model->hidden_width_max = layers[i].out;
+    }
+    return model;
+}
+
+struct mr_packed *mr_mlp_forward_pack(const struct mr_mlp_params *params)
+{
+    return layers_pack(params, params->layer, params->layer_count);
+}
+
+struct mr_packed *mr_linear_score_pack(const struct mr_linear_params *params)
+{
+    const struct mr_mlp_layer layer = {
+        .in = params->cols, .out = params->out, .w = params->w, .b = params->b, .activation = params->activation};
+    return layers_pack(params, &layer, 1);
+}
+
+void mr_packed_free(struct mr_packed *model)
+{
+    if (!model) return;
+    for (size_t i = 0; i < model->layer_count; i++) free((void *)(uintptr_t)model->layer[i].w);
+    free(model);
+}
+
+size_t mr_packed_scratch_bytes(const struct mr_packed *model)
+{
+    /* SIMD: two buffers for the activations of one tile, one for logits when y is not wanted. Reference: two rows of
+     * doubles. */
+    const size_t simd = (2 * model->hidden_width_max + model->out) * MR_TILE_ROWS * sizeof(float);
+    const size_t reference = 2 * model->width_max * sizeof(double);
+    return ((simd > reference ? simd : reference) + MR_ALIGN - 1) / MR_ALIGN * MR_ALIGN;
+}

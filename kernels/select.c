@@ -1,0 +1,93 @@
+/* The kernel table from kernels.def, and the choice among its rows. */
+#include "kernels/kernels.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#define IF_X86(fn) fn
+#else
+#define IF_X86(fn) NULL
+#endif
+#if defined(__aarch64__)
+#define IF_ARM64(fn) fn
+#else
+#define IF_ARM64(fn) NULL
+#endif
+
+#define MR_KERNEL_ANY(op, OP, variant, needs) mr_score_fn mr_##op##_##variant;
+#define MR_KERNEL_X86                         MR_KERNEL_ANY
+#define MR_KERNEL_ARM64                       MR_KERNEL_ANY
+#include "kernels/kernels.def"
+#undef MR_KERNEL_ANY
+#undef MR_KERNEL_X86
+#undef MR_KERNEL_ARM64
+
+#define ROW(op, OP, variant, needs, fn)         {MR_OP_##OP, #op, #variant, needs, fn},
+#define MR_KERNEL_ANY(op, OP, variant, needs)   ROW(op, OP, variant, needs, mr_##op##_##variant)
+#define MR_KERNEL_X86(op, OP, variant, needs)   ROW(op, OP, variant, needs, IF_X86(mr_##op##_##variant))
+#define MR_KERNEL_ARM64(op, OP, variant, needs) ROW(op, OP, variant, needs, IF_ARM64(mr_##op##_##variant))
+const struct mr_kernel mr_kernels[] = {
+#include "kernels/kernels.def"
+};
+const size_t mr_kernel_count = sizeof mr_kernels / sizeof *mr_kernels;
+
+_Thread_local const char *mr_kernel_ran = "";
+
+const char *mr_kernel_last_ran(void)
+{
+    return mr_kernel_ran;
+}
+
+unsigned mr_cpu_features(void)
+{
+    unsigned features = 0;
+#if defined(__x86_64__)
+    /* These ask the operating system too: a feature whose registers it does not save is not reported. */
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) features |= MR_CPU_AVX2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")) {
+        features |= MR_CPU_AVX512;
+    }
+#elif defined(__aarch64__)
+    features |= MR_CPU_NEON;
+#endif
+    return features;
+}
+
+bool mr_kernel_is_available(const struct mr_kernel *kernel, const char **reason_out)
+{
+    const unsigned lacking = kernel->needs & ~mr_cpu_features();
+    const char *reason = NULL;
+    if (!kernel->fn) {
+        reason = "not compiled for this architecture";
+    } else if (lacking & MR_CPU_AVX512) {
+        reason = "this CPU has no AVX-512 (f, bw, dq, vl)";
+    } else if (lacking & MR_CPU_AVX2) {
+        reason = "this CPU has no AVX2 with FMA";
+    } else if (lacking) {
+        reason = "this CPU lacks what it needs";
+    }
+    if (reason_out) *reason_out = reason;
+    return !reason;
+}
+
+const struct mr_kernel *mr_kernel_select(mr_op op, const char *variant)
+{
+    for (size_t i = 0; i < mr_kernel_count; i++) {
+        const struct mr_kernel *kernel = &mr_kernels[i];
+        if (kernel->op == op && (!variant || !strcmp(kernel->variant, variant)) &&
+            mr_kernel_is_available(kernel, NULL)) {
+            return kernel;
+        }
+    }
+    return NULL;
+}
+
+const char *mr_op_name(mr_op op)
+{
+    for (size_t i = 0; i < mr_kernel_count; i++) {
+        if (mr_kernels[i].op == op) return mr_kernels[i].op_name;
+    }
+    return "unknown";
+}
