@@ -1,0 +1,394 @@
+/*
+ * Every row of kernels.def against its reference: shapes, activations and row counts around every block and register
+ * size.
+ *
+ * Each element has its own bound, from an error analysis in double that runs beside the forward pass: a sum of n
+ * products is off by at most (n + 3) * FLT_EPSILON * (|bias| + sum |x w|), plus |w| times the error of its inputs; an
+ * activation multiplies the error by its largest slope and adds its own. Outliers are salted in, so that one wrong lane
+ * or element cannot hide in an average.
+ */
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/kernels.h"
+#include "millrace/batch.h"
+
+#define LAYERS_MAX  4
+#define GUARD_COUNT 64
+#define GUARD       12345.0f
+#define EPS         ((double)FLT_EPSILON)
+
+/* A model under test: weights random, some of them large. */
+struct shape {
+    size_t width[LAYERS_MAX + 1]; /* inputs, then outputs of each layer; 0 ends it */
+};
+
+struct subject {
+    struct mr_mlp_layer layer[LAYERS_MAX];
+    struct mr_mlp_params mlp;
+    struct mr_linear_params linear;
+    struct mr_packed *packed;
+    float *x, *want_y, *got_y;
+    int32_t *want_class, *got_class;
+    void *scratch;
+    double *value, *error, *z, *z_error; /* of one row, [width max] */
+    size_t in, out, rows, y_count, class_count, near_tie_count;
+};
+
+static const size_t row_counts[] = {0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1000};
+
+static unsigned long long seed;
+
+static double uniform(void) /* [-1, 1) */
+{
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    return (double)(long long)seed / 9223372036854775808.0;
+}
+
+/* One in 50 is much larger, one in 50 is 0. */
+static float salted(double size)
+{
+    const double dice = uniform();
+    return (float)(uniform() * size * (dice > 0.96 ? 30 : dice < -0.96 ? 0 : 1));
+}
+
+static void *zeroed(size_t bytes)
+{
+    void *const memory = aligned_alloc(MR_ALIGN, (bytes / MR_ALIGN + 1) * MR_ALIGN);
+    assert_non_null(memory);
+    return memset(memory, 0, (bytes / MR_ALIGN + 1) * MR_ALIGN);
+}
+
+static float *weights_make(size_t count, double size)
+{
+    float *const w = zeroed(count * sizeof *w);
+    for (size_t i = 0; i < count; i++) w[i] = salted(size);
+    return w;
+}
+
+static void subject_make(struct subject *s, mr_op op, const struct shape *shape, mr_activation hidden,
+                         mr_activation last, size_t rows)
+{
+    size_t widest = shape->width[0], count = 0;
+    *s = (struct subject){.in = shape->width[0], .rows = rows};
+    for (; count < LAYERS_MAX && shape->width[count + 1]; count++) {
+        struct mr_mlp_layer *const layer = &s->layer[count];
+        layer->in = shape->width[count];
+        layer->out = s->out = shape->width[count + 1];
+        layer->w = weights_make(layer->in * layer->out, 2 / sqrt((double)layer->in));
+        layer->b = weights_make(layer->out, 1);
+        layer->activation = hidden;
+        if (layer->out > widest) widest = layer->out;
+    }
+    s->layer[count - 1].activation = last;
+    s->mlp = (struct mr_mlp_params){s->layer, count};
+    s->linear = (struct mr_linear_params){s->in, s->out, s->layer[0].w, s->layer[0].b, last};
+    s->packed = op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s->mlp) : mr_linear_score_pack(&s->linear);
+    assert_non_null(s->packed);
+    const size_t tile_rows = mr_tile_count(rows) * MR_TILE_ROWS;
+    s->y_count = tile_rows * s->out;
+    s->class_count = tile_rows;
+    s->x = zeroed(tile_rows * s->in * sizeof *s->x);
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t c = 0; c < s->in; c++) s->x[mr_tile_at(row, c, s->in)] = salted(1.5);
+    }
+    s->want_y = zeroed((s->y_count + GUARD_COUNT) * sizeof(float));
+    s->got_y = zeroed((s->y_count + GUARD_COUNT) * sizeof(float));
+    s->want_class = zeroed((s->class_count + GUARD_COUNT) * sizeof(int32_t));
+    s->got_class = zeroed((s->class_count + GUARD_COUNT) * sizeof(int32_t));
+    s->scratch = zeroed(mr_packed_scratch_bytes(s->packed) + GUARD_COUNT * sizeof(float));
+    s->value = zeroed(widest * sizeof(double));
+    s->error = zeroed(widest * sizeof(double));
+    s->z = zeroed(widest * sizeof(double));
+    s->z_error = zeroed(widest * sizeof(double));
+}
+
+static void subject_free(struct subject *s)
+{
+    for (size_t i = 0; i < s->mlp.layer_count; i++) {
+        free((void *)(uintptr_t)s->layer[i].w);
+        free((void *)(uintptr_t)s->layer[i].b);
+    }
+    mr_packed_free(s->packed);
+    void *const all[] = {s->x,       s->want_y, s->got_y, s->want_class, s->got_class,
+                         s->scratch, s->value,  s->error, s->z,          s->z_error};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+/* Errors of activations: slope * error of the logit + what the kernel itself adds (kernels/README.md, "Error bounds").
+ */
+static void activate(mr_activation activation, const double *z, const double *z_error, double *value, double *error,
+                     size_t count)
+{
+    double max = -INFINITY, sum = 0, worst = 0;
+    for (size_t i = 0; i < count; i++) {
+        max = fmax(max, z[i]);
+        worst = fmax(worst, z_error[i]);
+    }
+    for (size_t i = 0; i < count; i++) sum += exp(z[i] - max);
+    for (size_t i = 0; i < count; i++) {
+        switch (activation) {
+        case MR_ACT_IDENTITY:
+            value[i] = z[i];
+            error[i] = z_error[i];
+            break;
+        case MR_ACT_RELU:
+            value[i] = fmax(z[i], 0);
+            error[i] = z_error[i];
+            break;
+        case MR_ACT_SIGMOID:
+            value[i] = 1 / (1 + exp(-z[i]));
+            error[i] =
+                fmin(z_error[i] / 4, value[i] * expm1(fmin(z_error[i], 100))) + 4 * EPS * value[i] + DBL_MIN + 2e-38;
+            break;
+        case MR_ACT_TANH:
+            value[i] = tanh(z[i]);
+            error[i] = z_error[i] + 5 * EPS * fabs(value[i]);
+            break;
+        case MR_ACT_GELU:
+            value[i] = z[i] * 0.5 * erfc(-z[i] * M_SQRT1_2);
+            error[i] = 1.13 * z_error[i] + 5 * EPS * fabs(z[i]);
+            break;
+        case MR_ACT_SOFTMAX:
+            value[i] = exp(z[i] - max) / sum;
+            error[i] = value[i] * expm1(fmin(2 * worst, 100)) + (double)(count + 6) * EPS * value[i] + 1e-37;
+            break;
+        }
+    }
+}
+
+/* The forward pass of one row with its error: leaves logits in z, z_error, outputs in value, error. */
+static void row_analyse(struct subject *s, size_t row)
+{
+    for (size_t c = 0; c < s->in; c++) {
+        s->value[c] = (double)s->x[mr_tile_at(row, c, s->in)];
+        s->error[c] = 0;
+    }
+    for (size_t i = 0; i < s->mlp.layer_count; i++) {
+        const struct mr_mlp_layer *const layer = &s->layer[i];
+        for (size_t o = 0; o < layer->out; o++) {
+            double z = layer->b[o], size = fabs(z), error = 0;
+            for (size_t c = 0; c < layer->in; c++) {
+                const double w = layer->w[o * layer->in + c];
+                z += w * s->value[c];
+                size += fabs(w) * fabs(s->value[c]);
+                error += fabs(w) * s->error[c];
+            }
+            s->z[o] = z;
+            s->z_error[o] = error * (1 + 1e-6) + (double)(layer->in + 3) * EPS * size;
+        }
+        activate(layer->activation, s->z, s->z_error, s->value, s->error, layer->out);
+    }
+}
+
+/* May the class differ? Only when the two logits are closer than their errors. */
+static bool is_near_tie(const struct subject *s, int32_t want, int32_t got)
+{
+    if (s->out == 1) return fabs(s->z[0]) <= s->z_error[0];
+    return s->z[want] - s->z[got] <= s->z_error[want] + s->z_error[got];
+}
+
+static void row_check(struct subject *s, const struct mr_kernel *kernel, size_t row, const char *what)
+{
+    const int32_t want = s->want_class[row], got = s->got_class[row];
+    row_analyse(s, row);
+    for (size_t o = 0; o < s->out; o++) {
+        const size_t at = mr_tile_at(row, o, s->out);
+        const double off = fabs((double)s->got_y[at] - (double)s->want_y[at]);
+        if (off <= s->error[o]) continue;
+        fail_msg("%s_%s %s rows=%zu: row %zu output %zu: got %.9g, want %.9g, off by %.3g, bound %.3g", kernel->op_name,
+                 kernel->variant, what, s->rows, row, o, (double)s->got_y[at], (double)s->want_y[at], off, s->error[o]);
+    }
+    if (got == want) return;
+    if (got < 0 || got >= (int32_t)(s->out == 1 ? 2 : s->out) || !is_near_tie(s, want, got)) {
+        fail_msg("%s_%s %s rows=%zu: row %zu: class %d, want %d", kernel->op_name, kernel->variant, what, s->rows, row,
+                 got, want);
+    }
+    s->near_tie_count++;
+}
+
+static void guards_set(struct subject *s)
+{
+    float *const scratch_end = (float *)s->scratch + mr_packed_scratch_bytes(s->packed) / sizeof(float);
+    for (size_t i = 0; i < GUARD_COUNT; i++) {
+        s->got_y[s->y_count + i] = scratch_end[i] = GUARD;
+        s->got_class[s->class_count + i] = (int32_t)GUARD;
+    }
+}
+
+static void guards_check(const struct subject *s, const struct mr_kernel *kernel, const char *what)
+{
+    const float *const scratch_end = (const float *)s->scratch + mr_packed_scratch_bytes(s->packed) / sizeof(float);
+    for (size_t i = 0; i < GUARD_COUNT; i++) {
+        if (s->got_y[s->y_count + i] != GUARD || scratch_end[i] != GUARD ||
+            s->got_class[s->class_count + i] != (int32_t)GUARD) {
+            fail_msg("%s_%s %s rows=%zu: wrote past an output or its scratch", kernel->op_name, kernel->variant, what,
+                     s->rows);
+        }
+    }
+}
+
+/* One shape with its activations at one row count: outputs and classes together, then each alone. */
+static size_t case_check(const struct mr_kernel *kernel, const struct shape *shape, mr_activation hidden,
+                         mr_activation last, size_t rows)
+{
+    struct subject s;
+    char what[128];
+    subject_make(&s, kernel->op, shape, hidden, last, rows);
+    snprintf(what, sizeof what, "%zu-%zu-%zu-%zu %s %s", shape->width[0], shape->width[1], shape->width[2],
+             shape->width[3], mr_activation_name(hidden), mr_activation_name(last));
+    mr_kernel_select(kernel->op, "ref")->fn(s.x, s.packed, s.want_y, s.want_class, s.scratch, rows);
+    guards_set(&s);
+    kernel->fn(s.x, s.packed, s.got_y, s.got_class, s.scratch, rows);
+    assert_string_equal(mr_kernel_last_ran(), kernel->variant); /* it is this variant that ran */
+    guards_check(&s, kernel, what);
+    for (size_t row = 0; row < rows; row++) row_check(&s, kernel, row, what);
+
+    int32_t *const classes = zeroed((s.class_count + 1) * sizeof *classes);
+    float *const y = zeroed((s.y_count + 1) * sizeof *y);
+    memcpy(classes, s.got_class, s.class_count * sizeof *classes);
+    memcpy(y, s.got_y, s.y_count * sizeof *y);
+    memset(s.got_class, 0x55, s.class_count * sizeof *classes);
+    memset(s.got_y, 0x55, s.y_count * sizeof *y);
+    kernel->fn(s.x, s.packed, NULL, s.got_class, s.scratch, rows);
+    kernel->fn(s.x, s.packed, s.got_y, NULL, s.scratch, rows);
+    guards_check(&s, kernel, what);
+    for (size_t row = 0; row < rows; row++) {
+        if (s.got_class[row] != classes[row])
+            fail_msg("%s %s: class of row %zu differs without y", kernel->variant, what, row);
+        for (size_t o = 0; o < s.out; o++) {
+            const size_t at = mr_tile_at(row, o, s.out);
+            if (memcmp(&s.got_y[at], &y[at], sizeof *y))
+                fail_msg("%s %s: y of row %zu differs without class", kernel->variant, what, row);
+        }
+    }
+    free(classes);
+    free(y);
+    const size_t near_ties = s.near_tie_count;
+    subject_free(&s);
+    return near_ties;
+}
+
+static const struct shape mlp_small[] = {
+    {{1, 1}},         {{1, 6, 8, 6}}, {{3, 5}},      {{2, 1, 1}},     {{16, 32, 8}},
+    {{7, 13, 11, 9}}, {{9, 2, 3, 4}}, {{17, 12, 1}}, {{5, 7, 7, 10}},
+};
+static const struct shape mlp_large[] = {
+    {{64, 256, 64, 10}}, {{1024, 7, 3}}, {{7, 1024, 2}}, {{129, 65, 33, 17}}, {{63, 31, 1}}};
+
+static size_t mlp_check(const struct mr_kernel *kernel, size_t *case_count)
+{
+    size_t near_ties = 0;
+    for (unsigned hidden = MR_ACT_IDENTITY; hidden < MR_ACT_SOFTMAX; hidden++) {
+        for (unsigned last = MR_ACT_IDENTITY; last <= MR_ACT_SOFTMAX; last++) {
+            for (size_t i = 0; i < sizeof mlp_small / sizeof *mlp_small; i++) {
+                /* All row counts for one shape of each pair, the tails of registers and tiles for the others. */
+                for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++) {
+                    if (row_counts[r] > 65 && i != (hidden + last) % 9) continue;
+                    near_ties +=
+                        case_check(kernel, &mlp_small[i], (mr_activation)hidden, (mr_activation)last, row_counts[r]);
+                    ++*case_count;
+                }
+            }
+            for (size_t i = 0; i < sizeof mlp_large / sizeof *mlp_large; i++) {
+                near_ties +=
+                    case_check(kernel, &mlp_large[i], (mr_activation)hidden, (mr_activation)last, i % 2 ? 65 : 17);
+                ++*case_count;
+            }
+        }
+    }
+    return near_ties;
+}
+
+static size_t linear_check(const struct mr_kernel *kernel, size_t *case_count)
+{
+    static const size_t cols[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 1000, 1024};
+    size_t near_ties = 0;
+    for (size_t c = 0; c < sizeof cols / sizeof *cols; c++) {
+        for (size_t out = 1; out <= 14; out++) {
+            for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++) {
+                const struct shape shape = {{cols[c], out}};
+                const mr_activation last[] = {MR_ACT_IDENTITY, out == 1 ? MR_ACT_SIGMOID : MR_ACT_SOFTMAX};
+                if (row_counts[r] * cols[c] * out > 200000) continue;
+                near_ties += case_check(kernel, &shape, MR_ACT_IDENTITY, last[r % 2], row_counts[r]);
+                ++*case_count;
+            }
+        }
+    }
+    return near_ties;
+}
+
+/* Ties go to the lowest index; a binary model says 1 only when its logit is above 0; NaN never wins. */
+static void classes_check(const struct mr_kernel *kernel)
+{
+    enum { ROWS = 70, CLASSES = 8 };
+    const float w[CLASSES] = {0}, equal[CLASSES] = {1, 2, 2, 2, 0, 2, 1, 2};
+    struct subject s;
+    for (size_t out = 1; out <= CLASSES; out += CLASSES - 1) {
+        const struct shape shape = {{1, out}};
+        subject_make(&s, kernel->op, &shape, MR_ACT_IDENTITY, out == 1 ? MR_ACT_SIGMOID : MR_ACT_SOFTMAX, ROWS);
+        memcpy((void *)(uintptr_t)s.layer[0].w, w, out * sizeof *w);
+        memcpy((void *)(uintptr_t)s.layer[0].b, out == 1 ? w : equal, out * sizeof *w);
+        mr_packed_free(s.packed);
+        s.packed = kernel->op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s.mlp) : mr_linear_score_pack(&s.linear);
+        kernel->fn(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
+        for (size_t row = 0; row < ROWS; row++) assert_int_equal(s.got_class[row], out == 1 ? 0 : 1);
+        subject_free(&s);
+    }
+    /* Class 0 is inf - inf, class 1 is finite; in the second half of the rows all are NaN. */
+    const struct shape shape = {{2, 3}};
+    const float huge[] = {3e38f, -3e38f, 1, 0, 0, 3e38f};
+    subject_make(&s, kernel->op, &shape, MR_ACT_IDENTITY, MR_ACT_SOFTMAX, ROWS);
+    memcpy((void *)(uintptr_t)s.layer[0].w, huge, sizeof huge);
+    mr_packed_free(s.packed);
+    s.packed = kernel->op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s.mlp) : mr_linear_score_pack(&s.linear);
+    for (size_t row = 0; row < ROWS; row++) {
+        s.x[mr_tile_at(row, 0, 2)] = row < 35 ? 3e38f : NAN;
+        s.x[mr_tile_at(row, 1, 2)] = row < 35 ? 3e38f : NAN;
+    }
+    kernel->fn(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
+    for (size_t row = 0; row < ROWS; row++) {
+        if (row >= 35) assert_int_equal(s.got_class[row], 0);
+        assert_true(isnan(s.got_y[mr_tile_at(row, 1, 3)]) || row < 35);
+    }
+    subject_free(&s);
+}
+
+static void kernel_check(void **state)
+{
+    const struct mr_kernel *const kernel = *state;
+    const char *reason;
+    size_t case_count = 0, near_ties;
+    if (!mr_kernel_is_available(kernel, &reason)) {
+        printf("SKIP: %s_%s: %s\n", kernel->op_name, kernel->variant, reason);
+        skip();
+    }
+    seed = 12345;
+    near_ties = kernel->op == MR_OP_MLP_FORWARD ? mlp_check(kernel, &case_count) : linear_check(kernel, &case_count);
+    classes_check(kernel);
+    printf("%s_%s: %zu cases agree with the reference, %zu classes within rounding of a tie\n", kernel->op_name,
+           kernel->variant, case_count, near_ties);
+}
+
+int main(void)
+{
+    struct CMUnitTest tests[64];
+    char names[64][64];
+    size_t count = 0;
+    if (mr_kernel_count > 64) return 1;
+    for (size_t i = 0; i < mr_kernel_count; i++) {
+        if (!strcmp(mr_kernels[i].variant, "ref")) continue;
+        snprintf(names[count], sizeof names[count], "%s_%s", mr_kernels[i].op_name, mr_kernels[i].variant);
+        tests[count] = (struct CMUnitTest){
+            .name = names[count], .test_func = kernel_check, .initial_state = (void *)(uintptr_t)&mr_kernels[i]};
+        count++;
+    }
+    return _cmocka_run_group_tests("kernels", tests, count, NULL, NULL);
+}
