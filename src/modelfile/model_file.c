@@ -1,0 +1,213 @@
+#include "modelfile/model_file.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_COUNT_MAX (1 << 20)
+
+mr_status mr_model_file_open(const char *path, const char *type, struct mr_safetensors **file_out, struct mr_err *err)
+{
+    const mr_status status = mr_safetensors_open(path, file_out, err);
+    if (status) return status;
+    const char *const found = mr_safetensors_metadata(*file_out, "millrace.type");
+    if (found && !strcmp(found, type)) return MR_OK;
+    if (found) {
+        mr_fail(err, MR_EDATA, "model \"%s\": its millrace.type is \"%.40s\", the job says \"%s\"", path, found, type);
+    } else {
+        mr_fail(err, MR_EDATA, "model \"%s\": no millrace.type in its metadata (a %s model needs \"%s\")", path, type,
+                type);
+    }
+    mr_safetensors_close(*file_out);
+    *file_out = NULL;
+    return MR_EDATA;
+}
+
+/* Reads a metadata value that is a JSON array of strings. An absent key leaves names empty. */
+static mr_status names_read(const struct mr_safetensors *file, const char *key, struct mr_names *names,
+                            struct mr_err *err)
+{
+    const char *const text = mr_safetensors_metadata(file, key);
+    if (!text) return MR_OK;
+    mr_status status = MR_OK;
+    cJSON *const array = cJSON_Parse(text);
+    const int count = cJSON_IsArray(array) ? cJSON_GetArraySize(array) : -1;
+    if (count < 0 || count > NAME_COUNT_MAX) {
+        status = mr_fail(err, MR_EDATA, "model \"%s\": metadata %s is not a JSON array of strings",
+                         mr_safetensors_name(file), key);
+        goto done;
+    }
+    names->item = calloc((size_t)count + 1, sizeof *names->item);
+    if (!names->item) goto no_memory;
+    for (const cJSON *item = array->child; item; item = item->next) {
+        if (!cJSON_IsString(item)) {
+            status = mr_fail(err, MR_EDATA, "model \"%s\": metadata %s[%zu] is not a string", mr_safetensors_name(file),
+                             key, names->count);
+            goto done;
+        }
+        names->item[names->count] = strdup(item->valuestring);
+        if (!names->item[names->count]) goto no_memory;
+        names->count++;
+    }
+    goto done;
+no_memory:
+    status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", mr_safetensors_name(file));
+done:
+    cJSON_Delete(array);
+    return status;
+}
+
+static void names_deinit(struct mr_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) free(names->item[i]);
+    free(names->item);
+    *names = (struct mr_names){0};
+}
+
+mr_status mr_model_meta_read(const struct mr_safetensors *file, struct mr_model_meta *meta, struct mr_err *err)
+{
+    const char *const version = mr_safetensors_metadata(file, "millrace.version");
+    meta->version = strdup(version ? version : "");
+    if (!meta->version) return mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", mr_safetensors_name(file));
+    mr_status status = names_read(file, "millrace.features", &meta->features, err);
+    if (!status) status = names_read(file, "millrace.labels", &meta->labels, err);
+    if (!status) status = names_read(file, "millrace.activations", &meta->activations, err);
+    return status;
+}
+
+void mr_model_meta_deinit(struct mr_model_meta *meta)
+{
+    free(meta->version);
+    meta->version = NULL;
+    names_deinit(&meta->features);
+    names_deinit(&meta->labels);
+    names_deinit(&meta->activations);
+}
+
+/* Finds a tensor of a rank whose values are all finite; rank 1 also of a length. */
+static mr_status tensor_find(const struct mr_safetensors *file, const char *name, size_t rank, uint64_t length,
+                             const struct mr_tensor **tensor_out, struct mr_err *err)
+{
+    const char *const path = mr_safetensors_name(file);
+    const struct mr_tensor *const tensor = mr_safetensors_find(file, name);
+    *tensor_out = tensor;
+    if (!tensor) return mr_fail(err, MR_EDATA, "model \"%s\": no tensor \"%s\"", path, name);
+    if (tensor->rank != rank) {
+        return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" has %zu dimensions, it needs %zu", path, name,
+                       tensor->rank, rank);
+    }
+    if (rank == 1 && tensor->shape[0] != length) {
+        return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" has %llu values, it needs %llu", path, name,
+                       (unsigned long long)tensor->shape[0], (unsigned long long)length);
+    }
+    for (uint64_t i = 0; i < tensor->count; i++) {
+        if (!isfinite(mr_tensor_value(tensor, i))) {
+            return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\": value %llu is not finite", path, name,
+                           (unsigned long long)i);
+        }
+    }
+    return MR_OK;
+}
+
+/* The optional input.mean and input.scale; *mean_out NULL when there are none. */
+static mr_status input_find(const struct mr_safetensors *file, uint64_t in, const struct mr_tensor **mean_out,
+                            const struct mr_tensor **scale_out, struct mr_err *err)
+{
+    *mean_out = *scale_out = NULL;
+    if (!mr_safetensors_find(file, "input.mean") && !mr_safetensors_find(file, "input.scale")) return MR_OK;
+    if (tensor_find(file, "input.mean", 1, in, mean_out, err) ||
+        tensor_find(file, "input.scale", 1, in, scale_out, err)) {
+        return MR_EDATA;
+    }
+    for (uint64_t i = 0; i < in; i++) {
+        if (mr_tensor_value(*scale_out, i) == 0) {
+            return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"input.scale\": value %llu is 0",
+                           mr_safetensors_name(file), (unsigned long long)i);
+        }
+    }
+    return MR_OK;
+}
+
+/* Rounds to float32; false when that is not finite. */
+static bool round_to(double value, float *to)
+{
+    *to = (float)value;
+    return isfinite(*to);
+}
+
+mr_status mr_dense_read(const struct mr_safetensors *file, const char *weight, const char *bias, bool fold_input,
+                        struct mr_mlp_layer *layer, struct mr_err *err)
+{
+    const struct mr_tensor *w, *b, *mean = NULL, *scale = NULL;
+    const char *const path = mr_safetensors_name(file);
+    layer->w = layer->b = NULL;
+    if (tensor_find(file, weight, 2, 0, &w, err)) return MR_EDATA;
+    if (!w->count) return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" is empty", path, weight);
+    const size_t out = (size_t)w->shape[0], in = (size_t)w->shape[1];
+    if (tensor_find(file, bias, 1, out, &b, err)) return MR_EDATA;
+    if (fold_input && input_find(file, in, &mean, &scale, err)) return MR_EDATA;
+    float *const w_out = malloc(out * in * sizeof *w_out), *const b_out = malloc(out * sizeof *b_out);
+    layer->in = in;
+    layer->out = out;
+    layer->w = w_out;
+    layer->b = b_out;
+    if (!w_out || !b_out) {
+        mr_dense_deinit(layer);
+        return mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
+    }
+    for (size_t o = 0; o < out; o++) {
+        double sum = mr_tensor_value(b, o);
+        bool is_finite = true;
+        for (size_t c = 0; c < in; c++) {
+            double value = mr_tensor_value(w, o * in + c);
+            if (mean) {
+                value /= mr_tensor_value(scale, c);
+                sum -= value * mr_tensor_value(mean, c);
+            }
+            is_finite &= round_to(value, &w_out[o * in + c]);
+        }
+        is_finite &= round_to(sum, &b_out[o]);
+        if (!is_finite) {
+            mr_dense_deinit(layer);
+            return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" or \"%s\", row %zu: too large for float32%s",
+                           path, weight, bias, o, mean ? " once input.mean and input.scale are folded in" : "");
+        }
+    }
+    return MR_OK;
+}
+
+void mr_dense_deinit(struct mr_mlp_layer *layer)
+{
+    free((void *)(uintptr_t)layer->w);
+    free((void *)(uintptr_t)layer->b);
+    layer->w = layer->b = NULL;
+}
+
+mr_status mr_model_info_fill(const struct mr_safetensors *file, const char *type, const struct mr_model_meta *meta,
+                             size_t in, size_t out, mr_activation last, struct mr_model_info *info, struct mr_err *err)
+{
+    const char *const path = mr_safetensors_name(file);
+    *info = (struct mr_model_info){.type = type, .version = meta->version, .feature_count = in, .width = out};
+    if (meta->features.item && meta->features.count != in) {
+        return mr_fail(err, MR_EDATA,
+                       "model \"%s\": millrace.features names %zu features, the first layer has %zu inputs", path,
+                       meta->features.count, in);
+    }
+    info->feature = (const char *const *)meta->features.item;
+    info->is_classifier = last == MR_ACT_SOFTMAX || (last == MR_ACT_SIGMOID && out == 1) || meta->labels.item;
+    if (!info->is_classifier) return MR_OK;
+    info->class_count = out == 1 && last != MR_ACT_SOFTMAX ? 2 : out;
+    if (meta->labels.item && meta->labels.count != info->class_count) {
+        return mr_fail(err, MR_EDATA, "model \"%s\": millrace.labels names %zu classes, the model has %zu", path,
+                       meta->labels.count, info->class_count);
+    }
+    info->label = (const char *const *)meta->labels.item;
+    return MR_OK;
+}
+
+void mr_model_info_add(struct mr_model_info *info, const struct mr_mlp_layer *layer)
+{
+    info->parameter_count += layer->out * (layer->in + 1);
+    info->flops_per_row += 2.0 * (double)layer->out * (double)layer->in;
+}

@@ -1,0 +1,50 @@
+/** What all model types read from a model file in the same way: metadata, and dense layers ready for a kernel. */
+#ifndef MR_MODELFILE_MODEL_FILE_H
+#define MR_MODELFILE_MODEL_FILE_H
+
+#include "kernels/mlp_forward/mlp_forward.h"
+#include "millrace/model.h"
+#include "modelfile/safetensors.h"
+
+/** A list of strings from metadata. items NULL: the file has no such key. */
+struct mr_names {
+    char **item;
+    size_t count;
+};
+
+/** Owned by the model that reads it. */
+struct mr_model_meta {
+    char *version;
+    struct mr_names features, labels, activations;
+};
+
+/** Opens a model file and checks that its metadata says `type`. Errors as mr_safetensors_open; on error *file_out is
+ * NULL. */
+mr_status mr_model_file_open(const char *path, const char *type, struct mr_safetensors **file_out, struct mr_err *err);
+
+/** Reads the metadata. On error meta may be half filled: call deinit. */
+mr_status mr_model_meta_read(const struct mr_safetensors *file, struct mr_model_meta *meta, struct mr_err *err);
+void mr_model_meta_deinit(struct mr_model_meta *meta);
+
+/**
+ * Reads a layer: tensors `weight` [out, in] and `bias` [out], all finite. fold_input: the file's optional tensors
+ * input.mean and input.scale [in] are folded in, in double: w / scale, b - sum of w * mean / scale. Fails with MR_EDATA
+ * when a value is not finite as float32. w and b of the layer are the caller's to free, with mr_dense_deinit; on error
+ * both are NULL.
+ */
+mr_status mr_dense_read(const struct mr_safetensors *file, const char *weight, const char *bias, bool fold_input,
+                        struct mr_mlp_layer *layer, struct mr_err *err);
+void mr_dense_deinit(struct mr_mlp_layer *layer);
+
+/**
+ * Fills info from the metadata and the width of the output, and checks that names and labels are as many as they must
+ * be. is_classifier, class_count: a softmax, a single sigmoid, or a file with labels is a classifier; one output stands
+ * for two classes.
+ */
+mr_status mr_model_info_fill(const struct mr_safetensors *file, const char *type, const struct mr_model_meta *meta,
+                             size_t in, size_t out, mr_activation last, struct mr_model_info *info, struct mr_err *err);
+
+/** Adds a layer to info's counts of parameters and operations. */
+void mr_model_info_add(struct mr_model_info *info, const struct mr_mlp_layer *layer);
+
+#endif
