@@ -1,0 +1,135 @@
+/* mlp: a multi-layer perceptron from a model file: tensors layer.N.weight, layer.N.bias, metadata millrace.activations.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfile/model_file.h"
+
+#define LAYER_COUNT_MAX 256
+
+struct mr_model {
+    struct mr_model_meta meta;
+    struct mr_model_info info;
+    struct mr_mlp_params params;
+    struct mr_mlp_layer *layer; /* [params.layer_count] */
+};
+
+static void mlp_close(struct mr_model *model)
+{
+    if (!model) return;
+    for (size_t i = 0; i < model->params.layer_count; i++) mr_dense_deinit(&model->layer[i]);
+    free(model->layer);
+    mr_model_meta_deinit(&model->meta);
+    free(model);
+}
+
+static mr_status activation_read(const struct mr_safetensors *file, const struct mr_names *names, size_t index,
+                                 mr_activation *activation_out, struct mr_err *err)
+{
+    const char *const name = names->item[index];
+    for (unsigned i = MR_ACT_IDENTITY; i <= MR_ACT_SOFTMAX; i++) {
+        if (strcmp(name, mr_activation_name((mr_activation)i))) continue;
+        *activation_out = (mr_activation)i;
+        if (i != MR_ACT_SOFTMAX || index + 1 == names->count) return MR_OK;
+        return mr_fail(err, MR_EDATA, "model \"%s\": millrace.activations[%zu]: softmax can only be the last",
+                       mr_safetensors_name(file), index);
+    }
+    return mr_fail(
+        err, MR_EDATA,
+        "model \"%s\": millrace.activations[%zu] is \"%.40s\": known are identity, sigmoid, tanh, relu, gelu, softmax",
+        mr_safetensors_name(file), index, name);
+}
+
+/* Reads layer `index` and checks that it fits behind the one before. */
+static mr_status layer_read(const struct mr_safetensors *file, struct mr_model *model, size_t index, struct mr_err *err)
+{
+    struct mr_mlp_layer *const layer = &model->layer[index];
+    char weight[64], bias[64];
+    snprintf(weight, sizeof weight, "layer.%zu.weight", index);
+    snprintf(bias, sizeof bias, "layer.%zu.bias", index);
+    mr_status status = activation_read(file, &model->meta.activations, index, &layer->activation, err);
+    if (!status) status = mr_dense_read(file, weight, bias, index == 0, layer, err);
+    if (status) return status;
+    model->params.layer_count = index + 1;
+    if (index && layer->in != layer[-1].out) {
+        return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" has %zu inputs, the layer before has %zu outputs",
+                       mr_safetensors_name(file), weight, layer->in, layer[-1].out);
+    }
+    return MR_OK;
+}
+
+static mr_status layers_read(const struct mr_safetensors *file, struct mr_model *model, struct mr_err *err)
+{
+    const size_t count = model->meta.activations.count;
+    char next[64];
+    if (!count || count > LAYER_COUNT_MAX) {
+        return mr_fail(err, MR_EDATA,
+                       "model \"%s\": millrace.activations must name one activation a layer, 1 to %d of them",
+                       mr_safetensors_name(file), LAYER_COUNT_MAX);
+    }
+    snprintf(next, sizeof next, "layer.%zu.weight", count);
+    if (mr_safetensors_find(file, next)) {
+        return mr_fail(err, MR_EDATA,
+                       "model \"%s\": there is a tensor \"%s\", but millrace.activations names only %zu layers",
+                       mr_safetensors_name(file), next, count);
+    }
+    model->layer = calloc(count, sizeof *model->layer);
+    if (!model->layer) return mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", mr_safetensors_name(file));
+    model->params.layer = model->layer;
+    for (size_t i = 0; i < count; i++) {
+        const mr_status status = layer_read(file, model, i, err);
+        if (status) return status;
+    }
+    return MR_OK;
+}
+
+static mr_status mlp_open(const void *options, const char *path, struct mr_model **model_out, struct mr_err *err)
+{
+    struct mr_safetensors *file;
+    struct mr_model *model = NULL;
+    (void)options;
+    *model_out = NULL;
+    mr_status status = mr_model_file_open(path, "mlp", &file, err);
+    if (status) return status;
+    model = calloc(1, sizeof *model);
+    if (!model) {
+        status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
+        goto done;
+    }
+    status = mr_model_meta_read(file, &model->meta, err);
+    if (!status) status = layers_read(file, model, err);
+    if (status) goto done;
+    const struct mr_mlp_layer *const last = &model->layer[model->params.layer_count - 1];
+    status = mr_model_info_fill(file, "mlp", &model->meta, model->layer[0].in, last->out, last->activation,
+                                &model->info, err);
+    if (status) goto done;
+    for (size_t i = 0; i < model->params.layer_count; i++) mr_model_info_add(&model->info, &model->layer[i]);
+    *model_out = model;
+    model = NULL;
+done:
+    mlp_close(model);
+    mr_safetensors_close(file);
+    return status;
+}
+
+static const struct mr_model_info *mlp_info(const struct mr_model *model)
+{
+    return &model->info;
+}
+
+static mr_op mlp_op(const struct mr_model *model, const void **params_out)
+{
+    *params_out = &model->params;
+    return MR_OP_MLP_FORWARD;
+}
+
+extern const struct mr_model_ops mr_model_mlp;
+const struct mr_model_ops mr_model_mlp = {
+    .name = "mlp",
+    .summary = "multi-layer perceptron: sigmoid, tanh, ReLU, GELU, identity, softmax; any depth and width",
+    .open = mlp_open,
+    .info = mlp_info,
+    .op = mlp_op,
+    .close = mlp_close,
+};
