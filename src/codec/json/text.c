@@ -1,0 +1,245 @@
+/* Tokens of JSON: strings, numbers, and the hash of keys. */
+#include <string.h>
+
+#include "codec/json/json.h"
+
+static inline uint64_t load_8(const char *text)
+{
+    uint64_t bytes;
+    memcpy(&bytes, text, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    bytes = __builtin_bswap64(bytes);
+#endif
+    return bytes;
+}
+
+static inline uint64_t load_4(const char *text)
+{
+    uint32_t bytes;
+    memcpy(&bytes, text, 4);
+    return bytes;
+}
+
+static inline bool is_digit(char c)
+{
+    return (unsigned char)(c - '0') < 10;
+}
+
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/*
+ * Nonzero when one of 8 bytes is a quote, a backslash, a control character or not ASCII. The lowest set bit is in the
+ * first such byte (borrows only run upwards); bits above it may be wrong.
+ */
+static inline uint64_t special_8(uint64_t bytes)
+{
+    const uint64_t quote = bytes ^ EACH('"'), backslash = bytes ^ EACH('\\');
+    return ((bytes - EACH(0x20)) | (quote - EACH(1)) | (backslash - EACH(1)) | bytes) & EACH(0x80);
+}
+
+/* Bytes of a well-formed UTF-8 character that starts with a byte of 0x80 or more (Unicode, table 3-7); 0 when it is
+ * not. */
+static size_t utf8_bytes(const char *text, const char *end)
+{
+    const unsigned char *byte = (const unsigned char *)text;
+    const size_t left = (size_t)(end - text);
+    unsigned low = 0x80, high = 0xbf;
+    size_t bytes;
+    if (byte[0] < 0xc2 || byte[0] > 0xf4) return 0;
+    if (byte[0] < 0xe0) {
+        bytes = 2;
+    } else if (byte[0] < 0xf0) {
+        bytes = 3;
+        if (byte[0] == 0xe0) low = 0xa0;  /* no overlong forms */
+        if (byte[0] == 0xed) high = 0x9f; /* no surrogates */
+    } else {
+        bytes = 4;
+        if (byte[0] == 0xf0) low = 0x90;
+        if (byte[0] == 0xf4) high = 0x8f; /* nothing above U+10FFFF */
+    }
+    if (left < bytes || byte[1] < low || byte[1] > high) return 0;
+    for (size_t i = 2; i < bytes; i++) {
+        if ((byte[i] & 0xc0) != 0x80) return 0;
+    }
+    return bytes;
+}
+
+/* Four hexadecimal digits; -1 when they are not. */
+static int hex_4(const char *text, const char *end)
+{
+    int value = 0;
+    if (end - text < 4) return -1;
+    for (int i = 0; i < 4; i++) {
+        const char c = text[i], lower = (char)(c | 0x20);
+        const int digit = is_digit(c) ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+        if (digit < 0) return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+/* text stands behind the backslash. A lone surrogate has no UTF-8 form: not the encoding that JSON asks for. */
+static const char *escape_read(const char *text, const char *end, mr_reason *reason_out)
+{
+    *reason_out = MR_REASON_SYNTAX;
+    if (text == end) return NULL;
+    if (*text != 'u') return *text && strchr("\"\\/bfnrt", *text) ? text + 1 : NULL;
+    const int first = hex_4(text + 1, end);
+    if (first < 0) return NULL;
+    text += 5;
+    if (first < 0xd800 || first > 0xdfff) return text;
+    const bool is_escape = first < 0xdc00 && end - text >= 2 && text[0] == '\\' && text[1] == 'u';
+    const int second = is_escape ? hex_4(text + 2, end) : 0;
+    if (second < 0) return NULL;
+    if (second >= 0xdc00 && second <= 0xdfff) return text + 6;
+    *reason_out = MR_REASON_ENCODING;
+    return NULL;
+}
+
+const char *json_string_read(const char *text, const char *end, bool *is_escaped_out, mr_reason *reason_out)
+{
+    *is_escaped_out = false;
+    for (;;) {
+        uint64_t special = 0;
+        while (end - text >= 8 && !(special = special_8(load_8(text)))) text += 8;
+        if (special) text += __builtin_ctzll(special) / 8;
+        if (text == end) break;
+        const unsigned char c = (unsigned char)*text;
+        if (c == '"') return text + 1;
+        if (c < 0x20) break;
+        if (c == '\\') {
+            *is_escaped_out = true;
+            text = escape_read(text + 1, end, reason_out);
+            if (!text) return NULL;
+        } else if (c < 0x80) {
+            text++;
+        } else {
+            const size_t bytes = utf8_bytes(text, end);
+            if (!bytes) {
+                *reason_out = MR_REASON_ENCODING;
+                return NULL;
+            }
+            text += bytes;
+        }
+    }
+    *reason_out = MR_REASON_SYNTAX;
+    return NULL;
+}
+
+const char *json_number_skip(const char *text, const char *end)
+{
+    if (text < end && *text == '-') text++;
+    if (text == end || !is_digit(*text)) return NULL;
+    if (*text == '0') {
+        text++;
+        if (text < end && is_digit(*text)) return NULL;
+    } else {
+        while (text < end && is_digit(*text)) text++;
+    }
+    if (text < end && *text == '.') {
+        text++;
+        if (text == end || !is_digit(*text)) return NULL;
+        while (text < end && is_digit(*text)) text++;
+    }
+    if (text < end && (*text == 'e' || *text == 'E')) {
+        text++;
+        if (text < end && (*text == '+' || *text == '-')) text++;
+        if (text == end || !is_digit(*text)) return NULL;
+        while (text < end && is_digit(*text)) text++;
+    }
+    return text;
+}
+
+static char *utf8_write(char *out, unsigned code)
+{
+    if (code < 0x80) {
+        *out++ = (char)code;
+    } else if (code < 0x800) {
+        *out++ = (char)(0xc0 | code >> 6);
+        *out++ = (char)(0x80 | (code & 0x3f));
+    } else if (code < 0x10000) {
+        *out++ = (char)(0xe0 | code >> 12);
+        *out++ = (char)(0x80 | (code >> 6 & 0x3f));
+        *out++ = (char)(0x80 | (code & 0x3f));
+    } else {
+        *out++ = (char)(0xf0 | code >> 18);
+        *out++ = (char)(0x80 | (code >> 12 & 0x3f));
+        *out++ = (char)(0x80 | (code >> 6 & 0x3f));
+        *out++ = (char)(0x80 | (code & 0x3f));
+    }
+    return out;
+}
+
+size_t json_string_decode(const char *text, const char *end, char *out)
+{
+    char *const first = out;
+    while (text < end) {
+        if (*text != '\\') {
+            *out++ = *text++;
+            continue;
+        }
+        const char kind = text[1];
+        text += 2;
+        if (kind == 'u') {
+            unsigned code = (unsigned)hex_4(text, end);
+            text += 4;
+            if (code >= 0xd800 && code <= 0xdfff) {
+                code = 0x10000 + ((code - 0xd800) << 10) + ((unsigned)hex_4(text + 2, end) - 0xdc00);
+                text += 6;
+            }
+            out = utf8_write(out, code);
+        } else {
+            static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+            *out++ = to[strchr(from, kind) - from];
+        }
+    }
+    return (size_t)(out - first);
+}
+
+/* Multiplies to 128 bits and folds: every input bit reaches every output bit. */
+static inline uint64_t fold(uint64_t a, uint64_t b)
+{
+    __extension__ const unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint64_t json_hash(const char *key, size_t bytes, uint64_t seed)
+{
+    const uint64_t odd = 0x9e3779b97f4a7c15u, other = 0xd1b54a32d192ed03u;
+    uint64_t hash = seed ^ bytes * odd, low, high;
+    const char *const end = key + bytes;
+    for (; end - key > 16; key += 16) hash = fold(load_8(key) ^ hash, load_8(key + 8) ^ other);
+    bytes = (size_t)(end - key);
+    if (bytes >= 8) {
+        low = load_8(key);
+        high = load_8(end - 8);
+    } else if (bytes >= 4) {
+        low = load_4(key);
+        high = load_4(end - 4);
+    } else if (bytes) {
+        low = (unsigned char)key[0] | (uint64_t)(unsigned char)key[bytes / 2] << 8;
+        high = (unsigned char)end[-1];
+    } else {
+        low = high = 0;
+    }
+    return fold(fold(low ^ hash, high ^ seed ^ other), odd);
+}
+
+const char *json_element_skim(const char *text, const char *end)
+{
+    size_t depth = 0;
+    for (; text < end; text++) {
+        if (*text == '"') {
+            for (text++; text < end && *text != '"'; text++) text += *text == '\\';
+            if (text >= end) return end;
+        } else if (*text == '{' || *text == '[') {
+            depth++;
+        } else if (*text == '}' || *text == ']') {
+            if (!depth) return text;
+            depth--;
+        } else if (*text == ',' && !depth) {
+            return text;
+        }
+    }
+    return end;
+}
