@@ -1,0 +1,32 @@
+/** JSON strings and numbers as text: what encoders write. */
+#ifndef MR_BASE_JSON_TEXT_H
+#define MR_BASE_JSON_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/** Most bytes that one byte becomes, and the two quotes. */
+#define MR_JSON_ESCAPE_MAX 6
+#define MR_JSON_QUOTES     2
+
+/**
+ * Writes bytes as the inside of a JSON string at out, which has room for MR_JSON_ESCAPE_MAX * bytes. What is not UTF-8
+ * becomes U+FFFD, one for each byte. Returns the bytes written. No terminator. Pure.
+ */
+size_t mr_json_escape(const char *text, size_t bytes, char *out);
+
+/** The same with quotes around it; room for MR_JSON_ESCAPE_MAX * bytes + MR_JSON_QUOTES. */
+size_t mr_json_quote(const char *text, size_t bytes, char *out);
+
+/** True when the whole text is one JSON number (RFC 8259): no sign but -, no leading zeros, digits on both sides of a
+ * point. */
+bool mr_json_is_number(const char *text, size_t bytes);
+
+/** Bytes of the UTF-8 sequence that begins at text (1 to 4), or 0 when it is not valid: overlong, surrogate, cut off,
+ * too large. */
+size_t mr_utf8_sequence(const char *text, size_t bytes);
+
+/** True when all of it is UTF-8. Fast over ASCII. */
+bool mr_utf8_is_valid(const char *text, size_t bytes);
+
+#endif
