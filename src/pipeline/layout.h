@@ -31,7 +31,7 @@ typedef enum {
     MR_EMIT_LABEL,         /* `model.label`: name of the class as a JSON string; its index where the model has no names */
     MR_EMIT_SCORE,         /* `model.score`: first output (regression, binary probability of class 1) */
     MR_EMIT_PROBABILITY,   /* `model.probability`: of the winning class */
-    MR_EMIT_PROBABILITIES, /* `model.probabilities`, `model.scores`: all outputs as an array */
+    MR_EMIT_PROBABILITIES, /* `model.probabilities` (one a class), `model.scores` (as the model gives them): an array */
     MR_EMIT_OUTPUT,        /* `model.scores[3]`, `model.probabilities[3]`: one of them */
 } mr_emit_kind;
 
@@ -41,6 +41,7 @@ struct mr_emit_item {
     mr_emit_kind kind;
     size_t model;           /* index, for model outputs */
     uint32_t column;        /* capture, feature or output column */
+    bool is_complement;     /* OUTPUT, PROBABILITIES of a binary model of width 1: class 0 is 1 - y */
     mr_part part;
     char *header;
 };
@@ -54,6 +55,7 @@ struct mr_layout {
     unsigned *want;                    /* [model_count] MR_WANT_... */
     size_t model_count;
     bool reads_headers, reads_timestamps;
+    int decimals;                      /* of printed floats; -1: shortest */
     char **feature_name;               /* [schema.feature_count]: paths with ranges expanded */
 };
 
@@ -61,7 +63,9 @@ struct mr_layout {
  * Works out the layout. info: one for each model of the job, in its order. MR_ECONFIG names the key, what is wrong and the nearest
  * known name (an emit expression that is no field, part or model output; a model whose width or names differ from record.features;
  * a range such as x[5..2]; a framing or field kind that the codec does not read). On error *layout_out is NULL.
- * A bare `model` in emit means its class for a classifier and its score for a regression.
+ * A bare `model` in emit means its class for a classifier and its score for a regression. A field that is named like a model is
+ * written in quotes: `"regime".class`. Emitted fields that are no features are optional: absent or null, they print null.
+ * record.defaults, where record.missing is "default", names the fields that may be missing; all others stay required.
  */
 mr_status mr_layout_create(const struct mr_job *job, const struct mr_model_info *const *info, struct mr_layout **layout_out,
                            struct mr_err *err);
