@@ -59,7 +59,11 @@ struct mr_codec_ops {
     const struct mr_option *options; /* codec's own keys beside the common ones of "record"; may be NULL */
     size_t options_size;
     unsigned framings;   /* bit (1u << mr_framing) for each framing that it reads */
-    bool captures_json;  /* captured bytes are JSON text (else plain text that the encoder quotes where needed) */
+    /*
+     * Captured bytes are JSON text. Else plain text that the encoder quotes where needed; when such text begins with a double
+     * quote it is quoted itself, quotes within it doubled, as in CSV: `"say ""hi"""`.
+     */
+    bool captures_json;
     bool captures;       /* false: captured fields are not available (binary rows): emit prints the feature instead */
     /* Optional. Checks the options alone, without a file or network; fails with MR_ECONFIG. */
     mr_status (*check)(const void *options, struct mr_err *err);

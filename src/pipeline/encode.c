@@ -1,0 +1,255 @@
+#include "pipeline/encode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "pipeline/template.h"
+
+struct mr_encoder {
+    struct mr_template *template;
+    const struct mr_job *job;
+    int framing;            /* mr_emit_framing */
+    size_t joined_rows_max; /* rows of one record */
+    bool joins_messages;    /* nothing but the value goes through, so neighbours may share a record */
+    bool has_headers;
+    struct mr_header *model_header; /* [model_count] constant `millrace-model` headers */
+    size_t model_header_count;
+    char **model_text;
+};
+
+static const char model_header_name[] = "millrace-model";
+static const char source_header_name[] = "millrace-source";
+
+/* Room for "/2147483647/9223372036854775807" behind the topic. */
+#define SOURCE_TEXT_BYTES (2 * MR_NUMBER_BYTES)
+
+/* `name@version`, or the name alone: one header for each model, made once. */
+static mr_status model_headers_create(struct mr_encoder *encoder, const struct mr_model_info *const *info,
+                                      struct mr_err *err)
+{
+    const struct mr_job *job = encoder->job;
+    encoder->model_header = calloc(job->model_count + 1, sizeof *encoder->model_header);
+    encoder->model_text = calloc(job->model_count + 1, sizeof *encoder->model_text);
+    if (!encoder->model_header || !encoder->model_text) return mr_fail(err, MR_ENOMEM, "encoder: out of memory");
+    for (size_t m = 0; m < job->model_count; m++) {
+        const char *version = info[m]->version && *info[m]->version ? info[m]->version : NULL;
+        char *text = malloc(strlen(job->model[m].name) + (version ? strlen(version) : 0) + 2);
+        if (!text) return mr_fail(err, MR_ENOMEM, "encoder: out of memory");
+        strcpy(text, job->model[m].name);
+        if (version) strcat(strcat(text, "@"), version);
+        encoder->model_text[m] = text;
+        encoder->model_header[m] = (struct mr_header){model_header_name, text, strlen(text)};
+        encoder->model_header_count++;
+    }
+    return MR_OK;
+}
+
+mr_status mr_encoder_create(const struct mr_job *job, const struct mr_layout *layout,
+                            const struct mr_model_info *const *info, struct mr_encoder **encoder_out,
+                            struct mr_err *err)
+{
+    struct mr_encoder *encoder = calloc(1, sizeof *encoder);
+    *encoder_out = NULL;
+    if (!encoder) return mr_fail(err, MR_ENOMEM, "encoder: out of memory");
+    encoder->job = job;
+    encoder->framing = job->emit.framing;
+    encoder->joined_rows_max = job->emit.records_max > 0 ? (size_t)job->emit.records_max : 1;
+    encoder->joins_messages = !job->emit.headers.count && !job->emit.timestamp;
+    encoder->has_headers = job->emit.headers.count || job->emit.provenance;
+    mr_status status =
+        mr_template_create(job, layout, info, encoder->framing == MR_EMIT_LINES, &encoder->template, err);
+    if (!status && job->emit.provenance) status = model_headers_create(encoder, info, err);
+    if (status) {
+        mr_encoder_destroy(encoder);
+        return status;
+    }
+    *encoder_out = encoder;
+    return MR_OK;
+}
+
+/* What one call writes to, kept in registers. */
+struct writer {
+    struct mr_outbox *box;
+    char *out, *end;
+};
+
+static size_t writer_room(const struct writer *writer)
+{
+    return (size_t)(writer->end - writer->out);
+}
+
+/* Most bytes that key, headers and joining add to the objects of a record. */
+static size_t extras_bytes_max(const struct mr_encoder *encoder, const struct mr_encode_input *input,
+                               const struct mr_message *message)
+{
+    const struct mr_emit_options *emit = &encoder->job->emit;
+    size_t bytes = 2 + (emit->key && message->key ? message->key_bytes : 0);
+    if (!encoder->has_headers) return bytes;
+    bytes +=
+        (emit->headers.count + encoder->model_header_count + 1) * sizeof(struct mr_header) + _Alignof(struct mr_header);
+    for (size_t i = 0; i < emit->headers.count; i++) {
+        struct mr_span value;
+        if (input->source_ops->header(input->source, message, emit->headers.item[i], &value)) bytes += value.bytes;
+    }
+    if (emit->provenance)
+        bytes += strlen(input->source_ops->topic_name(input->source, message->topic)) + SOURCE_TEXT_BYTES;
+    return bytes;
+}
+
+/* Headers of a record into the arena: those that go through, then provenance. */
+static void put_headers(const struct mr_encoder *encoder, const struct mr_encode_input *input,
+                        const struct mr_message *message, struct writer *writer, struct mr_record *record)
+{
+    const struct mr_emit_options *emit = &encoder->job->emit;
+    const uintptr_t misfit = (uintptr_t)writer->out % _Alignof(struct mr_header);
+    struct mr_header *header =
+        (struct mr_header *)(void *)(writer->out + (misfit ? _Alignof(struct mr_header) - misfit : 0));
+    size_t count = 0;
+    char *out = (char *)(header + emit->headers.count + encoder->model_header_count + 1);
+    for (size_t i = 0; i < emit->headers.count; i++) {
+        struct mr_span value;
+        if (!input->source_ops->header(input->source, message, emit->headers.item[i], &value)) continue;
+        header[count++] =
+            (struct mr_header){emit->headers.item[i], value.data ? out : NULL, value.data ? value.bytes : 0};
+        if (!value.data) continue;
+        memcpy(out, value.data, value.bytes);
+        out += value.bytes;
+    }
+    if (emit->provenance) {
+        memcpy(header + count, encoder->model_header, encoder->model_header_count * sizeof *header);
+        count += encoder->model_header_count;
+        char *const text = out;
+        out = stpcpy(out, input->source_ops->topic_name(input->source, message->topic));
+        *out++ = '/';
+        out += mr_print_i64(message->partition, out);
+        *out++ = '/';
+        out += mr_print_i64(message->offset, out);
+        header[count++] = (struct mr_header){source_header_name, text, (size_t)(out - text)};
+    }
+    record->header = header;
+    record->header_count = (uint32_t)count;
+    writer->out = out;
+}
+
+/* Everything of a record but its value. */
+static void record_finish(const struct mr_encoder *encoder, const struct mr_encode_input *input,
+                          const struct mr_message *message, const char *value, uint32_t row_count,
+                          struct writer *writer)
+{
+    const struct mr_emit_options *emit = &encoder->job->emit;
+    struct mr_record *record = &writer->box->record[writer->box->count++];
+    *record = (struct mr_record){
+        .value = value,
+        .value_bytes = (uint32_t)(writer->out - value),
+        .partition = emit->partition == MR_PARTITION_SAME  ? message->partition
+                     : emit->partition == MR_PARTITION_KEY ? MR_PARTITION_BY_KEY
+                                                           : MR_PARTITION_BY_BATCH,
+        .timestamp_ms = emit->timestamp ? input->source_ops->timestamp_ms(input->source, message) : -1,
+        .offset = message->offset,
+        .source_partition = message->partition,
+        .topic = message->topic,
+        .row_count = row_count,
+    };
+    if (emit->key && message->key) {
+        memcpy(writer->out, message->key, message->key_bytes);
+        record->key = writer->out;
+        record->key_bytes = (uint32_t)message->key_bytes;
+        writer->out += message->key_bytes;
+    }
+    if (encoder->has_headers) put_headers(encoder, input, message, writer, record);
+}
+
+/* May the row of `next` go into the record whose rows come from `message`? */
+static bool is_joinable(const struct mr_encoder *encoder, const struct mr_message *message,
+                        const struct mr_message *next)
+{
+    if (message == next) return true;
+    return encoder->joins_messages && message->topic == next->topic && message->partition == next->partition &&
+           !message->key && !next->key;
+}
+
+/* Rows into one record, from *row on; false when not even the first one fits. */
+static bool put_joined(struct mr_encoder *encoder, const struct mr_encode_input *input, const struct mr_rows *rows,
+                       size_t *row, struct writer *writer)
+{
+    const struct mr_message *message = &input->messages[rows->message[*row]];
+    char *const value = writer->out;
+    uint32_t count = 0;
+    while (*row < rows->row_count) {
+        const struct mr_message *next = &input->messages[rows->message[*row]];
+        const size_t need =
+            mr_template_bytes_max(encoder->template, input, rows, *row, next) + extras_bytes_max(encoder, input, next);
+        if (need > writer_room(writer)) break;
+        if (count && (count == encoder->joined_rows_max || writer->out - value >= (ptrdiff_t)MR_JOINED_BYTES)) break;
+        if (count && !is_joinable(encoder, message, next)) break;
+        if (count) {
+            *writer->out++ = encoder->framing == MR_EMIT_ARRAY ? ',' : '\n';
+        } else if (encoder->framing == MR_EMIT_ARRAY) {
+            *writer->out++ = '[';
+        }
+        writer->out = mr_template_write(encoder->template, input, rows, *row, next, writer->out);
+        message = next;
+        count++;
+        ++*row;
+    }
+    if (!count) return false;
+    if (encoder->framing == MR_EMIT_ARRAY) *writer->out++ = ']';
+    record_finish(encoder, input, message, value, count, writer);
+    return true;
+}
+
+static bool put_single(struct mr_encoder *encoder, const struct mr_encode_input *input, const struct mr_rows *rows,
+                       size_t *row, struct writer *writer)
+{
+    const struct mr_message *message = &input->messages[rows->message[*row]];
+    const size_t need = mr_template_bytes_max(encoder->template, input, rows, *row, message) +
+                        extras_bytes_max(encoder, input, message);
+    if (need > writer_room(writer)) return false;
+    char *const value = writer->out;
+    writer->out = mr_template_write(encoder->template, input, rows, *row, message, value);
+    record_finish(encoder, input, message, value, 1, writer);
+    ++*row;
+    return true;
+}
+
+/* A row that does not fit an empty arena never will. False when the rejects are full. */
+static bool row_reject(const struct mr_encode_input *input, struct mr_rows *rows, size_t row)
+{
+    if (rows->reject_count == rows->reject_cap) return false;
+    const size_t bytes = input->messages[rows->message[row]].value_bytes;
+    rows->reject[rows->reject_count++] = (struct mr_reject){.message = rows->message[row],
+                                                            .bytes = (uint32_t)bytes,
+                                                            .reason = MR_REASON_OUTPUT_SIZE,
+                                                            .field = MR_FIELD_NONE};
+    return true;
+}
+
+void mr_encode(struct mr_encoder *encoder, const struct mr_encode_input *input, struct mr_rows *rows, size_t *row,
+               struct mr_outbox *box)
+{
+    struct writer writer = {box, box->arena + box->arena_used, box->arena + box->arena_cap};
+    while (*row < rows->row_count && box->count < box->record_cap) {
+        const bool is_put = encoder->framing == MR_EMIT_SINGLE ? put_single(encoder, input, rows, row, &writer)
+                                                               : put_joined(encoder, input, rows, row, &writer);
+        if (is_put) continue;
+        if (writer.out > box->arena || !row_reject(input, rows, *row)) break;
+        ++*row;
+    }
+    box->arena_used = (size_t)(writer.out - box->arena);
+}
+
+uint64_t mr_encoder_nonfinite_count(const struct mr_encoder *encoder)
+{
+    return mr_template_nonfinite_count(encoder->template);
+}
+
+void mr_encoder_destroy(struct mr_encoder *encoder)
+{
+    if (!encoder) return;
+    mr_template_destroy(encoder->template);
+    for (size_t m = 0; m < encoder->model_header_count; m++) free(encoder->model_text[m]);
+    free(encoder->model_text);
+    free(encoder->model_header);
+    free(encoder);
+}
