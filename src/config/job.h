@@ -1,4 +1,5 @@
-/** A parsed job file: what `millrace run` needs, with defaults filled in and every value checked that needs no network. */
+/** A parsed job file: what `millrace run` needs, with defaults filled in and every value checked that needs no network.
+ */
 #ifndef MR_CONFIG_JOB_H
 #define MR_CONFIG_JOB_H
 
@@ -22,37 +23,38 @@ struct mr_record_options {
     struct mr_map defaults;     /* path -> number, for missing: "default" */
     int64_t depth_max;
     int64_t bytes_max;
-    int tombstones;             /* mr_tombstones */
+    int tombstones; /* mr_tombstones */
 };
 
 struct mr_emit_options {
-    struct mr_map fields;       /* output key -> expression */
-    int framing;                /* mr_emit_framing */
-    int64_t records_max;        /* joined records a message, for lines and array */
-    int partition;              /* mr_emit_partition */
-    char *floats;               /* "shortest" or "fixed:N" */
-    struct mr_strings headers;  /* input headers that go through */
-    bool key;                   /* the input key goes through */
-    bool timestamp;             /* the input timestamp goes through */
-    bool provenance;            /* add headers millrace-model, millrace-source */
+    struct mr_map fields;      /* output key -> expression */
+    int framing;               /* mr_emit_framing */
+    int64_t records_max;       /* joined records a message, for lines and array */
+    int partition;             /* mr_emit_partition */
+    char *floats;              /* "shortest" or "fixed:N" */
+    struct mr_strings headers; /* input headers that go through */
+    bool key;                  /* the input key goes through */
+    bool timestamp;            /* the input timestamp goes through */
+    bool provenance;           /* add headers millrace-model, millrace-source */
 };
 
 struct mr_bad_records_options {
-    char *topic;                /* dead-letter topic, on the source's cluster; NULL: none */
-    char *file;                 /* dead-letter file (JSON lines); NULL: none */
-    double share_max;           /* circuit breaker: share of bad ones among the last `window` records */
+    char *topic;      /* dead-letter topic, on the source's cluster; NULL: none */
+    char *file;       /* dead-letter file (JSON lines); NULL: none */
+    bool drop;        /* true: bad records are only counted and logged. Exactly one of topic, file, drop is set */
+    double share_max; /* circuit breaker: share of bad ones among the last `window` records */
     int64_t window;
-    int64_t run_max;            /* circuit breaker: bad ones in a row */
+    int64_t run_max; /* circuit breaker: bad ones in a row */
 };
 
 struct mr_batch_options {
     int64_t records_max;
-    int64_t wait_max;           /* us: how long a batch may wait to fill, counted from its first record */
+    int64_t wait_max; /* us: how long a batch may wait to fill, counted from its first record */
 };
 
 struct mr_job_model {
     char *name;
-    char *file;                 /* path, resolved against the job file's folder */
+    char *file; /* path, resolved against the job file's folder */
     const struct mr_model_ops *ops;
     void *options;
 };
@@ -63,8 +65,8 @@ struct mr_job_sink {
 };
 
 struct mr_job {
-    char *path;                 /* of the job file */
-    char *name;                 /* "job" */
+    char *path; /* of the job file */
+    char *name; /* "job" */
     const struct mr_source_ops *source;
     void *source_options;
     struct mr_record_options record;
@@ -73,28 +75,35 @@ struct mr_job {
     struct mr_job_model *model; /* [model_count] */
     size_t model_count;
     struct mr_emit_options emit;
-    struct mr_job_sink *sink;   /* [sink_count] */
+    struct mr_job_sink *sink; /* [sink_count] */
     size_t sink_count;
     struct mr_bad_records_options bad_records;
     struct mr_batch_options batch;
-    int delivery;               /* mr_delivery */
-    char *backend;              /* "auto", "cpu", "cpu:avx2" */
-    int64_t lanes;              /* 0: chosen at start */
-    int64_t memory;             /* bytes: budget of the whole job */
-    int64_t commit_interval;    /* us */
-    int64_t progress_interval;  /* us */
+    int delivery;              /* mr_delivery */
+    char *backend;             /* "auto", "cpu", "cpu:avx2" */
+    int64_t lanes;             /* 0: chosen at start */
+    int64_t memory;            /* bytes: budget of the whole job */
+    int64_t commit_interval;   /* us */
+    int64_t progress_interval; /* us */
 };
 
 /**
- * Reads and checks a job file. All errors are written to `talk` at once, each with file:line:column, the line, a caret, the
- * path, what was expected and the nearest known name. Returns MR_OK, or MR_ECONFIG / MR_EINPUT with *job_out NULL and a
- * one-line summary in err. ${env:NAME} and ${file:PATH} are replaced in string values (never in keys).
+ * Reads and checks a job file. All errors are written to `talk` at once, each with file:line:column, the line, a caret,
+ * the path, what was expected and the nearest known name. Returns MR_OK, or MR_ECONFIG / MR_EINPUT with *job_out NULL
+ * and a one-line summary in err. ${env:NAME} and ${file:PATH} are replaced in string values (never in keys).
  */
 mr_status mr_job_load(const char *path, FILE *talk, struct mr_job **job_out, struct mr_err *err);
 
 /** As mr_job_load, from text; `path` is used in messages and to resolve relative file names. */
 mr_status mr_job_parse(const char *path, const char *text, size_t bytes, FILE *talk, struct mr_job **job_out,
                        struct mr_err *err);
+
+/** As mr_job_parse; is_json: the findings go to talk as one JSON object instead, also when there are none. */
+mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE *talk, bool is_json,
+                          struct mr_job **job_out, struct mr_err *err);
+
+/** The text of a job file; "-" is stdin. MR_EINPUT when it cannot be read. *text_out is to be freed; no 0 behind it. */
+mr_status mr_job_read(const char *path, char **text_out, size_t *bytes_out, struct mr_err *err);
 
 /** Frees all. Accepts NULL. */
 void mr_job_destroy(struct mr_job *job);

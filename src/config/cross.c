@@ -1,0 +1,300 @@
+/* What several keys of a job mean together. Every check says nothing about values that have a finding of their own. */
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/near.h"
+#include "base/options.h"
+#include "config/load.h"
+#include "config/path.h"
+
+/* A node below a section: mr_load_find(section, key), then the item of an array at index, if it is one. */
+static uint32_t find_item(const struct mr_load *load, const char *section, const char *key, size_t index)
+{
+    const uint32_t node = mr_load_find(load, section, key);
+    if (load->document.node[node].kind != MR_NODE_ARRAY) return node;
+    uint32_t child = load->document.node[node].child;
+    while (index-- && child != MR_NODE_NONE) child = load->document.node[child].next;
+    return child == MR_NODE_NONE ? node : child;
+}
+
+static bool is_name(const char *text, const char *also)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    if (!*text || strlen(text) > 100) return false;
+    for (; *text; text++) {
+        if (!strchr(letters, *text) && !strchr(also, *text)) return false;
+    }
+    return true;
+}
+
+static void check_job_name(struct mr_load *load)
+{
+    if (load->job->name && !is_name(load->job->name, ".")) {
+        mr_load_error(load, mr_load_find(load, "job", NULL),
+                      "expected 1 to 100 letters, digits, \".\", \"_\" or \"-\"");
+    }
+}
+
+static void check_features(struct mr_load *load)
+{
+    const struct mr_record_options *const record = &load->job->record;
+    for (size_t i = 0; i < record->features.count; i++) {
+        const char *const feature = record->features.item[i];
+        const char *const problem = mr_path_problem(feature);
+        const uint32_t node = find_item(load, "record", "features", i);
+        if (problem) mr_load_error(load, node, "%s", problem);
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(record->features.item[j], feature) != 0) continue;
+            mr_load_error(load, node, "the same feature twice");
+            break;
+        }
+    }
+    if (record->label && mr_path_problem(record->label)) {
+        mr_load_error(load, mr_load_find(load, "record", "label"), "%s", mr_path_problem(record->label));
+    }
+}
+
+static bool is_feature(const struct mr_record_options *record, const char *path)
+{
+    for (size_t i = 0; i < record->features.count; i++) {
+        if (mr_path_covers(record->features.item[i], path)) return true;
+    }
+    return record->label && !strcmp(record->label, path);
+}
+
+static void check_defaults(struct mr_load *load)
+{
+    static const struct mr_option number = {.key = "", .type = MR_OPT_DOUBLE, .min = -3.4e38, .max = 3.4e38};
+    const struct mr_record_options *const record = &load->job->record;
+    const uint32_t node = mr_load_find(load, "record", "defaults");
+    for (size_t i = 0; i < record->defaults.count; i++) {
+        const struct mr_pair *const pair = &record->defaults.item[i];
+        const uint32_t child = mr_node_child(&load->document, node, pair->key);
+        double value;
+        char found[MR_QUOTED_BYTES];
+        if (child == MR_NODE_NONE) continue;
+        if (!mr_option_scan(&number, pair->value, &value)) {
+            mr_load_error(load, child, "expected a number, found %s", mr_load_found(load, child, false, found));
+        } else if (!is_feature(record, pair->key)) {
+            struct mr_near near;
+            mr_near_start(&near, pair->key);
+            for (size_t j = 0; j < record->features.count; j++) mr_near_offer(&near, record->features.item[j]);
+            mr_load_error(load, child, "no feature of that name in record.features");
+            mr_load_suggest(load, mr_near_best(&near));
+        }
+    }
+    if (record->missing == MR_MISSING_DEFAULT && !record->defaults.count) {
+        mr_load_error(load, mr_load_find(load, "record", "missing"), "\"default\" needs record.defaults");
+        mr_report_hint(&load->report, "add \"defaults\": {\"%s\": 0}",
+                       record->features.count ? record->features.item[0] : "...");
+    } else if (record->missing != MR_MISSING_DEFAULT && record->defaults.count) {
+        mr_load_error(load, node, "has no effect while record.missing is \"dead\"");
+        mr_report_hint(&load->report, "add \"missing\": \"default\"");
+    }
+}
+
+static void check_framing(struct mr_load *load)
+{
+    static const char *const names[] = {"single", "lines", "array", "packed"};
+    const struct mr_job *const job = load->job;
+    char readable[64] = "";
+    if (!job->codec || job->codec->framings & (1u << job->record.framing)) return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const size_t used = strlen(readable);
+        if (job->codec->framings & (1u << i))
+            snprintf(readable + used, sizeof readable - used, "%s\"%s\"", used ? ", " : "", names[i]);
+    }
+    mr_load_error(load, mr_load_find(load, "record", "framing"), "format %s cannot be framed as \"%s\"",
+                  job->codec->name, names[job->record.framing]);
+    mr_report_hint(&load->report, "framings of %s: %s", job->codec->name, readable);
+}
+
+static void check_models(struct mr_load *load)
+{
+    const struct mr_job *const job = load->job;
+    for (size_t i = 0; i < job->model_count; i++) {
+        const char *const name = job->model[i].name;
+        const uint32_t entry = find_item(load, "models", NULL, i);
+        const uint32_t key = mr_node_child(&load->document, entry, "name");
+        const uint32_t node = key == MR_NODE_NONE ? entry : key;
+        if (!name) continue;
+        if (!is_name(name, "") || strchr("0123456789-", name[0])) {
+            mr_load_error(load, node,
+                          "expected letters, digits, \"_\" and \"-\", a letter first: emit.fields names it");
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (!job->model[j].name || strcmp(job->model[j].name, name) != 0) continue;
+            mr_load_error(load, node, "two models are called \"%s\"", name);
+            mr_report_hint(&load->report, "give each its own \"name\"");
+            break;
+        }
+    }
+}
+
+static void check_emit(struct mr_load *load)
+{
+    static const char digits[] = "0123456789";
+    const char *const floats = load->job->emit.floats;
+    const bool is_fixed =
+        floats && !strncmp(floats, "fixed:", 6) && floats[6] && strchr(digits, floats[6]) && !floats[7];
+    if (floats && !is_fixed && strcmp(floats, "shortest") != 0) {
+        char found[MR_QUOTED_BYTES];
+        const uint32_t node = mr_load_find(load, "emit", "floats");
+        mr_load_error(load, node, "expected \"shortest\" or \"fixed:0\" to \"fixed:9\", found %s",
+                      mr_load_found(load, node, false, found));
+    }
+    const uint32_t fields = mr_load_find(load, "emit", "fields");
+    for (size_t i = 0; i < load->job->emit.fields.count; i++) {
+        const struct mr_pair *const pair = &load->job->emit.fields.item[i];
+        const uint32_t child = mr_node_child(&load->document, fields, pair->key);
+        if (child == MR_NODE_NONE) continue;
+        if (load->document.node[child].kind != MR_NODE_STRING) {
+            mr_load_error(load, child,
+                          "expected what stands there as a string: a model's output, a field or a message part");
+        } else if (mr_path_problem(pair->value)) {
+            mr_load_error(load, child, "%s", mr_path_problem(pair->value));
+        }
+    }
+}
+
+static void check_bad_records(struct mr_load *load)
+{
+    const struct mr_bad_records_options *const bad = &load->job->bad_records;
+    const uint32_t node = mr_node_child(&load->document, 0, "bad_records");
+    if (node == MR_NODE_NONE || load->document.node[node].kind != MR_NODE_OBJECT) return;
+    const int count = (bad->topic != NULL) + (bad->file != NULL) + bad->drop;
+    if (count == 1) {
+        if (bad->topic && !*bad->topic)
+            mr_load_error(load, mr_load_find(load, "bad_records", "topic"), "must not be empty");
+        if (bad->file && !*bad->file)
+            mr_load_error(load, mr_load_find(load, "bad_records", "file"), "must not be empty");
+        return;
+    }
+    /* A value of the wrong type has its finding: say nothing more. */
+    if (!count && (mr_node_child(&load->document, node, "topic") != MR_NODE_NONE ||
+                   mr_node_child(&load->document, node, "file") != MR_NODE_NONE)) {
+        return;
+    }
+    if (count)
+        mr_load_error(load, node, "expected one of topic, file and drop, found %d of them", count);
+    else
+        mr_load_error(load, node, "where do bad records go? expected topic, file or \"drop\": true");
+    if (!count) mr_report_hint(&load->report, "add \"topic\": \"...\"");
+}
+
+static const struct mr_strings *strings_option(const struct mr_option *table, const void *options, const char *key)
+{
+    const struct mr_option *const row = options ? mr_option_find(table, key) : NULL;
+    return row && row->type == MR_OPT_STRINGS ? (const void *)((const char *)options + row->offset) : NULL;
+}
+
+static const char *string_option(const struct mr_option *table, const void *options, const char *key)
+{
+    const struct mr_option *const row = options ? mr_option_find(table, key) : NULL;
+    if (!row || row->type != MR_OPT_STRING) return NULL;
+    char *text;
+    memcpy(&text, (const char *)options + row->offset, sizeof text);
+    return text;
+}
+
+static const char *servers_of(const struct mr_option *table, const void *options)
+{
+    const struct mr_option *const row = options ? mr_option_find(table, "properties") : NULL;
+    if (!row || row->type != MR_OPT_MAP) return NULL;
+    return mr_map_get((const void *)((const char *)options + row->offset), "bootstrap.servers");
+}
+
+/* True when a topic is among those that the source reads: by name, or by pattern ("^..."). */
+static bool is_input(const struct mr_strings *topics, const char *topic)
+{
+    for (size_t i = 0; topics && i < topics->count; i++) {
+        regex_t pattern;
+        if (!strcmp(topics->item[i], topic)) return true;
+        if (topics->item[i][0] != '^' || regcomp(&pattern, topics->item[i], REG_EXTENDED | REG_NOSUB)) continue;
+        const bool is_match = !regexec(&pattern, topic, 0, NULL, 0);
+        regfree(&pattern);
+        if (is_match) return true;
+    }
+    return false;
+}
+
+static void check_loop(struct mr_load *load, uint32_t node, const struct mr_strings *inputs, const char *topic)
+{
+    char quoted[MR_QUOTED_BYTES];
+    if (!topic || !*topic || !is_input(inputs, topic)) return;
+    mr_load_error(load, node, "%s is a topic that the source reads: the job would feed on itself",
+                  mr_quote(topic, quoted));
+    mr_report_hint(&load->report, "write to another topic");
+}
+
+static void check_topics(struct mr_load *load)
+{
+    const struct mr_job *const job = load->job;
+    if (!job->source || strcmp(job->source->name, "kafka") != 0) return;
+    const struct mr_strings *const inputs = strings_option(job->source->options, job->source_options, "topics");
+    const char *const input_servers = servers_of(job->source->options, job->source_options);
+    check_loop(load, mr_load_find(load, "bad_records", "topic"), inputs, job->bad_records.topic);
+    for (size_t i = 0; i < job->sink_count; i++) {
+        const struct mr_job_sink *const sink = &job->sink[i];
+        if (!sink->ops || strcmp(sink->ops->name, "kafka") != 0) continue;
+        const char *const servers = servers_of(sink->ops->options, sink->options);
+        const char *const topic = string_option(sink->ops->options, sink->options, "topic");
+        const uint32_t entry = find_item(load, "sinks", NULL, i);
+        const uint32_t key = mr_node_child(&load->document, entry, "topic");
+        const bool is_elsewhere = servers && input_servers && strcmp(servers, input_servers) != 0;
+        const uint32_t node = key == MR_NODE_NONE ? entry : key;
+        if (is_elsewhere) continue;
+        check_loop(load, node, inputs, topic);
+        if (topic && job->bad_records.topic && *topic && !strcmp(topic, job->bad_records.topic)) {
+            mr_load_error(load, mr_load_find(load, "bad_records", "topic"), "the same topic as sinks[%zu].topic", i);
+            mr_report_hint(&load->report, "dead letters need a topic of their own");
+        }
+    }
+}
+
+static void check_backend(struct mr_load *load)
+{
+    const char *const backend = load->job->backend;
+    char found[MR_QUOTED_BYTES], names[256] = "auto";
+    struct mr_near near;
+    struct mr_plug plug;
+    if (!backend || !strcmp(backend, "auto")) return;
+    char *const base = strndup(backend, strcspn(backend, ":"));
+    if (!base) {
+        load->is_out_of_memory = true;
+        return;
+    }
+    const bool is_known = mr_plug_find(MR_PLUG_BACKEND, base, &plug);
+    if (!is_known) {
+        const uint32_t node = mr_load_find(load, "backend", NULL);
+        const bool is_planned = mr_is_planned("backend", base);
+        mr_near_start(&near, base);
+        mr_near_offer(&near, "auto");
+        for (size_t i = 0; mr_plug_at(MR_PLUG_BACKEND, i, &plug); i++) {
+            const size_t used = strlen(names);
+            mr_near_offer(&near, plug.name);
+            snprintf(names + used, sizeof names - used, ", %s", plug.name);
+        }
+        mr_load_found(load, node, false, found);
+        mr_load_error(load, node, is_planned ? "%s is not in this build yet" : "unknown backend %s",
+                      mr_load_found(load, node, false, found));
+        if (!is_planned) mr_load_suggest(load, mr_near_best(&near));
+        mr_report_note(&load->report, "backends of this build: %s", names);
+    }
+    free(base);
+}
+
+void mr_load_cross_check(struct mr_load *load)
+{
+    if (load->document.node[0].kind != MR_NODE_OBJECT) return;
+    check_job_name(load);
+    check_features(load);
+    check_defaults(load);
+    check_framing(load);
+    check_models(load);
+    check_emit(load);
+    check_bad_records(load);
+    check_topics(load);
+    check_backend(load);
+}

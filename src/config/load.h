@@ -1,0 +1,56 @@
+/** What the steps of reading a job file share. Internal to src/config. */
+#ifndef MR_CONFIG_LOAD_H
+#define MR_CONFIG_LOAD_H
+
+#include "config/document.h"
+#include "config/job.h"
+#include "config/report.h"
+#include "config/sections.h"
+
+struct mr_load {
+    struct mr_document document;
+    struct mr_report report;
+    struct mr_job *job;
+    char *folder; /* of the job file; "" is the current one */
+    bool is_out_of_memory;
+};
+
+/** One option table and the struct that it fills. */
+struct mr_target {
+    const struct mr_option *table;
+    void *options;
+};
+
+/**
+ * Reads the values of an object into the targets (filled with fallbacks before). Unknown keys, wrong values and missing
+ * required ones become findings. what: "a kafka sink", for messages. is_open: unknown keys are let pass, because it is
+ * unknown what fits.
+ */
+void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target *targets, size_t target_count,
+                    const char *what, bool is_open);
+
+/** Reads one value by its row. A wrong one becomes a finding. */
+void mr_load_value(struct mr_load *load, uint32_t node, const struct mr_option *row, void *options);
+
+/** Reads all sections and plain keys of the job. */
+void mr_load_job(struct mr_load *load);
+
+/** Checks what several keys mean together. Needs no network. Run it after mr_load_job, also when that had findings. */
+void mr_load_cross_check(struct mr_load *load);
+
+/** Adds an error at a node, with its path before the text. */
+void mr_load_error(struct mr_load *load, uint32_t node, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/** The value of a string node with ${...} replaced, to be freed; NULL after a finding or without memory. */
+char *mr_load_string(struct mr_load *load, uint32_t node);
+
+/** "an object", "an array", the number as written, or the string in quotes; "[set]" for what must not be seen. */
+const char *mr_load_found(const struct mr_load *load, uint32_t node, bool is_secret, char out[MR_QUOTED_BYTES]);
+
+/** Adds "did you mean" to the last finding when near is not NULL. */
+void mr_load_suggest(struct mr_load *load, const char *near);
+
+/** The node of section.key, or of the section when it has no such key, or of the whole. key may be NULL. */
+uint32_t mr_load_find(const struct mr_load *load, const char *section, const char *key);
+
+#endif

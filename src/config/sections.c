@@ -1,0 +1,395 @@
+#include "config/sections.h"
+
+#include <string.h>
+
+#define PLUG(ops, has_check)                                                                                           \
+    (struct mr_plug)                                                                                                   \
+    {                                                                                                                  \
+        (ops)->name, (ops)->summary, (ops)->options, (ops)->options_size, has_check, (ops)                             \
+    }
+
+bool mr_plug_at(mr_plug_kind kind, size_t index, struct mr_plug *plug_out)
+{
+    /* Callers count from 0 and stop at the first false, so the NULL at a table's end is never passed. */
+    switch (kind) {
+    case MR_PLUG_SOURCE:
+        if (mr_sources[index]) *plug_out = PLUG(mr_sources[index], mr_sources[index]->check);
+        return mr_sources[index] != NULL;
+    case MR_PLUG_CODEC:
+        if (mr_codecs[index]) *plug_out = PLUG(mr_codecs[index], mr_codecs[index]->check);
+        return mr_codecs[index] != NULL;
+    case MR_PLUG_MODEL:
+        if (mr_models[index]) *plug_out = PLUG(mr_models[index], NULL);
+        return mr_models[index] != NULL;
+    case MR_PLUG_SINK:
+        if (mr_sinks[index]) *plug_out = PLUG(mr_sinks[index], mr_sinks[index]->check);
+        return mr_sinks[index] != NULL;
+    case MR_PLUG_BACKEND:
+        if (mr_backends[index]) {
+            *plug_out = (struct mr_plug){.name = mr_backends[index]->name, .summary = mr_backends[index]->summary};
+        }
+        return mr_backends[index] != NULL;
+    case MR_PLUG_NONE:
+        break;
+    }
+    return false;
+}
+
+bool mr_plug_find(mr_plug_kind kind, const char *name, struct mr_plug *plug_out)
+{
+    for (size_t i = 0; mr_plug_at(kind, i, plug_out); i++) {
+        if (!strcmp(plug_out->name, name)) return true;
+    }
+    return false;
+}
+
+const char *mr_plug_kind_name(mr_plug_kind kind)
+{
+    static const char *const names[] = {"", "source", "codec", "model", "sink", "backend"};
+    return names[kind];
+}
+
+#define AT(field) offsetof(struct mr_selector, field)
+static const struct mr_option source_selectors[] = {
+    {.key = "type", .type = MR_OPT_STRING, .offset = AT(plug), .required = true, .doc = "Where messages come from."},
+    {0},
+};
+static const struct mr_option record_selectors[] = {
+    {.key = "format", .type = MR_OPT_STRING, .offset = AT(plug), .required = true, .doc = "How a record is written."},
+    {0},
+};
+static const struct mr_option model_selectors[] = {
+    {.key = "name",
+     .type = MR_OPT_STRING,
+     .offset = AT(name),
+     .doc = "What emit.fields calls it; letters, digits, _ and -. Without it: the type."},
+    {.key = "type", .type = MR_OPT_STRING, .offset = AT(plug), .required = true, .doc = "What it computes."},
+    {.key = "file",
+     .type = MR_OPT_STRING,
+     .offset = AT(file),
+     .required = true,
+     .doc = "The model file; a relative path counts from the job file's folder."},
+    {0},
+};
+static const struct mr_option sink_selectors[] = {
+    {.key = "type", .type = MR_OPT_STRING, .offset = AT(plug), .required = true, .doc = "Where predictions go."},
+    {0},
+};
+#undef AT
+
+/* The order is that of enum mr_framing and its like. */
+static const char *const framings[] = {"single", "lines", "array", "packed", NULL};
+static const char *const missing_policies[] = {"dead", "default", NULL};
+static const char *const tombstone_policies[] = {"skip", "dead", NULL};
+static const char *const emit_framings[] = {"single", "lines", "array", NULL};
+static const char *const partitions[] = {"same", "key", "sticky", NULL};
+static const char *const deliveries[] = {"at-least-once", NULL};
+
+#define AT(field) offsetof(struct mr_record_options, field)
+static const struct mr_option record_rows[] = {
+    {.key = "framing",
+     .type = MR_OPT_ENUM,
+     .offset = AT(framing),
+     .fallback = "single",
+     .choices = framings,
+     .doc = "Records in a message: one; one a line; a JSON array of them; fixed-width rows one behind the other."},
+    {.key = "features",
+     .type = MR_OPT_STRINGS,
+     .offset = AT(features),
+     .required = true,
+     .doc = "Fields that feed the model, in its order: paths such as a.b or x[3]; x[0..15] stands for 16 of them; "
+            "@timestamp and "
+            "other message parts.",
+     .example = "[\"Temperature\"]"},
+    {.key = "label",
+     .type = MR_OPT_STRING,
+     .offset = AT(label),
+     .doc = "Field with the true answer, where records have one."},
+    {.key = "missing",
+     .type = MR_OPT_ENUM,
+     .offset = AT(missing),
+     .fallback = "dead",
+     .choices = missing_policies,
+     .doc = "What a missing or null feature does: make the record a dead letter, or take the value in defaults."},
+    {.key = "defaults",
+     .type = MR_OPT_MAP,
+     .offset = AT(defaults),
+     .doc = "Feature to number, for missing \"default\".",
+     .example = "{\"Temperature\": 20}"},
+    {.key = "depth_max",
+     .type = MR_OPT_INT,
+     .offset = AT(depth_max),
+     .fallback = "32",
+     .min = 1,
+     .max = 1024,
+     .doc = "Deepest nesting of objects and arrays; deeper records are dead letters."},
+    {.key = "bytes_max",
+     .type = MR_OPT_SIZE,
+     .offset = AT(bytes_max),
+     .fallback = "1MiB",
+     .min = 1,
+     .max = 1 << 30,
+     .doc = "Largest record; larger ones are dead letters."},
+    {.key = "tombstones",
+     .type = MR_OPT_ENUM,
+     .offset = AT(tombstones),
+     .fallback = "skip",
+     .choices = tombstone_policies,
+     .doc = "What a message without a value does: count as filtered, or become a dead letter."},
+    {0},
+};
+#undef AT
+
+#define AT(field) offsetof(struct mr_emit_options, field)
+static const struct mr_option emit_rows[] = {
+    {.key = "fields",
+     .type = MR_OPT_MAP,
+     .offset = AT(fields),
+     .required = true,
+     .doc = "Output key to what stands there: a model's .class, .label, .score, .probability or .probabilities, an "
+            "input field, or a "
+            "message part such as @offset.",
+     .example = "{\"prediction\": \"regime.class\", \"Temperature\": \"Temperature\"}"},
+    {.key = "framing",
+     .type = MR_OPT_ENUM,
+     .offset = AT(framing),
+     .fallback = "single",
+     .choices = emit_framings,
+     .doc = "Predictions in an output message: one; one a line; a JSON array of them."},
+    {.key = "records_max",
+     .type = MR_OPT_INT,
+     .offset = AT(records_max),
+     .fallback = "100",
+     .min = 1,
+     .max = 100000,
+     .doc = "Most predictions in one message, for lines and array."},
+    {.key = "partition",
+     .type = MR_OPT_ENUM,
+     .offset = AT(partition),
+     .fallback = "same",
+     .choices = partitions,
+     .doc = "Output partition: that of the input where the counts agree, so that order is kept; by key; or one for "
+            "each batch, which "
+            "is cheapest."},
+    {.key = "floats",
+     .type = MR_OPT_STRING,
+     .offset = AT(floats),
+     .fallback = "shortest",
+     .doc = "How numbers are printed: \"shortest\" that reads back the same, or \"fixed:N\" with N digits (0 to 9) "
+            "behind the point."},
+    {.key = "headers",
+     .type = MR_OPT_STRINGS,
+     .offset = AT(headers),
+     .doc = "Input headers that are copied to the output."},
+    {.key = "key",
+     .type = MR_OPT_BOOL,
+     .offset = AT(key),
+     .fallback = "true",
+     .doc = "Copy the input's key to the output."},
+    {.key = "timestamp",
+     .type = MR_OPT_BOOL,
+     .offset = AT(timestamp),
+     .fallback = "false",
+     .doc = "Copy the input's timestamp to the output, else it is the time of writing."},
+    {.key = "provenance",
+     .type = MR_OPT_BOOL,
+     .offset = AT(provenance),
+     .fallback = "false",
+     .doc = "Add headers millrace-model and millrace-source: which model, and which record."},
+    {0},
+};
+#undef AT
+
+#define AT(field) offsetof(struct mr_bad_records_options, field)
+static const struct mr_option bad_records_rows[] = {
+    {.key = "topic",
+     .type = MR_OPT_STRING,
+     .offset = AT(topic),
+     .doc = "Dead-letter topic on the source's cluster: bytes unchanged, reason and place in headers."},
+    {.key = "file",
+     .type = MR_OPT_STRING,
+     .offset = AT(file),
+     .doc = "Dead-letter file of JSON lines; a relative path counts from the job file's folder."},
+    {.key = "drop",
+     .type = MR_OPT_BOOL,
+     .offset = AT(drop),
+     .fallback = "false",
+     .doc = "True: bad records are counted and logged, and their bytes are lost."},
+    {.key = "share_max",
+     .type = MR_OPT_DOUBLE,
+     .offset = AT(share_max),
+     .fallback = "0.5",
+     .min = 0,
+     .max = 1,
+     .doc = "The job stops when more than this share of the last `window` records is bad; 1: never."},
+    {.key = "window",
+     .type = MR_OPT_INT,
+     .offset = AT(window),
+     .fallback = "10000",
+     .min = 100,
+     .max = 1e9,
+     .doc = "Records that share_max looks back on."},
+    {.key = "run_max",
+     .type = MR_OPT_INT,
+     .offset = AT(run_max),
+     .fallback = "10000",
+     .min = 1,
+     .max = 1e9,
+     .doc = "The job stops after so many bad records in a row."},
+    {0},
+};
+#undef AT
+
+#define AT(field) offsetof(struct mr_batch_options, field)
+static const struct mr_option batch_rows[] = {
+    {.key = "records_max",
+     .type = MR_OPT_INT,
+     .offset = AT(records_max),
+     .fallback = "32768",
+     .min = 1,
+     .max = 1 << 20,
+     .doc = "Most records that are scored together."},
+    {.key = "wait_max",
+     .type = MR_OPT_DURATION,
+     .offset = AT(wait_max),
+     .fallback = "5ms",
+     .min = 0,
+     .max = 10e6,
+     .doc = "How long a batch may wait to fill, counted from its first record."},
+    {0},
+};
+#undef AT
+
+const struct mr_section mr_sections[] = {
+    {.key = "source",
+     .is_required = true,
+     .kind = MR_PLUG_SOURCE,
+     .selector = "type",
+     .selectors = source_selectors,
+     .doc = "Where messages come from.",
+     .example = "{ \"type\": \"kafka\", \"topics\": [\"example_1\"], \"group\": \"regimes\",\n"
+                "  \"properties\": { \"bootstrap.servers\": \"localhost:9092\" } }"},
+    {.key = "record",
+     .is_required = true,
+     .kind = MR_PLUG_CODEC,
+     .selector = "format",
+     .selectors = record_selectors,
+     .rows = record_rows,
+     .offset = offsetof(struct mr_job, record),
+     .doc = "How a message is read: its format and the fields that count.",
+     .example = "{ \"format\": \"json\", \"features\": [\"Temperature\"] }"},
+    {.key = "models",
+     .is_required = true,
+     .is_list = true,
+     .kind = MR_PLUG_MODEL,
+     .selector = "type",
+     .selectors = model_selectors,
+     .doc = "What scores the records.",
+     .example = "[ { \"name\": \"regime\", \"type\": \"mlp\", \"file\": \"regime.safetensors\" } ]"},
+    {.key = "emit",
+     .is_required = true,
+     .rows = emit_rows,
+     .offset = offsetof(struct mr_job, emit),
+     .doc = "What a prediction looks like.",
+     .example = "{ \"fields\": { \"prediction\": \"regime.class\", \"Temperature\": \"Temperature\" } }"},
+    {.key = "sinks",
+     .is_required = true,
+     .is_list = true,
+     .kind = MR_PLUG_SINK,
+     .selector = "type",
+     .selectors = sink_selectors,
+     .doc = "Where predictions go.",
+     .example = "[ { \"type\": \"kafka\", \"topic\": \"example_2\" } ]"},
+    {.key = "bad_records",
+     .is_required = true,
+     .rows = bad_records_rows,
+     .offset = offsetof(struct mr_job, bad_records),
+     .doc = "Where records go that cannot be scored: exactly one of topic, file and drop; and when there are too many.",
+     .example = "{ \"topic\": \"example_1.dead\" }"},
+    {.key = "batch",
+     .rows = batch_rows,
+     .offset = offsetof(struct mr_job, batch),
+     .doc = "How records are put together.",
+     .example = "{ \"records_max\": 32768, \"wait_max\": \"5ms\" }"},
+    {0},
+};
+
+#define AT(field) offsetof(struct mr_job, field)
+const struct mr_option mr_job_options[] = {
+    {.key = "job",
+     .type = MR_OPT_STRING,
+     .offset = AT(name),
+     .doc =
+         "Name of the job, in logs, metrics and client ids; letters, digits, . _ and -. Without it: the file's name.",
+     .example = "\"temperature-regimes\""},
+    {.key = "delivery",
+     .type = MR_OPT_ENUM,
+     .offset = AT(delivery),
+     .fallback = "at-least-once",
+     .choices = deliveries,
+     .doc = "What is promised: offsets are committed only after every prediction is acknowledged."},
+    {.key = "backend",
+     .type = MR_OPT_STRING,
+     .offset = AT(backend),
+     .fallback = "auto",
+     .doc = "Where models run: \"auto\" measures and chooses; \"cpu\" or \"cpu:avx2\" force one."},
+    {.key = "lanes",
+     .type = MR_OPT_INT,
+     .offset = AT(lanes),
+     .fallback = "0",
+     .min = 0,
+     .max = 256,
+     .doc = "Threads that each poll, score and write; 0: chosen at start."},
+    {.key = "memory",
+     .type = MR_OPT_SIZE,
+     .offset = AT(memory),
+     .fallback = "192MiB",
+     .min = 16 << 20,
+     .max = 1ll << 40,
+     .doc = "Budget of the whole job: prefetched messages, batches and queues."},
+    {.key = "commit_interval",
+     .type = MR_OPT_DURATION,
+     .offset = AT(commit_interval),
+     .fallback = "1s",
+     .min = 1e3,
+     .max = 3600e6,
+     .doc = "Longest time between two commits of offsets."},
+    {.key = "progress_interval",
+     .type = MR_OPT_DURATION,
+     .offset = AT(progress_interval),
+     .fallback = "10s",
+     .min = 100e3,
+     .max = 3600e6,
+     .doc = "Time between two lines of progress where stderr is no terminal."},
+    {0},
+};
+#undef AT
+
+const struct mr_section *mr_section_find(const char *key)
+{
+    for (const struct mr_section *section = mr_sections; section->key; section++) {
+        if (!strcmp(section->key, key)) return section;
+    }
+    return NULL;
+}
+
+bool mr_is_planned(const char *where, const char *name)
+{
+    static const struct {
+        const char *where, *names[12];
+    } planned[] = {
+        {"source", {"kafka", "dir", "file", "socket", "rate", "stdin"}},
+        {"record", {"json", "csv", "f32", "avro"}},
+        {"models", {"linear", "logistic", "mlp", "kmeans", "mf", "abtest", "scaler"}},
+        {"sinks", {"kafka", "file", "console", "influx", "elastic", "zmq"}},
+        {"backend", {"cpu", "cuda", "opencl"}},
+        {"delivery", {"exactly-once", "at-most-once"}},
+        {"", {"http", "state", "cross_check", "metrics"}},
+    };
+    for (size_t i = 0; i < sizeof planned / sizeof *planned; i++) {
+        for (size_t j = 0; !strcmp(planned[i].where, where) && planned[i].names[j]; j++) {
+            if (!strcmp(planned[i].names[j], name)) return true;
+        }
+    }
+    return false;
+}
