@@ -1,0 +1,103 @@
+#include "pipeline/parts.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+
+#include "base/number.h"
+
+/* The number in a text part. */
+static mr_reason text_read(const struct mr_span *text, double *value_out)
+{
+    if (!text->data) return MR_REASON_MISSING;
+    const char *const end = text->data + text->bytes;
+    return mr_parse_f64(text->data, end, value_out) == end && text->bytes ? MR_REASON_NONE : MR_REASON_TYPE;
+}
+
+static mr_reason integer_read(int64_t number, double *value_out)
+{
+    *value_out = (double)number;
+    return number < 0 ? MR_REASON_MISSING : MR_REASON_NONE;
+}
+
+static mr_reason part_read(const struct mr_part_field *field, const struct mr_parts_input *input,
+                           const struct mr_message *message, double *value_out)
+{
+    struct mr_span text = {0};
+    switch (field->part) {
+    case MR_PART_PARTITION:
+        return integer_read(message->partition, value_out);
+    case MR_PART_OFFSET:
+        return integer_read(message->offset, value_out);
+    case MR_PART_TIMESTAMP:
+        return integer_read(input->source_ops->timestamp_ms(input->source, message), value_out);
+    case MR_PART_KEY:
+        text = (struct mr_span){message->key, message->key_bytes};
+        break;
+    case MR_PART_HEADER:
+        if (!input->source_ops->header(input->source, message, field->header, &text)) text.data = NULL;
+        break;
+    case MR_PART_TOPIC:
+        break; /* the layout refuses it */
+    }
+    return text_read(&text, value_out);
+}
+
+/* All parts of one row; the first thing that is wrong with it. */
+static mr_reason row_fill(const struct mr_layout *layout, const struct mr_parts_input *input, struct mr_rows *rows,
+                          size_t row)
+{
+    const struct mr_message *message = &input->messages[rows->message[row]];
+    for (size_t i = 0; i < layout->part_field_count; i++) {
+        const struct mr_part_field *field = &layout->part_field[i];
+        double value;
+        mr_reason reason = part_read(field, input, message, &value);
+        if (reason == MR_REASON_MISSING && field->missing == MR_MISSING_DEFAULT) {
+            value = field->default_value;
+            reason = MR_REASON_NONE;
+        }
+        if (reason) return reason;
+        if (field->role == MR_FIELD_LABEL) {
+            if (!isfinite(value)) return MR_REASON_RANGE;
+            rows->label[row] = value;
+        } else {
+            if (!isfinite((float)value)) return MR_REASON_RANGE;
+            rows->x[mr_tile_at(row, field->column, rows->feature_count)] = (float)value;
+        }
+    }
+    return MR_REASON_NONE;
+}
+
+static void row_move(struct mr_rows *rows, size_t from, size_t to)
+{
+    for (size_t col = 0; col < rows->feature_count; col++) {
+        rows->x[mr_tile_at(to, col, rows->feature_count)] = rows->x[mr_tile_at(from, col, rows->feature_count)];
+    }
+    for (size_t col = 0; col < rows->capture_count; col++) {
+        rows->capture[col * rows->row_cap + to] = rows->capture[col * rows->row_cap + from];
+    }
+    if (rows->label) rows->label[to] = rows->label[from];
+    rows->message[to] = rows->message[from];
+}
+
+void mr_parts_fill(const struct mr_layout *layout, const struct mr_parts_input *input, struct mr_rows *rows)
+{
+    size_t kept = 0;
+    if (!layout->part_field_count) return;
+    for (size_t row = 0; row < rows->row_count; row++) {
+        const mr_reason reason = row_fill(layout, input, rows, row);
+        if (!reason) {
+            if (kept != row) row_move(rows, row, kept);
+            kept++;
+            continue;
+        }
+        const size_t bytes = input->messages[rows->message[row]].value_bytes;
+        assert(rows->reject_count < rows->reject_cap);
+        rows->reject[rows->reject_count++] =
+            (struct mr_reject){.message = rows->message[row],
+                               .bytes = (uint32_t)(bytes < UINT32_MAX ? bytes : UINT32_MAX),
+                               .reason = (uint16_t)reason,
+                               .field = MR_FIELD_NONE};
+    }
+    rows->row_count = kept;
+}
