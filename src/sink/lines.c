@@ -1,0 +1,105 @@
+#include "sink/lines.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+mr_status mr_lines_init(struct mr_lines *lines, struct mr_err *err)
+{
+    *lines = (struct mr_lines){.cap = MR_LINES_BYTES, .buffer = malloc(MR_LINES_BYTES)};
+    return lines->buffer ? MR_OK : mr_fail(err, MR_ENOMEM, "sink: out of memory");
+}
+
+void mr_lines_deinit(struct mr_lines *lines)
+{
+    free(lines->buffer);
+    *lines = (struct mr_lines){0};
+}
+
+static bool lines_grow(struct mr_lines *lines, size_t bytes)
+{
+    char *grown = bytes > lines->cap ? realloc(lines->buffer, bytes) : NULL;
+    if (!grown) return false;
+    lines->buffer = grown;
+    lines->cap = bytes;
+    return true;
+}
+
+static void line_add(struct mr_lines *lines, const struct mr_record *record)
+{
+    char *out = lines->buffer + lines->used;
+    memcpy(out, record->value, record->value_bytes);
+    /* Several objects that begin with a brace are lines already; an array or a lone object is to be one line. */
+    if (record->row_count <= 1 || (record->value_bytes && *out == '[')) {
+        for (char *at = out, *end = out + record->value_bytes; (at = memchr(at, '\n', (size_t)(end - at)));) *at = ' ';
+    }
+    out[record->value_bytes] = '\n';
+    lines->used += (size_t)record->value_bytes + 1;
+}
+
+mr_status mr_lines_gather(struct mr_lines *lines, const struct mr_outbox *box, size_t from, size_t *count_out,
+                          struct mr_err *err)
+{
+    size_t at = from;
+    lines->used = *count_out = 0;
+    for (; at < box->count; at++) {
+        const size_t bytes = (size_t)box->record[at].value_bytes + 1;
+        if (bytes > lines->cap - lines->used) {
+            if (lines->used) break;
+            if (!lines_grow(lines, bytes))
+                return mr_fail(err, MR_ENOMEM, "sink: no memory for a record of %zu bytes", bytes);
+        }
+        line_add(lines, &box->record[at]);
+    }
+    *count_out = at - from;
+    return MR_OK;
+}
+
+int mr_lines_write(const struct mr_lines *lines, int fd, size_t *written_out)
+{
+    size_t done = 0;
+    int error = 0;
+    while (done < lines->used && !error) {
+        const ssize_t count = write(fd, lines->buffer + done, lines->used - done);
+        if (count > 0) {
+            done += (size_t)count;
+        } else if (count == 0) {
+            error = EIO;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) { /* someone made the pipe non-blocking */
+            struct pollfd ready = {.fd = fd, .events = POLLOUT};
+            if (poll(&ready, 1, -1) < 0 && errno != EINTR) error = errno;
+        } else if (errno != EINTR) {
+            error = errno;
+        }
+    }
+    *written_out = done;
+    return error;
+}
+
+bool mr_lines_has_room(const struct mr_lines *lines, const struct mr_outbox *box)
+{
+    const size_t count = lines->pending_count;
+    return count < MR_LINES_PENDING_MAX || lines->pending[count - 1].box == box;
+}
+
+void mr_lines_took(struct mr_lines *lines, struct mr_outbox *box, size_t count)
+{
+    if (!count) return;
+    if (lines->pending_count && lines->pending[lines->pending_count - 1].box == box) {
+        lines->pending[lines->pending_count - 1].count += count;
+        return;
+    }
+    lines->pending[lines->pending_count].box = box;
+    lines->pending[lines->pending_count++].count = count;
+}
+
+void mr_lines_settle(struct mr_lines *lines)
+{
+    /* A settled box may come back with new records at once: nothing of it is touched after the call. */
+    const size_t count = lines->pending_count;
+    lines->pending_count = 0;
+    for (size_t i = 0; i < count; i++)
+        lines->pending[i].box->settled_ok(lines->pending[i].box, lines->pending[i].count);
+}
