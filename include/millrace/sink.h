@@ -57,6 +57,9 @@ struct mr_sink_open {
     const char *job;
     unsigned lane, lane_count;
     size_t memory_bytes; /* budget of its queue */
+    int64_t linger_us;   /* how long a record may wait for others (batch.wait_max) */
+    const struct mr_map *properties; /* client properties of the job's source, for a sink that names none; may be NULL */
+    int64_t connect_timeout_us;
 };
 
 /** A sink: a folder src/sink/<name>/ and a line in registry.def. */

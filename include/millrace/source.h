@@ -48,7 +48,7 @@ struct mr_source_ops {
     mr_status (*open)(const struct mr_source_open *open, struct mr_source **source_out, struct mr_err *err);
     /*
      * Required. Fills messages with up to cap messages: blocks up to wait_us for the first one, then up to fill_us more
-     * for the batch to fill. MR_OK with *count_out 0 when nothing came; MR_END when a bounded source has handed over
+     * for the batch to fill. MR_OK with *count_out 0 when nothing came; with cap 0 it only serves group events. MR_END when a bounded source has handed over
      * all. The messages stay valid until release() of the same batch. Other errors end the lane.
      */
     mr_status (*poll)(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us, int64_t fill_us,

@@ -1,0 +1,174 @@
+#include "kafka/client.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "kafka/embedded.h"
+
+const char *mr_kafka_property(const struct mr_map *properties, const char *key)
+{
+    for (size_t i = 0; i < properties->count; i++) {
+        if (!strcmp(properties->item[i].key, key)) return properties->item[i].value;
+    }
+    return NULL;
+}
+
+bool mr_kafka_is_embedded(const struct mr_map *properties)
+{
+    const char *servers = mr_kafka_property(properties, "bootstrap.servers");
+    return servers && !strcmp(servers, "embedded");
+}
+
+bool mr_kafka_is_secret(const char *key)
+{
+    static const char *const marks[] = {"pass", "secret", "token", "pem", "jaas", "oauth", "username", ".key", "_key", NULL};
+    for (size_t i = 0; marks[i]; i++) {
+        if (strcasestr(key, marks[i])) return true;
+    }
+    return false;
+}
+
+/* librdkafka's own lines. It does not print property values; its addresses and client ids are not secrets. */
+static void log_line(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    const mr_log_level mapped = level <= 3 ? MR_LOG_ERROR : level == 4 ? MR_LOG_WARN : level <= 6 ? MR_LOG_INFO : MR_LOG_DEBUG;
+    /* A lost connection is an everyday event that the client mends: the error callback tells when it matters. */
+    const bool is_transport = strstr(facility, "FAIL") || strstr(facility, "ERROR");
+    (void)client;
+    mr_log(is_transport && mapped > MR_LOG_WARN ? MR_LOG_WARN : mapped, "kafka", "%s", text);
+}
+
+static void log_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+{
+    (void)opaque;
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        char text[256];
+        rd_kafka_fatal_error(client, text, sizeof text);
+        mr_log(MR_LOG_ERROR, "kafka", "%s: %s", rd_kafka_name(client), text);
+    } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        mr_log(MR_LOG_WARN, "kafka", "%s: no broker can be reached; trying on", rd_kafka_name(client));
+    } else {
+        mr_log(MR_LOG_WARN, "kafka", "%s: %s", rd_kafka_name(client), reason);
+    }
+}
+
+static mr_status conf_set(const char *what, rd_kafka_conf_t *conf, const char *key, const char *value, struct mr_err *err)
+{
+    char reason[256];
+    const rd_kafka_conf_res_t result = rd_kafka_conf_set(conf, key, value, reason, sizeof reason);
+    if (result == RD_KAFKA_CONF_OK) return MR_OK;
+    return mr_fail(err, MR_ECONFIG, "kafka %s: property \"%s\" = \"%s\": %s (librdkafka %s)", what, key,
+                   mr_kafka_is_secret(key) ? "[set]" : value, mr_kafka_is_secret(key) ? "not accepted" : reason, rd_kafka_version_str());
+}
+
+static mr_status conf_set_defaults(const char *what, const struct mr_map *properties, const struct mr_kafka_default *defaults,
+                                   rd_kafka_conf_t *conf, struct mr_err *err)
+{
+    for (const struct mr_kafka_default *row = defaults; row->key; row++) {
+        const bool is_given = mr_kafka_property(properties, row->key) != NULL;
+        if (is_given && row->is_reserved) {
+            return mr_fail(err, MR_ECONFIG, "kafka %s: property \"%s\" is set by millrace (%s) and its promises rest on it: remove it",
+                           what, row->key, row->value);
+        }
+        if (is_given) continue;
+        if (row->is_optional) {
+            char reason[256];
+            rd_kafka_conf_set(conf, row->key, row->value, reason, sizeof reason);
+            continue;
+        }
+        const mr_status status = conf_set(what, conf, row->key, row->value, err);
+        if (status) return status;
+    }
+    return MR_OK;
+}
+
+mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties, const struct mr_kafka_default *defaults,
+                               rd_kafka_conf_t **conf_out, struct mr_err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    mr_status status = MR_OK;
+
+    *conf_out = NULL;
+    rd_kafka_conf_set_log_cb(conf, log_line);
+    rd_kafka_conf_set_error_cb(conf, log_error);
+    status = conf_set_defaults(what, properties, defaults, conf, err);
+    for (size_t i = 0; i < properties->count && !status; i++) {
+        const char *value = properties->item[i].value;
+        if (!strcmp(properties->item[i].key, "bootstrap.servers") && !strcmp(value, "embedded")) {
+            status = mr_kafka_embedded_start(&value, err);
+        }
+        if (!status) status = conf_set(what, conf, properties->item[i].key, value, err);
+    }
+    if (status) {
+        rd_kafka_conf_destroy(conf);
+        return status;
+    }
+    *conf_out = conf;
+    return MR_OK;
+}
+
+mr_status mr_kafka_client_create(const char *what, rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **client_out,
+                                 struct mr_err *err)
+{
+    char reason[512];
+    *client_out = rd_kafka_new(type, conf, reason, sizeof reason);
+    if (*client_out) return MR_OK;
+    rd_kafka_conf_destroy(conf);
+    return mr_fail(err, MR_ECONFIG, "kafka %s: %s", what, reason);
+}
+
+mr_status mr_kafka_partition_count(rd_kafka_t *client, const char *servers, const char *topic, int timeout_ms,
+                                   int32_t *count_out, struct mr_err *err)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
+    const struct rd_kafka_metadata *metadata = NULL;
+    mr_status status = MR_OK;
+    const rd_kafka_resp_err_t code = handle ? rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms) : rd_kafka_last_error();
+
+    *count_out = 0;
+    if (code) {
+        status = mr_fail(err, MR_EKAFKA, "no Kafka broker answered at %s within %g s (%s): is it running, and is the address right?",
+                         servers, timeout_ms / 1000.0, rd_kafka_err2str(code));
+    } else if (metadata->topic_cnt != 1 || metadata->topics[0].err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+               metadata->topics[0].err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC) {
+        status = mr_fail(err, MR_EINPUT,
+                         "topic \"%s\" does not exist at %s: create it first (kafka-topics --bootstrap-server %s --create "
+                         "--topic %s --partitions 4)", topic, servers, servers, topic);
+    } else if (metadata->topics[0].err && metadata->topics[0].err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
+        status = mr_fail(err, MR_EKAFKA, "topic \"%s\" at %s: %s", topic, servers, rd_kafka_err2str(metadata->topics[0].err));
+    } else {
+        *count_out = metadata->topics[0].partition_cnt;
+    }
+    if (metadata) rd_kafka_metadata_destroy(metadata);
+    if (handle) rd_kafka_topic_destroy(handle);
+    return status;
+}
+
+mr_status mr_kafka_status(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        return MR_OK;
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+        return MR_EFENCED;
+    default:
+        return MR_EKAFKA;
+    }
+}
+
+mr_status mr_kafka_fatal(rd_kafka_t *client, const char *what, struct mr_err *err)
+{
+    char reason[384];
+    const rd_kafka_resp_err_t code = rd_kafka_fatal_error(client, reason, sizeof reason);
+    if (!code) return MR_OK;
+    if (mr_kafka_status(code) == MR_EFENCED) {
+        return mr_fail(err, MR_EFENCED,
+                       "kafka %s: another process runs with the same identity and has taken this one's place (%s): stop one of "
+                       "them, or give each its own source.instance", what, reason);
+    }
+    return mr_fail(err, MR_EKAFKA, "kafka %s: %s", what, reason);
+}

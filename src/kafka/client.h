@@ -1,0 +1,53 @@
+/** What Kafka source, sink and tools share: properties, errors, log lines, the embedded broker's address. */
+#ifndef MR_KAFKA_CLIENT_H
+#define MR_KAFKA_CLIENT_H
+
+#include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+
+#include "millrace/option.h"
+
+/** A property that millrace sets unless the user does. */
+struct mr_kafka_default {
+    const char *key;
+    const char *value;
+    bool is_reserved; /* the user must not set it: the program's promises rest on it */
+    bool is_optional; /* older librdkafka does not know it: skip it silently there */
+};
+
+/**
+ * Makes a configuration from the user's properties and the defaults (an array that ends with a NULL key).
+ * "bootstrap.servers": "embedded" becomes the address of this process's embedded broker, which is started if needed.
+ * what: "source", "sink", ... for messages. On success the caller owns *conf_out (rd_kafka_new takes it over).
+ * Errors: MR_ECONFIG names the property, its value unless it is secret, and what librdkafka says of it.
+ */
+mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties, const struct mr_kafka_default *defaults,
+                               rd_kafka_conf_t **conf_out, struct mr_err *err);
+
+/** Value that the user gave a property, or NULL. */
+const char *mr_kafka_property(const struct mr_map *properties, const char *key);
+
+/** Whether the properties name the embedded broker. */
+bool mr_kafka_is_embedded(const struct mr_map *properties);
+
+/** Whether a property's value must never be printed. Unknown keys that look like a secret count as one. */
+bool mr_kafka_is_secret(const char *key);
+
+/** Creates a client; conf is consumed in every case. MR_EKAFKA with librdkafka's reason. */
+mr_status mr_kafka_client_create(const char *what, rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **client_out,
+                                 struct mr_err *err);
+
+/**
+ * Partition count of a topic, asking the broker and waiting up to timeout_ms for one to answer.
+ * MR_EKAFKA: no broker answered (the text names the addresses). MR_EINPUT: the topic does not exist, with the remedy.
+ */
+mr_status mr_kafka_partition_count(rd_kafka_t *client, const char *servers, const char *topic, int timeout_ms,
+                                   int32_t *count_out, struct mr_err *err);
+
+/** Status for an error that a client call or a delivery report gave. */
+mr_status mr_kafka_status(rd_kafka_resp_err_t code);
+
+/** The first fatal error of a client, or MR_OK. MR_EFENCED when another instance took its place. */
+mr_status mr_kafka_fatal(rd_kafka_t *client, const char *what, struct mr_err *err);
+
+#endif

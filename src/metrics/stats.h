@@ -1,0 +1,45 @@
+/** What a lane counts. The lane's thread writes, any thread reads: relaxed atomics, no locks. */
+#ifndef MR_METRICS_STATS_H
+#define MR_METRICS_STATS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/histogram.h"
+#include "millrace/batch.h"
+
+/** The steps of a batch, in the order of DESIGN's table; names (mr_stage_name) are those of the metrics. */
+typedef enum {
+    MR_STAGE_POLL,   /* waiting excluded: time inside the client's batch calls that brought messages */
+    MR_STAGE_WAIT,   /* waiting for messages, or for room in a sink */
+    MR_STAGE_DECODE,
+    MR_STAGE_SCORE,  /* kernel; on a device also upload and download */
+    MR_STAGE_ENCODE,
+    MR_STAGE_EMIT,
+    MR_STAGE_SETTLE, /* delivery reports and commits */
+    MR_STAGE_COUNT
+} mr_stage;
+
+struct mr_stats {
+    _Atomic uint64_t messages_in, bytes_in, records_in;
+    _Atomic uint64_t records_out, records_dead, records_filtered, records_null; /* settled; null: outputs that were not finite */
+    _Atomic uint64_t messages_out, bytes_out, batches, commits, commit_failures;
+    _Atomic uint64_t reasons[MR_REASON_COUNT];
+    _Atomic uint64_t stage_ns[MR_STAGE_COUNT];
+    _Atomic uint64_t cpu_ns; /* of the lane's thread */
+    _Atomic int64_t first_out_ns; /* monotonic time of the first settled record; 0: none yet */
+    struct mr_histogram process_ns;    /* from poll to acknowledgement, a batch weighs its records */
+    struct mr_histogram end_to_end_us; /* from the oldest record's timestamp to acknowledgement, once a batch */
+};
+
+static inline void mr_stats_add(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+static inline uint64_t mr_stats_get(const _Atomic uint64_t *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
+
+/** Stable lower-case name; never NULL. */
+const char *mr_stage_name(mr_stage stage);
+
+#endif

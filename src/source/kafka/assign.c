@@ -1,0 +1,221 @@
+/* Partitions come and go: where each starts, where a bounded run ends, and the hand-over when it leaves. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kafka/client.h"
+#include "source/kafka/source.h"
+
+#define BROKER_TIMEOUT_MS 15000
+
+uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name)
+{
+    for (uint32_t i = 0; i < source->topic_count; i++) {
+        if (!strcmp(source->topic[i], name)) return i;
+    }
+    if (source->topic_count == MR_TOPIC_COUNT_MAX || !(source->topic[source->topic_count] = strdup(name))) return UINT32_MAX;
+    return source->topic_count++;
+}
+
+static struct partition *partition_find(struct mr_source *source, const char *topic, int32_t number)
+{
+    for (size_t i = 0; i < source->partition_count; i++) {
+        struct partition *part = &source->partition[i];
+        if (part->partition == number && !strcmp(source->topic[part->topic], topic)) return part;
+    }
+    return NULL;
+}
+
+struct partition *mr_kafka_partition_of(struct mr_source *source, const rd_kafka_message_t *message)
+{
+    struct partition *last = source->last;
+    if (last && last->rkt == message->rkt && last->partition == message->partition) return last;
+    last = partition_find(source, rd_kafka_topic_name(message->rkt), message->partition);
+    if (last) last->rkt = message->rkt;
+    source->last = last;
+    return last;
+}
+
+void mr_kafka_partitions_clear(struct mr_source *source)
+{
+    for (size_t i = 0; i < source->partition_count; i++) {
+        if (source->partition[i].queue) rd_kafka_queue_destroy(source->partition[i].queue);
+    }
+    source->partition_count = 0;
+    source->last = NULL;
+}
+
+static bool failed(struct mr_source *source, mr_status status)
+{
+    if (status && !source->failure.status) source->failure.status = status;
+    return status != MR_OK;
+}
+
+/* Replaces the logical or absent offset of one entry by the one that the job's start policy gives. */
+static mr_status start_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry, struct mr_err *err)
+{
+    const uint32_t topic = mr_kafka_topic_index(source, entry->topic);
+    const int32_t initial = topic < MR_TOPIC_COUNT_MAX ? source->initial_count[topic] : 0;
+
+    if (initial && entry->partition >= initial) { /* added while running: nothing of it has been seen */
+        entry->offset = RD_KAFKA_OFFSET_BEGINNING;
+    } else if (source->start.kind == MR_START_EARLIEST) {
+        entry->offset = RD_KAFKA_OFFSET_BEGINNING;
+    } else if (source->start.kind == MR_START_LATEST) {
+        entry->offset = RD_KAFKA_OFFSET_END;
+    } else if (source->start.kind == MR_START_OFFSETS) {
+        const int64_t offset = mr_kafka_start_offset(&source->start, entry->topic, entry->partition);
+        entry->offset = offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : offset;
+    } else {
+        rd_kafka_topic_partition_list_t *times = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(times, entry->topic, entry->partition)->offset = source->start.time_ms;
+        const rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(source->client, times, BROKER_TIMEOUT_MS);
+        entry->offset = times->elems[0].offset;
+        rd_kafka_topic_partition_list_destroy(times);
+        if (code) {
+            return mr_fail(err, MR_EKAFKA, "kafka source: offset of %s[%d] at source.start: %s", entry->topic, entry->partition,
+                           rd_kafka_err2str(code));
+        }
+        if (entry->offset < 0) entry->offset = RD_KAFKA_OFFSET_END; /* nothing that young is there yet */
+    }
+    return MR_OK;
+}
+
+/* The concrete start (and, for a bounded run, the end) of one partition. */
+static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t *end_out, struct mr_err *err)
+{
+    int64_t low = 0, high = 0;
+    *end_out = -1;
+    if (entry->offset >= 0 && !source->open.is_bounded) return MR_OK;
+    const rd_kafka_resp_err_t code =
+        rd_kafka_query_watermark_offsets(source->client, entry->topic, entry->partition, &low, &high, BROKER_TIMEOUT_MS);
+    if (code) {
+        return mr_fail(err, MR_EKAFKA, "kafka source: bounds of %s[%d]: %s", entry->topic, entry->partition, rd_kafka_err2str(code));
+    }
+    if (entry->offset == RD_KAFKA_OFFSET_BEGINNING) entry->offset = low;
+    if (entry->offset == RD_KAFKA_OFFSET_END) entry->offset = high;
+    if (source->open.is_bounded) *end_out = high;
+    return MR_OK;
+}
+
+static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t end_offset, struct mr_err *err)
+{
+    if (source->partition_count == source->partition_cap) {
+        const size_t cap = source->partition_cap ? source->partition_cap * 2 : 64;
+        struct partition *grown = realloc(source->partition, cap * sizeof *grown);
+        if (!grown) return mr_fail(err, MR_ENOMEM, "kafka source: no memory for %zu partitions", cap);
+        source->partition = grown;
+        source->partition_cap = cap;
+        source->last = NULL;
+    }
+    const uint32_t topic = mr_kafka_topic_index(source, entry->topic);
+    if (topic == UINT32_MAX) return mr_fail(err, MR_ECONFIG, "kafka source: more than %d topics", MR_TOPIC_COUNT_MAX);
+    struct partition *part = &source->partition[source->partition_count++];
+    *part = (struct partition){.topic = topic, .partition = entry->partition, .next_offset = entry->offset, .end_offset = end_offset};
+    part->is_done = end_offset >= 0 && entry->offset >= end_offset;
+    /* Before assign, so that no message ever takes the consumer's own queue. */
+    part->queue = rd_kafka_queue_get_partition(source->client, entry->topic, entry->partition);
+    if (!part->queue) return mr_fail(err, MR_EKAFKA, "kafka source: no queue for %s[%d]", entry->topic, entry->partition);
+    rd_kafka_queue_forward(part->queue, source->queue);
+    return MR_OK;
+}
+
+/* Fills in the offsets of list (committed ones first) and takes its partitions into the table. */
+static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list, struct mr_err *err)
+{
+    const rd_kafka_resp_err_t code = list->cnt ? rd_kafka_committed(source->client, list, BROKER_TIMEOUT_MS) : 0;
+    if (code) return mr_fail(err, MR_EKAFKA, "kafka source: committed offsets: %s", rd_kafka_err2str(code));
+    for (int i = 0; i < list->cnt; i++) {
+        rd_kafka_topic_partition_t *entry = &list->elems[i];
+        int64_t end_offset;
+        mr_status status = MR_OK;
+        if (entry->err) return mr_fail(err, MR_EKAFKA, "kafka source: committed offset of %s[%d]: %s", entry->topic, entry->partition, rd_kafka_err2str(entry->err));
+        if (entry->offset < 0) status = start_resolve(source, entry, err);
+        if (!status) status = bounds_resolve(source, entry, &end_offset, err);
+        if (!status) status = partition_add(source, entry, end_offset, err);
+        if (status) return status;
+    }
+    source->has_assignment = true;
+    return MR_OK;
+}
+
+/* Tells the lane which partitions leave, then forgets them. */
+static void partitions_drop(struct mr_source *source, const rd_kafka_topic_partition_list_t *list, bool is_lost)
+{
+    struct mr_position *positions = calloc((size_t)list->cnt + 1, sizeof *positions);
+    size_t count = 0, kept = 0;
+
+    for (int i = 0; i < list->cnt; i++) {
+        struct partition *part = partition_find(source, list->elems[i].topic, list->elems[i].partition);
+        if (!part) continue;
+        part->is_revoked = true;
+        if (positions) positions[count++] = (struct mr_position){part->topic, part->partition, part->next_offset};
+    }
+    if (count && source->open.events.revoke) source->open.events.revoke(source->open.events.context, positions, count, is_lost);
+    for (size_t i = 0; i < source->partition_count; i++) {
+        if (!source->partition[i].is_revoked) {
+            source->partition[kept++] = source->partition[i];
+        } else if (source->partition[i].queue) {
+            rd_kafka_queue_destroy(source->partition[i].queue);
+        }
+    }
+    source->partition_count = kept;
+    source->last = NULL;
+    free(positions);
+}
+
+static void check_rebalance(struct mr_source *source, rd_kafka_error_t *error, const char *what)
+{
+    if (!error) return;
+    mr_log(MR_LOG_WARN, "kafka", "%s: %s", what, rd_kafka_error_string(error));
+    if (rd_kafka_error_is_fatal(error)) {
+        failed(source, mr_fail(&source->failure, mr_kafka_status(rd_kafka_error_code(error)), "kafka source: %s: %s", what, rd_kafka_error_string(error)));
+    }
+    rd_kafka_error_destroy(error);
+}
+
+void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct mr_source *source = opaque;
+    const bool is_cooperative = !strcmp(rd_kafka_rebalance_protocol(client), "COOPERATIVE");
+
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !source->is_closing) {
+        struct mr_err err;
+        const mr_status status = partitions_take(source, list, &err);
+        if (status) {
+            if (!source->failure.status) source->failure = err;
+            return;
+        }
+        mr_log(MR_LOG_INFO, "kafka", "lane %u reads %zu partition%s", source->open.lane, source->partition_count, source->partition_count == 1 ? "" : "s");
+        if (is_cooperative) check_rebalance(source, rd_kafka_incremental_assign(client, list), "incremental assign");
+        else failed(source, mr_kafka_status(rd_kafka_assign(client, list)));
+    } else {
+        const bool is_lost = rd_kafka_assignment_lost(client) != 0;
+        if (code != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) partitions_drop(source, list, is_lost);
+        if (is_cooperative && code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) check_rebalance(source, rd_kafka_incremental_unassign(client, list), "incremental unassign");
+        else rd_kafka_assign(client, NULL);
+    }
+}
+
+mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    unsigned turn = 0;
+    mr_status status = MR_OK;
+
+    for (size_t i = 0; i < source->opt->topics.count && !status; i++) {
+        int32_t count;
+        status = mr_kafka_partition_count(source->client, source->servers, source->opt->topics.item[i],
+                                          (int)(source->opt->connect_timeout / 1000), &count, err);
+        for (int32_t number = 0; !status && number < count; number++) {
+            if (turn++ % source->open.lane_count == source->open.lane) rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], number);
+        }
+    }
+    if (!status) status = partitions_take(source, list, err);
+    if (!status) {
+        const rd_kafka_resp_err_t code = rd_kafka_assign(source->client, list);
+        if (code) status = mr_fail(err, MR_EKAFKA, "kafka source: assign: %s", rd_kafka_err2str(code));
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}

@@ -1,0 +1,235 @@
+/* The Kafka source: opening, committing, closing. assign.c: which partitions; poll.c: messages. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "kafka/client.h"
+#include "source/kafka/source.h"
+
+#define MESSAGE_OVERHEAD_BYTES 512 /* what librdkafka keeps beside the bytes of a queued message, rounded up */
+#define COMMIT_TIMEOUT_TEXT "offsets are committed again at the next batch"
+
+static void kafka_close(struct mr_source *source);
+
+static void log_commit(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    (void)client, (void)list, (void)opaque;
+    if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET) mr_log(MR_LOG_WARN, "kafka", "commit: %s; " COMMIT_TIMEOUT_TEXT, rd_kafka_err2str(code));
+}
+
+/* The consumer's prefetch: enough to keep the lane busy, within its share of the job's memory. */
+static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
+{
+    const struct mr_map *properties = &source->opt->properties;
+    const int64_t half = (int64_t)source->open.memory_bytes / 2;
+    char text[32], reason[256];
+
+    const char *given = mr_kafka_property(properties, "queued.min.messages");
+    source->queued_messages_min = given ? atoll(given) : half / MESSAGE_OVERHEAD_BYTES < 1000 ? 1000 : half / MESSAGE_OVERHEAD_BYTES;
+    const struct {
+        const char *key;
+        int64_t value;
+    } limits[] = {
+        {"queued.min.messages", source->queued_messages_min},
+        {"queued.max.messages.kbytes", half / 1024 < 1024 ? 1024 : half / 1024},
+        {"fetch.wait.max.ms", source->opt->fetch_wait_max / 1000},
+    };
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        if (mr_kafka_property(properties, limits[i].key)) continue;
+        snprintf(text, sizeof text, "%lld", (long long)limits[i].value);
+        if (rd_kafka_conf_set(conf, limits[i].key, text, reason, sizeof reason)) return mr_fail(err, MR_ECONFIG, "kafka source: %s", reason);
+    }
+    return MR_OK;
+}
+
+static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
+{
+    char group[256], instance[512], host[128] = "host", reason[256];
+
+    snprintf(group, sizeof group, "%s%s", source->opt->group ? "" : "millrace-", source->opt->group ? source->opt->group : source->open.job);
+    if (rd_kafka_conf_set(conf, "group.id", group, reason, sizeof reason)) return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
+    if (source->opt->membership != MR_MEMBER_STATIC) return MR_OK;
+    gethostname(host, sizeof host - 1);
+    snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job, source->opt->instance ? source->opt->instance : host, source->open.lane);
+    if (!mr_kafka_property(&source->opt->properties, "group.instance.id") &&
+        rd_kafka_conf_set(conf, "group.instance.id", instance, reason, sizeof reason)) {
+        return mr_fail(err, MR_ECONFIG, "kafka source: instance: %s", reason);
+    }
+    return MR_OK;
+}
+
+static mr_status client_open(struct mr_source *source, struct mr_err *err)
+{
+    static const char *const resets[] = {"error", "earliest", "latest"};
+    const struct mr_kafka_default defaults[] = {
+        {"enable.auto.commit", "false", .is_reserved = true},
+        {"enable.auto.offset.store", "false", .is_reserved = true},
+        {"enable.partition.eof", source->open.is_bounded ? "true" : "false", .is_reserved = true},
+        {"auto.offset.reset", resets[source->opt->lost_offsets], .is_reserved = true},
+        {"allow.auto.create.topics", "false"},
+        {"isolation.level", "read_committed"},
+        {"topic.metadata.refresh.interval.ms", "30000"},
+        {"fetch.message.max.bytes", "1048576"},
+        {"fetch.max.bytes", "16777216"},
+        {"reconnect.backoff.max.ms", "1000"},
+        {"socket.nagle.disable", "true"},
+        {"check.crcs", "true"},
+        {"partition.assignment.strategy", "range,roundrobin"},
+        {"client.id", "millrace"},
+        {"fetch.queue.backoff.ms", "5", .is_optional = true},
+        {"enable.metrics.push", "false", .is_optional = true},
+        {NULL, NULL},
+    };
+    rd_kafka_conf_t *conf;
+    mr_status status = mr_kafka_conf_create("source", &source->opt->properties, defaults, &conf, err);
+
+    if (status) return status;
+    rd_kafka_conf_set_opaque(conf, source);
+    rd_kafka_conf_set_rebalance_cb(conf, mr_kafka_rebalance);
+    rd_kafka_conf_set_offset_commit_cb(conf, log_commit);
+    status = conf_limits(source, conf, err);
+    if (!status) status = conf_member(source, conf, err);
+    if (status) {
+        rd_kafka_conf_destroy(conf);
+        return status;
+    }
+    status = mr_kafka_client_create("source", RD_KAFKA_CONSUMER, conf, &source->client, err);
+    if (status) return status;
+    rd_kafka_poll_set_consumer(source->client);
+    source->queue = rd_kafka_queue_new(source->client);
+    return source->queue ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
+}
+
+/* Topics must exist before the lane starts: a wrong name would otherwise just be silence. */
+static mr_status topics_check(struct mr_source *source, struct mr_err *err)
+{
+    for (size_t i = 0; i < source->opt->topics.count; i++) {
+        const char *name = source->opt->topics.item[i];
+        int32_t count;
+        if (name[0] == '^') continue;
+        const mr_status status = mr_kafka_partition_count(source->client, source->servers, name, (int)(source->opt->connect_timeout / 1000), &count, err);
+        if (status) return status;
+        const uint32_t topic = mr_kafka_topic_index(source, name);
+        if (topic != UINT32_MAX) source->initial_count[topic] = count;
+    }
+    return MR_OK;
+}
+
+static mr_status topics_subscribe(struct mr_source *source, struct mr_err *err)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->opt->topics.count);
+    for (size_t i = 0; i < source->opt->topics.count; i++) {
+        rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], RD_KAFKA_PARTITION_UA);
+    }
+    const rd_kafka_resp_err_t code = rd_kafka_subscribe(source->client, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code ? mr_fail(err, MR_EKAFKA, "kafka source: subscribe: %s", rd_kafka_err2str(code)) : MR_OK;
+}
+
+static mr_status kafka_open(const struct mr_source_open *open, struct mr_source **source_out, struct mr_err *err)
+{
+    struct mr_source *source = calloc(1, sizeof *source);
+    mr_status status = source ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
+
+    *source_out = NULL;
+    if (status) return status;
+    source->opt = open->options;
+    source->open = *open;
+    source->servers = mr_kafka_property(&source->opt->properties, "bootstrap.servers");
+    source->raw_cap = 65536;
+    source->raw = malloc(source->raw_cap * sizeof(rd_kafka_message_t *));
+    if (!source->raw) status = mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
+    if (!status) status = mr_kafka_start_parse(source->opt->start, &source->start, err);
+    if (!status) status = client_open(source, err);
+    if (!status) status = topics_check(source, err);
+    /* The embedded broker of librdkafka 2.0.2 takes 3 s for a group's first join: there each lane takes its share itself. */
+    if (!status && (source->opt->membership == MR_MEMBER_NONE || mr_kafka_is_embedded(&source->opt->properties))) {
+        status = mr_kafka_assign_share(source, err);
+    } else if (!status) {
+        status = topics_subscribe(source, err);
+    }
+    if (status) kafka_close(source);
+    else *source_out = source;
+    return status;
+}
+
+static void kafka_release(struct mr_source *source, struct mr_message *messages, size_t count)
+{
+    (void)source;
+    for (size_t i = 0; i < count; i++) rd_kafka_message_destroy(messages[i].handle);
+}
+
+static mr_status kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait, struct mr_err *err)
+{
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_resp_err_t code;
+
+    if (!count) return MR_OK;
+    list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_topic_partition_list_add(list, source->topic[positions[i].topic], positions[i].partition)->offset = positions[i].next_offset;
+    }
+    code = rd_kafka_commit(source->client, list, wait ? 0 : 1);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (!code || code == RD_KAFKA_RESP_ERR__NO_OFFSET) return MR_OK;
+    if (mr_kafka_status(code) == MR_EFENCED) return mr_fail(err, MR_EFENCED, "kafka source: commit: %s: another process has this one's source.instance", rd_kafka_err2str(code));
+    return mr_fail(err, MR_AGAIN, "kafka source: commit: %s", rd_kafka_err2str(code));
+}
+
+static const char *kafka_topic_name(const struct mr_source *source, uint32_t topic)
+{
+    return topic < source->topic_count ? source->topic[topic] : "?";
+}
+
+static int64_t kafka_timestamp_ms(const struct mr_source *source, const struct mr_message *message)
+{
+    rd_kafka_timestamp_type_t type;
+    const int64_t time_ms = rd_kafka_message_timestamp(message->handle, &type);
+    (void)source;
+    return type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : time_ms;
+}
+
+static bool kafka_header(const struct mr_source *source, const struct mr_message *message, const char *name, struct mr_span *value_out)
+{
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t bytes;
+    (void)source;
+    if (rd_kafka_message_headers(message->handle, &headers) || rd_kafka_header_get_last(headers, name, &value, &bytes)) return false;
+    *value_out = (struct mr_span){value, bytes};
+    return true;
+}
+
+static void kafka_close(struct mr_source *source)
+{
+    if (!source) return;
+    if (source->client) {
+        source->is_closing = true;
+        rd_kafka_consumer_close(source->client);
+        mr_kafka_partitions_clear(source);
+        if (source->queue) rd_kafka_queue_destroy(source->queue);
+        rd_kafka_destroy(source->client);
+    }
+    for (uint32_t i = 0; i < source->topic_count; i++) free(source->topic[i]);
+    free(source->partition);
+    free(source->raw);
+    free(source);
+}
+
+const struct mr_source_ops mr_source_kafka = {
+    .name = "kafka",
+    .summary = "Kafka topics, read as a member of a consumer group",
+    .options = mr_kafka_source_options,
+    .options_size = sizeof(struct mr_kafka_source_options),
+    .check = mr_kafka_source_check,
+    .open = kafka_open,
+    .poll = mr_kafka_poll,
+    .release = kafka_release,
+    .commit = kafka_commit,
+    .topic_name = kafka_topic_name,
+    .timestamp_ms = kafka_timestamp_ms,
+    .header = kafka_header,
+    .close = kafka_close,
+};

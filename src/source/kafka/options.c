@@ -1,0 +1,90 @@
+#include "source/kafka/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "kafka/client.h"
+
+static const char *const memberships[] = {"static", "dynamic", "none", NULL};
+static const char *const lost_offsets[] = {"stop", "earliest", "latest", NULL};
+
+#define AT(field) offsetof(struct mr_kafka_source_options, field)
+const struct mr_option mr_kafka_source_options[] = {
+    {.key = "properties", .type = MR_OPT_MAP, .offset = AT(properties), .required = true,
+     .doc = "Any librdkafka property; bootstrap.servers is needed, \"embedded\" starts a broker inside this process.",
+     .example = "{ \"bootstrap.servers\": \"localhost:9092\" }"},
+    {.key = "topics", .type = MR_OPT_STRINGS, .offset = AT(topics), .required = true,
+     .doc = "Topics to read; one that begins with ^ is a regular expression.", .example = "[\"example_1\"]"},
+    {.key = "group", .type = MR_OPT_STRING, .offset = AT(group),
+     .doc = "Consumer group that offsets are committed to; by default millrace-<job>."},
+    {.key = "start", .type = MR_OPT_STRING, .offset = AT(start), .fallback = "earliest",
+     .doc = "Where a partition without a committed offset starts: earliest, latest, a time such as 2026-01-31T12:00:00Z, or "
+            "offsets such as topic/0=12,topic/1=99."},
+    {.key = "membership", .type = MR_OPT_ENUM, .offset = AT(membership), .fallback = "static", .choices = memberships,
+     .doc = "static: a restart causes no rebalance; dynamic: a fresh member each time; none: takes all partitions, no group protocol."},
+    {.key = "instance", .type = MR_OPT_STRING, .offset = AT(instance),
+     .doc = "Name of this process in its group for static membership; by default the host's name. Two processes need two names."},
+    {.key = "lost_offsets", .type = MR_OPT_ENUM, .offset = AT(lost_offsets), .fallback = "stop", .choices = lost_offsets,
+     .doc = "What to do when the committed offset is no longer in the topic: stop, or go on at the earliest or latest record."},
+    {.key = "connect_timeout", .type = MR_OPT_DURATION, .offset = AT(connect_timeout), .fallback = "10s", .min = 1e5, .max = 6e8,
+     .doc = "How long to wait at start for a broker to answer."},
+    {.key = "fetch_wait_max", .type = MR_OPT_DURATION, .offset = AT(fetch_wait_max), .fallback = "5ms", .min = 1e3, .max = 3e7,
+     .doc = "How long the broker may hold a fetch while nothing is there: less is quicker on the embedded broker, more is fewer requests."},
+    {0},
+};
+#undef AT
+
+mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_out, struct mr_err *err)
+{
+    struct tm time = {0};
+    *start_out = (struct mr_kafka_start){0};
+    if (!strcmp(text, "earliest")) {
+        start_out->kind = MR_START_EARLIEST;
+        return MR_OK;
+    }
+    if (!strcmp(text, "latest")) {
+        start_out->kind = MR_START_LATEST;
+        return MR_OK;
+    }
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &time);
+    if (rest && (!*rest || !strcmp(rest, "Z"))) {
+        start_out->kind = MR_START_TIME;
+        start_out->time_ms = (int64_t)timegm(&time) * 1000;
+        return MR_OK;
+    }
+    if (strchr(text, '/') && strchr(text, '=')) {
+        start_out->kind = MR_START_OFFSETS;
+        start_out->offsets = text;
+        return MR_OK;
+    }
+    return mr_fail(err, MR_ECONFIG,
+                   "source.start: \"%s\" is none of: earliest, latest, a time such as 2026-01-31T12:00:00Z (UTC), offsets such as "
+                   "topic/0=12,topic/1=99", text);
+}
+
+int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *topic, int32_t partition)
+{
+    const size_t topic_bytes = strlen(topic);
+    for (const char *item = start->offsets; item && *item; item = strchr(item, ',')) {
+        char *end;
+        if (*item == ',') item++;
+        if (strncmp(item, topic, topic_bytes) || item[topic_bytes] != '/') continue;
+        const long number = strtol(item + topic_bytes + 1, &end, 10);
+        if (number == partition && *end == '=') return strtoll(end + 1, NULL, 10);
+    }
+    return -1;
+}
+
+mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
+{
+    const struct mr_kafka_source_options *opt = options;
+    struct mr_kafka_start start;
+    if (!mr_kafka_property(&opt->properties, "bootstrap.servers")) {
+        return mr_fail(err, MR_ECONFIG, "source.properties: bootstrap.servers is missing: give host:port, or \"embedded\"");
+    }
+    if (mr_kafka_property(&opt->properties, "group.id")) {
+        return mr_fail(err, MR_ECONFIG, "source.properties: group.id stands in source.group");
+    }
+    return mr_kafka_start_parse(opt->start, &start, err);
+}

@@ -1,0 +1,45 @@
+/** Options of the Kafka source, and where reading starts. */
+#ifndef MR_SOURCE_KAFKA_OPTIONS_H
+#define MR_SOURCE_KAFKA_OPTIONS_H
+
+#include "millrace/option.h"
+
+typedef enum {
+    MR_MEMBER_STATIC,  /* group member with an identity that survives restarts: no rebalance when it comes back */
+    MR_MEMBER_DYNAMIC, /* group member with a fresh identity each time */
+    MR_MEMBER_NONE,    /* takes all partitions without a group protocol; offsets are still committed to the group */
+} mr_membership;
+
+typedef enum { MR_LOST_STOP, MR_LOST_EARLIEST, MR_LOST_LATEST } mr_lost_offsets;
+
+struct mr_kafka_source_options {
+    struct mr_map properties;
+    struct mr_strings topics;
+    char *group;    /* NULL: millrace-<job> */
+    char *start;
+    int membership; /* mr_membership */
+    char *instance; /* NULL: the host's name */
+    int lost_offsets; /* mr_lost_offsets */
+    int64_t connect_timeout;
+    int64_t fetch_wait_max;
+};
+
+extern const struct mr_option mr_kafka_source_options[];
+
+/** Where a partition without a committed offset starts. */
+struct mr_kafka_start {
+    enum { MR_START_EARLIEST, MR_START_LATEST, MR_START_TIME, MR_START_OFFSETS } kind;
+    int64_t time_ms;
+    const char *offsets; /* "topic/0=12,topic/1=99": borrowed from the option's text */
+};
+
+/** Reads the `start` option. MR_ECONFIG lists the accepted forms. */
+mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_out, struct mr_err *err);
+
+/** The offset that an explicit start names for a partition; -1 when it names none. */
+int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *topic, int32_t partition);
+
+/** Checks that need no network (mr_source_ops.check). */
+mr_status mr_kafka_source_check(const void *options, struct mr_err *err);
+
+#endif

@@ -1,0 +1,179 @@
+/* Messages from the client into the lane's batch, with the errors and ends that come between them. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kafka/client.h"
+#include "source/kafka/source.h"
+
+#define EVENTS_INTERVAL_US 20000
+#define STARVED_WAIT_US 3000
+#define WAKE_INTERVAL_US 20000
+#define WAKE_TIMEOUT_MS 1000
+#define FETCH_BACKOFF_VERSION 0x02020000 /* from here on fetch.queue.backoff.ms exists */
+
+/* An error that travels in the place of a message. */
+static void error_take(struct mr_source *source, const rd_kafka_message_t *message)
+{
+    struct partition *part;
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "?";
+
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        part = mr_kafka_partition_of(source, message);
+        /* The end may lie behind markers that are never handed over: reaching it counts, whatever came last. */
+        if (part && part->end_offset >= 0 && message->offset >= part->end_offset) part->is_done = true;
+        break;
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+        mr_fail(&source->failure, MR_EDATA,
+                "kafka source: the next record of %s[%d] is no longer in the topic (retention was shorter than the pause): set "
+                "source.lost_offsets to \"earliest\" or \"latest\" to go on without the lost ones; nothing was committed past them",
+                topic, message->partition);
+        break;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        mr_log(MR_LOG_WARN, "kafka", "topic %s: %s", topic, rd_kafka_err2str(message->err));
+        break;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+        mr_fail(&source->failure, MR_EKAFKA, "kafka source: %s: %s: grant this user read rights", topic, rd_kafka_err2str(message->err));
+        break;
+    case RD_KAFKA_RESP_ERR__FATAL:
+        mr_kafka_fatal(source->client, "source", &source->failure);
+        break;
+    default:
+        mr_log(MR_LOG_WARN, "kafka", "%s: %s", topic, rd_kafka_message_errstr(message));
+    }
+}
+
+/* Serves group events (rebalances run inside) and keeps the member alive, whether or not messages are wanted. */
+static void events_serve(struct mr_source *source, int64_t now_us, int timeout_ms)
+{
+    rd_kafka_message_t *message;
+    source->events_due_us = now_us + EVENTS_INTERVAL_US;
+    while ((message = rd_kafka_consumer_poll(source->client, timeout_ms))) {
+        timeout_ms = 0;
+        if (message->err) error_take(source, message);
+        rd_kafka_message_destroy(message);
+    }
+    if (!source->failure.status) mr_kafka_fatal(source->client, "source", &source->failure);
+}
+
+/*
+ * librdkafka before 2.2.0 stops fetching when its local queue is full and looks again only after a second, unless a request to the
+ * same broker wakes it. Asking for the bounds of a partition is such a request. Measured: without it the rate falls to what the queue
+ * holds a second.
+ */
+static void fetcher_wake(struct mr_source *source, int64_t now_us)
+{
+    const struct partition *part = source->last ? source->last : source->partition_count ? &source->partition[0] : NULL;
+    int64_t low, high;
+    source->was_full = false;
+    if (!part || rd_kafka_version() >= FETCH_BACKOFF_VERSION || now_us < source->wake_due_us) return;
+    source->wake_due_us = now_us + WAKE_INTERVAL_US;
+    rd_kafka_query_watermark_offsets(source->client, source->topic[part->topic], part->partition, &low, &high, WAKE_TIMEOUT_MS);
+}
+
+static bool is_behind(const struct mr_source *source)
+{
+    for (size_t i = 0; i < source->partition_count; i++) {
+        const struct partition *part = &source->partition[i];
+        int64_t low, high;
+        if (part->is_done) continue;
+        if (!rd_kafka_get_watermark_offsets(source->client, source->topic[part->topic], part->partition, &low, &high) &&
+            high > part->next_offset && part->next_offset >= 0) return true;
+    }
+    return false;
+}
+
+static size_t consume(struct mr_source *source, size_t first, size_t cap, int64_t wait_us)
+{
+    const int timeout_ms = (int)((wait_us + 999) / 1000);
+    const ssize_t count = rd_kafka_consume_batch_queue(source->queue, timeout_ms, source->raw + first, cap - first);
+    return count < 0 ? 0 : (size_t)count;
+}
+
+/* What is there at once; else waits for the first message and takes what came with it. */
+static size_t consume_some(struct mr_source *source, size_t cap, int64_t wait_us)
+{
+    const size_t queued = rd_kafka_queue_length(source->queue);
+    if (queued >= (size_t)source->queued_messages_min) source->was_full = true;
+    else if (source->was_full && queued < (size_t)source->queued_messages_min / 2) fetcher_wake(source, mr_clock_us());
+    size_t count = consume(source, 0, cap, 0);
+    if (count || wait_us <= 0) return count;
+
+    const int64_t first_wait_us = wait_us < STARVED_WAIT_US ? wait_us : STARVED_WAIT_US;
+    count = consume(source, 0, 1, first_wait_us);
+    if (!count && wait_us > first_wait_us) {
+        if (is_behind(source)) fetcher_wake(source, mr_clock_us());
+        count = consume(source, 0, 1, wait_us - first_wait_us);
+    }
+    return count ? count + consume(source, count, cap, 0) : 0;
+}
+
+/* One client message into the batch; false when it is a repeat, past the end, or of a partition that left. */
+static bool message_take(struct mr_source *source, rd_kafka_message_t *raw, struct mr_message *out)
+{
+    struct partition *part = mr_kafka_partition_of(source, raw);
+    if (!part || raw->offset < part->next_offset) return false;
+    if (part->end_offset >= 0) {
+        if (raw->offset + 1 >= part->end_offset) part->is_done = true;
+        if (raw->offset >= part->end_offset) return false;
+    }
+    part->next_offset = raw->offset + 1;
+    out->value = raw->payload;
+    out->value_bytes = raw->len;
+    out->key = raw->key;
+    out->key_bytes = raw->key_len;
+    out->offset = raw->offset;
+    out->partition = raw->partition;
+    out->topic = part->topic;
+    out->handle = raw;
+    return true;
+}
+
+static bool is_at_end(const struct mr_source *source)
+{
+    if (!source->open.is_bounded || !source->has_assignment) return false;
+    for (size_t i = 0; i < source->partition_count; i++) {
+        if (!source->partition[i].is_done) return false;
+    }
+    return true;
+}
+
+mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us, int64_t fill_us,
+                        size_t *count_out, struct mr_err *err)
+{
+    const int64_t now_us = mr_clock_us();
+    size_t taken = 0;
+
+    *count_out = 0;
+    if (!source->has_assignment) events_serve(source, now_us, (int)((wait_us + 999) / 1000));
+    else if (now_us >= source->events_due_us) events_serve(source, now_us, 0);
+    if (source->failure.status) {
+        if (err) *err = source->failure;
+        return source->failure.status;
+    }
+    if (!cap) return MR_OK;
+    if (!source->partition_count) return is_at_end(source) ? MR_END : MR_OK;
+    if (cap > source->raw_cap) cap = source->raw_cap;
+    if (is_at_end(source)) {
+        if (wait_us > 0) events_serve(source, now_us, (int)(wait_us / 1000));
+        return MR_END;
+    }
+    size_t count = consume_some(source, cap, wait_us);
+    if (count && count < cap && fill_us >= 1000) count += consume(source, count, cap, fill_us);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_message_t *raw = source->raw[i];
+        if (raw->err) error_take(source, raw);
+        else if (message_take(source, raw, &messages[taken])) {
+            taken++;
+            continue;
+        }
+        rd_kafka_message_destroy(raw);
+    }
+    *count_out = taken;
+    return MR_OK;
+}

@@ -1,0 +1,64 @@
+/** Inside the Kafka source: one consumer, the partitions that it owns, and the queue that their messages come through. */
+#ifndef MR_SOURCE_KAFKA_SOURCE_H
+#define MR_SOURCE_KAFKA_SOURCE_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "millrace/source.h"
+#include "source/kafka/options.h"
+
+#define MR_TOPIC_COUNT_MAX 1024
+
+/** A partition that this consumer owns. */
+struct partition {
+    uint32_t topic;
+    int32_t partition;
+    int64_t next_offset;     /* the offset that the lane wants next: smaller ones are repeats and dropped; -1: whatever comes */
+    int64_t end_offset;      /* bounded: the end when the job started; -1: none */
+    bool is_done;            /* bounded: read to its end */
+    bool is_revoked;         /* leaves in the rebalance under way */
+    rd_kafka_topic_t *rkt;   /* compared, never used */
+    rd_kafka_queue_t *queue; /* forwarded to the lane's queue */
+};
+
+struct mr_source {
+    const struct mr_kafka_source_options *opt;
+    struct mr_source_open open;
+    struct mr_kafka_start start;
+    const char *servers;            /* for messages */
+    rd_kafka_t *client;
+    rd_kafka_queue_t *queue;        /* messages of all owned partitions; group events stay on the consumer's own queue, so a lane
+                                       that does not want messages can go on serving events and stays in the group */
+    struct partition *partition;    /* [partition_count] */
+    size_t partition_count, partition_cap;
+    struct partition *last;         /* the partition of the last message: runs are long */
+    char *topic[MR_TOPIC_COUNT_MAX];
+    uint32_t topic_count;
+    int32_t initial_count[MR_TOPIC_COUNT_MAX]; /* partitions at start: later ones are read from their beginning; 0: unknown */
+    rd_kafka_message_t **raw;       /* [raw_cap] */
+    size_t raw_cap;
+    int64_t queued_messages_min;    /* the client stops fetching above this */
+    int64_t events_due_us, wake_due_us;
+    bool was_full, has_assignment, is_closing;
+    struct mr_err failure;          /* an error that a callback met; poll returns it */
+};
+
+/** Index of a topic, adding it. UINT32_MAX when there are too many. */
+uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name);
+
+/** Owned partition of a message, NULL when it is not owned (any more). */
+struct partition *mr_kafka_partition_of(struct mr_source *source, const rd_kafka_message_t *message);
+
+/** The rebalance callback of the consumer; opaque is the source. */
+void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque);
+
+/** Membership none: takes this lane's share of all partitions of the topics. */
+mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err);
+
+/** Forgets all partitions, releasing their queues. */
+void mr_kafka_partitions_clear(struct mr_source *source);
+
+mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us, int64_t fill_us,
+                        size_t *count_out, struct mr_err *err);
+
+#endif
