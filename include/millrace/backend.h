@@ -16,6 +16,7 @@ struct mr_queue;   /* in-order work of one slot; one thread at a time */
 struct mr_backend_ops {
     const char *name;    /* value of "backend", before an optional ":variant" */
     const char *summary;
+    bool overlaps;       /* score() returns before the work is done, so a second slot in flight pays */
     /*
      * Required. variant: what stands behind the colon ("avx2"), or NULL for the best that the machine has.
      * An unknown variant or a missing device is MR_EBACKEND whose text lists what there is: never a silent fallback.

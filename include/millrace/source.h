@@ -46,6 +46,8 @@ struct mr_source_ops {
     size_t options_size;
     mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
     mr_status (*open)(const struct mr_source_open *open, struct mr_source **source_out, struct mr_err *err);
+    /* Optional. How many lanes could have work at once (partitions); asks the broker. Also proves that it is there. */
+    mr_status (*lane_count_max)(const void *options, unsigned *count_out, struct mr_err *err);
     /*
      * Required. Fills messages with up to cap messages: blocks up to wait_us for the first one, then up to fill_us more
      * for the batch to fill. MR_OK with *count_out 0 when nothing came; with cap 0 it only serves group events. MR_END when a bounded source has handed over

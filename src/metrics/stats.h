@@ -25,8 +25,8 @@ struct mr_stats {
     _Atomic uint64_t records_out, records_dead, records_filtered, records_null; /* settled; null: outputs that were not finite */
     _Atomic uint64_t messages_out, bytes_out, batches, commits, commit_failures;
     _Atomic uint64_t reasons[MR_REASON_COUNT];
-    _Atomic uint64_t stage_ns[MR_STAGE_COUNT];
-    _Atomic uint64_t cpu_ns; /* of the lane's thread */
+    _Atomic uint64_t stage_ns[MR_STAGE_COUNT];     /* wall */
+    _Atomic uint64_t stage_cpu_ns[MR_STAGE_COUNT]; /* of the lane's thread */
     _Atomic int64_t first_out_ns; /* monotonic time of the first settled record; 0: none yet */
     struct mr_histogram process_ns;    /* from poll to acknowledgement, a batch weighs its records */
     struct mr_histogram end_to_end_us; /* from the oldest record's timestamp to acknowledgement, once a batch */

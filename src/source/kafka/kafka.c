@@ -128,6 +128,31 @@ static mr_status topics_subscribe(struct mr_source *source, struct mr_err *err)
     return code ? mr_fail(err, MR_EKAFKA, "kafka source: subscribe: %s", rd_kafka_err2str(code)) : MR_OK;
 }
 
+static mr_status kafka_lane_count_max(const void *options, unsigned *count_out, struct mr_err *err)
+{
+    const struct mr_kafka_source_options *opt = options;
+    const struct mr_kafka_default defaults[] = {{"client.id", "millrace"}, {"log_level", "3"}, {"socket.nagle.disable", "true"}, {NULL, NULL}};
+    const char *servers = mr_kafka_property(&opt->properties, "bootstrap.servers");
+    rd_kafka_conf_t *conf;
+    rd_kafka_t *client;
+
+    *count_out = 0;
+    mr_status status = mr_kafka_conf_create("source", &opt->properties, defaults, &conf, err);
+    if (!status) status = mr_kafka_client_create("source", RD_KAFKA_CONSUMER, conf, &client, err);
+    if (status) return status;
+    for (size_t i = 0; i < opt->topics.count && !status; i++) {
+        int32_t count = 0;
+        if (opt->topics.item[i][0] == '^') { /* may match any number */
+            *count_out = UINT32_MAX / 2;
+            continue;
+        }
+        status = mr_kafka_partition_count(client, servers, opt->topics.item[i], (int)(opt->connect_timeout / 1000), &count, err);
+        *count_out += (unsigned)count;
+    }
+    rd_kafka_destroy(client);
+    return status;
+}
+
 static mr_status kafka_open(const struct mr_source_open *open, struct mr_source **source_out, struct mr_err *err)
 {
     struct mr_source *source = calloc(1, sizeof *source);
@@ -224,6 +249,7 @@ const struct mr_source_ops mr_source_kafka = {
     .options = mr_kafka_source_options,
     .options_size = sizeof(struct mr_kafka_source_options),
     .check = mr_kafka_source_check,
+    .lane_count_max = kafka_lane_count_max,
     .open = kafka_open,
     .poll = mr_kafka_poll,
     .release = kafka_release,

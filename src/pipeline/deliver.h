@@ -1,0 +1,20 @@
+/** Handing a sealed box to sinks, with back-pressure. */
+#ifndef MR_PIPELINE_DELIVER_H
+#define MR_PIPELINE_DELIVER_H
+
+#include "pipeline/flight.h"
+#include "pipeline/run.h"
+
+struct mr_lane_sink {
+    const struct mr_sink_ops *ops;
+    struct mr_sink *sink;
+};
+
+/**
+ * Gives every record of the box to every sink, serving acknowledgements while a queue is full. The box must not be touched afterwards.
+ * idle (may be NULL) is called about once a second while waiting. MR_ERETRY when the run is aborted meanwhile.
+ */
+mr_status mr_deliver(const struct mr_run *run, struct mr_box *box, const struct mr_lane_sink *sinks, size_t sink_count,
+                     void (*idle)(void *context), void *context, struct mr_err *err);
+
+#endif

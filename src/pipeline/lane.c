@@ -1,0 +1,346 @@
+/* The loop of DESIGN section 1: poll -> decode -> score -> encode -> emit -> commit, on one thread. */
+#include "pipeline/lane.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "pipeline/parts.h"
+
+#define IDLE_WAIT_US 100000     /* how long to wait for messages when nothing is in flight */
+#define IN_FLIGHT_WAIT_US 5000  /* while acknowledgements are due */
+#define DRAIN_TIMEOUT_NS (8 * 1000000000LL)   /* SIGTERM must end within 10 s */
+#define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
+
+/* Ends the current stage and begins the next: the time since the last mark, and the CPU time, go to `stage`. */
+static void stage_mark(struct mr_lane *lane, mr_stage stage)
+{
+    const int64_t now_ns = mr_clock_ns(), cpu_ns = mr_clock_thread_ns();
+    mr_stats_add(&lane->stats.stage_ns[stage], (uint64_t)(now_ns - lane->stage_ns));
+    mr_stats_add(&lane->stats.stage_cpu_ns[stage], (uint64_t)(cpu_ns - lane->stage_cpu_ns));
+    lane->stage_ns = now_ns;
+    lane->stage_cpu_ns = cpu_ns;
+}
+
+static mr_run_state run_state(const struct mr_lane *lane) { return atomic_load_explicit(&lane->run->state, memory_order_relaxed); }
+
+static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_err *err);
+
+/* Takes up to `wanted` from the records that --until still allows. */
+static size_t quota_take(struct mr_run *run, size_t wanted)
+{
+    if (!run->until.records) return wanted;
+    const int64_t left = atomic_fetch_sub(&run->records_left, (int64_t)wanted);
+    const int64_t granted = left <= 0 ? 0 : left < (int64_t)wanted ? left : (int64_t)wanted;
+    atomic_fetch_add(&run->records_left, (int64_t)wanted - granted);
+    return (size_t)granted;
+}
+
+static struct mr_raw *raw_free(struct mr_lane *lane)
+{
+    for (size_t i = 0; i < MR_SLOT_COUNT; i++) {
+        if (!lane->raw[i].is_used) return &lane->raw[i];
+    }
+    return NULL;
+}
+
+/* A short wait of a millisecond is the sink's linger alone; a longer one is worth filling batches for. */
+static int64_t fill_us(const struct mr_job *job) { return job->batch.wait_max > 1000 ? job->batch.wait_max : 0; }
+
+/* Nothing may be polled now: serves events and acknowledgements instead. */
+static mr_status lane_rest(struct mr_lane *lane, bool is_quota_used, struct mr_err *err)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    size_t count;
+    mr_status status = lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, err);
+    if (is_quota_used) {
+        atomic_store(&lane->is_at_end, true);
+        nanosleep(&pause, NULL);
+        if (status == MR_END) status = MR_OK;
+    }
+    return status ? status : lane_settle(lane, is_quota_used ? 0 : IN_FLIGHT_WAIT_US, err);
+}
+
+static mr_status input_take(struct mr_lane *lane, struct mr_raw *raw, size_t count, struct mr_err *err)
+{
+    uint64_t bytes = 0;
+    raw->is_used = true;
+    raw->count = count;
+    raw->cursor = (struct mr_cursor){0};
+    raw->slot_count = 0;
+    raw->ticket = mr_ticket_open(&lane->flight);
+    raw->ticket->oldest_ms = lane->run->job->source->timestamp_ms(lane->source, &raw->message[0]);
+    lane->input = raw;
+    for (size_t i = 0; i < count; i++) bytes += raw->message[i].value_bytes;
+    mr_stats_add(&lane->stats.messages_in, count);
+    mr_stats_add(&lane->stats.bytes_in, bytes);
+    return mr_ticket_cover(raw->ticket, raw->message, count, err);
+}
+
+/* Polls the next batch of messages into lane->input; leaves it NULL when none came. */
+static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err *err)
+{
+    const struct mr_job *job = lane->run->job;
+    struct mr_raw *raw = raw_free(lane);
+    const bool has_room = raw && lane->flight.ticket_count < lane->flight.ticket_cap;
+    const size_t cap = has_room ? quota_take(lane->run, raw->cap) : 0;
+    size_t count = 0;
+
+    if (!cap) return lane_rest(lane, has_room, err);
+    /* Revocations run inside: the ticket is opened afterwards, so that they find only what is really in flight. */
+    const mr_status status = job->source->poll(lane->source, raw->message, cap, wait_us, fill_us(job), &count, err);
+    if (lane->run->until.records) atomic_fetch_add(&lane->run->records_left, (int64_t)(cap - count));
+    atomic_store(&lane->is_at_end, status == MR_END);
+    stage_mark(lane, count ? MR_STAGE_POLL : MR_STAGE_WAIT);
+    if (status && status != MR_END) return status;
+    return count ? input_take(lane, raw, count, err) : MR_OK;
+}
+
+/* Decodes what fits of the input into the slot; messages without a value never reach the codec. */
+static void slot_decode(struct mr_lane *lane, struct mr_slot *slot)
+{
+    const struct mr_job *job = lane->run->job;
+    struct mr_raw *raw = slot->raw;
+    struct mr_rows *rows = &slot->rows;
+
+    rows->row_count = rows->reject_count = 0;
+    while (raw->cursor.message < raw->count && rows->row_count < rows->row_cap && rows->reject_count < rows->row_cap) {
+        size_t end = raw->cursor.message;
+        if (!raw->message[end].value) {
+            if (job->record.tombstones == MR_TOMBSTONE_DEAD) {
+                rows->reject[rows->reject_count++] = (struct mr_reject){.message = (uint32_t)end, .reason = MR_REASON_TOMBSTONE, .field = MR_FIELD_NONE};
+            } else {
+                raw->ticket->filtered++;
+                raw->ticket->in++;
+                mr_stats_add(&lane->stats.records_in, 1);
+            }
+            raw->cursor = (struct mr_cursor){end + 1, 0};
+            continue;
+        }
+        while (end < raw->count && raw->message[end].value) end++;
+        lane->run->job->codec->decode(lane->decoder, raw->message, end, &raw->cursor, rows);
+    }
+    const struct mr_parts_input input = {.messages = raw->message, .source_ops = job->source, .source = lane->source};
+    mr_parts_fill(lane->run->layout, &input, rows);
+    raw->ticket->in += rows->row_count + rows->reject_count;
+    mr_stats_add(&lane->stats.records_in, rows->row_count + rows->reject_count);
+}
+
+/* Rows of the last tile past the end hold zeros: kernels read whole tiles. */
+static void tail_zero(struct mr_rows *rows)
+{
+    const size_t tail = rows->row_count % MR_TILE_ROWS;
+    if (!tail) return;
+    float *tile = rows->x + mr_tile_at(rows->row_count - tail, 0, rows->feature_count);
+    for (size_t col = 0; col < rows->feature_count; col++) {
+        memset(tile + col * MR_TILE_ROWS + tail, 0, (MR_TILE_ROWS - tail) * sizeof *tile);
+    }
+}
+
+/* Decodes the next slot from the input and starts its scores. */
+static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
+{
+    struct mr_run *run = lane->run;
+    struct mr_slot *slot = &lane->slot[(lane->slot_first + lane->slot_count) % MR_SLOT_COUNT];
+    mr_status status = MR_OK;
+
+    slot->raw = lane->input;
+    slot->raw->slot_count++;
+    slot_decode(lane, slot);
+    tail_zero(&slot->rows);
+    if (lane->input->cursor.message == lane->input->count) lane->input = NULL;
+    stage_mark(lane, MR_STAGE_DECODE);
+    for (size_t i = 0; i < run->job->model_count && slot->rows.row_count && !status; i++) {
+        status = run->backend_ops->score(slot->queue, run->plan[i], &slot->rows, &slot->scores[i], err);
+    }
+    lane->slot_count++;
+    stage_mark(lane, MR_STAGE_SCORE);
+    return status;
+}
+
+/* Serves acknowledgements, settles what is done, waits up to wait_us for more. */
+static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < lane->run->job->sink_count && !status; i++) {
+        status = lane->sink[i].ops->poll(lane->sink[i].sink, i ? 0 : wait_us, err);
+    }
+    if (!status) status = mr_dead_poll(lane->dead, err);
+    if (!status && !lane->is_delivering) status = mr_dead_flush(lane->dead, err);
+    if (!status) status = mr_flight_settle(&lane->flight, err);
+    stage_mark(lane, wait_us ? MR_STAGE_WAIT : MR_STAGE_SETTLE);
+    return status;
+}
+
+/* Called while a sink has no room: the group must still hear from us. */
+static void lane_idle(void *context)
+{
+    struct mr_lane *lane = context;
+    size_t count;
+    lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, NULL);
+}
+
+static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct mr_err *err)
+{
+    uint64_t bytes = box->out.arena_used;
+    mr_stats_add(&lane->stats.messages_out, box->out.count);
+    mr_stats_add(&lane->stats.bytes_out, bytes);
+    lane->is_delivering = true;
+    const mr_status status = mr_deliver(lane->run, box, lane->sink, lane->run->job->sink_count, lane_idle, lane, err);
+    lane->is_delivering = false;
+    stage_mark(lane, MR_STAGE_EMIT);
+    return status;
+}
+
+static mr_status box_acquire(struct mr_lane *lane, struct mr_ticket *ticket, struct mr_box **box_out, struct mr_err *err)
+{
+    while (!(*box_out = mr_box_open(&lane->flight, ticket))) {
+        const mr_status status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
+        if (status) return status;
+        if (run_state(lane) == MR_RUN_ABORT) return mr_fail(err, MR_ERETRY, "stopped while outputs were not acknowledged");
+    }
+    return MR_OK;
+}
+
+static mr_status rejects_add(struct mr_lane *lane, const struct mr_slot *slot, struct mr_err *err)
+{
+    const struct mr_job *job = lane->run->job;
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < slot->rows.reject_count && !status; i++) {
+        const struct mr_reject *reject = &slot->rows.reject[i];
+        const struct mr_message *message = &slot->raw->message[reject->message];
+        const struct mr_bad bad = {
+            .value = message->value ? message->value + reject->first : NULL, .value_bytes = reject->bytes, .key = message->key,
+            .key_bytes = message->key_bytes, .topic = job->source->topic_name(lane->source, message->topic), .partition = message->partition,
+            .offset = message->offset, .timestamp_ms = job->source->timestamp_ms(lane->source, message), .reason = reject->reason,
+            .stage = reject->reason == MR_REASON_OUTPUT_SIZE ? "output" : "decode",
+            .field = reject->field == MR_FIELD_NONE ? NULL : lane->run->layout->schema.field[reject->field].path, .rows = 1};
+        status = mr_dead_add(lane->dead, slot->raw->ticket, &bad, err);
+    }
+    if (!status) status = mr_dead_flush(lane->dead, err);
+    return status;
+}
+
+/* The messages of a slot's batch are no longer needed once all its slots are encoded. */
+static void raw_leave(struct mr_lane *lane, struct mr_raw *raw)
+{
+    if (--raw->slot_count || raw->cursor.message < raw->count) return;
+    mr_ticket_close(&lane->flight, raw->ticket);
+    lane->run->job->source->release(lane->source, raw->message, raw->count);
+    raw->is_used = false;
+}
+
+/* Waits for the oldest slot's scores, encodes them and hands them to the sinks. */
+static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
+{
+    struct mr_slot *slot = &lane->slot[lane->slot_first];
+    const struct mr_encode_input input = {.messages = slot->raw->message, .scores = slot->scores, .source_ops = lane->run->job->source, .source = lane->source};
+    mr_status status = lane->run->backend_ops->wait(slot->queue, err);
+    size_t row = 0;
+
+    stage_mark(lane, MR_STAGE_SCORE);
+    while (!status && row < slot->rows.row_count) {
+        struct mr_box *box;
+        const size_t row_before = row, rejects_before = slot->rows.reject_count;
+        status = box_acquire(lane, slot->raw->ticket, &box, err);
+        if (status) break;
+        mr_encode(lane->encoder, &input, &slot->rows, &row, &box->out);
+        box->rows = row - row_before - (slot->rows.reject_count - rejects_before);
+        stage_mark(lane, MR_STAGE_ENCODE);
+        status = lane_deliver(lane, box, err);
+    }
+    if (!status && slot->rows.reject_count) {
+        status = rejects_add(lane, slot, err);
+        stage_mark(lane, MR_STAGE_EMIT);
+    }
+    if (!status) status = mr_dead_breaker(lane->dead, &slot->rows, err);
+    lane->slot_first = (lane->slot_first + 1) % MR_SLOT_COUNT;
+    lane->slot_count--;
+    raw_leave(lane, slot->raw);
+    return status;
+}
+
+static mr_status commit_ready(struct mr_lane *lane, bool wait, struct mr_err *err)
+{
+    struct mr_flight *flight = &lane->flight;
+    lane->commit_due_ns = mr_clock_ns() + lane->run->job->commit_interval * 1000;
+    if (!flight->ready_count) return MR_OK;
+    const mr_status status = lane->run->job->source->commit(lane->source, flight->ready, flight->ready_count, wait, err);
+    if (status == MR_AGAIN) { /* kept: the next commit carries it */
+        mr_log(MR_LOG_WARN, "lane", "%s", err->text);
+        mr_stats_add(&lane->stats.commit_failures, 1);
+        return MR_OK;
+    }
+    if (status) return status;
+    mr_stats_add(&lane->stats.commits, 1);
+    flight->ready_count = 0;
+    stage_mark(lane, MR_STAGE_SETTLE);
+    return MR_OK;
+}
+
+/* Encodes what is scored, waits for its acknowledgements until the deadline, commits. False: not all was acknowledged in time. */
+static bool lane_drain(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *err)
+{
+    const int64_t deadline_ns = mr_clock_ns() + timeout_ns;
+    mr_status status = MR_OK;
+    while (!status && (lane->slot_count || lane->input)) status = lane->slot_count ? slot_finish(lane, err) : slot_start(lane, err);
+    while (!status && lane->flight.ticket_count && mr_clock_ns() < deadline_ns && run_state(lane) != MR_RUN_ABORT) {
+        status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
+    }
+    if (!status) status = commit_ready(lane, true, err);
+    return !status && !lane->flight.ticket_count;
+}
+
+void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost)
+{
+    struct mr_err err = {0};
+    if (!is_lost && !lane->is_delivering && lane->err.status == MR_OK && !lane_drain(lane, REVOKE_TIMEOUT_NS, &err)) {
+        mr_log(MR_LOG_WARN, "lane", "%zu partitions leave before all of their records are acknowledged: their next owner repeats some", count);
+        if (err.status && err.status != MR_AGAIN) lane->err = err;
+    }
+    mr_flight_forget(&lane->flight, positions, count);
+}
+
+/* One turn: take what is there, score it, pass on what is scored, settle what is acknowledged. */
+static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    bool has_started = false;
+    if (!lane->input) {
+        const int64_t wait_us = lane->slot_count ? 0 : lane->flight.ticket_count ? IN_FLIGHT_WAIT_US : IDLE_WAIT_US;
+        status = lane_poll(lane, wait_us, err);
+    }
+    if (!status && lane->input) {
+        has_started = true;
+        status = slot_start(lane, err);
+    }
+    /* A slot stays on the device while the next one is polled and decoded; without more input there is nothing to overlap with. */
+    if (!status && lane->slot_count && (lane->slot_count == MR_SLOT_COUNT || !has_started || !lane->run->backend_ops->overlaps)) {
+        status = slot_finish(lane, err);
+    }
+    if (!status) status = lane_settle(lane, 0, err);
+    if (!status && mr_clock_ns() >= lane->commit_due_ns) status = commit_ready(lane, false, err);
+    return status ? status : lane->err.status;
+}
+
+void *mr_lane_main(void *argument)
+{
+    struct mr_lane *lane = argument;
+    struct mr_err err = {0};
+    mr_status status = MR_OK;
+
+    lane->stage_ns = mr_clock_ns();
+    lane->stage_cpu_ns = mr_clock_thread_ns();
+    lane->commit_due_ns = lane->stage_ns + lane->run->job->commit_interval * 1000;
+    while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
+    if (!lane->err.status) lane->err = err;
+    if (run_state(lane) != MR_RUN_ABORT && (!status || status == MR_EDATA)) { /* the breaker's stop still delivers what is scored */
+        struct mr_err drain_err = {0};
+        if (!lane_drain(lane, DRAIN_TIMEOUT_NS, &drain_err) && !lane->err.status) {
+            if (drain_err.status) lane->err = drain_err;
+            else mr_fail(&lane->err, MR_ERETRY, "not every output was acknowledged within %d s: what was not is not committed and will be repeated", (int)(DRAIN_TIMEOUT_NS / 1000000000));
+        }
+    }
+    atomic_store(&lane->is_over, true);
+    return NULL;
+}

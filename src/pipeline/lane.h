@@ -1,0 +1,48 @@
+/** A lane: one thread that polls, decodes, scores, encodes, emits and commits, with its own source, sinks and slots. */
+#ifndef MR_PIPELINE_LANE_H
+#define MR_PIPELINE_LANE_H
+
+#include <pthread.h>
+
+#include "pipeline/dead.h"
+#include "pipeline/deliver.h"
+#include "pipeline/encode.h"
+#include "pipeline/slot.h"
+
+#define MR_SLOT_COUNT 2 /* while one is on the device the other is decoded and encoded */
+
+struct mr_lane {
+    struct mr_run *run;
+    unsigned index;
+    pthread_t thread;
+    bool has_thread;
+    struct mr_source *source;
+    struct mr_lane_sink *sink;   /* [job->sink_count] */
+    struct mr_decoder *decoder;
+    struct mr_encoder *encoder;
+    struct mr_raw raw[MR_SLOT_COUNT];   /* polled batches; one more message batch than slots is never needed */
+    struct mr_slot slot[MR_SLOT_COUNT];
+    size_t slot_first, slot_count;      /* slots whose scores are not yet encoded */
+    struct mr_raw *input;               /* the batch that is being decoded, or NULL */
+    struct mr_flight flight;
+    struct mr_dead *dead;
+    struct mr_stats stats;
+    int64_t commit_due_ns, stage_ns, stage_cpu_ns; /* stage_...: when the current stage began */
+    bool is_delivering;                 /* inside mr_deliver: events that come now must not start another delivery */
+    _Atomic bool is_at_end, is_over;
+    struct mr_err err;                  /* why it ended; status MR_OK when it was asked to */
+};
+
+/** Opens everything the lane needs. On error *lane_out is NULL. */
+mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **lane_out, struct mr_err *err);
+
+/** The thread: runs until the run is over. argument is the lane; returns NULL, the outcome is in lane->err. */
+void *mr_lane_main(void *argument);
+
+/** Partitions leave: finishes, delivers and commits what was taken from them; what cannot be, is forgotten. On the lane's thread. */
+void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost);
+
+/** Accepts NULL. The thread must have been joined. */
+void mr_lane_destroy(struct mr_lane *lane);
+
+#endif

@@ -1,0 +1,126 @@
+/* Opening and closing a lane, and its share of the job's memory. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "pipeline/lane.h"
+
+#define BOX_COUNT 16
+#define TICKET_COUNT 64
+#define ARENA_BYTES_A_RECORD 96 /* on average; a box that is full earlier is sent earlier */
+#define ARENA_BYTES_MIN (256u << 10)
+
+static size_t arena_bytes(const struct mr_job *job)
+{
+    const size_t bytes = (size_t)job->batch.records_max * ARENA_BYTES_A_RECORD;
+    return bytes < ARENA_BYTES_MIN ? ARENA_BYTES_MIN : bytes;
+}
+
+/*
+ * Splits the lane's share of the budget: what is fixed first (slots, boxes), then two thirds of the rest for prefetched messages, one
+ * third for the sinks' queues.
+ */
+static mr_status memory_split(const struct mr_run *run, size_t *source_out, size_t *sink_out, struct mr_err *err)
+{
+    const struct mr_job *job = run->job;
+    const size_t share = (size_t)job->memory / run->lane_count;
+    const size_t row_cap = (size_t)job->batch.records_max;
+    const size_t fixed = MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
+                         BOX_COUNT * (arena_bytes(job) + row_cap * sizeof(struct mr_record));
+    const size_t least = 8u << 20;
+
+    if (fixed + least > share) {
+        return mr_fail(err, MR_ECONFIG, "memory: %lld MiB for %u lanes is too little: batches of %lld records need %zu MiB a lane: raise "
+                       "memory to %zuMiB, or lower batch.records_max or lanes", (long long)(job->memory >> 20), run->lane_count,
+                       (long long)job->batch.records_max, (fixed + least) >> 20, ((fixed + least) * run->lane_count >> 20) + 1);
+    }
+    *source_out = (share - fixed) / 3 * 2;
+    *sink_out = (share - fixed) / 3 / job->sink_count;
+    return MR_OK;
+}
+
+static mr_status sinks_open(struct mr_lane *lane, size_t memory_bytes, struct mr_err *err)
+{
+    const struct mr_job *job = lane->run->job;
+    mr_status status = MR_OK;
+
+    lane->sink = calloc(job->sink_count, sizeof *lane->sink);
+    if (!lane->sink) return mr_fail(err, MR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < job->sink_count && !status; i++) {
+        const struct mr_sink_open open = {.options = job->sink[i].options, .job = job->name, .lane = lane->index,
+                                          .lane_count = lane->run->lane_count, .memory_bytes = memory_bytes,
+                                          .linger_us = job->batch.wait_max, .properties = lane->run->properties, .connect_timeout_us = 10000000};
+        lane->sink[i].ops = job->sink[i].ops;
+        status = job->sink[i].ops->open(&open, &lane->sink[i].sink, err);
+    }
+    return status;
+}
+
+static void lane_revoked(void *context, const struct mr_position *positions, size_t count, bool is_lost)
+{
+    mr_lane_revoked(context, positions, count, is_lost);
+}
+
+static mr_status source_open(struct mr_lane *lane, size_t memory_bytes, struct mr_err *err)
+{
+    const struct mr_run *run = lane->run;
+    const struct mr_source_open open = {.options = run->job->source_options, .job = run->job->name, .lane = lane->index,
+                                        .lane_count = run->lane_count, .memory_bytes = memory_bytes, .is_bounded = run->until.end,
+                                        .reads_headers = run->layout->reads_headers, .reads_timestamps = run->layout->reads_timestamps,
+                                        .events = {.context = lane, .revoke = lane_revoked}};
+    return run->job->source->open(&open, &lane->source, err);
+}
+
+mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **lane_out, struct mr_err *err)
+{
+    struct mr_lane *lane = calloc(1, sizeof *lane);
+    const struct mr_job *job = run->job;
+    const size_t row_cap = (size_t)job->batch.records_max;
+    size_t source_bytes = 0, sink_bytes = 0;
+    mr_status status = lane ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+
+    *lane_out = NULL;
+    if (status) return status;
+    lane->run = run;
+    lane->index = index;
+    status = memory_split(run, &source_bytes, &sink_bytes, err);
+    for (size_t i = 0; i < MR_SLOT_COUNT && !status; i++) {
+        status = mr_raw_init(&lane->raw[i], row_cap, err);
+        if (!status) status = mr_slot_init(&lane->slot[i], run, row_cap, err);
+    }
+    if (!status) status = mr_flight_init(&lane->flight, TICKET_COUNT, BOX_COUNT, row_cap, arena_bytes(job), &lane->stats, err);
+    if (!status) status = mr_dead_create(run, index, &lane->stats, &lane->dead, err);
+    if (!status) {
+        lane->flight.undeliverable = mr_dead_undeliverable;
+        lane->flight.context = lane->dead;
+        status = job->codec->create(job->codec_options, &run->layout->schema, &lane->decoder, err);
+    }
+    if (!status) status = mr_encoder_create(job, run->layout, run->info, &lane->encoder, err);
+    if (!status) status = sinks_open(lane, sink_bytes, err);
+    if (!status) status = source_open(lane, source_bytes, err);
+    if (!status) mr_dead_source_set(lane->dead, job->source, lane->source);
+    if (status) mr_lane_destroy(lane);
+    else *lane_out = lane;
+    return status;
+}
+
+void mr_lane_destroy(struct mr_lane *lane)
+{
+    if (!lane) return;
+    const struct mr_job *job = lane->run->job;
+    for (size_t i = 0; i < MR_SLOT_COUNT; i++) {
+        if (lane->raw[i].is_used) job->source->release(lane->source, lane->raw[i].message, lane->raw[i].count);
+    }
+    job->source->close(lane->source);
+    for (size_t i = 0; lane->sink && i < job->sink_count; i++) job->sink[i].ops->close(lane->sink[i].sink);
+    mr_dead_destroy(lane->dead);
+    mr_encoder_destroy(lane->encoder);
+    job->codec->destroy(lane->decoder);
+    for (size_t i = 0; i < MR_SLOT_COUNT; i++) {
+        mr_slot_deinit(&lane->slot[i], lane->run);
+        mr_raw_deinit(&lane->raw[i]);
+    }
+    mr_flight_deinit(&lane->flight);
+    free(lane->sink);
+    free(lane);
+}

@@ -1,0 +1,181 @@
+#include "pipeline/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "pipeline/lane.h"
+
+#define LANES_MAX 64
+#define WAIT_STEP_US 2000
+
+static mr_status models_open(struct mr_run *run, struct mr_err *err)
+{
+    const struct mr_job *job = run->job;
+    mr_status status = MR_OK;
+
+    run->model = calloc(job->model_count, sizeof *run->model);
+    run->info = calloc(job->model_count, sizeof *run->info);
+    run->plan = calloc(job->model_count, sizeof *run->plan);
+    if (!run->model || !run->info || !run->plan) return mr_fail(err, MR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < job->model_count && !status; i++) {
+        status = job->model[i].ops->open(job->model[i].options, job->model[i].file, &run->model[i], err);
+        if (!status) run->info[i] = job->model[i].ops->info(run->model[i]);
+    }
+    return status;
+}
+
+/* "auto", "cpu" or "cpu:avx2". With one backend in the build, auto is that one. */
+static mr_status backend_open(struct mr_run *run, struct mr_err *err)
+{
+    const char *wanted = run->job->backend, *colon = strchr(wanted, ':');
+    char name[64];
+    const size_t bytes = colon ? (size_t)(colon - wanted) : strlen(wanted);
+
+    if (!strcmp(wanted, "auto")) {
+        run->backend_ops = mr_backends[0];
+    } else if (bytes < sizeof name) {
+        memcpy(name, wanted, bytes);
+        name[bytes] = '\0';
+        run->backend_ops = mr_backend_find(name);
+    }
+    if (!run->backend_ops) return mr_fail(err, MR_ECONFIG, "backend: \"%s\" is not in this build: see `millrace backends`", wanted);
+    const mr_status status = run->backend_ops->open(colon ? colon + 1 : NULL, &run->backend, err);
+    if (!status) mr_log(MR_LOG_INFO, "run", "backend %s%s", run->backend_ops->describe(run->backend), strcmp(wanted, "auto") ? "" : " (auto)");
+    return status;
+}
+
+static mr_status plans_create(struct mr_run *run, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < run->job->model_count && !status; i++) {
+        status = run->backend_ops->plan_create(run->backend, run->job->model[i].ops, run->model[i], (size_t)run->job->batch.records_max,
+                                               run->layout->want[i], &run->plan[i], err);
+    }
+    return status;
+}
+
+/* The source's client properties, for sinks that name none. */
+static const struct mr_map *source_properties(const struct mr_job *job)
+{
+    for (const struct mr_option *row = job->source->options; row && row->key; row++) {
+        if (row->type == MR_OPT_MAP && !strcmp(row->key, "properties")) return (const struct mr_map *)((const char *)job->source_options + row->offset);
+    }
+    return NULL;
+}
+
+mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, struct mr_run **run_out, struct mr_err *err)
+{
+    struct mr_run *run = calloc(1, sizeof *run);
+    mr_status status = run ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+
+    *run_out = NULL;
+    if (status) return status;
+    run->job = job;
+    run->until = *until;
+    run->started_ns = mr_clock_ns();
+    run->records_left = until->records;
+    run->properties = source_properties(job);
+    status = models_open(run, err);
+    if (!status) status = mr_layout_create(job, run->info, &run->layout, err);
+    if (!status) status = backend_open(run, err);
+    if (!status) status = plans_create(run, err);
+    if (status) mr_run_destroy(run);
+    else *run_out = run;
+    return status;
+}
+
+/* As many lanes as there are cores, and no more than there are partitions. */
+static mr_status lane_count_choose(struct mr_run *run, struct mr_err *err)
+{
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned most = LANES_MAX;
+    mr_status status = MR_OK;
+
+    run->lane_count = run->job->lanes ? (unsigned)run->job->lanes : cores > 0 ? (unsigned)cores : 1;
+    if (!run->job->lanes && run->job->source->lane_count_max) status = run->job->source->lane_count_max(run->job->source_options, &most, err);
+    if (run->lane_count > most) run->lane_count = most;
+    if (run->lane_count > LANES_MAX) run->lane_count = LANES_MAX;
+    if (!run->lane_count) run->lane_count = 1;
+    return status;
+}
+
+mr_status mr_run_start(struct mr_run *run, struct mr_err *err)
+{
+    mr_status status = lane_count_choose(run, err);
+
+    if (status) return status;
+    run->lane = calloc(run->lane_count, sizeof *run->lane);
+    if (!run->lane) return mr_fail(err, MR_ENOMEM, "out of memory");
+    for (unsigned i = 0; i < run->lane_count && !status; i++) status = mr_lane_create(run, i, &run->lane[i], err);
+    for (unsigned i = 0; i < run->lane_count && !status; i++) {
+        if (pthread_create(&run->lane[i]->thread, NULL, mr_lane_main, run->lane[i])) status = mr_fail(err, MR_ENOMEM, "could not start lane %u", i);
+        else run->lane[i]->has_thread = true;
+    }
+    if (status) {
+        mr_run_stop(run, MR_RUN_ABORT);
+        mr_run_finish(run, NULL);
+    }
+    return status;
+}
+
+void mr_run_stop(struct mr_run *run, mr_run_state state)
+{
+    int now = atomic_load(&run->state);
+    while (now < (int)state && !atomic_compare_exchange_weak(&run->state, &now, (int)state)) {
+    }
+}
+
+static bool is_over(const struct mr_run *run)
+{
+    bool all_at_end = true;
+    for (unsigned i = 0; i < run->lane_count; i++) {
+        if (atomic_load(&run->lane[i]->is_over)) return true; /* one ended by itself: an error, so the others drain */
+        all_at_end &= atomic_load(&run->lane[i]->is_at_end);
+    }
+    return all_at_end;
+}
+
+bool mr_run_wait(struct mr_run *run, int64_t wait_us)
+{
+    const struct timespec step = {.tv_nsec = WAIT_STEP_US * 1000};
+    const int64_t deadline_us = mr_clock_us() + wait_us;
+    for (;;) {
+        if (is_over(run)) return true;
+        if (mr_clock_us() >= deadline_us) return false;
+        nanosleep(&step, NULL);
+    }
+}
+
+mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
+{
+    struct mr_err first = {0};
+    for (unsigned i = 0; i < run->lane_count; i++) {
+        struct mr_lane *lane = run->lane[i];
+        if (!lane || !lane->has_thread) continue;
+        pthread_join(lane->thread, NULL);
+        lane->has_thread = false;
+        if (lane->err.status && !first.status) first = lane->err;
+    }
+    if (err && first.status) *err = first;
+    return first.status;
+}
+
+void mr_run_destroy(struct mr_run *run)
+{
+    if (!run) return;
+    for (unsigned i = 0; run->lane && i < run->lane_count; i++) mr_lane_destroy(run->lane[i]);
+    free(run->lane);
+    for (size_t i = 0; i < run->job->model_count; i++) {
+        if (run->plan && run->plan[i]) run->backend_ops->plan_destroy(run->plan[i]);
+        if (run->model) run->job->model[i].ops->close(run->model[i]);
+    }
+    if (run->backend_ops) run->backend_ops->close(run->backend);
+    mr_layout_destroy(run->layout);
+    free(run->plan);
+    free(run->info);
+    free(run->model);
+    free(run);
+}

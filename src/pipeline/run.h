@@ -1,0 +1,62 @@
+/** A job at work: models, backend and layout that all lanes share, and the lanes themselves. */
+#ifndef MR_PIPELINE_RUN_H
+#define MR_PIPELINE_RUN_H
+
+#include <stdatomic.h>
+
+#include "config/job.h"
+#include "metrics/stats.h"
+#include "millrace/backend.h"
+#include "pipeline/layout.h"
+
+typedef enum {
+    MR_RUN_ON,    /* go on */
+    MR_RUN_DRAIN, /* take no more input; finish, deliver and commit what was taken */
+    MR_RUN_ABORT, /* leave at once; what is not committed will be repeated */
+} mr_run_state;
+
+/** How far a bounded run goes. */
+struct mr_until {
+    bool end;             /* to what was there at start */
+    int64_t duration_us;  /* 0: no limit */
+    int64_t records;      /* 0: no limit */
+};
+
+struct mr_lane;
+
+struct mr_run {
+    const struct mr_job *job;
+    struct mr_until until;
+    struct mr_model **model;                  /* [job->model_count] */
+    const struct mr_model_info **info;
+    struct mr_plan **plan;
+    const struct mr_backend_ops *backend_ops;
+    struct mr_backend *backend;
+    struct mr_layout *layout;
+    const struct mr_map *properties;          /* client properties of the source, for sinks that name none */
+    int64_t started_ns;
+    _Atomic int state;                        /* mr_run_state */
+    _Atomic int64_t records_left;             /* of until.records */
+    struct mr_lane **lane;                    /* [lane_count] */
+    unsigned lane_count;
+};
+
+/** Loads models, opens the backend, works out the layout. On error *run_out is NULL. job must outlive the run. */
+mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, struct mr_run **run_out, struct mr_err *err);
+
+/** Opens the lanes (the first error wins) and starts their threads. */
+mr_status mr_run_start(struct mr_run *run, struct mr_err *err);
+
+/** Asks for an end; more urgent states win. Async-signal-safe, any thread. */
+void mr_run_stop(struct mr_run *run, mr_run_state state);
+
+/** Waits up to wait_us for all lanes to end or all to have reached a bounded run's end. True when it is over. */
+bool mr_run_wait(struct mr_run *run, int64_t wait_us);
+
+/** Joins the lanes. The first lane's error, or MR_OK. */
+mr_status mr_run_finish(struct mr_run *run, struct mr_err *err);
+
+/** Accepts NULL. */
+void mr_run_destroy(struct mr_run *run);
+
+#endif

@@ -1,0 +1,80 @@
+#include "pipeline/slot.h"
+
+#include <stdlib.h>
+
+mr_status mr_raw_init(struct mr_raw *raw, size_t cap, struct mr_err *err)
+{
+    *raw = (struct mr_raw){.cap = cap};
+    raw->message = calloc(cap, sizeof *raw->message);
+    return raw->message ? MR_OK : mr_fail(err, MR_ENOMEM, "no memory for a batch of %zu messages", cap);
+}
+
+void mr_raw_deinit(struct mr_raw *raw)
+{
+    free(raw->message);
+    *raw = (struct mr_raw){0};
+}
+
+static size_t tiles_bytes(size_t row_cap, size_t cols) { return mr_tile_count(row_cap) * MR_TILE_ROWS * cols * sizeof(float); }
+static size_t classes_bytes(size_t row_cap) { return mr_tile_count(row_cap) * MR_TILE_ROWS * sizeof(int32_t); }
+
+size_t mr_slot_bytes(const struct mr_run *run, size_t row_cap)
+{
+    const struct mr_schema *schema = &run->layout->schema;
+    size_t bytes = tiles_bytes(row_cap, schema->feature_count) +
+                   row_cap * (sizeof(double) + sizeof(uint32_t) + 2 * sizeof(struct mr_reject) + schema->capture_count * sizeof(struct mr_span));
+    for (size_t i = 0; i < run->job->model_count; i++) bytes += tiles_bytes(row_cap, run->info[i]->width) + classes_bytes(row_cap);
+    return bytes;
+}
+
+static mr_status scores_init(struct mr_slot *slot, const struct mr_run *run, size_t row_cap)
+{
+    slot->scores = calloc(run->job->model_count, sizeof *slot->scores);
+    if (!slot->scores) return MR_ENOMEM;
+    for (size_t i = 0; i < run->job->model_count; i++) {
+        struct mr_scores *scores = &slot->scores[i];
+        scores->width = run->info[i]->width;
+        scores->row_cap = row_cap;
+        scores->y = run->backend_ops->slab_acquire(run->backend, tiles_bytes(row_cap, scores->width));
+        if (run->info[i]->is_classifier) scores->class_index = run->backend_ops->slab_acquire(run->backend, classes_bytes(row_cap));
+        if (!scores->y || (run->info[i]->is_classifier && !scores->class_index)) return MR_ENOMEM;
+    }
+    return MR_OK;
+}
+
+mr_status mr_slot_init(struct mr_slot *slot, const struct mr_run *run, size_t row_cap, struct mr_err *err)
+{
+    const struct mr_schema *schema = &run->layout->schema;
+    struct mr_rows *rows = &slot->rows;
+    bool is_whole;
+
+    *slot = (struct mr_slot){0};
+    *rows = (struct mr_rows){.feature_count = schema->feature_count, .capture_count = schema->capture_count, .row_cap = row_cap,
+                             .reject_cap = 2 * row_cap}; /* the encoder adds its own after the decoder's */
+    rows->x = run->backend_ops->slab_acquire(run->backend, tiles_bytes(row_cap, schema->feature_count));
+    rows->label = calloc(row_cap, sizeof *rows->label);
+    rows->message = calloc(row_cap, sizeof *rows->message);
+    rows->reject = calloc(rows->reject_cap, sizeof *rows->reject);
+    rows->capture = calloc(row_cap * schema->capture_count + 1, sizeof *rows->capture);
+    is_whole = rows->x && rows->label && rows->message && rows->reject && rows->capture && !scores_init(slot, run, row_cap);
+    if (!is_whole) return mr_fail(err, MR_ENOMEM, "no memory for a slot of %zu rows: lower batch.records_max", row_cap);
+    return run->backend_ops->queue_open(run->backend, &slot->queue, err);
+}
+
+void mr_slot_deinit(struct mr_slot *slot, const struct mr_run *run)
+{
+    struct mr_rows *rows = &slot->rows;
+    if (slot->queue) run->backend_ops->queue_close(slot->queue);
+    for (size_t i = 0; slot->scores && i < run->job->model_count; i++) {
+        struct mr_scores *scores = &slot->scores[i];
+        if (scores->y) run->backend_ops->slab_release(run->backend, scores->y, tiles_bytes(scores->row_cap, scores->width));
+        if (scores->class_index) run->backend_ops->slab_release(run->backend, scores->class_index, classes_bytes(scores->row_cap));
+    }
+    if (rows->x) run->backend_ops->slab_release(run->backend, rows->x, tiles_bytes(rows->row_cap, rows->feature_count));
+    free(slot->scores);
+    free(rows->label);
+    free(rows->message);
+    free(rows->reject);
+    free(rows->capture);
+    *slot = (struct mr_slot){0};
+}
