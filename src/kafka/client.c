@@ -130,8 +130,7 @@ mr_status mr_kafka_partition_count(rd_kafka_t *client, const char *servers, cons
     if (code) {
         status = mr_fail(err, MR_EKAFKA, "no Kafka broker answered at %s within %g s (%s): is it running, and is the address right?",
                          servers, timeout_ms / 1000.0, rd_kafka_err2str(code));
-    } else if (metadata->topic_cnt != 1 || metadata->topics[0].err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-               metadata->topics[0].err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC) {
+    } else if (metadata->topic_cnt != 1 || metadata->topics[0].err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
         status = mr_fail(err, MR_EINPUT,
                          "topic \"%s\" does not exist at %s: create it first (kafka-topics --bootstrap-server %s --create "
                          "--topic %s --partitions 4)", topic, servers, servers, topic);

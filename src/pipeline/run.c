@@ -149,6 +149,14 @@ bool mr_run_wait(struct mr_run *run, int64_t wait_us)
     }
 }
 
+bool mr_run_lanes_ended(const struct mr_run *run)
+{
+    for (unsigned i = 0; i < run->lane_count; i++) {
+        if (!atomic_load(&run->lane[i]->is_over)) return false;
+    }
+    return true;
+}
+
 mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
 {
     struct mr_err first = {0};

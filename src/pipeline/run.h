@@ -53,6 +53,9 @@ void mr_run_stop(struct mr_run *run, mr_run_state state);
 /** Waits up to wait_us for all lanes to end or all to have reached a bounded run's end. True when it is over. */
 bool mr_run_wait(struct mr_run *run, int64_t wait_us);
 
+/** Whether every lane's thread has ended, so that mr_run_finish will not wait. */
+bool mr_run_lanes_ended(const struct mr_run *run);
+
 /** Joins the lanes. The first lane's error, or MR_OK. */
 mr_status mr_run_finish(struct mr_run *run, struct mr_err *err);
 

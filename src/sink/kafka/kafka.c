@@ -49,19 +49,19 @@ static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **cl
 {
     char linger_ms[32], kbytes[32];
     const struct mr_kafka_default defaults[] = {
-        {"linger.ms", linger_ms},
-        {"queue.buffering.max.kbytes", kbytes},
-        {"queue.buffering.max.messages", "1000000"},
-        {"batch.num.messages", is_solo ? "1" : "100000", .is_reserved = is_solo},
-        {"enable.idempotence", "true"},
-        {"message.timeout.ms", "0"},
-        {"reconnect.backoff.max.ms", "1000"},
-        {"socket.nagle.disable", "true"},
-        {"partitioner", "murmur2_random"},
-        {"client.id", "millrace"},
-        {"allow.auto.create.topics", "false"},
-        {"enable.metrics.push", "false", .is_optional = true},
-        {NULL, NULL},
+        {.key = "linger.ms", .value = linger_ms},
+        {.key = "queue.buffering.max.kbytes", .value = kbytes},
+        {.key = "queue.buffering.max.messages", .value = "1000000"},
+        {.key = "batch.num.messages", .value = is_solo ? "1" : "100000", .is_reserved = is_solo},
+        {.key = "enable.idempotence", .value = "true"},
+        {.key = "message.timeout.ms", .value = "0"},
+        {.key = "reconnect.backoff.max.ms", .value = "1000"},
+        {.key = "socket.nagle.disable", .value = "true"},
+        {.key = "partitioner", .value = "murmur2_random"},
+        {.key = "client.id", .value = "millrace"},
+        {.key = "allow.auto.create.topics", .value = "false"},
+        {.key = "enable.metrics.push", .value = "false", .is_optional = true},
+        {0},
     };
     rd_kafka_conf_t *conf;
     snprintf(linger_ms, sizeof linger_ms, "%g", is_solo ? 0.0 : (double)sink->open.linger_us / 1000.0);

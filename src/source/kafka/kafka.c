@@ -32,9 +32,9 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
         const char *key;
         int64_t value;
     } limits[] = {
-        {"queued.min.messages", source->queued_messages_min},
-        {"queued.max.messages.kbytes", half / 1024 < 1024 ? 1024 : half / 1024},
-        {"fetch.wait.max.ms", source->opt->fetch_wait_max / 1000},
+        {.key = "queued.min.messages", .value = source->queued_messages_min},
+        {.key = "queued.max.messages.kbytes", .value = half / 1024 < 1024 ? 1024 : half / 1024},
+        {.key = "fetch.wait.max.ms", .value = source->opt->fetch_wait_max / 1000},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         if (mr_kafka_property(properties, limits[i].key)) continue;
@@ -64,23 +64,23 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
 {
     static const char *const resets[] = {"error", "earliest", "latest"};
     const struct mr_kafka_default defaults[] = {
-        {"enable.auto.commit", "false", .is_reserved = true},
-        {"enable.auto.offset.store", "false", .is_reserved = true},
-        {"enable.partition.eof", source->open.is_bounded ? "true" : "false", .is_reserved = true},
-        {"auto.offset.reset", resets[source->opt->lost_offsets], .is_reserved = true},
-        {"allow.auto.create.topics", "false"},
-        {"isolation.level", "read_committed"},
-        {"topic.metadata.refresh.interval.ms", "30000"},
-        {"fetch.message.max.bytes", "1048576"},
-        {"fetch.max.bytes", "16777216"},
-        {"reconnect.backoff.max.ms", "1000"},
-        {"socket.nagle.disable", "true"},
-        {"check.crcs", "true"},
-        {"partition.assignment.strategy", "range,roundrobin"},
-        {"client.id", "millrace"},
-        {"fetch.queue.backoff.ms", "5", .is_optional = true},
-        {"enable.metrics.push", "false", .is_optional = true},
-        {NULL, NULL},
+        {.key = "enable.auto.commit", .value = "false", .is_reserved = true},
+        {.key = "enable.auto.offset.store", .value = "false", .is_reserved = true},
+        {.key = "enable.partition.eof", .value = source->open.is_bounded ? "true" : "false", .is_reserved = true},
+        {.key = "auto.offset.reset", .value = resets[source->opt->lost_offsets], .is_reserved = true},
+        {.key = "allow.auto.create.topics", .value = "false"},
+        {.key = "isolation.level", .value = "read_committed"},
+        {.key = "topic.metadata.refresh.interval.ms", .value = "30000"},
+        {.key = "fetch.message.max.bytes", .value = "1048576"},
+        {.key = "fetch.max.bytes", .value = "16777216"},
+        {.key = "reconnect.backoff.max.ms", .value = "1000"},
+        {.key = "socket.nagle.disable", .value = "true"},
+        {.key = "check.crcs", .value = "true"},
+        {.key = "partition.assignment.strategy", .value = "range,roundrobin"},
+        {.key = "client.id", .value = "millrace"},
+        {.key = "fetch.queue.backoff.ms", .value = "5", .is_optional = true},
+        {.key = "enable.metrics.push", .value = "false", .is_optional = true},
+        {0},
     };
     rd_kafka_conf_t *conf;
     mr_status status = mr_kafka_conf_create("source", &source->opt->properties, defaults, &conf, err);
@@ -131,7 +131,7 @@ static mr_status topics_subscribe(struct mr_source *source, struct mr_err *err)
 static mr_status kafka_lane_count_max(const void *options, unsigned *count_out, struct mr_err *err)
 {
     const struct mr_kafka_source_options *opt = options;
-    const struct mr_kafka_default defaults[] = {{"client.id", "millrace"}, {"log_level", "3"}, {"socket.nagle.disable", "true"}, {NULL, NULL}};
+    const struct mr_kafka_default defaults[] = {{.key = "client.id", .value = "millrace"}, {"log_level", "3"}, {.key = "socket.nagle.disable", .value = "true"}, {0}};
     const char *servers = mr_kafka_property(&opt->properties, "bootstrap.servers");
     rd_kafka_conf_t *conf;
     rd_kafka_t *client;

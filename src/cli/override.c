@@ -1,0 +1,63 @@
+#include "cli/override.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+mr_status mr_override_string(char **member, const char *text, struct mr_err *err)
+{
+    char *copy = strdup(text);
+    if (!copy) return mr_fail(err, MR_ENOMEM, "out of memory");
+    free(*member);
+    *member = copy;
+    return MR_OK;
+}
+
+mr_status mr_map_put(struct mr_map *map, const char *key, const char *value, struct mr_err *err)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        if (!strcmp(map->item[i].key, key)) return mr_override_string(&map->item[i].value, value, err);
+    }
+    struct mr_pair *grown = realloc(map->item, (map->count + 1) * sizeof *grown);
+    if (!grown) return mr_fail(err, MR_ENOMEM, "out of memory");
+    map->item = grown;
+    struct mr_pair *pair = &grown[map->count];
+    *pair = (struct mr_pair){strdup(key), strdup(value)};
+    if (!pair->key || !pair->value) {
+        free(pair->key);
+        free(pair->value);
+        return mr_fail(err, MR_ENOMEM, "out of memory");
+    }
+    map->count++;
+    return MR_OK;
+}
+
+/* The "properties" of a plug-in's options, or NULL when it has none. */
+static struct mr_map *properties_of(const struct mr_option *table, void *options)
+{
+    for (const struct mr_option *row = table; row && row->key; row++) {
+        if (row->type == MR_OPT_MAP && !strcmp(row->key, "properties")) return (struct mr_map *)((char *)options + row->offset);
+    }
+    return NULL;
+}
+
+static mr_status map_put_all(struct mr_map *map, const struct mr_map *properties, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < properties->count && !status; i++) status = mr_map_put(map, properties->item[i].key, properties->item[i].value, err);
+    return status;
+}
+
+mr_status mr_override_properties(struct mr_job *job, const struct mr_map *properties, struct mr_err *err)
+{
+    struct mr_map *source = properties_of(job->source->options, job->source_options);
+    mr_status status = MR_OK;
+
+    if (!properties->count) return MR_OK;
+    if (!source) return mr_fail(err, MR_EUSAGE, "-X: the source \"%s\" has no client properties", job->source->name);
+    status = map_put_all(source, properties, err);
+    for (size_t i = 0; i < job->sink_count && !status; i++) {
+        struct mr_map *sink = properties_of(job->sink[i].ops->options, job->sink[i].options);
+        if (sink && sink->count) status = map_put_all(sink, properties, err);
+    }
+    return status;
+}

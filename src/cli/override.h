@@ -1,0 +1,16 @@
+/** Command-line values that go over those of the job file. */
+#ifndef MR_CLI_OVERRIDE_H
+#define MR_CLI_OVERRIDE_H
+
+#include "config/job.h"
+
+/** Sets client properties of the source, and of the sinks that have their own. MR_EUSAGE when the source has no client. */
+mr_status mr_override_properties(struct mr_job *job, const struct mr_map *properties, struct mr_err *err);
+
+/** Replaces a string of the job. */
+mr_status mr_override_string(char **member, const char *text, struct mr_err *err);
+
+/** Sets key to value in a map, adding it at the end; both are copied. */
+mr_status mr_map_put(struct mr_map *map, const char *key, const char *value, struct mr_err *err);
+
+#endif

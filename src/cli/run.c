@@ -1,0 +1,292 @@
+/* millrace run: the service. Signals, progress and the report; the work itself is in src/pipeline/. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/term.h"
+#include "cli/command.h"
+#include "cli/override.h"
+#include "config/job.h"
+#include "kafka/feed.h"
+#include "metrics/report.h"
+
+#define DRAIN_LIMIT_NS (9 * 1000000000LL)  /* SIGTERM: over within 10 s */
+#define ABORT_LIMIT_NS (2 * 1000000000LL)
+#define CLOSE_LIMIT_S 5
+#define TICK_US 20000
+#define LIVE_INTERVAL_NS 200000000
+
+struct run_options {
+    char *until;
+    struct mr_map properties;
+    int64_t lanes;
+    char *backend;
+    char *feed;
+    double rate;
+    bool json, quiet;
+};
+
+/* What the main thread keeps while the lanes work. */
+struct watch {
+    struct mr_run *run;
+    const struct run_options *opt;
+    struct mr_report before, now;
+    int64_t progress_due_ns, stop_ns;
+    uint64_t sequence;
+    bool is_live;
+    struct mr_feed feed;
+    pthread_t feeder;
+    struct mr_err feed_err;
+    _Atomic bool is_fed;
+};
+
+static mr_status until_parse(const char *text, struct mr_until *until, struct mr_err *err)
+{
+    char *end;
+    double value;
+    *until = (struct mr_until){0};
+    if (!text) return MR_OK;
+    if (!strcmp(text, "end")) {
+        until->end = true;
+        return MR_OK;
+    }
+    value = strtod(text, &end);
+    const double unit = !strcmp(end, "s") ? 1e6 : !strcmp(end, "ms") ? 1e3 : !strcmp(end, "m") ? 60e6 : !strcmp(end, "h") ? 3600e6 : 0;
+    if (end != text && value > 0 && unit > 0) until->duration_us = (int64_t)(value * unit);
+    else if (end != text && value >= 1 && !*end) until->records = (int64_t)value;
+    else return mr_fail(err, MR_EUSAGE, "--until \"%s\": give end, a duration (30s, 5m, 1h) or a number of records", text);
+    return MR_OK;
+}
+
+static void signals_block(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread starts: all inherit it, and only this one takes them */
+}
+
+static void live_clear(void)
+{
+    if (write(STDERR_FILENO, "\r\033[K", 4) < 0) return;
+}
+
+static void live_print(struct watch *watch)
+{
+    char line[512], text[600];
+    mr_progress_line(line, sizeof line, watch->run, &watch->before, &watch->now, mr_term_width(STDERR_FILENO));
+    const int bytes = snprintf(text, sizeof text, "\r\033[K%s", line);
+    if (bytes > 0 && write(STDERR_FILENO, text, (size_t)bytes) < 0) watch->is_live = false;
+}
+
+static void progress(struct watch *watch)
+{
+    const int64_t now_ns = mr_clock_ns();
+    if (watch->opt->quiet || now_ns < watch->progress_due_ns) return;
+    mr_report_take(watch->run, &watch->now);
+    if (watch->is_live) live_print(watch);
+    else mr_progress_print_json(watch->opt->json ? stdout : stderr, watch->run, &watch->before, &watch->now, watch->sequence);
+    watch->sequence++;
+    /* The live line moves five times a second but shows the rate of about the last second. */
+    if (!watch->is_live || watch->now.seconds - watch->before.seconds > 1) watch->before = watch->now;
+    watch->progress_due_ns = now_ns + (watch->is_live ? LIVE_INTERVAL_NS : watch->run->job->progress_interval * 1000);
+}
+
+static void *feed_main(void *argument)
+{
+    struct watch *watch = argument;
+    mr_feed_run(&watch->feed, &watch->feed_err);
+    atomic_store(&watch->is_fed, true);
+    return NULL;
+}
+
+/* --feed FILE: the lines of a file go into the job's first topic while it runs. */
+static mr_status feed_start(struct watch *watch, const char *topic, struct mr_err *err)
+{
+    watch->feed = (struct mr_feed){.properties = watch->run->properties, .path = watch->opt->feed, .topic = topic,
+                                   .records_per_s = watch->opt->rate, .lines_per_message = 1, .repeat = 1};
+    if (pthread_create(&watch->feeder, NULL, feed_main, watch)) return mr_fail(err, MR_ENOMEM, "could not start the feeder");
+    return MR_OK;
+}
+
+static void signal_take(struct watch *watch, int number)
+{
+    const mr_run_state state = (mr_run_state)atomic_load(&watch->run->state);
+    if (state == MR_RUN_ON) {
+        mr_log(MR_LOG_INFO, "run", "%s: finishing what was taken in, then committing%s", number == SIGINT ? "Ctrl-C" : "SIGTERM",
+               number == SIGINT ? "; once more to leave at once" : "");
+        mr_run_stop(watch->run, MR_RUN_DRAIN);
+    } else {
+        mr_log(MR_LOG_WARN, "run", "leaving at once: what is not committed will be repeated");
+        mr_run_stop(watch->run, MR_RUN_ABORT);
+    }
+    watch->stop_ns = mr_clock_ns();
+    watch->feed.stop = true;
+}
+
+/* A lane that does not come back in time (a client call that hangs) must not keep the process. */
+static void stop_enforce(const struct watch *watch)
+{
+    const int state = atomic_load(&watch->run->state);
+    const int64_t since_ns = mr_clock_ns() - watch->stop_ns;
+    if (state == MR_RUN_DRAIN && since_ns > DRAIN_LIMIT_NS) mr_run_stop(watch->run, MR_RUN_ABORT);
+    if ((state == MR_RUN_ABORT && since_ns > ABORT_LIMIT_NS) || since_ns > DRAIN_LIMIT_NS + ABORT_LIMIT_NS / 2) {
+        mr_log(MR_LOG_ERROR, "run", "a lane did not end in time: leaving; what is not committed will be repeated");
+        _exit(mr_status_exit(MR_ERETRY));
+    }
+}
+
+/* Until the run is over: signals, limits, progress. */
+static void watch_loop(struct watch *watch, const sigset_t *set)
+{
+    const struct timespec tick = {.tv_nsec = TICK_US * 1000};
+    const struct mr_until *until = &watch->run->until;
+    bool is_over = false;
+
+    while (!is_over || !mr_run_lanes_ended(watch->run)) {
+        const int number = sigtimedwait(set, NULL, &tick);
+        if (number > 0) signal_take(watch, number);
+        if (!is_over) {
+            is_over = mr_run_wait(watch->run, 0) || atomic_load(&watch->run->state) != MR_RUN_ON || (watch->is_fed && watch->feed_err.status);
+            if (until->duration_us && mr_clock_ns() - watch->run->started_ns >= until->duration_us * 1000) is_over = true;
+            if (is_over) {
+                mr_run_stop(watch->run, MR_RUN_DRAIN);
+                watch->feed.stop = true;
+                if (!watch->stop_ns) watch->stop_ns = mr_clock_ns();
+            }
+        } else {
+            stop_enforce(watch);
+        }
+        progress(watch);
+    }
+}
+
+static mr_status watch_run(struct watch *watch, const sigset_t *set, const char *feed_topic, struct mr_err *err)
+{
+    mr_status status = mr_run_start(watch->run, err);
+    if (status) return status;
+    watch->is_live = mr_term_is_live(STDERR_FILENO) && !watch->opt->json;
+    watch->progress_due_ns = mr_clock_ns() + (watch->is_live ? LIVE_INTERVAL_NS : watch->run->job->progress_interval * 1000);
+    if (watch->is_live && !watch->opt->quiet) mr_log_clear_line_set(live_clear);
+    if (feed_topic) status = feed_start(watch, feed_topic, err);
+    if (status) mr_run_stop(watch->run, MR_RUN_ABORT);
+    watch_loop(watch, set);
+    if (feed_topic && !status) {
+        pthread_join(watch->feeder, NULL);
+        if (watch->feed_err.status) status = watch->feed_err.status;
+        if (status && err) *err = watch->feed_err;
+    }
+    struct mr_err lane_err = {0};
+    const mr_status lane_status = mr_run_finish(watch->run, &lane_err);
+    if (lane_status) {
+        status = lane_status;
+        if (err) *err = lane_err;
+    }
+    if (watch->is_live && !watch->opt->quiet) live_clear();
+    mr_log_clear_line_set(NULL);
+    return status;
+}
+
+static const char *first_topic(const struct mr_job *job)
+{
+    for (const struct mr_option *row = job->source->options; row && row->key; row++) {
+        if (row->type != MR_OPT_STRINGS || strcmp(row->key, "topics")) continue;
+        const struct mr_strings *topics = (const struct mr_strings *)((const char *)job->source_options + row->offset);
+        return topics->count ? topics->item[0] : NULL;
+    }
+    return NULL;
+}
+
+/* With a feed, "to the end" means: until every fed line has been taken in. */
+static mr_status feed_bound(const struct run_options *opt, struct mr_until *until, struct mr_err *err)
+{
+    uint64_t count = 0;
+    if (!opt->feed || !until->end) return MR_OK;
+    const mr_status status = mr_feed_count(opt->feed, &count, err);
+    *until = (struct mr_until){.records = (int64_t)count};
+    return status;
+}
+
+static mr_status job_run(struct mr_job *job, const struct run_options *opt, const sigset_t *set, struct mr_err *err)
+{
+    struct watch *watch = calloc(1, sizeof *watch);
+    struct mr_until until;
+    mr_status status = watch ? until_parse(opt->until, &until, err) : mr_fail(err, MR_ENOMEM, "out of memory");
+
+    if (!status) status = feed_bound(opt, &until, err);
+    if (!status) status = mr_run_create(job, &until, &watch->run, err);
+    if (!status) {
+        watch->opt = opt;
+        status = watch_run(watch, set, opt->feed ? first_topic(job) : NULL, err);
+        mr_report_take(watch->run, &watch->now);
+        if (opt->json) mr_report_print_json(stdout, watch->run, &watch->now, status);
+        else if (watch->run->lane_count && watch->run->lane) mr_report_print(stdout, watch->run, &watch->now);
+        fflush(stdout);
+        /* Everything is committed or will be repeated; a client that hangs while it closes changes neither. */
+        alarm(CLOSE_LIMIT_S);
+        mr_run_destroy(watch->run);
+        alarm(0);
+    }
+    free(watch);
+    return status;
+}
+
+static mr_status run_run(const void *options, const struct mr_words *words, struct mr_err *err)
+{
+    const struct run_options *opt = options;
+    struct mr_job *job;
+    sigset_t set;
+
+    signals_block(&set);
+    mr_status status = mr_job_load(words->item[0], stderr, &job, err);
+    if (status) return status;
+    status = mr_override_properties(job, &opt->properties, err);
+    if (!status && opt->lanes) job->lanes = opt->lanes;
+    if (!status && opt->backend) status = mr_override_string(&job->backend, opt->backend, err);
+    if (!status) status = job_run(job, opt, &set, err);
+    mr_job_destroy(job);
+    return status;
+}
+
+#define AT(field) offsetof(struct run_options, field)
+static const struct mr_flag run_flags[] = {
+    {.argument = "LIMIT", .row = {.key = "until", .type = MR_OPT_STRING, .offset = AT(until),
+     .doc = "Stop at end (of what was there at start), after a duration (30s, 5m) or after so many records; then report."}},
+    {.letter = 'X', .argument = "KEY=VALUE", .row = {.key = "property", .type = MR_OPT_MAP, .offset = AT(properties),
+     .doc = "Set a librdkafka property of source and sinks, over the job file; repeatable."}},
+    {.argument = "N", .row = {.key = "lanes", .type = MR_OPT_INT, .offset = AT(lanes), .min = 0, .max = 64,
+     .doc = "Lanes (threads that poll, score and emit); by default one a core, at most one a partition."}},
+    {.argument = "NAME", .row = {.key = "backend", .type = MR_OPT_STRING, .offset = AT(backend),
+     .doc = "Backend over the job file: auto, cpu, cpu:avx2; see `millrace backends`."}},
+    {.argument = "FILE", .row = {.key = "feed", .type = MR_OPT_STRING, .offset = AT(feed),
+     .doc = "Send the lines of a file to the job's first topic while it runs: for demos; with --until end, end when all are scored."}},
+    {.argument = "N", .row = {.key = "rate", .type = MR_OPT_DOUBLE, .offset = AT(rate), .min = 0, .max = 1e9,
+     .doc = "Records a second that --feed sends; 0: as fast as the broker takes them."}},
+    {.row = {.key = "json", .type = MR_OPT_BOOL, .offset = AT(json), .doc = "Progress and report as JSON lines on stdout."}},
+    {.letter = 'q', .row = {.key = "quiet", .type = MR_OPT_BOOL, .offset = AT(quiet), .doc = "No progress, only the report."}},
+    {0},
+};
+#undef AT
+
+const struct mr_command mr_command_run = {
+    .name = "run",
+    .summary = "Score a topic: the service that a job file describes",
+    .usage = "JOB [flags]",
+    .examples = "millrace run job.json                                   # until Ctrl-C or SIGTERM\n"
+                "millrace run job.json --until end                       # what is there now, then a report\n"
+                "millrace run job.json -X bootstrap.servers=kafka:9092   # the same job on another cluster\n"
+                "millrace run datasets/temperature/job.json --feed datasets/temperature/readings.jsonl --until end",
+    .notes = "SIGTERM and the first Ctrl-C finish and commit what was taken in, within 10 s; the second leaves at once.\n"
+             "Offsets are committed only when every output of a batch is acknowledged: a restart repeats, it never skips.",
+    .flags = run_flags,
+    .options_size = sizeof(struct run_options),
+    .word_min = 1,
+    .word_max = 1,
+    .completes_files = true,
+    .run = run_run,
+};

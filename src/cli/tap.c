@@ -1,0 +1,179 @@
+/* millrace tap: look at a topic. */
+#include <librdkafka/rdkafka.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/override.h"
+#include "kafka/client.h"
+
+#define POLL_MS 100
+
+struct tap_options {
+    char *bootstrap, *offset;
+    struct mr_map properties;
+    int64_t count;
+    bool exit_at_end, json;
+};
+
+struct tap {
+    const struct tap_options *opt;
+    rd_kafka_t *client;
+    const char *topic;
+    int32_t partition_count, ended_count;
+    uint64_t seen;
+    bool *is_ended; /* [partition_count] */
+};
+
+static volatile sig_atomic_t is_stopped;
+
+static void stop(int number)
+{
+    (void)number;
+    is_stopped = 1;
+}
+
+/* beginning, end, or -N: the last N of each partition. */
+static mr_status offset_parse(const char *text, int64_t *offset_out, struct mr_err *err)
+{
+    char *end;
+    if (!strcmp(text, "beginning")) *offset_out = RD_KAFKA_OFFSET_BEGINNING;
+    else if (!strcmp(text, "end")) *offset_out = RD_KAFKA_OFFSET_END;
+    else {
+        const long long number = strtoll(text, &end, 10);
+        if (*end || end == text) return mr_fail(err, MR_EUSAGE, "--offset \"%s\": give beginning, end, an offset, or -N for the last N of each partition", text);
+        *offset_out = number < 0 ? RD_KAFKA_OFFSET_TAIL(-number) : number;
+    }
+    return MR_OK;
+}
+
+static void json_member(const char *name, const void *bytes, size_t count)
+{
+    const bool is_text = mr_text_is_utf8(bytes, count);
+    char *text = malloc(count * 6 + 8);
+    if (!text) return;
+    const size_t used = is_text ? mr_text_json(bytes, count, text) : mr_text_base64(bytes, count, text);
+    printf(is_text ? ",\"%s\":%.*s" : ",\"%s_base64\":\"%.*s\"", name, (int)used, text);
+    free(text);
+}
+
+static void headers_print(const rd_kafka_message_t *message)
+{
+    rd_kafka_headers_t *headers;
+    const char *name;
+    const void *value;
+    size_t bytes;
+    if (rd_kafka_message_headers(message, &headers)) return;
+    fputs(",\"headers\":{\"\":null", stdout);
+    for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &bytes); i++) json_member(name, value, bytes);
+    fputs("}", stdout);
+}
+
+static void message_print(const struct tap *tap, const rd_kafka_message_t *message)
+{
+    rd_kafka_timestamp_type_t type;
+    if (!tap->opt->json) {
+        fwrite(message->payload, 1, message->len, stdout);
+        putchar('\n');
+        return;
+    }
+    printf("{\"topic\":\"%s\",\"partition\":%d,\"offset\":%lld,\"timestamp\":%lld", tap->topic, message->partition, (long long)message->offset,
+           (long long)rd_kafka_message_timestamp(message, &type));
+    if (message->key) json_member("key", message->key, message->key_len);
+    if (message->payload) json_member("value", message->payload, message->len);
+    else fputs(",\"value\":null", stdout);
+    headers_print(message);
+    puts("}");
+}
+
+static mr_status tap_open(struct tap *tap, struct mr_map *properties, struct mr_err *err)
+{
+    const struct mr_kafka_default defaults[] = {{.key = "group.id", .value = "millrace-tap"}, {.key = "enable.auto.commit", .value = "false"},
+                                                {.key = "enable.partition.eof", .value = "true"}, {.key = "client.id", .value = "millrace-tap"},
+                                                {.key = "fetch.wait.max.ms", .value = "50"}, {.key = "allow.auto.create.topics", .value = "false"}, {0}};
+    rd_kafka_conf_t *conf;
+    int64_t offset;
+    mr_status status = offset_parse(tap->opt->offset, &offset, err);
+
+    if (!status) status = mr_kafka_conf_create("tap", properties, defaults, &conf, err);
+    if (!status) status = mr_kafka_client_create("tap", RD_KAFKA_CONSUMER, conf, &tap->client, err);
+    if (status) return status;
+    rd_kafka_poll_set_consumer(tap->client);
+    status = mr_kafka_partition_count(tap->client, tap->opt->bootstrap, tap->topic, 10000, &tap->partition_count, err);
+    if (status) return status;
+    tap->is_ended = calloc((size_t)tap->partition_count + 1, sizeof *tap->is_ended);
+    if (!tap->is_ended) return mr_fail(err, MR_ENOMEM, "out of memory");
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(tap->partition_count);
+    for (int32_t i = 0; i < tap->partition_count; i++) rd_kafka_topic_partition_list_add(list, tap->topic, i)->offset = offset;
+    const rd_kafka_resp_err_t code = rd_kafka_assign(tap->client, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code ? mr_fail(err, MR_EKAFKA, "topic \"%s\": %s", tap->topic, rd_kafka_err2str(code)) : MR_OK;
+}
+
+static void tap_loop(struct tap *tap)
+{
+    while (!is_stopped && (!tap->opt->count || tap->seen < (uint64_t)tap->opt->count) && !(tap->opt->exit_at_end && tap->ended_count == tap->partition_count)) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(tap->client, POLL_MS);
+        if (!message) {
+            fflush(stdout);
+            continue;
+        }
+        if (!message->err) {
+            message_print(tap, message);
+            tap->seen++;
+        } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && !tap->is_ended[message->partition]) {
+            tap->is_ended[message->partition] = true;
+            tap->ended_count++;
+        } else if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            fprintf(stderr, "%s\n", rd_kafka_message_errstr(message));
+        }
+        rd_kafka_message_destroy(message);
+    }
+    fflush(stdout);
+}
+
+static mr_status tap_run(const void *options, const struct mr_words *words, struct mr_err *err)
+{
+    struct tap_options *opt = (struct tap_options *)(uintptr_t)options;
+    struct tap tap = {.opt = opt, .topic = words->item[0]};
+    mr_status status = mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap, err);
+
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
+    if (!status) status = tap_open(&tap, &opt->properties, err);
+    if (!status) tap_loop(&tap);
+    if (tap.client) {
+        rd_kafka_consumer_close(tap.client);
+        rd_kafka_destroy(tap.client);
+    }
+    free(tap.is_ended);
+    return status;
+}
+
+#define AT(field) offsetof(struct tap_options, field)
+static const struct mr_flag tap_flags[] = {
+    {.letter = 'b', .argument = "HOST:PORT", .row = {.key = "bootstrap", .type = MR_OPT_STRING, .offset = AT(bootstrap), .fallback = "localhost:9092", .doc = "Broker to start from."}},
+    {.letter = 'o', .argument = "WHERE", .row = {.key = "offset", .type = MR_OPT_STRING, .offset = AT(offset), .fallback = "beginning", .doc = "beginning, end, an offset, or -N for the last N of each partition."}},
+    {.letter = 'c', .argument = "N", .row = {.key = "count", .type = MR_OPT_INT, .offset = AT(count), .min = 0, .max = 1e15, .doc = "Leave after so many messages; 0: no limit."}},
+    {.letter = 'e', .row = {.key = "exit", .type = MR_OPT_BOOL, .offset = AT(exit_at_end), .doc = "Leave at the end of the topic."}},
+    {.letter = 'J', .row = {.key = "json", .type = MR_OPT_BOOL, .offset = AT(json), .doc = "One JSON object a message: topic, partition, offset, timestamp, key, value, headers."}},
+    {.letter = 'X', .argument = "KEY=VALUE", .row = {.key = "property", .type = MR_OPT_MAP, .offset = AT(properties), .doc = "Set a librdkafka property; repeatable."}},
+    {0},
+};
+#undef AT
+
+const struct mr_command mr_command_tap = {
+    .name = "tap",
+    .summary = "Look at a topic: print its messages",
+    .usage = "TOPIC [flags]",
+    .examples = "millrace tap example_2 -c 5                 # the first five\n"
+                "millrace tap example_1.dead -J -e           # all dead letters, with their reasons, then leave\n"
+                "millrace tap example_2 -o end -b kafka:9092 # what comes from now on",
+    .flags = tap_flags,
+    .options_size = sizeof(struct tap_options),
+    .word_min = 1,
+    .word_max = 1,
+    .run = tap_run,
+};

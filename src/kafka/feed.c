@@ -1,0 +1,158 @@
+#include "kafka/feed.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "kafka/client.h"
+
+#define FLUSH_TIMEOUT_MS 30000
+#define PACE_NS 2000000 /* records of 2 ms go out together */
+
+struct feeding {
+    struct mr_feed *feed;
+    rd_kafka_t *client;
+    int64_t started_ns;
+    uint64_t messages, failed;
+    char reason[128];
+    char *block;          /* lines that are being joined */
+    size_t block_bytes, block_cap;
+    int64_t block_lines;
+};
+
+static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
+{
+    struct feeding *feeding = opaque;
+    (void)client;
+    if (!message->err) return;
+    if (!feeding->failed++) snprintf(feeding->reason, sizeof feeding->reason, "%s", rd_kafka_err2str(message->err));
+}
+
+/* Waits until the rate allows the next record. */
+static void pace(struct feeding *feeding)
+{
+    const struct mr_feed *feed = feeding->feed;
+    if (feed->records_per_s <= 0) return;
+    const int64_t due_ns = feeding->started_ns + (int64_t)((double)feed->sent / feed->records_per_s * 1e9);
+    while (mr_clock_ns() + PACE_NS < due_ns && !feed->stop) {
+        const int64_t left_ms = (due_ns - mr_clock_ns()) / 1000000;
+        rd_kafka_poll(feeding->client, left_ms > 50 ? 50 : (int)left_ms);
+    }
+}
+
+static mr_status message_send(struct feeding *feeding, const char *bytes, size_t count, struct mr_err *err)
+{
+    for (;;) {
+        union {
+            const char *from;
+            void *to;
+        } value = {bytes}; /* RD_KAFKA_MSG_F_COPY: only read */
+        const rd_kafka_resp_err_t code = rd_kafka_producev(feeding->client, RD_KAFKA_V_TOPIC(feeding->feed->topic), RD_KAFKA_V_VALUE(value.to, count),
+                                                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        if (!code) break;
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return mr_fail(err, MR_EKAFKA, "topic \"%s\": %s", feeding->feed->topic, rd_kafka_err2str(code));
+        rd_kafka_poll(feeding->client, 10);
+    }
+    if (++feeding->messages % 256 == 0) rd_kafka_poll(feeding->client, 0);
+    return MR_OK;
+}
+
+static mr_status block_send(struct feeding *feeding, struct mr_err *err)
+{
+    if (!feeding->block_lines) return MR_OK;
+    const mr_status status = message_send(feeding, feeding->block, feeding->block_bytes - 1, err); /* without the last \n */
+    feeding->block_bytes = 0;
+    feeding->block_lines = 0;
+    return status;
+}
+
+static mr_status line_send(struct feeding *feeding, const char *line, size_t count, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    pace(feeding);
+    if (feeding->feed->lines_per_message <= 1) {
+        status = message_send(feeding, line, count, err);
+    } else {
+        if (feeding->block_bytes + count + 1 > feeding->block_cap) {
+            const size_t cap = 2 * (feeding->block_bytes + count + 1);
+            char *grown = realloc(feeding->block, cap);
+            if (!grown) return mr_fail(err, MR_ENOMEM, "out of memory");
+            feeding->block = grown;
+            feeding->block_cap = cap;
+        }
+        memcpy(feeding->block + feeding->block_bytes, line, count);
+        feeding->block_bytes += count;
+        feeding->block[feeding->block_bytes++] = '\n';
+        if (++feeding->block_lines == feeding->feed->lines_per_message) status = block_send(feeding, err);
+    }
+    feeding->feed->sent++;
+    return status;
+}
+
+static FILE *file_open(const char *path, struct mr_err *err)
+{
+    FILE *file = strcmp(path, "-") ? fopen(path, "r") : stdin;
+    if (!file) mr_fail(err, MR_EINPUT, "%s: %s", path, strerror(errno));
+    return file;
+}
+
+static mr_status file_send(struct feeding *feeding, struct mr_err *err)
+{
+    FILE *file = file_open(feeding->feed->path, err);
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t count;
+    mr_status status = file ? MR_OK : MR_EINPUT;
+
+    while (!status && !feeding->feed->stop && (count = getline(&line, &cap, file)) >= 0) {
+        while (count && (line[count - 1] == '\n' || line[count - 1] == '\r')) count--;
+        if (count) status = line_send(feeding, line, (size_t)count, err);
+    }
+    if (!status) status = block_send(feeding, err);
+    free(line);
+    if (file && file != stdin) fclose(file);
+    return status;
+}
+
+mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
+{
+    const struct mr_kafka_default defaults[] = {{.key = "linger.ms", .value = "5"}, {.key = "socket.nagle.disable", .value = "true"},
+                                                {.key = "client.id", .value = "millrace-replay"}, {.key = "allow.auto.create.topics", .value = "false"},
+                                                {.key = "queue.buffering.max.messages", .value = "1000000"}, {0}};
+    struct feeding feeding = {.feed = feed};
+    rd_kafka_conf_t *conf;
+    int32_t partitions;
+    mr_status status = mr_kafka_conf_create("replay", feed->properties, defaults, &conf, err);
+
+    if (status) return status;
+    rd_kafka_conf_set_opaque(conf, &feeding);
+    rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    status = mr_kafka_client_create("replay", RD_KAFKA_PRODUCER, conf, &feeding.client, err);
+    if (status) return status;
+    const char *servers = mr_kafka_property(feed->properties, "bootstrap.servers");
+    status = mr_kafka_partition_count(feeding.client, servers ? servers : "?", feed->topic, 10000, &partitions, err);
+    feeding.started_ns = mr_clock_ns();
+    for (int64_t i = 0; i < feed->repeat && !status && !feed->stop; i++) status = file_send(&feeding, err);
+    if (!status && rd_kafka_flush(feeding.client, FLUSH_TIMEOUT_MS)) {
+        status = mr_fail(err, MR_EKAFKA, "topic \"%s\": %d messages were not acknowledged within %d s", feed->topic, rd_kafka_outq_len(feeding.client), FLUSH_TIMEOUT_MS / 1000);
+    }
+    if (!status && feeding.failed) status = mr_fail(err, MR_EKAFKA, "topic \"%s\": %llu messages failed: %s", feed->topic, (unsigned long long)feeding.failed, feeding.reason);
+    free(feeding.block);
+    rd_kafka_destroy(feeding.client);
+    return status;
+}
+
+mr_status mr_feed_count(const char *path, uint64_t *count_out, struct mr_err *err)
+{
+    FILE *file = file_open(path, err);
+    char *line = NULL;
+    size_t cap = 0;
+    *count_out = 0;
+    if (!file) return MR_EINPUT;
+    for (ssize_t count; (count = getline(&line, &cap, file)) >= 0;) *count_out += count > (line[count - 1] == '\n');
+    free(line);
+    fclose(file);
+    return MR_OK;
+}

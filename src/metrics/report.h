@@ -1,0 +1,48 @@
+/** Sums over the lanes of a run: what the progress line, the JSON progress and the report at the end are made of. */
+#ifndef MR_METRICS_REPORT_H
+#define MR_METRICS_REPORT_H
+
+#include <stdio.h>
+
+#include "pipeline/run.h"
+
+#define MR_THREAD_MAX 64
+
+/** CPU time of the process's threads of one name ("rdk:broker1", "lane 0"). */
+struct mr_thread_cpu {
+    char name[20];
+    unsigned count;
+    uint64_t cpu_ns;
+};
+
+struct mr_report {
+    double seconds;          /* since the run was created */
+    uint64_t messages_in, bytes_in, records_in, records_out, records_dead, records_filtered, messages_out, bytes_out, batches, commits,
+        commit_failures;
+    uint64_t reasons[MR_REASON_COUNT];
+    uint64_t stage_ns[MR_STAGE_COUNT], stage_cpu_ns[MR_STAGE_COUNT];
+    double first_out_s;      /* from the start of the run to the first acknowledged record; negative: none yet */
+    struct mr_histogram process_ns, end_to_end_us;
+    uint64_t cpu_ns;         /* of the process */
+    uint64_t rss_max_bytes;  /* largest resident size so far */
+    struct mr_thread_cpu thread[MR_THREAD_MAX];
+    size_t thread_count;
+};
+
+/** Takes the sums now. Cheap enough for once a second; any thread. The report is about 40 kB: not for a small stack. */
+void mr_report_take(const struct mr_run *run, struct mr_report *report);
+
+/** For people: a page on what came in, went out, was dead, how fast, and what it cost. */
+void mr_report_print(FILE *out, const struct mr_run *run, const struct mr_report *report);
+
+/** One JSON object on one line. */
+void mr_report_print_json(FILE *out, const struct mr_run *run, const struct mr_report *report, mr_status status);
+
+/** One line of progress as JSON, with the field names of Spark's StreamingQueryProgress; `before` is the previous one (or all zero). */
+void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_report *before, const struct mr_report *now, uint64_t sequence);
+
+/** The moving line of a terminal, at most `cols` wide, without newline. */
+void mr_progress_line(char *out, size_t out_bytes, const struct mr_run *run, const struct mr_report *before, const struct mr_report *now,
+                      unsigned cols);
+
+#endif
