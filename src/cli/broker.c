@@ -1,6 +1,8 @@
 /* millrace broker: the embedded broker as a process of its own. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/command.h"
 #include "kafka/embedded.h"
@@ -19,7 +21,7 @@ static mr_status address_write(const char *path, const char *servers, struct mr_
     FILE *file = fopen(beside, "w");
     const bool is_written = file && fprintf(file, "%s\n", servers) > 0;
     if (file && fclose(file) == 0 && is_written && rename(beside, path) == 0) return MR_OK;
-    return mr_fail(err, MR_EIO, "%s: the address could not be written: %m", path);
+    return mr_fail(err, MR_EIO, "%s: the address could not be written: %s", path, strerror(errno));
 }
 
 static mr_status broker_run(const void *options, const struct mr_words *words, struct mr_err *err)

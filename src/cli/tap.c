@@ -94,7 +94,7 @@ static mr_status tap_open(struct tap *tap, struct mr_map *properties, struct mr_
                                                 {.key = "enable.partition.eof", .value = "true"}, {.key = "client.id", .value = "millrace-tap"},
                                                 {.key = "fetch.wait.max.ms", .value = "50"}, {.key = "allow.auto.create.topics", .value = "false"}, {0}};
     rd_kafka_conf_t *conf;
-    int64_t offset;
+    int64_t offset = 0;
     mr_status status = offset_parse(tap->opt->offset, &offset, err);
 
     if (!status) status = mr_kafka_conf_create("tap", properties, defaults, &conf, err);

@@ -131,7 +131,7 @@ static mr_status topics_subscribe(struct mr_source *source, struct mr_err *err)
 static mr_status kafka_lane_count_max(const void *options, unsigned *count_out, struct mr_err *err)
 {
     const struct mr_kafka_source_options *opt = options;
-    const struct mr_kafka_default defaults[] = {{.key = "client.id", .value = "millrace"}, {"log_level", "3"}, {.key = "socket.nagle.disable", .value = "true"}, {0}};
+    const struct mr_kafka_default defaults[] = {{.key = "client.id", .value = "millrace"}, {.key = "log_level", .value = "3"}, {.key = "socket.nagle.disable", .value = "true"}, {0}};
     const char *servers = mr_kafka_property(&opt->properties, "bootstrap.servers");
     rd_kafka_conf_t *conf;
     rd_kafka_t *client;
