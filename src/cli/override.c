@@ -3,31 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
+
 mr_status mr_override_string(char **member, const char *text, struct mr_err *err)
 {
     char *copy = strdup(text);
     if (!copy) return mr_fail(err, MR_ENOMEM, "out of memory");
     free(*member);
     *member = copy;
-    return MR_OK;
-}
-
-mr_status mr_map_put(struct mr_map *map, const char *key, const char *value, struct mr_err *err)
-{
-    for (size_t i = 0; i < map->count; i++) {
-        if (!strcmp(map->item[i].key, key)) return mr_override_string(&map->item[i].value, value, err);
-    }
-    struct mr_pair *grown = realloc(map->item, (map->count + 1) * sizeof *grown);
-    if (!grown) return mr_fail(err, MR_ENOMEM, "out of memory");
-    map->item = grown;
-    struct mr_pair *pair = &grown[map->count];
-    *pair = (struct mr_pair){strdup(key), strdup(value)};
-    if (!pair->key || !pair->value) {
-        free(pair->key);
-        free(pair->value);
-        return mr_fail(err, MR_ENOMEM, "out of memory");
-    }
-    map->count++;
     return MR_OK;
 }
 
@@ -42,9 +25,10 @@ static struct mr_map *properties_of(const struct mr_option *table, void *options
 
 static mr_status map_put_all(struct mr_map *map, const struct mr_map *properties, struct mr_err *err)
 {
-    mr_status status = MR_OK;
-    for (size_t i = 0; i < properties->count && !status; i++) status = mr_map_put(map, properties->item[i].key, properties->item[i].value, err);
-    return status;
+    for (size_t i = 0; i < properties->count; i++) {
+        if (!mr_map_put(map, properties->item[i].key, properties->item[i].value)) return mr_fail(err, MR_ENOMEM, "out of memory");
+    }
+    return MR_OK;
 }
 
 mr_status mr_override_properties(struct mr_job *job, const struct mr_map *properties, struct mr_err *err)

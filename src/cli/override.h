@@ -10,7 +10,4 @@ mr_status mr_override_properties(struct mr_job *job, const struct mr_map *proper
 /** Replaces a string of the job. */
 mr_status mr_override_string(char **member, const char *text, struct mr_err *err);
 
-/** Sets key to value in a map, adding it at the end; both are copied. */
-mr_status mr_map_put(struct mr_map *map, const char *key, const char *value, struct mr_err *err);
-
 #endif

@@ -12,7 +12,7 @@
 #include "cli/override.h"
 #include "config/job.h"
 #include "kafka/feed.h"
-#include "metrics/report.h"
+#include "metrics/summary.h"
 
 #define DRAIN_LIMIT_NS (9 * 1000000000LL)  /* SIGTERM: over within 10 s */
 #define ABORT_LIMIT_NS (2 * 1000000000LL)
@@ -34,10 +34,10 @@ struct run_options {
 struct watch {
     struct mr_run *run;
     const struct run_options *opt;
-    struct mr_report before, now;
+    struct mr_summary before, now;
     int64_t progress_due_ns, stop_ns;
     uint64_t sequence;
-    bool is_live;
+    bool is_live, has_started;
     struct mr_feed feed;
     pthread_t feeder;
     struct mr_err feed_err;
@@ -88,7 +88,7 @@ static void progress(struct watch *watch)
 {
     const int64_t now_ns = mr_clock_ns();
     if (watch->opt->quiet || now_ns < watch->progress_due_ns) return;
-    mr_report_take(watch->run, &watch->now);
+    mr_summary_take(watch->run, &watch->now);
     if (watch->is_live) live_print(watch);
     else mr_progress_print_json(watch->opt->json ? stdout : stderr, watch->run, &watch->before, &watch->now, watch->sequence);
     watch->sequence++;
@@ -170,6 +170,7 @@ static mr_status watch_run(struct watch *watch, const sigset_t *set, const char 
 {
     mr_status status = mr_run_start(watch->run, err);
     if (status) return status;
+    watch->has_started = true;
     watch->is_live = mr_term_is_live(STDERR_FILENO) && !watch->opt->json;
     watch->progress_due_ns = mr_clock_ns() + (watch->is_live ? LIVE_INTERVAL_NS : watch->run->job->progress_interval * 1000);
     if (watch->is_live && !watch->opt->quiet) mr_log_clear_line_set(live_clear);
@@ -223,9 +224,9 @@ static mr_status job_run(struct mr_job *job, const struct run_options *opt, cons
     if (!status) {
         watch->opt = opt;
         status = watch_run(watch, set, opt->feed ? first_topic(job) : NULL, err);
-        mr_report_take(watch->run, &watch->now);
-        if (opt->json) mr_report_print_json(stdout, watch->run, &watch->now, status);
-        else if (watch->run->lane_count && watch->run->lane) mr_report_print(stdout, watch->run, &watch->now);
+        mr_summary_take(watch->run, &watch->now);
+        if (opt->json) mr_summary_print_json(stdout, watch->run, &watch->now, status);
+        else if (watch->has_started) mr_summary_print(stdout, watch->run, &watch->now);
         fflush(stdout);
         /* Everything is committed or will be repeated; a client that hangs while it closes changes neither. */
         alarm(CLOSE_LIMIT_S);

@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 #include "cli/command.h"
-#include "cli/override.h"
+#include "base/options.h"
 #include "kafka/client.h"
 
 #define POLL_MS 100
@@ -138,7 +138,7 @@ static mr_status tap_run(const void *options, const struct mr_words *words, stru
 {
     struct tap_options *opt = (struct tap_options *)(uintptr_t)options;
     struct tap tap = {.opt = opt, .topic = words->item[0]};
-    mr_status status = mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap, err);
+    mr_status status = mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 
     signal(SIGINT, stop);
     signal(SIGTERM, stop);

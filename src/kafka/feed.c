@@ -119,7 +119,7 @@ static mr_status file_send(struct feeding *feeding, struct mr_err *err)
 mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
 {
     const struct mr_kafka_default defaults[] = {{.key = "linger.ms", .value = "5"}, {.key = "socket.nagle.disable", .value = "true"},
-                                                {.key = "client.id", .value = "millrace-replay"}, {.key = "allow.auto.create.topics", .value = "false"},
+                                                {.key = "client.id", .value = "millrace-replay"},
                                                 {.key = "queue.buffering.max.messages", .value = "1000000"}, {0}};
     struct feeding feeding = {.feed = feed};
     rd_kafka_conf_t *conf;

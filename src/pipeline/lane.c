@@ -26,15 +26,15 @@ static mr_run_state run_state(const struct mr_lane *lane) { return atomic_load_e
 
 static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_err *err);
 
-/* Takes up to `wanted` from the records that --until still allows. */
-static size_t quota_take(struct mr_run *run, size_t wanted)
+/* How many of `count` polled messages --until still allows: what is granted is final. */
+static size_t quota_take(struct mr_run *run, size_t count)
 {
-    if (!run->until.records) return wanted;
-    const int64_t left = atomic_fetch_sub(&run->records_left, (int64_t)wanted);
-    const int64_t granted = left <= 0 ? 0 : left < (int64_t)wanted ? left : (int64_t)wanted;
-    atomic_fetch_add(&run->records_left, (int64_t)wanted - granted);
-    return (size_t)granted;
+    if (!run->until.records) return count;
+    const int64_t left = atomic_fetch_sub(&run->records_left, (int64_t)count);
+    return left <= 0 ? 0 : left < (int64_t)count ? (size_t)left : count;
 }
+
+static bool quota_is_used(const struct mr_run *run) { return run->until.records && atomic_load(&run->records_left) <= 0; }
 
 static struct mr_raw *raw_free(struct mr_lane *lane)
 {
@@ -48,17 +48,18 @@ static struct mr_raw *raw_free(struct mr_lane *lane)
 static int64_t fill_us(const struct mr_job *job) { return job->batch.wait_max > 1000 ? job->batch.wait_max : 0; }
 
 /* Nothing may be polled now: serves events and acknowledgements instead. */
-static mr_status lane_rest(struct mr_lane *lane, bool is_quota_used, struct mr_err *err)
+static mr_status lane_rest(struct mr_lane *lane, struct mr_err *err)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
     size_t count;
-    mr_status status = lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, err);
-    if (is_quota_used) {
+    const mr_status status = lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, err);
+    if (status && status != MR_END) return status;
+    if (quota_is_used(lane->run)) {
         atomic_store(&lane->is_at_end, true);
-        nanosleep(&pause, NULL);
-        if (status == MR_END) status = MR_OK;
+        nanosleep(&pause, NULL); /* until the main thread has seen that all lanes are at their end */
+        return MR_OK;
     }
-    return status ? status : lane_settle(lane, is_quota_used ? 0 : IN_FLIGHT_WAIT_US, err);
+    return lane_settle(lane, IN_FLIGHT_WAIT_US, err);
 }
 
 static mr_status input_take(struct mr_lane *lane, struct mr_raw *raw, size_t count, struct mr_err *err)
@@ -82,18 +83,18 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
 {
     const struct mr_job *job = lane->run->job;
     struct mr_raw *raw = raw_free(lane);
-    const bool has_room = raw && lane->flight.ticket_count < lane->flight.ticket_cap;
-    const size_t cap = has_room ? quota_take(lane->run, raw->cap) : 0;
     size_t count = 0;
 
-    if (!cap) return lane_rest(lane, has_room, err);
+    if (!raw || lane->flight.ticket_count == lane->flight.ticket_cap || quota_is_used(lane->run)) return lane_rest(lane, err);
     /* Revocations run inside: the ticket is opened afterwards, so that they find only what is really in flight. */
-    const mr_status status = job->source->poll(lane->source, raw->message, cap, wait_us, fill_us(job), &count, err);
-    if (lane->run->until.records) atomic_fetch_add(&lane->run->records_left, (int64_t)(cap - count));
+    const mr_status status = job->source->poll(lane->source, raw->message, raw->cap, wait_us, fill_us(job), &count, err);
     atomic_store(&lane->is_at_end, status == MR_END);
     stage_mark(lane, count ? MR_STAGE_POLL : MR_STAGE_WAIT);
     if (status && status != MR_END) return status;
-    return count ? input_take(lane, raw, count, err) : MR_OK;
+    if (!count) return MR_OK;
+    const size_t granted = quota_take(lane->run, count);
+    if (granted < count) job->source->release(lane->source, raw->message + granted, count - granted);
+    return granted ? input_take(lane, raw, granted, err) : MR_OK;
 }
 
 /* Decodes what fits of the input into the slot; messages without a value never reach the codec. */

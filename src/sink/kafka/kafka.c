@@ -59,7 +59,6 @@ static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **cl
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "partitioner", .value = "murmur2_random"},
         {.key = "client.id", .value = "millrace"},
-        {.key = "allow.auto.create.topics", .value = "false"},
         {.key = "enable.metrics.push", .value = "false", .is_optional = true},
         {0},
     };

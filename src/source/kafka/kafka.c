@@ -24,6 +24,7 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
 {
     const struct mr_map *properties = &source->opt->properties;
     const int64_t half = (int64_t)source->open.memory_bytes / 2;
+    const int64_t wait_ms = source->opt->fetch_wait_max / 1000;
     char text[32], reason[256];
 
     const char *given = mr_kafka_property(properties, "queued.min.messages");
@@ -34,7 +35,7 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
     } limits[] = {
         {.key = "queued.min.messages", .value = source->queued_messages_min},
         {.key = "queued.max.messages.kbytes", .value = half / 1024 < 1024 ? 1024 : half / 1024},
-        {.key = "fetch.wait.max.ms", .value = source->opt->fetch_wait_max / 1000},
+        {.key = "fetch.wait.max.ms", .value = mr_kafka_is_embedded(properties) && wait_ms > 5 ? 5 : wait_ms},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         if (mr_kafka_property(properties, limits[i].key)) continue;
@@ -68,7 +69,6 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
         {.key = "enable.auto.offset.store", .value = "false", .is_reserved = true},
         {.key = "enable.partition.eof", .value = source->open.is_bounded ? "true" : "false", .is_reserved = true},
         {.key = "auto.offset.reset", .value = resets[source->opt->lost_offsets], .is_reserved = true},
-        {.key = "allow.auto.create.topics", .value = "false"},
         {.key = "isolation.level", .value = "read_committed"},
         {.key = "topic.metadata.refresh.interval.ms", .value = "30000"},
         {.key = "fetch.message.max.bytes", .value = "1048576"},

@@ -29,8 +29,9 @@ const struct mr_option mr_kafka_source_options[] = {
      .doc = "What to do when the committed offset is no longer in the topic: stop, or go on at the earliest or latest record."},
     {.key = "connect_timeout", .type = MR_OPT_DURATION, .offset = AT(connect_timeout), .fallback = "10s", .min = 1e5, .max = 6e8,
      .doc = "How long to wait at start for a broker to answer."},
-    {.key = "fetch_wait_max", .type = MR_OPT_DURATION, .offset = AT(fetch_wait_max), .fallback = "5ms", .min = 1e3, .max = 3e7,
-     .doc = "How long the broker may hold a fetch while nothing is there: less is quicker on the embedded broker, more is fewer requests."},
+    {.key = "fetch_wait_max", .type = MR_OPT_DURATION, .offset = AT(fetch_wait_max), .fallback = "100ms", .min = 1e3, .max = 3e7,
+     .doc = "How long the broker may hold a fetch while nothing is there. A real broker answers at once when something comes; the embedded one "
+            "does not, so 5ms is the most there."},
     {0},
 };
 #undef AT

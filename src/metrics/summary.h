@@ -1,6 +1,6 @@
 /** Sums over the lanes of a run: what the progress line, the JSON progress and the report at the end are made of. */
-#ifndef MR_METRICS_REPORT_H
-#define MR_METRICS_REPORT_H
+#ifndef MR_METRICS_SUMMARY_H
+#define MR_METRICS_SUMMARY_H
 
 #include <stdio.h>
 
@@ -15,7 +15,7 @@ struct mr_thread_cpu {
     uint64_t cpu_ns;
 };
 
-struct mr_report {
+struct mr_summary {
     double seconds;          /* since the run was created */
     uint64_t messages_in, bytes_in, records_in, records_out, records_dead, records_filtered, messages_out, bytes_out, batches, commits,
         commit_failures;
@@ -30,19 +30,19 @@ struct mr_report {
 };
 
 /** Takes the sums now. Cheap enough for once a second; any thread. The report is about 40 kB: not for a small stack. */
-void mr_report_take(const struct mr_run *run, struct mr_report *report);
+void mr_summary_take(const struct mr_run *run, struct mr_summary *report);
 
 /** For people: a page on what came in, went out, was dead, how fast, and what it cost. */
-void mr_report_print(FILE *out, const struct mr_run *run, const struct mr_report *report);
+void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summary *report);
 
 /** One JSON object on one line. */
-void mr_report_print_json(FILE *out, const struct mr_run *run, const struct mr_report *report, mr_status status);
+void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *report, mr_status status);
 
 /** One line of progress as JSON, with the field names of Spark's StreamingQueryProgress; `before` is the previous one (or all zero). */
-void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_report *before, const struct mr_report *now, uint64_t sequence);
+void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now, uint64_t sequence);
 
 /** The moving line of a terminal, at most `cols` wide, without newline. */
-void mr_progress_line(char *out, size_t out_bytes, const struct mr_run *run, const struct mr_report *before, const struct mr_report *now,
+void mr_progress_line(char *out, size_t out_bytes, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now,
                       unsigned cols);
 
 #endif

@@ -1,4 +1,4 @@
-#include "metrics/report.h"
+#include "metrics/summary.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "pipeline/lane.h"
 
 /* Adds one thread's CPU time (the kernel's own count, in nanoseconds) under its name. */
-static void thread_add(struct mr_report *report, const char *id)
+static void thread_add(struct mr_summary *report, const char *id)
 {
     char path[64], name[20] = "";
     unsigned long long cpu_ns = 0;
@@ -38,7 +38,7 @@ static void thread_add(struct mr_report *report, const char *id)
     memcpy(thread->name, name, sizeof name);
 }
 
-static void threads_take(struct mr_report *report)
+static void threads_take(struct mr_summary *report)
 {
     DIR *folder = opendir("/proc/self/task");
     report->thread_count = 0;
@@ -48,7 +48,7 @@ static void threads_take(struct mr_report *report)
     if (folder) closedir(folder);
 }
 
-static void lane_add(struct mr_report *report, const struct mr_run *run, const struct mr_stats *stats)
+static void lane_add(struct mr_summary *report, const struct mr_run *run, const struct mr_stats *stats)
 {
     report->messages_in += mr_stats_get(&stats->messages_in);
     report->bytes_in += mr_stats_get(&stats->bytes_in);
@@ -73,7 +73,7 @@ static void lane_add(struct mr_report *report, const struct mr_run *run, const s
     mr_histogram_merge(&report->end_to_end_us, &stats->end_to_end_us);
 }
 
-void mr_report_take(const struct mr_run *run, struct mr_report *report)
+void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
 {
     struct rusage usage;
     memset(report, 0, sizeof *report);

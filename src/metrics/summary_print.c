@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "metrics/report.h"
+#include "metrics/summary.h"
 #include "millrace/status.h"
 
 /* "1,234,567" into out. */
@@ -36,7 +36,7 @@ static const char *scaled(double value, char out[32])
 
 static double rate(uint64_t count, double seconds) { return seconds > 0 ? (double)count / seconds : 0; }
 
-static void threads_print(FILE *out, const struct mr_report *report)
+static void threads_print(FILE *out, const struct mr_summary *report)
 {
     for (size_t i = 0; i < report->thread_count; i++) {
         const struct mr_thread_cpu *thread = &report->thread[i];
@@ -46,7 +46,7 @@ static void threads_print(FILE *out, const struct mr_report *report)
     }
 }
 
-void mr_report_print(FILE *out, const struct mr_run *run, const struct mr_report *report)
+void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summary *report)
 {
     char text[4][32];
     const double records = report->records_in ? (double)report->records_in : 1;
@@ -98,7 +98,7 @@ static void line_print(FILE *out, cJSON *root)
     cJSON_Delete(root);
 }
 
-static void counts_add(cJSON *root, const struct mr_report *report)
+static void counts_add(cJSON *root, const struct mr_summary *report)
 {
     const struct {
         const char *name;
@@ -116,7 +116,7 @@ static void counts_add(cJSON *root, const struct mr_report *report)
     }
 }
 
-void mr_report_print_json(FILE *out, const struct mr_run *run, const struct mr_report *report, mr_status status)
+void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *report, mr_status status)
 {
     const double records = report->records_in ? (double)report->records_in : 1;
     cJSON *root = cJSON_CreateObject();
@@ -141,7 +141,7 @@ void mr_report_print_json(FILE *out, const struct mr_run *run, const struct mr_r
     line_print(out, root);
 }
 
-void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_report *before, const struct mr_report *now, uint64_t sequence)
+void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now, uint64_t sequence)
 {
     const double seconds = now->seconds - before->seconds;
     char timestamp[40];
@@ -177,7 +177,7 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     line_print(out, root);
 }
 
-void mr_progress_line(char *out, size_t out_bytes, const struct mr_run *run, const struct mr_report *before, const struct mr_report *now,
+void mr_progress_line(char *out, size_t out_bytes, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now,
                       unsigned cols)
 {
     char text[4][32];
