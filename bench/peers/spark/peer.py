@@ -20,7 +20,7 @@ def session(options, checkpoint):
     os.environ["PYSPARK_PYTHON"] = sys.executable
     from pyspark.sql import SparkSession
     return (SparkSession.builder.master(f"local[{options.cores}]").appName("peer")
-            .config("spark.ui.enabled", "false")
+            .config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
             .config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.sql.streaming.checkpointLocation", checkpoint)
             .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
