@@ -55,8 +55,8 @@ void mr_near_offer(struct mr_near *near, const char *name)
     const size_t wanted_bytes = strlen(near->wanted), name_bytes = strlen(name);
     const size_t shorter = least(wanted_bytes, name_bytes);
     size_t distance = mr_near_distance(near->wanted, name);
-    /* Two edits turn any word of three letters into another one that has a letter in common: allow one. */
-    if (distance > 2 || (distance == 2 && shorter <= 3)) distance = TOO_FAR;
+    /* Two edits turn any word of three letters into another one, one edit any single letter. */
+    if (distance > 2 || (distance == 2 && shorter <= 3) || (distance && shorter <= 1)) distance = TOO_FAR;
     if (distance > PREFIX_RANK && shorter >= PREFIX_MIN && !strncasecmp(near->wanted, name, shorter))
         distance = PREFIX_RANK;
     if (distance < near->distance) {

@@ -181,8 +181,8 @@ static void append_range(const struct mr_option *row, char *out)
 
 static void append_choices(const struct mr_option *row, char *out)
 {
-    append(out, "one of");
-    for (size_t i = 0; row->choices[i]; i++) append(out, "%s \"%s\"", i ? "," : "", row->choices[i]);
+    if (row->choices[0] && row->choices[1]) append(out, "one of ");
+    for (size_t i = 0; row->choices[i]; i++) append(out, "%s\"%s\"", i ? ", " : "", row->choices[i]);
     if (strlen(out) + 1 == MR_EXPECTED_BYTES) strcpy(out + MR_EXPECTED_BYTES - 4, "...");
 }
 

@@ -176,11 +176,13 @@ static void check_bad_records(struct mr_load *load)
                    mr_node_child(&load->document, node, "file") != MR_NODE_NONE)) {
         return;
     }
-    if (count)
+    if (count) {
         mr_load_error(load, node, "expected one of topic, file and drop, found %d of them", count);
-    else
+        mr_report_hint(&load->report, "keep one");
+    } else {
         mr_load_error(load, node, "where do bad records go? expected topic, file or \"drop\": true");
-    if (!count) mr_report_hint(&load->report, "add \"topic\": \"...\"");
+        mr_report_hint(&load->report, "add \"topic\": \"...\"");
+    }
 }
 
 static const struct mr_strings *strings_option(const struct mr_option *table, const void *options, const char *key)
@@ -224,7 +226,7 @@ static void check_loop(struct mr_load *load, uint32_t node, const struct mr_stri
     char quoted[MR_QUOTED_BYTES];
     if (!topic || !*topic || !is_input(inputs, topic)) return;
     mr_load_error(load, node, "%s is a topic that the source reads: the job would feed on itself",
-                  mr_quote(topic, quoted));
+                  mr_load_found(load, node, false, quoted));
     mr_report_hint(&load->report, "write to another topic");
 }
 

@@ -30,6 +30,7 @@ struct mr_node {
     uint32_t parent, child, next, previous;
     uint32_t index; /* among its parent's children */
     uint32_t child_count;
+    bool is_secret; /* never shown, also not in excerpts; the reader of options sets it */
     const cJSON *item;
 };
 

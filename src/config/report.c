@@ -4,16 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/term.h"
 #include "base/utf8.h"
 
 enum {
-    TEXT_BYTES = 1024, /* of one message */
-    QUOTED_SHOWN = 60, /* bytes of a value that a message shows */
-    LINE_SHOWN = 110,  /* characters of a source line */
-    LINE_BEFORE = 60,  /* of those, at least so many before the mark in a cut line */
-    MARK_SHOWN = 40,   /* longest mark */
-    PRINTED_MAX = 50,  /* findings in one report for people */
+    TEXT_BYTES = 1024,   /* of one message */
+    QUOTED_SHOWN = 60,   /* bytes of a value that a message shows */
+    LINE_SHOWN = 110,    /* characters of a source line */
+    LINE_BEFORE = 60,    /* of those, at least so many before the mark in a cut line */
+    LINE_SCANNED = 4096, /* bytes of a line that are searched for the name of a secret */
+    MARK_SHOWN = 40,     /* longest mark */
+    HIDDEN_MIN = 4,      /* shortest value that is scrubbed from texts */
+    PRINTED_MAX = 50,    /* findings in one report for people */
 };
 
 /* Where a byte of the text stands, for people: both from 1, the column in characters. */
@@ -37,13 +40,37 @@ void mr_report_deinit(struct mr_report *report)
         free(report->item[i].hint);
         free(report->item[i].note);
     }
+    for (size_t i = 0; i < report->hidden.count; i++) free(report->hidden.item[i]);
+    free(report->hidden.item);
+    report->hidden = (struct mr_strings){0};
     report->count = 0;
+}
+
+void mr_report_hide(struct mr_report *report, const char *value)
+{
+    if (strlen(value) >= HIDDEN_MIN && !mr_strings_add(&report->hidden, value)) report->is_out_of_memory = true;
+}
+
+/* Replaces hidden values within a text of TEXT_BYTES. */
+static void scrub(const struct mr_report *report, char *text)
+{
+    static const char mask[] = "[set]";
+    for (size_t i = 0; i < report->hidden.count; i++) {
+        const size_t bytes = strlen(report->hidden.item[i]);
+        for (char *at = text; (at = strstr(at, report->hidden.item[i])); at += sizeof mask - 1) {
+            const size_t mask_bytes = bytes < sizeof mask - 1 ? bytes : sizeof mask - 1;
+            memcpy(at, mask, mask_bytes);
+            memmove(at + mask_bytes, at + bytes, strlen(at + bytes) + 1);
+            if (mask_bytes < sizeof mask - 1) at -= sizeof mask - 1 - mask_bytes;
+        }
+    }
 }
 
 static char *text_format(struct mr_report *report, const char *format, va_list arguments)
 {
     char text[TEXT_BYTES];
     vsnprintf(text, sizeof text, format, arguments);
+    scrub(report, text);
     char *const copy = strdup(text);
     if (!copy) report->is_out_of_memory = true;
     return copy;
@@ -57,7 +84,8 @@ void mr_report_error(struct mr_report *report, uint32_t first, uint32_t bytes, c
     struct mr_finding *const finding = &report->item[report->count++];
     va_list arguments;
     va_start(arguments, format);
-    *finding = (struct mr_finding){.first = first, .bytes = bytes ? bytes : 1, .path = strdup(path)};
+    *finding =
+        (struct mr_finding){.first = first, .order = report->count, .bytes = bytes ? bytes : 1, .path = strdup(path)};
     finding->message = text_format(report, format, arguments);
     va_end(arguments);
     if (!finding->path) report->is_out_of_memory = true;
@@ -137,21 +165,31 @@ static struct place place_of(const struct mr_document *document, uint32_t first)
     return place;
 }
 
-/* Secrets that stand in the text as they are must not show in an excerpt. */
-static bool is_in_secret(const struct mr_document *document, size_t byte)
+/*
+ * Secrets that stand in the text as they are must not show in an excerpt. Without nodes (the file is no JSON)
+ * everything behind a key of a secret's name is one, up to the end of the line.
+ */
+static bool is_in_secret(const struct mr_document *document, size_t line_first, size_t byte)
 {
     for (size_t i = 1; i < document->node_count; i++) {
         const struct mr_node *const node = &document->node[i];
-        if (node->kind != MR_NODE_STRING || byte <= node->first || byte + 1 >= (size_t)node->first + node->bytes)
-            continue;
-        if (node->key_bytes && mr_key_is_secret(node->item->string) && !strstr(node->item->valuestring, "${"))
+        const size_t quote = node->kind == MR_NODE_STRING;
+        if (node->is_secret && byte >= node->first + quote && byte + quote < (size_t)node->first + node->bytes)
             return true;
     }
-    return false;
+    if (document->node_count) return false;
+    char before[LINE_SCANNED];
+    const size_t bytes = byte - line_first < sizeof before - 1 ? byte - line_first : sizeof before - 1;
+    memcpy(before, document->source + line_first, bytes);
+    before[bytes] = '\0';
+    char *const colon = strrchr(before, ':');
+    if (!colon) return false;
+    *colon = '\0';
+    return mr_key_is_secret(before);
 }
 
 /* Bytes [first, end) of a line as single-width characters. */
-static void print_line_part(const struct mr_document *document, FILE *talk, size_t first, size_t end)
+static void print_line_part(const struct mr_document *document, FILE *talk, size_t line_first, size_t first, size_t end)
 {
     for (size_t at = first; at < end;) {
         const size_t bytes = mr_utf8_bytes(document->source + at, end - at);
@@ -162,7 +200,7 @@ static void print_line_part(const struct mr_document *document, FILE *talk, size
             fputc(' ', talk);
         else if (!bytes)
             fputc('?', talk);
-        else if (is_in_secret(document, at))
+        else if (is_in_secret(document, line_first, at))
             fputc('*', talk);
         else
             fwrite(document->source + at, 1, bytes, talk);
@@ -190,7 +228,13 @@ static size_t step_on(const char *source, size_t at, size_t end, size_t characte
     return at;
 }
 
-/* The line with a mark below it; of a long line the part around the mark. Returns the column where the mark stands. */
+/* Text that came from a file in part: control bytes must not reach a terminal. */
+static void print_clean(FILE *talk, const char *text)
+{
+    for (; *text; text++) fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, talk);
+}
+
+/* The line with a mark below it; of a long line the part around the mark. */
 static void print_excerpt(const struct mr_report *report, FILE *talk, const struct mr_finding *finding,
                           const struct place *place)
 {
@@ -206,7 +250,7 @@ static void print_excerpt(const struct mr_report *report, FILE *talk, const stru
     while (end > first && (source[end - 1] == '\r' || source[end - 1] == ' ')) end--;
     fprintf(talk, "%s%5zu |%s %s", mr_term_style(fd, MR_STYLE_DIM), place->line, mr_term_style(fd, MR_STYLE_PLAIN),
             first > place->line_first ? "..." : "");
-    print_line_part(report->document, talk, first, end);
+    print_line_part(report->document, talk, place->line_first, first, end);
     fprintf(talk, "%s\n", end < place->line_end && length > LINE_SHOWN ? "..." : "");
 
     size_t before = first > place->line_first ? 3 : 0, marked = 0;
@@ -217,36 +261,53 @@ static void print_excerpt(const struct mr_report *report, FILE *talk, const stru
     fprintf(talk, "%s      |%s %*s%s^", mr_term_style(fd, MR_STYLE_DIM), mr_term_style(fd, MR_STYLE_PLAIN), (int)before,
             "", mr_term_style(fd, finding->is_warning ? MR_STYLE_YELLOW : MR_STYLE_RED));
     for (size_t i = 1; i < marked; i++) fputc('~', talk);
-    fprintf(talk, "%s%s%s\n", finding->hint ? " " : "", finding->hint ? finding->hint : "",
-            mr_term_style(fd, MR_STYLE_PLAIN));
+    if (finding->hint) fputc(' ', talk);
+    if (finding->hint) print_clean(talk, finding->hint);
+    fprintf(talk, "%s\n", mr_term_style(fd, MR_STYLE_PLAIN));
 }
 
-static void print_finding(const struct mr_report *report, FILE *talk, const struct mr_finding *finding)
+static void print_aside(FILE *talk, const char *text)
+{
+    const int fd = fileno(talk);
+    fprintf(talk, "%s      =%s ", mr_term_style(fd, MR_STYLE_DIM), mr_term_style(fd, MR_STYLE_PLAIN));
+    print_clean(talk, text);
+    fputc('\n', talk);
+}
+
+/* is_again: the finding before stands at the same place, whose line need not be shown twice. */
+static void print_finding(const struct mr_report *report, FILE *talk, const struct mr_finding *finding, bool is_again)
 {
     const struct place place = place_of(report->document, finding->first);
     const int fd = fileno(talk);
-    fprintf(talk, "%s%s:%zu:%zu:%s %s%s%s%s\n", mr_term_style(fd, MR_STYLE_BOLD), report->file, place.line,
-            place.column, mr_term_style(fd, MR_STYLE_PLAIN), finding->is_warning ? "warning: " : "", finding->path,
-            *finding->path ? ": " : "", finding->message);
-    print_excerpt(report, talk, finding, &place);
-    if (finding->note) {
-        fprintf(talk, "%s      =%s %s\n", mr_term_style(fd, MR_STYLE_DIM), mr_term_style(fd, MR_STYLE_PLAIN),
-                finding->note);
-    }
+    fputs(mr_term_style(fd, MR_STYLE_BOLD), talk);
+    print_clean(talk, report->file);
+    fprintf(talk, ":%zu:%zu:%s %s", place.line, place.column, mr_term_style(fd, MR_STYLE_PLAIN),
+            finding->is_warning ? "warning: " : "");
+    print_clean(talk, finding->path);
+    fputs(*finding->path ? ": " : "", talk);
+    print_clean(talk, finding->message);
+    fputc('\n', talk);
+    if (!is_again)
+        print_excerpt(report, talk, finding, &place);
+    else if (finding->hint)
+        print_aside(talk, finding->hint);
+    if (finding->note) print_aside(talk, finding->note);
 }
 
 static int compare_findings(const void *a, const void *b)
 {
     const struct mr_finding *const x = a, *const y = b;
     if (x->first != y->first) return x->first < y->first ? -1 : 1;
-    return strcmp(x->message, y->message);
+    return x->order < y->order ? -1 : 1;
 }
 
 void mr_report_print(struct mr_report *report, FILE *talk)
 {
     if (report->is_out_of_memory) return;
     qsort(report->item, report->count, sizeof *report->item, compare_findings);
-    for (size_t i = 0; i < report->count && i < PRINTED_MAX; i++) print_finding(report, talk, &report->item[i]);
+    for (size_t i = 0; i < report->count && i < PRINTED_MAX; i++) {
+        print_finding(report, talk, &report->item[i], i && report->item[i].first == report->item[i - 1].first);
+    }
     if (report->error_count > PRINTED_MAX) fprintf(talk, "... and %zu more\n", report->error_count - PRINTED_MAX);
 }
 

@@ -5,12 +5,14 @@
 #include <stdio.h>
 
 #include "config/document.h"
+#include "millrace/option.h"
 
 #define MR_FINDINGS_MAX 200 /* kept; later ones are only counted */
 
 struct mr_finding {
     uint32_t first, bytes; /* what is marked in the text */
     bool is_warning;
+    size_t order; /* in which it was found */
     char *path;
     char *message;
     char *hint; /* stands behind the mark; may be NULL */
@@ -21,14 +23,21 @@ struct mr_report {
     const struct mr_document *document;
     const char *file; /* name in messages */
     struct mr_finding item[MR_FINDINGS_MAX];
-    size_t count;       /* kept */
-    size_t error_count; /* all */
+    size_t count;             /* kept */
+    size_t error_count;       /* all */
+    struct mr_strings hidden; /* values that no text may hold: mr_report_hide */
     bool is_out_of_memory;
 };
 
 /** report: some 14 KiB, best on the heap. document and file are borrowed until deinit. */
 void mr_report_init(struct mr_report *report, const struct mr_document *document, const char *file);
 void mr_report_deinit(struct mr_report *report);
+
+/**
+ * From now on value is printed as [set] wherever it would stand in a message: what came from ${...}. Values of less
+ * than 4 bytes stay, or no message could be read; callers do not print those.
+ */
+void mr_report_hide(struct mr_report *report, const char *value);
 
 /** Adds an error at bytes of the text. path is copied. */
 void mr_report_error(struct mr_report *report, uint32_t first, uint32_t bytes, const char *path, const char *format,

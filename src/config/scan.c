@@ -175,8 +175,7 @@ static bool scan_number(struct scan *scan)
     if (at - first > MR_DOCUMENT_NUMBER_MAX)
         return fail(scan, first, shown, "a number of more than %d characters", MR_DOCUMENT_NUMBER_MAX);
     if (at != first + shown && !strchr("/", scan->text[at])) {
-        fail(scan, first, shown, "\"%.*s\" is neither a number nor a string", (int)(shown < 40 ? shown : 40),
-             scan->text + first);
+        fail(scan, first, shown, "neither a number nor a string");
         return hint(scan, "values with units stand in double quotes");
     }
     scan->at = at;
@@ -207,7 +206,8 @@ static bool scan_word(struct scan *scan, mr_node_kind *kind_out)
         scan->at += bytes;
         return true;
     }
-    if (*text == '\'') return fail(scan, scan->at, 1, "strings stand in double quotes");
+    if (*text == '\'')
+        return fail(scan, scan->at, 1, "strings stand in double quotes"), hint(scan, "write \" instead of '");
     if (mr_utf8_bytes(text, scan->end - scan->at) == 1 && (unsigned char)*text > ' ' && *text != 0x7f) {
         fail(scan, scan->at, bytes ? bytes : 1, "expected a value");
         return hint(scan, bytes ? "strings stand in double quotes" : "%c cannot begin one", *text);
@@ -300,6 +300,7 @@ static bool scan_key(struct scan *scan, uint32_t *key_first_out, uint32_t *key_b
     if (*text != '"') {
         const uint32_t bytes = (uint32_t)strcspn(text, " \t\r\n,:={}[]\"/'");
         fail(scan, first, bytes ? bytes : 1, "expected a key in double quotes");
+        if (*text == '\'') hint(scan, "write \" instead of '");
         if (mr_utf8_bytes(text, scan->end - first) == 1 && bytes && bytes < 60)
             hint(scan, "write \"%.*s\":", (int)bytes, text);
         return false;
@@ -380,6 +381,9 @@ mr_status mr_document_scan(struct mr_document *document, struct mr_syntax_error 
     bool is_good = skip_blanks(&scan);
     if (is_good && scan.at >= scan.end)
         is_good = fail(&scan, 0, 1, "the file is empty"), hint(&scan, "a job file is one object: { ... }");
+    if (is_good && scan.text[scan.at] != '{') {
+        is_good = fail(&scan, scan.at, 1, "expected \"{\": a job file is one JSON object");
+    }
     is_good = is_good && scan_value(&scan, 0, 0);
     while (is_good && scan.depth) is_good = scan_member(&scan);
     is_good = is_good && skip_blanks(&scan);

@@ -45,7 +45,7 @@ bool mr_plug_find(mr_plug_kind kind, const char *name, struct mr_plug *plug_out)
 
 const char *mr_plug_kind_name(mr_plug_kind kind)
 {
-    static const char *const names[] = {"", "source", "codec", "model", "sink", "backend"};
+    static const char *const names[] = {"", "source", "format", "model", "sink", "backend"};
     return names[kind];
 }
 
@@ -267,8 +267,8 @@ const struct mr_section mr_sections[] = {
      .selector = "type",
      .selectors = source_selectors,
      .doc = "Where messages come from.",
-     .example = "{ \"type\": \"kafka\", \"topics\": [\"example_1\"], \"group\": \"regimes\",\n"
-                "  \"properties\": { \"bootstrap.servers\": \"localhost:9092\" } }"},
+     .example = "{ \"type\": \"kafka\", \"topics\": [\"example_1\"],"
+                " \"properties\": { \"bootstrap.servers\": \"localhost:9092\" } }"},
     {.key = "record",
      .is_required = true,
      .kind = MR_PLUG_CODEC,

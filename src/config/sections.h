@@ -22,7 +22,7 @@ bool mr_plug_at(mr_plug_kind kind, size_t index, struct mr_plug *plug_out);
 /** The plug-in of that kind by name. */
 bool mr_plug_find(mr_plug_kind kind, const char *name, struct mr_plug *plug_out);
 
-/** "source", "codec", "model", "sink", "backend". */
+/** "source", "format", "model", "sink", "backend": as the job file calls them. */
 const char *mr_plug_kind_name(mr_plug_kind kind);
 
 /** Where the keys that choose a plug-in go while a section is read. */

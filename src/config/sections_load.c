@@ -62,7 +62,7 @@ static bool expect_object(struct mr_load *load, uint32_t node, const char *examp
     char found[MR_QUOTED_BYTES];
     if (load->document.node[node].kind == MR_NODE_OBJECT) return true;
     mr_load_error(load, node, "expected an object, found %s", mr_load_found(load, node, false, found));
-    if (example && !strchr(example, '\n')) mr_report_note(&load->report, "such as %s", example);
+    if (example) mr_report_note(&load->report, "such as %s", example);
     return false;
 }
 
@@ -195,35 +195,52 @@ static void load_list(struct mr_load *load, uint32_t node, const struct mr_secti
     }
 }
 
-static void missing_section(struct mr_load *load, const struct mr_section *section)
+/* The key of a job that an unknown one most likely meant, or NULL. */
+static const char *nearest_section(const char *key)
 {
-    mr_report_error(&load->report, load->document.node[0].first, 1, section->key, "missing");
-    if (!strchr(section->example, '\n'))
-        mr_report_hint(&load->report, "add \"%s\": %s", section->key, section->example);
-    mr_report_note(&load->report, "%s", section->doc);
+    struct mr_near near;
+    mr_near_start(&near, key);
+    for (const struct mr_section *section = mr_sections; section->key; section++) mr_near_offer(&near, section->key);
+    for (const struct mr_option *row = mr_job_options; row->key; row++) mr_near_offer(&near, row->key);
+    return mr_near_best(&near);
+}
+
+static bool is_known_key(const char *key)
+{
+    return mr_key_is_free(key) || mr_section_find(key) || mr_option_find(mr_job_options, key);
 }
 
 static void unknown_section(struct mr_load *load, uint32_t node)
 {
     const struct mr_node *const value = &load->document.node[node];
     const char *const key = mr_node_key(&load->document, node);
-    struct mr_near near;
     char path[MR_PATH_BYTES], keys[512];
     size_t used = 0;
     const bool is_planned = mr_is_planned("", key);
-    mr_report_error(&load->report, value->key_first, value->key_bytes, mr_node_path(&load->document, node, path),
-                    is_planned ? "not in this build yet" : "unknown key");
-    mr_near_start(&near, key);
-    for (const struct mr_section *section = mr_sections; section->key; section++) {
-        mr_near_offer(&near, section->key);
+    for (const struct mr_section *section = mr_sections; section->key && used < sizeof keys; section++) {
         used += (size_t)snprintf(keys + used, sizeof keys - used, "%s, ", section->key);
     }
-    for (const struct mr_option *row = mr_job_options; row->key; row++) {
-        mr_near_offer(&near, row->key);
+    for (const struct mr_option *row = mr_job_options; row->key && used < sizeof keys; row++) {
         used += (size_t)snprintf(keys + used, sizeof keys - used, "%s%s", row->key, row[1].key ? ", " : "");
     }
-    if (!is_planned) mr_load_suggest(load, mr_near_best(&near));
+    mr_report_error(&load->report, value->key_first, value->key_bytes, mr_node_path(&load->document, node, path),
+                    is_planned ? "not in this build yet" : "unknown key");
+    if (!is_planned) mr_load_suggest(load, nearest_section(key));
     mr_report_note(&load->report, "keys of a job: %s", keys);
+}
+
+/* A required section is not there; nor is it there under a mistyped name, which has its own finding. */
+static void missing_section(struct mr_load *load, const struct mr_section *section)
+{
+    const struct mr_document *const document = &load->document;
+    for (uint32_t child = document->node[0].child; child != MR_NODE_NONE; child = document->node[child].next) {
+        const char *const key = mr_node_key(document, child);
+        const char *const near = is_known_key(key) ? NULL : nearest_section(key);
+        if (near && !strcmp(near, section->key)) return;
+    }
+    mr_report_error(&load->report, document->node[0].first, 1, section->key, "missing");
+    mr_report_hint(&load->report, "add \"%s\": %s", section->key, section->example);
+    mr_report_note(&load->report, "%s", section->doc);
 }
 
 static void find_duplicates(struct mr_load *load)

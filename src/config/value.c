@@ -32,6 +32,7 @@ char *mr_load_string(struct mr_load *load, uint32_t node)
     const mr_status status = mr_substitute(load->document.node[node].item->valuestring, load->folder, &text, &err);
     if (status == MR_ENOMEM) load->is_out_of_memory = true;
     if (status == MR_ECONFIG) mr_load_error(load, node, "%s", err.text);
+    if (text && mr_is_substituted(load->document.node[node].item->valuestring)) mr_report_hide(&load->report, text);
     return text;
 }
 
@@ -85,6 +86,12 @@ static void wrong_value(struct mr_load *load, uint32_t node, const struct mr_opt
     char expected[MR_EXPECTED_BYTES], found[MR_QUOTED_BYTES];
     mr_option_expected(row, expected);
     const char *const shown = mr_load_found(load, node, row->secret, found);
+    if (row->type == MR_OPT_ENUM && value->kind == MR_NODE_STRING &&
+        mr_is_planned(row->key, value->item->valuestring)) {
+        mr_load_error(load, node, "%s is not in this build yet", shown);
+        mr_report_hint(&load->report, "expected %s", expected);
+        return;
+    }
     mr_load_error(load, node, "expected %s, found %s", expected, shown);
     if (!strcmp(shown, "[set]")) return;
     if (value->kind == MR_NODE_STRING) {
@@ -171,13 +178,16 @@ static void load_strings(struct mr_load *load, uint32_t node, const struct mr_op
     *at = fresh;
 }
 
-static void warn_plain_secret(struct mr_load *load, uint32_t node)
+/* Values that are secrets by their row or their name are masked in excerpts, and had better not stand in the file at
+ * all. */
+static void mark_secret(struct mr_load *load, uint32_t node, bool is_secret)
 {
-    const struct mr_node *const value = &load->document.node[node];
-    if (!value->key_bytes || !mr_key_is_secret(value->item->string) || mr_is_substituted(value->item->valuestring))
-        return;
-    /* By name it is about a token or a key, but it is only where to ask for one. */
-    if (strstr(value->item->string, "url") || strstr(value->item->string, "location")) return;
+    struct mr_node *const value = &load->document.node[node];
+    const bool is_text = value->kind == MR_NODE_STRING;
+    if (!is_secret && !(value->key_bytes && mr_key_is_secret(value->item->string))) return;
+    if (is_text && mr_is_substituted(value->item->valuestring)) return;
+    value->is_secret = is_text || value->kind == MR_NODE_NUMBER;
+    if (!is_text) return;
     mr_load_error(load, node, "a secret in plain text");
     mr_report_hint(&load->report, "write \"${env:NAME}\" or \"${file:PATH}\"");
     mr_report_as_warning(&load->report);
@@ -196,6 +206,7 @@ static void load_map(struct mr_load *load, uint32_t node, const struct mr_option
         char number[MR_DOCUMENT_NUMBER_MAX + 1], found[MR_QUOTED_BYTES];
         char *text = NULL;
         const char *given = NULL;
+        mark_secret(load, child, row->secret);
         if (value->kind == MR_NODE_STRING)
             given = text = mr_load_string(load, child);
         else if (value->kind == MR_NODE_NUMBER)
@@ -206,7 +217,6 @@ static void load_map(struct mr_load *load, uint32_t node, const struct mr_option
             mr_load_error(load, child, "expected a string, a number, true or false, found %s",
                           mr_load_found(load, child, row->secret, found));
         if (given && !mr_map_put(map, mr_node_key(document, child), given)) load->is_out_of_memory = true;
-        if (value->kind == MR_NODE_STRING) warn_plain_secret(load, child);
         free(text);
     }
     if (row->required && document->node[node].child == MR_NODE_NONE)
@@ -215,6 +225,7 @@ static void load_map(struct mr_load *load, uint32_t node, const struct mr_option
 
 void mr_load_value(struct mr_load *load, uint32_t node, const struct mr_option *row, void *options)
 {
+    mark_secret(load, node, row->secret);
     switch (row->type) {
     case MR_OPT_STRING:
         load_string(load, node, row, options);
@@ -229,7 +240,6 @@ void mr_load_value(struct mr_load *load, uint32_t node, const struct mr_option *
         load_scalar(load, node, row, options);
         break;
     }
-    if (load->document.node[node].kind == MR_NODE_STRING && row->secret) warn_plain_secret(load, node);
 }
 
 /* "type, topics, group" for notes. */
@@ -244,20 +254,27 @@ static void list_keys(const struct mr_target *targets, size_t target_count, char
     }
 }
 
-static void unknown_key(struct mr_load *load, uint32_t node, const struct mr_target *targets, size_t target_count,
-                        const char *what)
+/* The key that an unknown one most likely meant, or NULL. */
+static const char *nearest_key(const struct mr_load *load, uint32_t node, const struct mr_target *targets,
+                               size_t target_count)
 {
-    const struct mr_node *const value = &load->document.node[node];
-    char path[MR_PATH_BYTES], keys[512];
     struct mr_near near;
     mr_near_start(&near, mr_node_key(&load->document, node));
     for (size_t i = 0; i < target_count; i++) {
         for (const struct mr_option *row = targets[i].table; row && row->key; row++) mr_near_offer(&near, row->key);
     }
+    return mr_near_best(&near);
+}
+
+static void unknown_key(struct mr_load *load, uint32_t node, const struct mr_target *targets, size_t target_count,
+                        const char *what)
+{
+    const struct mr_node *const value = &load->document.node[node];
+    char path[MR_PATH_BYTES], keys[512];
     list_keys(targets, target_count, keys, sizeof keys);
     mr_report_error(&load->report, value->key_first, value->key_bytes, mr_node_path(&load->document, node, path),
                     "unknown key");
-    mr_load_suggest(load, mr_near_best(&near));
+    mr_load_suggest(load, nearest_key(load, node, targets, target_count));
     mr_report_note(&load->report, "keys of %s: %s", what, keys);
 }
 
@@ -266,9 +283,35 @@ static void missing_key(struct mr_load *load, uint32_t node, const struct mr_opt
     char path[MR_PATH_BYTES], expected[MR_EXPECTED_BYTES];
     mr_option_expected(row, expected);
     mr_path_append(mr_node_path(&load->document, node, path), row->key);
-    mr_report_error(&load->report, load->document.node[node].first, 1, path, "missing, expected %s", expected);
+    mr_report_error(&load->report, load->document.node[node].first, 1, path, "missing; expected %s", expected);
     mr_report_hint(&load->report, "add \"%s\": %s", row->key, row->example ? row->example : "...");
     mr_report_note(&load->report, "%s", row->doc);
+}
+
+static const struct mr_option *find_row(const struct mr_target *targets, size_t target_count, const char *key,
+                                        void **options_out)
+{
+    for (size_t i = 0; i < target_count; i++) {
+        const struct mr_option *const row = mr_option_find(targets[i].table, key);
+        *options_out = targets[i].options;
+        if (row) return row;
+    }
+    return NULL;
+}
+
+/* True when an unknown key of the object is this one, mistyped: then it is not missing as well. */
+static bool is_mistyped(const struct mr_load *load, uint32_t node, const struct mr_target *targets, size_t target_count,
+                        const char *key)
+{
+    const struct mr_document *const document = &load->document;
+    void *options;
+    for (uint32_t child = document->node[node].child; child != MR_NODE_NONE; child = document->node[child].next) {
+        const char *const other = mr_node_key(document, child);
+        if (mr_key_is_free(other) || find_row(targets, target_count, other, &options)) continue;
+        const char *const near = nearest_key(load, child, targets, target_count);
+        if (near && !strcmp(near, key)) return true;
+    }
+    return false;
 }
 
 void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target *targets, size_t target_count,
@@ -277,19 +320,19 @@ void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target 
     const struct mr_document *const document = &load->document;
     for (uint32_t child = document->node[node].child; child != MR_NODE_NONE; child = document->node[child].next) {
         const char *const key = mr_node_key(document, child);
-        const struct mr_option *row = NULL;
-        size_t i = 0;
+        void *options = NULL;
         if (mr_key_is_free(key) || mr_node_child(document, node, key) != child)
             continue; /* the second of a pair has its finding */
-        while (i < target_count && !(row = mr_option_find(targets[i].table, key))) i++;
+        const struct mr_option *const row = find_row(targets, target_count, key, &options);
         if (row)
-            mr_load_value(load, child, row, targets[i].options);
+            mr_load_value(load, child, row, options);
         else if (!is_open)
             unknown_key(load, child, targets, target_count, what);
     }
     for (size_t i = 0; i < target_count; i++) {
         for (const struct mr_option *row = targets[i].table; row && row->key; row++) {
-            if (row->required && mr_node_child(document, node, row->key) == MR_NODE_NONE) missing_key(load, node, row);
+            if (!row->required || mr_node_child(document, node, row->key) != MR_NODE_NONE) continue;
+            if (!is_mistyped(load, node, targets, target_count, row->key)) missing_key(load, node, row);
         }
     }
 }
