@@ -81,7 +81,7 @@ static void complete(struct mr_load *load, const char *path)
     }
 }
 
-static void load_document(struct mr_load *load, const char *path, const char *text, size_t bytes)
+void mr_load_text(struct mr_load *load, const char *path, const char *text, size_t bytes)
 {
     struct mr_syntax_error error;
     load->folder = folder_of(path);
@@ -100,33 +100,42 @@ static void load_document(struct mr_load *load, const char *path, const char *te
     }
 }
 
+void mr_load_deinit(struct mr_load *load)
+{
+    mr_job_destroy(load->job);
+    mr_report_deinit(&load->report);
+    mr_document_deinit(&load->document);
+    free(load->folder);
+}
+
+mr_status mr_load_finish(struct mr_load *load, FILE *talk, bool is_json, struct mr_err *err)
+{
+    const size_t errors = load->report.error_count;
+    mr_status status = load->is_out_of_memory || load->report.is_out_of_memory ? MR_ENOMEM : MR_OK;
+    if (status == MR_OK && is_json)
+        status = mr_report_print_json(&load->report, talk);
+    else if (status == MR_OK)
+        mr_report_print(&load->report, talk);
+    if (status != MR_OK) return mr_fail(err, MR_ENOMEM, "%s: out of memory", load->report.file);
+    if (!errors) return MR_OK;
+    return mr_fail(err, MR_ECONFIG, "%s: %zu error%s", load->report.file, errors, errors == 1 ? "" : "s");
+}
+
 mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE *talk, bool is_json,
                           struct mr_job **job_out, struct mr_err *err)
 {
     struct mr_load *const load = calloc(1, sizeof *load);
-    mr_status status = load ? MR_OK : MR_ENOMEM;
     *job_out = NULL;
-    if (load) {
-        load_document(load, path, text, bytes);
-        const size_t errors = load->report.error_count;
-        if (load->is_out_of_memory || load->report.is_out_of_memory)
-            status = MR_ENOMEM;
-        else if (is_json)
-            status = mr_report_print_json(&load->report, talk);
-        else
-            mr_report_print(&load->report, talk);
-        if (status == MR_OK && errors)
-            status = mr_fail(err, MR_ECONFIG, "%s: %zu error%s", path, errors, errors == 1 ? "" : "s");
-        if (status == MR_OK)
-            *job_out = load->job;
-        else
-            mr_job_destroy(load->job);
-        mr_report_deinit(&load->report);
-        mr_document_deinit(&load->document);
-        free(load->folder);
+    if (!load) return mr_fail(err, MR_ENOMEM, "%s: out of memory", path);
+    mr_load_text(load, path, text, bytes);
+    const mr_status status = mr_load_finish(load, talk, is_json, err);
+    if (status == MR_OK) {
+        *job_out = load->job;
+        load->job = NULL; /* the caller's from here on */
     }
+    mr_load_deinit(load);
     free(load);
-    return status == MR_ENOMEM ? mr_fail(err, MR_ENOMEM, "%s: out of memory", path) : status;
+    return status;
 }
 
 mr_status mr_job_parse(const char *path, const char *text, size_t bytes, FILE *talk, struct mr_job **job_out,

@@ -111,6 +111,12 @@ void mr_job_destroy(struct mr_job *job);
 /** Writes the JSON Schema (draft 2020-12) of the job file, made from the option tables. */
 void mr_job_schema_print(FILE *out);
 
+/**
+ * Writes the job as it would run, as JSON: every key with its value or default; what came from ${...} and secrets as
+ * "[set]". A wrong job is reported to talk as mr_job_parse does.
+ */
+mr_status mr_job_show(const char *path, const char *text, size_t bytes, FILE *talk, FILE *out, struct mr_err *err);
+
 /** Writes the reference page (Markdown) of the job file, made from the option tables. */
 void mr_job_reference_print(FILE *out);
 

@@ -21,6 +21,15 @@ struct mr_target {
     void *options;
 };
 
+/** Reads and checks a job into a zeroed load; findings are in load->report. path is borrowed until mr_load_deinit. */
+void mr_load_text(struct mr_load *load, const char *path, const char *text, size_t bytes);
+
+/** Prints the findings and says in one line how it went: MR_OK, MR_ECONFIG or MR_ENOMEM. */
+mr_status mr_load_finish(struct mr_load *load, FILE *talk, bool is_json, struct mr_err *err);
+
+/** Frees what mr_load_text made, the job included. */
+void mr_load_deinit(struct mr_load *load);
+
 /**
  * Reads the values of an object into the targets (filled with fallbacks before). Unknown keys, wrong values and missing
  * required ones become findings. what: "a kafka sink", for messages. is_open: unknown keys are let pass, because it is
@@ -31,6 +40,9 @@ void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target 
 
 /** Reads one value by its row. A wrong one becomes a finding. */
 void mr_load_value(struct mr_load *load, uint32_t node, const struct mr_option *row, void *options);
+
+/** A default as JSON would write it; NULL when the row has none. */
+cJSON *mr_fallback_json(const struct mr_option *row);
 
 /** Reads all sections and plain keys of the job. */
 void mr_load_job(struct mr_load *load);
