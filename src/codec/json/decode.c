@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "codec/json/json.h"
+#include "codec/json/template.h"
 
 #define DEPTH_DEFAULT        32
 #define RECORD_BYTES_DEFAULT (1u << 20)
@@ -33,8 +33,13 @@ static void record_decode(struct mr_decoder *decoder, const char *text, size_t b
     struct json_verdict verdict = {MR_REASON_SIZE, MR_FIELD_NONE};
     if (bytes <= decoder->record_bytes_max) {
         const struct json_target target = target_at(rows);
-        const char *behind;
-        verdict = json_strict_read(decoder, text, text + bytes, true, &target, &behind);
+        const char *const end = text + bytes, *behind = json_templates_read(decoder, text, end, &target);
+        if (behind == end) {
+            verdict.reason = MR_REASON_NONE;
+        } else {
+            verdict = json_strict_read(decoder, text, end, true, &target, &behind);
+            if (!verdict.reason) json_templates_learn(decoder, text, end, &target);
+        }
     }
     if (verdict.reason) {
         reject_add(rows, message, first, bytes, verdict);
@@ -79,8 +84,12 @@ static void element_decode(struct mr_decoder *decoder, const struct mr_message *
     const struct json_target target = target_at(rows);
     const bool is_cut = (size_t)(end - text) > decoder->record_bytes_max;
     const char *const text_end = is_cut ? text + decoder->record_bytes_max : end;
-    const char *behind;
-    struct json_verdict verdict = json_strict_read(decoder, text, text_end, false, &target, &behind);
+    struct json_verdict verdict = {MR_REASON_NONE, MR_FIELD_NONE};
+    const char *behind = json_templates_read(decoder, text, text_end, &target);
+    if (!behind) {
+        verdict = json_strict_read(decoder, text, text_end, false, &target, &behind);
+        if (!verdict.reason) json_templates_learn(decoder, text, behind, &target);
+    }
     const bool is_broken = verdict.reason == MR_REASON_SYNTAX || verdict.reason == MR_REASON_ENCODING ||
                            verdict.reason == MR_REASON_DEPTH || verdict.reason == MR_REASON_DUPLICATE_KEY;
     if (is_broken || (is_cut && behind == text_end)) {
@@ -166,6 +175,7 @@ static void json_destroy(struct mr_decoder *decoder)
     free(decoder->frame);
     free(decoder->seen);
     free(decoder->unescaped);
+    json_templates_destroy(decoder->templates);
     free(decoder);
 }
 
@@ -227,6 +237,11 @@ static mr_status json_create(const void *options, const struct mr_schema *schema
     for (size_t i = 0; i < schema->field_count; i++) {
         decoder->field[i] = schema->field[i];
         decoder->field[i].path = NULL;
+    }
+    decoder->templates = json_templates_create(decoder);
+    if (!decoder->templates) {
+        status = mr_fail(err, MR_ENOMEM, "json: out of memory for templates");
+        goto fail;
     }
     status = json_schema_compile(decoder, schema, err);
     if (status) goto fail;

@@ -52,6 +52,8 @@ struct json_key {
     uint32_t hash;
 };
 
+struct json_template_set; /* template.h */
+
 struct mr_decoder {
     struct mr_field *field; /* [field_count]; path is not kept */
     uint32_t field_count;
@@ -70,7 +72,8 @@ struct mr_decoder {
     size_t seen_cap;
     char *unescaped; /* [record_bytes_max] decoded escaped keys of one record */
     uint64_t serial; /* of objects, never reused */
-    uint64_t seed;   /* of the key hash: nobody outside can build colliding keys */
+    struct json_template_set *templates;
+    uint64_t seed; /* of the key hash: nobody outside can build colliding keys */
 };
 
 /** Where the values of one record go. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/number.h"
-#include "codec/json/json.h"
+#include "codec/json/template.h"
 
 /* One record on its way. text moves on; reason is set by the first error. */
 struct walk {
@@ -97,6 +97,14 @@ static bool word_skip(struct walk *walk)
     return walk_fail(walk, MR_REASON_SYNTAX);
 }
 
+/* Scalars are the slots of a template. */
+static void scalar_note(struct walk *walk, const char *first)
+{
+    struct json_template_set *const set = walk->decoder->templates;
+    if (set->scalar_count == JSON_SLOT_MAX) return;
+    set->scalar[set->scalar_count++] = (struct json_scalar){.first = first, .last = walk->text, .node = walk->node};
+}
+
 static bool scalar_read(struct walk *walk)
 {
     const struct json_node *const node = walk->node == JSON_NONE ? NULL : &walk->decoder->node[walk->node];
@@ -120,6 +128,7 @@ static bool scalar_read(struct walk *walk)
     } else if (!word_skip(walk)) {
         return false;
     }
+    scalar_note(walk, first);
     if (!node) return true;
     if (!is_number || !node->is_number) type_put(walk, node, *first == 'n' ? MR_REASON_NULL : MR_REASON_TYPE);
     if (*first != 'n') capture_put(walk, node, first);
@@ -281,6 +290,7 @@ static void record_walk(struct walk *walk, size_t seen_cap, bool is_whole)
     walk->seen_left = seen_cap / 2;
     walk->unescaped = decoder->unescaped;
     walk->serial_first = decoder->serial + 1;
+    decoder->templates->scalar_count = 0;
     memset(decoder->state, MR_REASON_MISSING, decoder->field_count);
     while (is_more) {
         bool is_first = false;

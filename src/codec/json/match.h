@@ -1,0 +1,147 @@
+/** The parts of matching that every variant compiles for its own instruction set. */
+#ifndef MR_CODEC_JSON_MATCH_H
+#define MR_CODEC_JSON_MATCH_H
+
+#include <float.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "codec/json/template.h"
+
+#define JSON_EACH(byte) (0x0101010101010101u * (byte))
+
+/* The 8 bytes at text, the first one lowest. */
+static inline uint64_t json_load_8(const char *text)
+{
+    uint64_t bytes;
+    memcpy(&bytes, text, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    bytes = __builtin_bswap64(bytes);
+#endif
+    return bytes;
+}
+
+/* The same where fewer than 8 bytes may be left: zeros behind the end. `first` is the start of memory that may be read.
+ */
+static inline uint64_t json_load_tail(const char *text, const char *end, const char *first)
+{
+    uint64_t bytes = 0;
+    if (end - text >= 8) return json_load_8(text);
+    if (text >= end) return 0;
+    if (end - first >= 8) return json_load_8(end - 8) >> 8 * (8 - (end - text));
+    for (ptrdiff_t i = end - text; i--;) bytes = bytes << 8 | (unsigned char)text[i];
+    return bytes;
+}
+
+static inline bool json_literal_is(const struct json_template *template, const struct json_slot *slot, const char *text,
+                                   const char *end)
+{
+    const size_t left = (size_t)(end - text), bytes = slot->text_bytes;
+    if (left < 8 || left < bytes) return left >= bytes && !memcmp(text, template->text + slot->text, bytes);
+    uint64_t head, tail;
+    memcpy(&head, text, 8);
+    if ((head & slot->head_mask) != slot->head) return false;
+    if (bytes <= 8) return true;
+    memcpy(&tail, text + bytes - 8, 8);
+    if (tail != slot->tail) return false;
+    return bytes <= 16 || !memcmp(text + 8, template->text + slot->text + 8, bytes - 16);
+}
+
+/* Powers of ten that are exact in float32. */
+static const float json_powers[8] = {1e0f, 1e1f, 1e2f, 1e3f, 1e4f, 1e5f, 1e6f, 1e7f};
+
+/* digits / 10^fraction, correctly rounded: both are exact, as float32 or as float64. False where rounding twice may
+ * differ. */
+static inline bool json_scale(uint64_t digits, unsigned fraction, float *value_out)
+{
+    if (digits <= 1u << FLT_MANT_DIG) {
+        *value_out = (float)(uint32_t)digits / json_powers[fraction];
+        return true;
+    }
+    const double value = (double)digits / (double)json_powers[fraction];
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    *value_out = (float)value;
+    return (bits & 0x1fffffffu) != 0x10000000u;
+}
+
+/*
+ * A number of at most 7 characters beside its sign. bytes: the 8 bytes at it, next: those from its second one on; zeros
+ * behind the end. Returns its length; 0 when it is longer, has an exponent, or is none: ask mr_parse_f32.
+ */
+static inline size_t json_short_number(uint64_t bytes, uint64_t next, float *value_out)
+{
+    const uint64_t sign = (bytes & 0xff) == '-';
+    const uint64_t text =
+        (bytes ^ ((bytes ^ next) & -sign)) ^ JSON_EACH('0'); /* a choice, not a branch: signs are random */
+    /* The top bit of each byte that is no digit; then the first two of them, the first of which may be the point. */
+    uint64_t others = (((text & JSON_EACH(0x7f)) + JSON_EACH(0x76)) | text) & JSON_EACH(0x80);
+    if (!others) return 0;
+    const unsigned integer = (unsigned)__builtin_ctzll(others) & ~7u; /* in bits */
+    const bool has_point = ((text >> integer) & 0xff) == ('.' ^ '0');
+    const uint64_t behind = others & (others - has_point);
+    if (!behind) return 0;
+    const unsigned length = (unsigned)__builtin_ctzll(behind) & ~7u;
+    const uint64_t before = ((uint64_t)1 << integer) - 1, within = ((uint64_t)1 << length) - 1;
+    uint64_t digits = (text & before) | (((text & within) >> 8) & ~before);
+    const unsigned digit_bits = length - 8 * has_point, fraction = (digit_bits - integer) / 8;
+    const bool is_leading_zero = !(text & 0xff) && integer > 8;
+    const bool is_exponent = ((text >> length) & 0xdf) == (('E' ^ '0') & 0xdf);
+    if (!integer || (has_point && !fraction) || is_leading_zero || is_exponent) return 0;
+    digits <<= 64 - digit_bits;
+    digits = digits * 10 + (digits >> 8);
+    const uint64_t mask = 0x000000ff000000ffu;
+    digits = (uint32_t)(((digits & mask) * 0x000f424000000064u + ((digits >> 16) & mask) * 0x0000271000000001u) >> 32);
+    float value;
+    if (!json_scale(digits, fraction, &value)) return 0;
+    *value_out = sign ? -value : value;
+    return length / 8 + sign;
+}
+
+/* A string or a word. */
+static inline const char *json_other_match(uint32_t kind, const char *text, const char *end)
+{
+    if (text == end) return NULL;
+    if (kind == JSON_SLOT_STRING) {
+        bool is_escaped;
+        mr_reason reason;
+        return *text == '"' ? json_string_read(text + 1, end, &is_escaped, &reason) : NULL;
+    }
+    const size_t left = (size_t)(end - text);
+    if (left >= 4 && (!memcmp(text, "true", 4) || !memcmp(text, "null", 4))) return text + 4;
+    return left >= 5 && !memcmp(text, "false", 5) ? text + 5 : NULL;
+}
+
+/* Matches the slots from `index` on; text stands at the literal of that slot. The contract is that of json_match_fn. */
+static inline const char *json_match_slots(const struct json_template *template, uint32_t index, const char *text,
+                                           const char *end, float *x, const char **gap)
+{
+    const char *const first = text;
+    const bool has_chores = template->chore_count;
+    if (has_chores) gap[index] = text;
+    for (; index < template->slot_count; index++) {
+        const struct json_slot *const slot = &template->slot[index];
+        if (!json_literal_is(template, slot, text, end)) return NULL;
+        text += slot->text_bytes;
+        if (slot->kind == JSON_SLOT_NUMBER) {
+            float value;
+            const size_t bytes =
+                json_short_number(json_load_tail(text, end, first), json_load_tail(text + 1, end, first), &value);
+            if (__builtin_expect(bytes != 0, 1)) {
+                text += bytes;
+            } else {
+                text = mr_parse_f32(text, end, &value);
+                if (!text || (slot->column != JSON_NONE && !(value <= FLT_MAX && value >= -FLT_MAX))) return NULL;
+            }
+            if (slot->column != JSON_NONE) x[slot->column * MR_TILE_ROWS] = value;
+        } else {
+            text = json_other_match(slot->kind, text, end);
+            if (!text) return NULL;
+        }
+        if (has_chores) gap[index + 1] = text;
+    }
+    return json_literal_is(template, &template->slot[index], text, end) ? text + template->slot[index].text_bytes
+                                                                        : NULL;
+}
+
+#endif
