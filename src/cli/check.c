@@ -31,7 +31,8 @@ static mr_status check_file(const char *path, bool is_json, struct mr_err *err)
     mr_status status = mr_job_read(path, &text, &bytes, err);
     if (status != MR_OK) return status;
     const char *const name = strcmp(path, "-") != 0 ? path : "<stdin>";
-    status = mr_job_parse_as(name, text, bytes, is_json ? stdout : stderr, is_json, &job, err);
+    status = mr_job_parse_as(name, text, bytes, is_json ? stdout : stderr, MR_JOB_MODELS | (is_json ? MR_JOB_JSON : 0),
+                             &job, err);
     if (status == MR_OK && !is_json) print_good(name, job);
     mr_job_destroy(job);
     free(text);

@@ -121,14 +121,15 @@ mr_status mr_load_finish(struct mr_load *load, FILE *talk, bool is_json, struct 
     return mr_fail(err, MR_ECONFIG, "%s: %zu error%s", load->report.file, errors, errors == 1 ? "" : "s");
 }
 
-mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE *talk, bool is_json,
+mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE *talk, unsigned how,
                           struct mr_job **job_out, struct mr_err *err)
 {
     struct mr_load *const load = calloc(1, sizeof *load);
     *job_out = NULL;
     if (!load) return mr_fail(err, MR_ENOMEM, "%s: out of memory", path);
     mr_load_text(load, path, text, bytes);
-    const mr_status status = mr_load_finish(load, talk, is_json, err);
+    if (how & MR_JOB_MODELS && load->job && !load->is_out_of_memory) mr_load_check_models(load);
+    const mr_status status = mr_load_finish(load, talk, how & MR_JOB_JSON, err);
     if (status == MR_OK) {
         *job_out = load->job;
         load->job = NULL; /* the caller's from here on */
@@ -141,7 +142,7 @@ mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE
 mr_status mr_job_parse(const char *path, const char *text, size_t bytes, FILE *talk, struct mr_job **job_out,
                        struct mr_err *err)
 {
-    return mr_job_parse_as(path, text, bytes, talk, false, job_out, err);
+    return mr_job_parse_as(path, text, bytes, talk, 0, job_out, err);
 }
 
 mr_status mr_job_read(const char *path, char **text_out, size_t *bytes_out, struct mr_err *err)

@@ -98,8 +98,12 @@ mr_status mr_job_load(const char *path, FILE *talk, struct mr_job **job_out, str
 mr_status mr_job_parse(const char *path, const char *text, size_t bytes, FILE *talk, struct mr_job **job_out,
                        struct mr_err *err);
 
-/** As mr_job_parse; is_json: the findings go to talk as one JSON object instead, also when there are none. */
-mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE *talk, bool is_json,
+/** How mr_job_parse_as works, as bits. */
+#define MR_JOB_JSON   1u /* findings go to talk as one JSON object, also when there are none */
+#define MR_JOB_MODELS 2u /* opens the model files too, and checks that they fit record and emit */
+
+/** As mr_job_parse, in the ways that `how` names. */
+mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE *talk, unsigned how,
                           struct mr_job **job_out, struct mr_err *err);
 
 /** The text of a job file; "-" is stdin. MR_EINPUT when it cannot be read. *text_out is to be freed; no 0 behind it. */

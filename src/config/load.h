@@ -50,6 +50,9 @@ void mr_load_job(struct mr_load *load);
 /** Checks what several keys mean together. Needs no network. Run it after mr_load_job, also when that had findings. */
 void mr_load_cross_check(struct mr_load *load);
 
+/** Opens the model files and works out the layout: do they fit the record and emit? The latter only when there are no findings yet. */
+void mr_load_check_models(struct mr_load *load);
+
 /** Adds an error at a node, with its path before the text. */
 void mr_load_error(struct mr_load *load, uint32_t node, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -50,7 +50,9 @@ static bool choose_plug(struct mr_load *load, uint32_t node, const struct mr_sec
     /* Without findings of its own: the value is read once more as an ordinary row. */
     struct mr_err err;
     char *name;
-    if (mr_substitute(load->document.node[child].item->valuestring, load->folder, &name, &err) != MR_OK) return false;
+    const mr_status status = mr_substitute(load->document.node[child].item->valuestring, load->folder, &name, &err);
+    if (status == MR_ENOMEM) load->is_out_of_memory = true;
+    if (status != MR_OK) return false;
     const bool is_found = mr_plug_find(section->kind, name, plug_out);
     if (!is_found && *name) unknown_plug(load, child, section, name);
     free(name);

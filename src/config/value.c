@@ -96,12 +96,14 @@ static void wrong_value(struct mr_load *load, uint32_t node, const struct mr_opt
     if (!strcmp(shown, "[set]")) return;
     if (value->kind == MR_NODE_STRING) {
         const char *const text = value->item->valuestring;
-        void *const scratch = malloc(row->offset + mr_option_member_bytes(row->type));
+        struct mr_option bare = *row;
+        int64_t scratch[2];
+        _Static_assert(sizeof scratch >= sizeof(struct mr_strings), "holds any scalar");
+        bare.offset = 0;
         if (row->type == MR_OPT_ENUM)
             mr_load_suggest(load, mr_choice_nearest(row, text));
-        else if (scratch && mr_option_scan(row, text, scratch))
+        else if (mr_option_scan(&bare, text, scratch))
             mr_report_hint(&load->report, "write %s, without quotes", text);
-        free(scratch);
     } else if (row->type == MR_OPT_STRING && value->kind >= MR_NODE_NUMBER && value->kind < MR_NODE_NULL) {
         mr_report_hint(&load->report, "write \"%s\", in quotes", shown);
     } else if (value->kind == MR_NODE_NULL) {

@@ -1,0 +1,69 @@
+/* The model files of a job, and whether they fit its record and emit: local files only. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/load.h"
+#include "pipeline/layout.h"
+
+/* The node whose path an error text begins with ("emit.fields.y: ..."), and where the text goes on behind it. 0: none.
+ */
+static uint32_t find_named(const struct mr_load *load, const char *text, const char **rest_out)
+{
+    uint32_t best = 0;
+    size_t best_bytes = 0;
+    *rest_out = text;
+    for (uint32_t i = 1; i < load->document.node_count; i++) {
+        char path[MR_PATH_BYTES];
+        const size_t bytes = strlen(mr_node_path(&load->document, i, path));
+        if (bytes <= best_bytes || strncmp(text, path, bytes) != 0 || !strchr(":. [", text[bytes])) continue;
+        best = i;
+        best_bytes = bytes;
+        *rest_out = text + bytes;
+    }
+    *rest_out += strspn(*rest_out, ": ");
+    return best;
+}
+
+static void check_layout(struct mr_load *load, const struct mr_model_info *const *info)
+{
+    struct mr_layout *layout = NULL;
+    struct mr_err err = {0};
+    const char *rest;
+    if (mr_layout_create(load->job, info, &layout, &err) == MR_ENOMEM)
+        load->is_out_of_memory = true;
+    else if (err.text[0]) {
+        const uint32_t node = find_named(load, err.text, &rest);
+        mr_load_error(load, node, "%s", rest);
+    }
+    mr_layout_destroy(layout);
+}
+
+void mr_load_check_models(struct mr_load *load)
+{
+    const struct mr_job *const job = load->job;
+    struct mr_model **const model = calloc(job->model_count + 1, sizeof(struct mr_model *));
+    const struct mr_model_info **const info = calloc(job->model_count + 1, sizeof(struct mr_model_info *));
+    size_t open_count = 0;
+    if (!model || !info) load->is_out_of_memory = true;
+    for (size_t i = 0; i < job->model_count && !load->is_out_of_memory; i++) {
+        struct mr_err err = {0};
+        const struct mr_job_model *const entry = &job->model[i];
+        if (!entry->ops || !entry->file) continue; /* has a finding */
+        if (entry->ops->open(entry->options, entry->file, &model[i], &err) == MR_OK) {
+            info[i] = entry->ops->info(model[i]);
+            open_count++;
+        } else {
+            char path[MR_PATH_BYTES];
+            const char *rest;
+            snprintf(path, sizeof path, "models[%zu].file:", i);
+            mr_load_error(load, find_named(load, path, &rest), "%s", err.text);
+        }
+    }
+    if (!load->report.error_count && open_count == job->model_count && !load->is_out_of_memory)
+        check_layout(load, info);
+    for (size_t i = 0; model && i < job->model_count; i++) {
+        if (model[i]) job->model[i].ops->close(model[i]);
+    }
+    free(model);
+    free(info);
+}
