@@ -1,0 +1,327 @@
+/*
+ * bench_kernels: time per row of every variant of every operation, for the shapes below, beside the peak that this
+ * machine reaches.
+ *
+ *   bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--json FILE] [--list]
+ *
+ * Names are operation/shape/activations/wanted/variant/batch. Times are CPU time of the thread, the median of the
+ * repetitions; data is in tiles and, up to some 8,192 rows, in a cache. GB/s counts what must be read and written once:
+ * features, outputs, classes.
+ */
+#include <getopt.h>
+#include <math.h>
+#include <regex.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "kernels/kernels.h"
+#include "kernels/peak/peak.h"
+#include "millrace/batch.h"
+
+#define LAYERS_MAX      4
+#define REPETITIONS_MAX 1000
+
+struct shape {
+    mr_op op;
+    mr_activation hidden, last;
+    size_t width[LAYERS_MAX + 1]; /* 0 ends it */
+};
+
+static const struct shape shapes[] = {
+    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {1, 6, 8, 6}},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {1, 6, 8, 6}},
+    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {16, 32, 8}},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {16, 32, 8}},
+    {MR_OP_MLP_FORWARD, MR_ACT_TANH, MR_ACT_SOFTMAX, {16, 32, 8}},
+    {MR_OP_MLP_FORWARD, MR_ACT_GELU, MR_ACT_SOFTMAX, {16, 32, 8}},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {2, 1}},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {16, 1}},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SIGMOID, {16, 1}},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SOFTMAX, {16, 6}},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {128, 1}},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {1024, 1}},
+};
+static const size_t batches[] = {1, 16, 64, 1024, 8192};
+static const struct {
+    const char *name;
+    unsigned want;
+} wants[] = {{"y", MR_WANT_Y}, {"class", MR_WANT_CLASS}};
+
+struct settings {
+    regex_t filter;
+    size_t repetitions;
+    double min_time_s;
+    bool only_list;
+    FILE *json;
+    size_t printed;
+};
+
+struct model {
+    struct mr_mlp_layer layer[LAYERS_MAX];
+    struct mr_mlp_params mlp;
+    struct mr_linear_params linear;
+    struct mr_packed *packed;
+    double flops_per_row;
+};
+
+static void *memory_acquire(size_t bytes)
+{
+    void *const memory = aligned_alloc((size_t)2 << 20, (bytes / ((size_t)2 << 20) + 1) * ((size_t)2 << 20));
+    if (!memory) {
+        fputs("bench_kernels: out of memory\n", stderr);
+        exit(71);
+    }
+    return memory;
+}
+
+static float *random_floats(size_t count, double size)
+{
+    float *const values = memory_acquire(count * sizeof *values);
+    unsigned long long state = count;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 6364136223846793005ull + 1442695040888963407ull;
+        values[i] = (float)((double)(long long)state / 9.3e18 * size);
+    }
+    return values;
+}
+
+static void model_make(struct model *model, const struct shape *shape)
+{
+    *model = (struct model){0};
+    size_t count = 0;
+    for (; count < LAYERS_MAX && shape->width[count + 1]; count++) {
+        const size_t in = shape->width[count], out = shape->width[count + 1];
+        model->layer[count] = (struct mr_mlp_layer){in, out, random_floats(in * out, 2 / sqrt((double)in)),
+                                                    random_floats(out, 1), shape->hidden};
+        model->flops_per_row += 2.0 * (double)in * (double)out;
+    }
+    model->layer[count - 1].activation = shape->last;
+    model->mlp = (struct mr_mlp_params){model->layer, count};
+    model->linear =
+        (struct mr_linear_params){shape->width[0], shape->width[1], model->layer[0].w, model->layer[0].b, shape->last};
+    model->packed =
+        shape->op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&model->mlp) : mr_linear_score_pack(&model->linear);
+}
+
+static void model_free(struct model *model)
+{
+    mr_packed_free(model->packed);
+    for (size_t i = 0; i < model->mlp.layer_count; i++) {
+        free((void *)(uintptr_t)model->layer[i].w);
+        free((void *)(uintptr_t)model->layer[i].b);
+    }
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static int double_compare(const void *a, const void *b)
+{
+    const double one = *(const double *)a, two = *(const double *)b;
+    return (one > two) - (one < two);
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, double_compare);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+/* FLOP/s of a variant's peak routine. */
+static double peak_measure(const char *variant, const struct settings *settings)
+{
+    mr_peak_fn *const peak = mr_peak_find(variant);
+    double rates[REPETITIONS_MAX];
+    size_t rounds = 1;
+    if (!peak) return 0;
+    for (;; rounds *= 2) {
+        const double start = cpu_seconds();
+        peak(rounds);
+        if (cpu_seconds() - start > 0.02) break;
+    }
+    for (size_t i = 0; i < settings->repetitions; i++) {
+        const double start = cpu_seconds(), flops = peak(rounds);
+        rates[i] = flops / (cpu_seconds() - start);
+    }
+    return median(rates, settings->repetitions);
+}
+
+/* Best of the variants: what every figure is compared with. */
+static double machine_peak(const struct settings *settings)
+{
+    double best = 0;
+    printf("FMA peak of one core, float32:");
+    for (size_t i = 0; i < mr_kernel_count && mr_kernels[i].op == mr_kernels[0].op; i++) {
+        if (!mr_kernel_is_available(&mr_kernels[i], NULL)) continue;
+        const double peak = peak_measure(mr_kernels[i].variant, settings);
+        if (peak > 0) printf(" %s %.1f", mr_kernels[i].variant, peak * 1e-9);
+        best = peak > best ? peak : best;
+    }
+    printf(" GFLOP/s\n\n");
+    return best;
+}
+
+struct buffers {
+    float *x, *y;
+    int32_t *class_index;
+    void *scratch;
+};
+
+static double call_many(const struct mr_kernel *kernel, const struct model *model, const struct buffers *b,
+                        unsigned want, size_t rows, size_t calls)
+{
+    const double start = cpu_seconds();
+    for (size_t i = 0; i < calls; i++) {
+        kernel->fn(b->x, model->packed, want & MR_WANT_Y ? b->y : NULL, want & MR_WANT_CLASS ? b->class_index : NULL,
+                   b->scratch, rows);
+    }
+    return cpu_seconds() - start;
+}
+
+/* Nanoseconds a row: median of the repetitions. */
+static double row_ns(const struct mr_kernel *kernel, const struct model *model, const struct buffers *buffers,
+                     unsigned want, size_t rows, const struct settings *settings)
+{
+    double times[REPETITIONS_MAX];
+    size_t calls = 1;
+    while (call_many(kernel, model, buffers, want, rows, calls) < settings->min_time_s / 4) calls *= 2;
+    calls *= 4;
+    for (size_t i = 0; i < settings->repetitions; i++) {
+        times[i] = call_many(kernel, model, buffers, want, rows, calls) / (double)calls / (double)rows;
+    }
+    return median(times, settings->repetitions) * 1e9;
+}
+
+static void case_print(struct settings *settings, const char *name, const struct model *model, size_t rows,
+                       unsigned want, double ns, double peak)
+{
+    const double gflops = model->flops_per_row / ns;
+    const double bytes = 4.0 * ((double)model->packed->in + (want & MR_WANT_Y ? (double)model->packed->out : 0) +
+                                (want & MR_WANT_CLASS ? 1 : 0));
+    printf("%-62s %10.3f %12.4g %9.2f %8.2f %6.1f%%\n", name, ns, 1e9 / ns, gflops, bytes / ns, 1e11 * gflops / peak);
+    fflush(stdout);
+    if (!settings->json) return;
+    fprintf(
+        settings->json,
+        "%s    {\"name\": \"%s\", \"rows\": %zu, \"ns_per_row\": %.5g, \"rows_per_s\": %.6g, \"gflop_per_s\": %.5g, "
+        "\"gb_per_s\": %.5g, \"peak_share\": %.4g}",
+        settings->printed++ ? ",\n" : "", name, rows, ns, 1e9 / ns, gflops, bytes / ns, 1e9 * gflops / peak);
+}
+
+static void shape_run(struct settings *settings, const struct shape *shape, double peak)
+{
+    struct model model;
+    char widths[64] = "", name[160];
+    for (size_t i = 0; i <= LAYERS_MAX && shape->width[i]; i++) {
+        snprintf(widths + strlen(widths), sizeof widths - strlen(widths), "%s%zu", i ? "-" : "", shape->width[i]);
+    }
+    model_make(&model, shape);
+    const size_t rows_max = batches[sizeof batches / sizeof *batches - 1];
+    struct buffers buffers = {.x = random_floats(rows_max * model.packed->in, 2),
+                              .y = memory_acquire(rows_max * model.packed->out * sizeof(float)),
+                              .class_index = memory_acquire(rows_max * sizeof(int32_t)),
+                              .scratch = memory_acquire(mr_packed_scratch_bytes(model.packed))};
+    for (size_t w = 0; w < sizeof wants / sizeof *wants; w++) {
+        if (wants[w].want == MR_WANT_CLASS && shape->last != MR_ACT_SOFTMAX && shape->last != MR_ACT_SIGMOID) continue;
+        for (size_t k = 0; k < mr_kernel_count; k++) {
+            const struct mr_kernel *const kernel = &mr_kernels[k];
+            if (kernel->op != shape->op || !mr_kernel_is_available(kernel, NULL)) continue;
+            for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+                snprintf(name, sizeof name, "%s/%s/%s-%s/%s/%s/%zu", kernel->op_name, widths,
+                         mr_activation_name(shape->hidden), mr_activation_name(shape->last), wants[w].name,
+                         kernel->variant, batches[i]);
+                if (regexec(&settings->filter, name, 0, NULL, 0)) continue;
+                if (settings->only_list) {
+                    puts(name);
+                    continue;
+                }
+                case_print(settings, name, &model, batches[i], wants[w].want,
+                           row_ns(kernel, &model, &buffers, wants[w].want, batches[i], settings), peak);
+            }
+        }
+    }
+    free(buffers.x);
+    free(buffers.y);
+    free(buffers.class_index);
+    free(buffers.scratch);
+    model_free(&model);
+}
+
+static int usage(void)
+{
+    fputs("usage: bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--json FILE] [--list]\n"
+          "names are operation/shape/activations/wanted/variant/batch, e.g. --filter 'avx(2|512)/1024$'\n",
+          stderr);
+    return 64;
+}
+
+static int settings_read(struct settings *settings, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"filter", required_argument, NULL, 'f'},   {"repetitions", required_argument, NULL, 'r'},
+        {"min-time", required_argument, NULL, 't'}, {"json", required_argument, NULL, 'j'},
+        {"list", no_argument, NULL, 'l'},           {0}};
+    const char *filter = "";
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (option) {
+        case 'f':
+            filter = optarg;
+            break;
+        case 'r':
+            settings->repetitions = strtoul(optarg, NULL, 10);
+            break;
+        case 't':
+            settings->min_time_s = strtod(optarg, NULL);
+            break;
+        case 'j':
+            settings->json = fopen(optarg, "we");
+            if (!settings->json) {
+                perror(optarg);
+                return 74;
+            }
+            break;
+        case 'l':
+            settings->only_list = true;
+            break;
+        default:
+            return usage();
+        }
+    }
+    if (optind < argc || !settings->repetitions || settings->repetitions > REPETITIONS_MAX ||
+        !(settings->min_time_s > 0) || regcomp(&settings->filter, filter, REG_EXTENDED | REG_NOSUB)) {
+        return usage();
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {.repetitions = 9, .min_time_s = 0.02};
+    const int wrong = settings_read(&settings, argc, argv);
+    if (wrong) return wrong;
+    const double peak = settings.only_list ? 1 : machine_peak(&settings);
+    if (settings.json) {
+        fprintf(settings.json,
+                "{\n  \"program\": \"bench_kernels " MR_VERSION
+                "\",\n  \"fma_peak_gflop_per_s\": %.5g,\n  \"repetitions\": %zu,\n  \"benchmarks\": [\n",
+                peak * 1e-9, settings.repetitions);
+    }
+    if (!settings.only_list)
+        printf("%-62s %10s %12s %9s %8s %7s\n", "benchmark", "ns/row", "rows/s", "GFLOP/s", "GB/s", "of peak");
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) shape_run(&settings, &shapes[i], peak);
+    if (settings.json) {
+        fputs("\n  ]\n}\n", settings.json);
+        if (fclose(settings.json)) return 74;
+    }
+    regfree(&settings.filter);
+    return 0;
+}
