@@ -5,8 +5,9 @@
  *   bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--json FILE] [--list]
  *
  * Names are operation/shape/activations/wanted/variant/batch. Times are CPU time of the thread, the median of the
- * repetitions; data is in tiles and, up to some 8,192 rows, in a cache. GB/s counts what must be read and written once:
- * features, outputs, classes.
+ * repetitions; data is in tiles and, up to some 8,192 rows, in a cache. The peak (GFLOP/s of multiply-adds in
+ * registers) is measured again beside each figure. GB/s counts what must be read and written once: features, outputs,
+ * classes.
  */
 #include <getopt.h>
 #include <math.h>
@@ -136,35 +137,35 @@ static double median(double *values, size_t count)
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-/* FLOP/s of a variant's peak routine. */
-static double peak_measure(const char *variant, const struct settings *settings)
+/* The peak routine of the best variant, and how many of its rounds take about a millisecond. */
+struct peak {
+    mr_peak_fn *fn;
+    size_t rounds;
+};
+
+static double peak_rate(const struct peak *peak)
 {
-    mr_peak_fn *const peak = mr_peak_find(variant);
-    double rates[REPETITIONS_MAX];
-    size_t rounds = 1;
-    if (!peak) return 0;
-    for (;; rounds *= 2) {
-        const double start = cpu_seconds();
-        peak(rounds);
-        if (cpu_seconds() - start > 0.02) break;
-    }
-    for (size_t i = 0; i < settings->repetitions; i++) {
-        const double start = cpu_seconds(), flops = peak(rounds);
-        rates[i] = flops / (cpu_seconds() - start);
-    }
-    return median(rates, settings->repetitions);
+    const double start = cpu_seconds(), flops = peak->fn(peak->rounds);
+    return flops / (cpu_seconds() - start);
 }
 
-/* Best of the variants: what every figure is compared with. */
-static double machine_peak(const struct settings *settings)
+/* Prints the peak of every variant; returns the highest, which every figure is compared with. */
+static struct peak peak_find(const struct settings *settings)
 {
-    double best = 0;
-    printf("FMA peak of one core, float32:");
+    struct peak best = {NULL, 1};
+    double best_rate = 0, rates[REPETITIONS_MAX];
+    printf("Multiply-add peak of one core, float32:");
     for (size_t i = 0; i < mr_kernel_count && mr_kernels[i].op == mr_kernels[0].op; i++) {
-        if (!mr_kernel_is_available(&mr_kernels[i], NULL)) continue;
-        const double peak = peak_measure(mr_kernels[i].variant, settings);
-        if (peak > 0) printf(" %s %.1f", mr_kernels[i].variant, peak * 1e-9);
-        best = peak > best ? peak : best;
+        struct peak peak = {mr_peak_find(mr_kernels[i].variant), 1};
+        if (!peak.fn || !mr_kernel_is_available(&mr_kernels[i], NULL)) continue;
+        while (peak.fn(peak.rounds) / peak_rate(&peak) < 1e-3) peak.rounds *= 2;
+        for (size_t r = 0; r < settings->repetitions; r++) rates[r] = peak_rate(&peak);
+        const double rate = median(rates, settings->repetitions);
+        printf(" %s %.1f", mr_kernels[i].variant, rate * 1e-9);
+        if (rate > best_rate) {
+            best_rate = rate;
+            best = peak;
+        }
     }
     printf(" GFLOP/s\n\n");
     return best;
@@ -187,37 +188,44 @@ static double call_many(const struct mr_kernel *kernel, const struct model *mode
     return cpu_seconds() - start;
 }
 
-/* Nanoseconds a row: median of the repetitions. */
-static double row_ns(const struct mr_kernel *kernel, const struct model *model, const struct buffers *buffers,
-                     unsigned want, size_t rows, const struct settings *settings)
+struct figure {
+    double row_ns;     /* median */
+    double peak_flops; /* median of the peaks measured between the repetitions: clocks change */
+};
+
+static struct figure figure_measure(const struct mr_kernel *kernel, const struct model *model,
+                                    const struct buffers *buffers, unsigned want, size_t rows, const struct peak *peak,
+                                    const struct settings *settings)
 {
-    double times[REPETITIONS_MAX];
+    double times[REPETITIONS_MAX], peaks[REPETITIONS_MAX];
     size_t calls = 1;
     while (call_many(kernel, model, buffers, want, rows, calls) < settings->min_time_s / 4) calls *= 2;
     calls *= 4;
     for (size_t i = 0; i < settings->repetitions; i++) {
+        peaks[i] = peak_rate(peak);
         times[i] = call_many(kernel, model, buffers, want, rows, calls) / (double)calls / (double)rows;
     }
-    return median(times, settings->repetitions) * 1e9;
+    return (struct figure){median(times, settings->repetitions) * 1e9, median(peaks, settings->repetitions)};
 }
 
 static void case_print(struct settings *settings, const char *name, const struct model *model, size_t rows,
-                       unsigned want, double ns, double peak)
+                       unsigned want, struct figure figure)
 {
-    const double gflops = model->flops_per_row / ns;
+    const double ns = figure.row_ns, peak = figure.peak_flops * 1e-9, gflops = model->flops_per_row / ns;
     const double bytes = 4.0 * ((double)model->packed->in + (want & MR_WANT_Y ? (double)model->packed->out : 0) +
                                 (want & MR_WANT_CLASS ? 1 : 0));
-    printf("%-62s %10.3f %12.4g %9.2f %8.2f %6.1f%%\n", name, ns, 1e9 / ns, gflops, bytes / ns, 1e11 * gflops / peak);
+    printf("%-62s %10.3f %12.4g %9.2f %8.2f %8.1f %6.1f%%\n", name, ns, 1e9 / ns, gflops, bytes / ns, peak,
+           100 * gflops / peak);
     fflush(stdout);
     if (!settings->json) return;
     fprintf(
         settings->json,
         "%s    {\"name\": \"%s\", \"rows\": %zu, \"ns_per_row\": %.5g, \"rows_per_s\": %.6g, \"gflop_per_s\": %.5g, "
-        "\"gb_per_s\": %.5g, \"peak_share\": %.4g}",
-        settings->printed++ ? ",\n" : "", name, rows, ns, 1e9 / ns, gflops, bytes / ns, 1e9 * gflops / peak);
+        "\"gb_per_s\": %.5g, \"peak_gflop_per_s\": %.5g, \"peak_share\": %.4g}",
+        settings->printed++ ? ",\n" : "", name, rows, ns, 1e9 / ns, gflops, bytes / ns, peak, gflops / peak);
 }
 
-static void shape_run(struct settings *settings, const struct shape *shape, double peak)
+static void shape_run(struct settings *settings, const struct shape *shape, const struct peak *peak)
 {
     struct model model;
     char widths[64] = "", name[160];
@@ -245,7 +253,7 @@ static void shape_run(struct settings *settings, const struct shape *shape, doub
                     continue;
                 }
                 case_print(settings, name, &model, batches[i], wants[w].want,
-                           row_ns(kernel, &model, &buffers, wants[w].want, batches[i], settings), peak);
+                           figure_measure(kernel, &model, &buffers, wants[w].want, batches[i], peak, settings));
             }
         }
     }
@@ -308,16 +316,16 @@ int main(int argc, char **argv)
     struct settings settings = {.repetitions = 9, .min_time_s = 0.02};
     const int wrong = settings_read(&settings, argc, argv);
     if (wrong) return wrong;
-    const double peak = settings.only_list ? 1 : machine_peak(&settings);
+    const struct peak peak = settings.only_list ? (struct peak){0} : peak_find(&settings);
     if (settings.json) {
         fprintf(settings.json,
-                "{\n  \"program\": \"bench_kernels " MR_VERSION
-                "\",\n  \"fma_peak_gflop_per_s\": %.5g,\n  \"repetitions\": %zu,\n  \"benchmarks\": [\n",
-                peak * 1e-9, settings.repetitions);
+                "{\n  \"program\": \"bench_kernels " MR_VERSION "\",\n    \"repetitions\": %zu,\n  \"benchmarks\": [\n",
+                settings.repetitions);
     }
     if (!settings.only_list)
-        printf("%-62s %10s %12s %9s %8s %7s\n", "benchmark", "ns/row", "rows/s", "GFLOP/s", "GB/s", "of peak");
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) shape_run(&settings, &shapes[i], peak);
+        printf("%-62s %10s %12s %9s %8s %8s %7s\n", "benchmark", "ns/row", "rows/s", "GFLOP/s", "GB/s", "peak",
+               "of peak");
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) shape_run(&settings, &shapes[i], &peak);
     if (settings.json) {
         fputs("\n  ]\n}\n", settings.json);
         if (fclose(settings.json)) return 74;

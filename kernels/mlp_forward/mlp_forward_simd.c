@@ -16,7 +16,6 @@ void MR_KERNEL_NAME(mr_mlp_forward)(const float *x, const struct mr_packed *mode
         float *to = scratch, *other = to + hidden_floats;
         for (size_t i = 0; i < last; i++) {
             mr_dense_tile(&model->layer[i], from, to, vecs);
-            mr_activate(model->layer[i].activation, to, model->layer[i].out, vecs);
             from = to;
             to = other;
             other = (float *)(uintptr_t)from;

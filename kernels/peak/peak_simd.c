@@ -9,10 +9,11 @@ mr_peak_fn MR_KERNEL_NAME(mr_peak);
 
 double MR_KERNEL_NAME(mr_peak)(size_t rounds)
 {
-    mr_vec sum[SUM_COUNT], factor = mr_set(0.999f), term = mr_set(1e-3f);
-    MR_UNROLL for (int i = 0; i < SUM_COUNT; i++) sum[i] = mr_set((float)i);
-    /* The compiler must not know the operands, nor drop the result. */
-    __asm__("" : "+g"(rounds));
+    /* The compiler must not know the operands (it drops a sum that stays as it is), nor drop the result. */
+    volatile float start = 0.37f, step_factor = 0.999f, step_term = 1e-3f;
+    const mr_vec factor = mr_set(step_factor), term = mr_set(step_term);
+    mr_vec sum[SUM_COUNT];
+    MR_UNROLL for (int i = 0; i < SUM_COUNT; i++) sum[i] = mr_set(start + (float)i);
     for (size_t round = 0; round < rounds; round++) {
         for (int step = 0; step < STEPS; step++) {
             MR_UNROLL for (int i = 0; i < SUM_COUNT; i++) sum[i] = sum[i] * factor + term;
