@@ -2,8 +2,9 @@
  * Activations over groups of vectors, made of one power of two. Arguments come already multiplied by mr_fold_factor().
  * Coefficients: kernels/fit_polynomials.py. Errors: kernels/README.md. Included by <op>_simd.c only.
  *
- * A group of G vectors goes through each step together: one chain of dependent steps is 60 cycles long, and with the chains one after
- * the other the scheduler fills up with waiting instructions (measured on Zen 4: 12.3 cycles a sigmoid alone, 9.4 in twos).
+ * A group of G vectors goes through each step together: one chain of dependent steps is 60 cycles long, and with the
+ * chains one after the other the scheduler fills up with waiting instructions (measured on Zen 4: 12.3 cycles a sigmoid
+ * alone, 9.4 in twos).
  */
 #ifndef MR_KERNELS_ACTIVATE_H
 #define MR_KERNELS_ACTIVATE_H
@@ -11,7 +12,7 @@
 #include "kernels/mlp_forward/mlp_forward.h"
 #include "kernels/simd.h"
 
-#define MR_GROUP_MAX 4
+#define MR_GROUP_MAX      2
 #define MR_EACH(i, count) MR_UNROLL for (int i = 0; i < (count); i++)
 
 /**
@@ -32,7 +33,10 @@ MR_INLINE void mr_exp2_parts(const mr_vec *t, mr_vec *rest, mr_vec_u *scale_bits
     MR_EACH(i, G) scale_bits[i] = (mr_vec_u)shifted[i] << 23;
 }
 
-MR_INLINE mr_vec mr_scale(mr_vec value, mr_vec_u scale_bits) { return (mr_vec)((mr_vec_u)value + scale_bits); }
+MR_INLINE mr_vec mr_scale(mr_vec value, mr_vec_u scale_bits)
+{
+    return (mr_vec)((mr_vec_u)value + scale_bits);
+}
 
 /** t = 2^t, t in [-125, 126]; NaN stays NaN. */
 MR_INLINE void mr_exp2(mr_vec *t, const int G)
@@ -52,8 +56,8 @@ MR_INLINE void mr_sigmoid(mr_vec *t, const int G)
 }
 
 /**
- * (2^t - 1) / (2^t + 1), t = 2 z log2 e. 2^t - 1 is put together as scale * rest + (scale - 1): near 0 that is `rest` alone, so
- * small values keep their relative precision.
+ * (2^t - 1) / (2^t + 1), t = 2 z log2 e. 2^t - 1 is put together as scale * rest + (scale - 1): near 0 that is `rest`
+ * alone, so small values keep their relative precision.
  */
 MR_INLINE void mr_tanh(mr_vec *t, const int G)
 {
@@ -81,7 +85,8 @@ MR_INLINE void mr_gelu(mr_vec *z, const int G)
     MR_EACH(i, G) z[i] = mr_select(mr_greater(z[i], mr_set(0.0f)), z[i] - tail[i], tail[i]);
 }
 
-/** Any of them, and ReLU, on G vectors in place; softmax, which needs all outputs, and identity leave them as they are. */
+/** Any of them, and ReLU, on G vectors in place; softmax, which needs all outputs, and identity leave them as they are.
+ */
 MR_INLINE void mr_activate(const mr_activation activation, mr_vec *z, const int G)
 {
     switch (activation) {

@@ -1,10 +1,12 @@
 /**
- * One dense layer over the rows of one tile, and what follows the last one: the inner loops that the SIMD kernels share.
- * Included by <op>_simd.c only.
+ * One dense layer over the rows of one tile, and what follows the last one: the inner loops that the SIMD kernels
+ * share. Included by <op>_simd.c only.
  *
- * A block is up to 6 outputs by as many vectors of rows as keep all accumulators in registers: each weight is loaded once a block and
- * used for every vector, each vector of inputs once and used for every output. The activation is applied to the accumulators before
- * they are stored: a 512-bit store takes two cycles, as long as two multiply-adds.
+ * A block is up to 6 outputs by as many vectors of rows as keep all accumulators in registers: each weight is loaded
+ * once a block and used for every vector, each vector of inputs once and used for every output. ReLU is applied to the
+ * accumulators; other activations go over the block in the cache: their constants would push accumulators out of the
+ * registers (measured, 16-32-8 with sigmoid: with AVX2 31 ns a row in registers, 22 from the cache; with AVX-512 2 %
+ * less in registers, for five times the code).
  */
 #ifndef MR_KERNELS_DENSE_H
 #define MR_KERNELS_DENSE_H
@@ -15,17 +17,8 @@
 
 #define MR_SOFTMAX_REGISTERS 8
 
-/**
- * Is the activation applied to the accumulators? With 16 registers there is no room beside them for more than ReLU (measured with AVX2,
- * 16-32-8 with sigmoid: 31 ns a row in registers, 24 from the cache).
- */
-MR_INLINE int mr_is_fused(const mr_activation activation)
-{
-    return MR_REGISTERS == 32 || activation == MR_ACT_RELU || activation == MR_ACT_IDENTITY || activation == MR_ACT_SOFTMAX;
-}
-
-/** An activation, other than softmax, over z[count][64] in place, for `vecs` vectors of rows. */
-MR_INLINE void mr_activate_rows(const mr_activation activation, float *z, size_t count, size_t vecs)
+/** An activation over z[count][64] in place, for `vecs` vectors of rows. */
+MR_INLINE void mr_activate_rows_as(const mr_activation activation, float *z, size_t count, size_t vecs)
 {
     for (size_t o = 0; o < count; o++, z += MR_TILE_ROWS) {
         size_t v = 0;
@@ -43,12 +36,37 @@ MR_INLINE void mr_activate_rows(const mr_activation activation, float *z, size_t
     }
 }
 
-/** N outputs by V vectors of rows: z[o][64] = activation(b[o] + sum over c of w[c][o] * x[c][64]). */
-MR_INLINE void mr_dense_block(const float *x, const float *w, const float *b, size_t in, float *z, const int N, const int V,
-                              const mr_activation activation)
+/**
+ * As mr_activate_rows_as, the activation a variable; identity and softmax leave z as it is. Never inlined: the compiler
+ * would keep the constants of the polynomials in registers across the loops around it, and spill accumulators there.
+ */
+static __attribute__((noinline)) void mr_activate_rows(mr_activation activation, float *z, size_t count, size_t vecs)
+{
+    switch (activation) {
+    case MR_ACT_SIGMOID:
+        mr_activate_rows_as(MR_ACT_SIGMOID, z, count, vecs);
+        break;
+    case MR_ACT_TANH:
+        mr_activate_rows_as(MR_ACT_TANH, z, count, vecs);
+        break;
+    case MR_ACT_RELU:
+        mr_activate_rows_as(MR_ACT_RELU, z, count, vecs);
+        break;
+    case MR_ACT_GELU:
+        mr_activate_rows_as(MR_ACT_GELU, z, count, vecs);
+        break;
+    case MR_ACT_IDENTITY:
+    case MR_ACT_SOFTMAX:
+        break;
+    }
+}
+
+/** N outputs by V vectors of rows: z[o][64] = b[o] + sum over c of w[c][o] * x[c][64], is_relu: 0 where that is
+ * negative. */
+MR_INLINE void mr_dense_block(const float *x, const float *w, const float *b, size_t in, float *z, const int N,
+                              const int V, const int is_relu)
 {
     mr_vec sum[MR_BLOCK_OUT][MR_TILE_VECS];
-    const int G = V % 2 ? 1 : 2;
     MR_EACH(o, N) MR_EACH(v, V) sum[o][v] = mr_set(b[o]);
     for (size_t c = 0; c < in; c++, x += MR_TILE_ROWS, w += N) {
         mr_vec value[MR_TILE_VECS];
@@ -59,32 +77,27 @@ MR_INLINE void mr_dense_block(const float *x, const float *w, const float *b, si
             MR_EACH(v, V) sum[o][v] += value[v] * weight;
         }
     }
-    if (!mr_is_fused(activation)) {
-        MR_EACH(o, N) MR_EACH(v, V) mr_store(z + o * MR_TILE_ROWS + v * MR_LANES, sum[o][v]);
-        mr_activate_rows(activation, z, (size_t)N, (size_t)V);
-        return;
-    }
     MR_EACH(o, N)
     {
-        MR_UNROLL for (int v = 0; v < V; v += G) mr_activate(activation, &sum[o][v], G);
+        if (is_relu) mr_activate(MR_ACT_RELU, sum[o], V);
         MR_EACH(v, V) mr_store(z + o * MR_TILE_ROWS + v * MR_LANES, sum[o][v]);
     }
 }
 
 /** N outputs by `vecs` vectors: V at a time, what is left one by one. */
-MR_INLINE void mr_dense_rows(const float *x, const float *w, const float *b, size_t in, float *z, size_t vecs, const int N,
-                             const int V, const mr_activation activation)
+MR_INLINE void mr_dense_rows(const float *x, const float *w, const float *b, size_t in, float *z, size_t vecs,
+                             const int N, const int V, const int is_relu)
 {
     size_t v = 0;
     for (; v + (size_t)V <= vecs; v += (size_t)V) {
-        mr_dense_block(x + v * MR_LANES, w, b, in, z + v * MR_LANES, N, V, activation);
+        mr_dense_block(x + v * MR_LANES, w, b, in, z + v * MR_LANES, N, V, is_relu);
     }
-    for (; v < vecs; v++) mr_dense_block(x + v * MR_LANES, w, b, in, z + v * MR_LANES, N, 1, activation);
+    for (; v < vecs; v++) mr_dense_block(x + v * MR_LANES, w, b, in, z + v * MR_LANES, N, 1, is_relu);
 }
 
-/** A layer of one tile: z[out][64] from x[in][64], for the first `vecs` vectors of rows. */
-MR_INLINE void mr_dense_tile_as(const struct mr_dense *layer, const float *x, float *z, size_t vecs,
-                                const mr_activation activation)
+/** A layer of one tile: z[out][64] from x[in][64], for the first `vecs` vectors of rows: ReLU applied, other
+ * activations not. */
+MR_INLINE void mr_dense_tile_as(const struct mr_dense *layer, const float *x, float *z, size_t vecs, const int is_relu)
 {
     /* Few outputs need more vectors of rows: at least 8 sums must be under way to hide the latency of an addition. */
     enum { WIDE = MR_LANES == 16 ? 4 : 8, MIDDLE = 4, FULL = MR_REGISTERS == 32 ? 4 : 2 };
@@ -96,66 +109,53 @@ MR_INLINE void mr_dense_tile_as(const struct mr_dense *layer, const float *x, fl
         float *const to = z + first * MR_TILE_ROWS;
         switch (n) {
         case 1:
-            mr_dense_rows(x, w, b, in, to, vecs, 1, WIDE, activation);
+            mr_dense_rows(x, w, b, in, to, vecs, 1, WIDE, is_relu);
             break;
         case 2:
-            mr_dense_rows(x, w, b, in, to, vecs, 2, MIDDLE, activation);
+            mr_dense_rows(x, w, b, in, to, vecs, 2, MIDDLE, is_relu);
             break;
         case 3:
-            mr_dense_rows(x, w, b, in, to, vecs, 3, FULL, activation);
+            mr_dense_rows(x, w, b, in, to, vecs, 3, FULL, is_relu);
             break;
         case 4:
-            mr_dense_rows(x, w, b, in, to, vecs, 4, FULL, activation);
+            mr_dense_rows(x, w, b, in, to, vecs, 4, FULL, is_relu);
             break;
         case 5:
-            mr_dense_rows(x, w, b, in, to, vecs, 5, FULL, activation);
+            mr_dense_rows(x, w, b, in, to, vecs, 5, FULL, is_relu);
             break;
         default:
-            mr_dense_rows(x, w, b, in, to, vecs, 6, FULL, activation);
+            mr_dense_rows(x, w, b, in, to, vecs, 6, FULL, is_relu);
         }
         w += in * n;
     }
 }
 
-/* One function an activation: the constant goes all the way into the blocks. */
-#define DEFINE_DENSE_TILE(name, activation)                                                                              \
-    static __attribute__((noinline)) void mr_dense_tile_##name(const struct mr_dense *layer, const float *x, float *z,   \
-                                                               size_t vecs)                                              \
-    {                                                                                                                    \
-        mr_dense_tile_as(layer, x, z, vecs, activation);                                                                 \
-    }
-DEFINE_DENSE_TILE(logits, MR_ACT_IDENTITY)
-DEFINE_DENSE_TILE(sigmoid, MR_ACT_SIGMOID)
-DEFINE_DENSE_TILE(tanh, MR_ACT_TANH)
-DEFINE_DENSE_TILE(relu, MR_ACT_RELU)
-DEFINE_DENSE_TILE(gelu, MR_ACT_GELU)
-#undef DEFINE_DENSE_TILE
+/** The logits of a layer. */
+static __attribute__((noinline)) void mr_logits_tile(const struct mr_dense *layer, const float *x, float *z,
+                                                     size_t vecs)
+{
+    mr_dense_tile_as(layer, x, z, vecs, 0);
+}
+
+static __attribute__((noinline)) void mr_relu_tile(const struct mr_dense *layer, const float *x, float *z, size_t vecs)
+{
+    mr_dense_tile_as(layer, x, z, vecs, 1);
+}
 
 /** A layer with its activation, other than softmax. */
 MR_INLINE void mr_dense_tile(const struct mr_dense *layer, const float *x, float *z, size_t vecs)
 {
-    switch (layer->activation) {
-    case MR_ACT_SIGMOID:
-        mr_dense_tile_sigmoid(layer, x, z, vecs);
-        break;
-    case MR_ACT_TANH:
-        mr_dense_tile_tanh(layer, x, z, vecs);
-        break;
-    case MR_ACT_RELU:
-        mr_dense_tile_relu(layer, x, z, vecs);
-        break;
-    case MR_ACT_GELU:
-        mr_dense_tile_gelu(layer, x, z, vecs);
-        break;
-    case MR_ACT_IDENTITY:
-    case MR_ACT_SOFTMAX:
-        mr_dense_tile_logits(layer, x, z, vecs);
-        break;
+    if (layer->activation == MR_ACT_RELU) {
+        mr_relu_tile(layer, x, z, vecs);
+    } else {
+        mr_logits_tile(layer, x, z, vecs);
+        mr_activate_rows(layer->activation, z, layer->out, vecs);
     }
 }
 
 /** The class of each row from the logits z[out][64]; negated: they were multiplied by a negative factor. */
-static __attribute__((noinline)) void mr_class_tile(const float *z, size_t out, int negated, int32_t *class_index, size_t vecs)
+static __attribute__((noinline)) void mr_class_tile(const float *z, size_t out, int negated, int32_t *class_index,
+                                                    size_t vecs)
 {
     const mr_vec zero = {0};
     for (size_t v = 0; v < vecs; v++, z += MR_LANES, class_index += MR_LANES) {
@@ -216,9 +216,9 @@ MR_INLINE void mr_softmax_memory(float *y, size_t out)
 /** Softmax over the folded logits y[out][64], in place. */
 static __attribute__((noinline)) void mr_softmax_tile(float *y, size_t out, size_t vecs)
 {
-#define IN_REGISTERS(N)                                                                                                  \
-    case N:                                                                                                              \
-        for (size_t v = 0; v < vecs; v++) mr_softmax_registers(y + v * MR_LANES, N);                                     \
+#define IN_REGISTERS(N)                                                                                                \
+    case N:                                                                                                            \
+        for (size_t v = 0; v < vecs; v++) mr_softmax_registers(y + v * MR_LANES, N);                                   \
         break
     switch (out) {
         IN_REGISTERS(2);
@@ -235,8 +235,8 @@ static __attribute__((noinline)) void mr_softmax_tile(float *y, size_t out, size
 }
 
 /** The last layer of one tile: logits, class, final activation; y and class_index as in mr_score_fn, at this tile. */
-MR_INLINE void mr_last_tile(const struct mr_dense *layer, const float *x, float *y, int32_t *class_index, float *scratch,
-                            size_t vecs)
+MR_INLINE void mr_last_tile(const struct mr_dense *layer, const float *x, float *y, int32_t *class_index,
+                            float *scratch, size_t vecs)
 {
     if (y && !class_index) {
         mr_dense_tile(layer, x, y, vecs);
@@ -244,7 +244,7 @@ MR_INLINE void mr_last_tile(const struct mr_dense *layer, const float *x, float 
         return;
     }
     float *const z = y ? y : scratch;
-    mr_dense_tile_logits(layer, x, z, vecs);
+    mr_logits_tile(layer, x, z, vecs);
     mr_class_tile(z, layer->out, layer->activation == MR_ACT_SIGMOID, class_index, vecs);
     if (!y) return;
     if (layer->activation == MR_ACT_SOFTMAX) {

@@ -58,12 +58,15 @@ MR_INLINE mr_vec mr_set(float value)
 }
 
 /**
- * Comparisons, choices and limits. gcc 12 makes two or three instructions of the generic forms where the machine has one, so x86 says
- * it outright. `a` in min and max is what is limited: where it is NaN, so is the result.
+ * Comparisons, choices and limits. gcc 12 makes two or three instructions of the generic forms where the machine has
+ * one, so x86 says it outright. `a` in min and max is what is limited: where it is NaN, so is the result.
  */
 #if defined(__AVX512F__)
 typedef __mmask16 mr_mask;
-MR_INLINE mr_mask mr_greater(mr_vec a, mr_vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
+MR_INLINE mr_mask mr_greater(mr_vec a, mr_vec b)
+{
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
+}
 MR_INLINE mr_vec mr_select(mr_mask mask, mr_vec yes, mr_vec no)
 {
     return (mr_vec)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
@@ -72,25 +75,55 @@ MR_INLINE mr_vec_i mr_select_i(mr_mask mask, mr_vec_i yes, mr_vec_i no)
 {
     return (mr_vec_i)_mm512_mask_blend_epi32(mask, (__m512i)no, (__m512i)yes);
 }
-MR_INLINE mr_vec mr_min(mr_vec a, mr_vec limit) { return (mr_vec)_mm512_min_ps((__m512)limit, (__m512)a); }
-MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit) { return (mr_vec)_mm512_max_ps((__m512)limit, (__m512)a); }
+MR_INLINE mr_vec mr_min(mr_vec a, mr_vec limit)
+{
+    return (mr_vec)_mm512_min_ps((__m512)limit, (__m512)a);
+}
+MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit)
+{
+    return (mr_vec)_mm512_max_ps((__m512)limit, (__m512)a);
+}
 #else
 typedef mr_vec_i mr_mask;
-MR_INLINE mr_mask mr_greater(mr_vec a, mr_vec b) { return a > b; }
-MR_INLINE mr_vec_i mr_select_i(mr_mask mask, mr_vec_i yes, mr_vec_i no) { return (mask & yes) | (~mask & no); }
+MR_INLINE mr_mask mr_greater(mr_vec a, mr_vec b)
+{
+    return a > b;
+}
+MR_INLINE mr_vec_i mr_select_i(mr_mask mask, mr_vec_i yes, mr_vec_i no)
+{
+    return (mask & yes) | (~mask & no);
+}
 MR_INLINE mr_vec mr_select(mr_mask mask, mr_vec yes, mr_vec no)
 {
     return (mr_vec)mr_select_i(mask, (mr_vec_i)yes, (mr_vec_i)no);
 }
 #if defined(__AVX2__)
-MR_INLINE mr_vec mr_min(mr_vec a, mr_vec limit) { return (mr_vec)_mm256_min_ps((__m256)limit, (__m256)a); }
-MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit) { return (mr_vec)_mm256_max_ps((__m256)limit, (__m256)a); }
+MR_INLINE mr_vec mr_min(mr_vec a, mr_vec limit)
+{
+    return (mr_vec)_mm256_min_ps((__m256)limit, (__m256)a);
+}
+MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit)
+{
+    return (mr_vec)_mm256_max_ps((__m256)limit, (__m256)a);
+}
 #elif defined(__SSE2__)
-MR_INLINE mr_vec mr_min(mr_vec a, mr_vec limit) { return (mr_vec)_mm_min_ps((__m128)limit, (__m128)a); }
-MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit) { return (mr_vec)_mm_max_ps((__m128)limit, (__m128)a); }
+MR_INLINE mr_vec mr_min(mr_vec a, mr_vec limit)
+{
+    return (mr_vec)_mm_min_ps((__m128)limit, (__m128)a);
+}
+MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit)
+{
+    return (mr_vec)_mm_max_ps((__m128)limit, (__m128)a);
+}
 #else
-MR_INLINE mr_vec mr_min(mr_vec a, mr_vec limit) { return mr_select(a > limit, limit, a); }
-MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit) { return mr_select(limit > a, limit, a); }
+MR_INLINE mr_vec mr_min(mr_vec a, mr_vec limit)
+{
+    return mr_select(a > limit, limit, a);
+}
+MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit)
+{
+    return mr_select(limit > a, limit, a);
+}
 #endif
 #endif
 

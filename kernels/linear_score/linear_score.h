@@ -1,4 +1,5 @@
-/** linear_score: weighted sums over feature tiles, with the activation that makes them a regression, a probability or classes. */
+/** linear_score: weighted sums over feature tiles, with the activation that makes them a regression, a probability or
+ * classes. */
 #ifndef MR_KERNEL_LINEAR_SCORE_H
 #define MR_KERNEL_LINEAR_SCORE_H
 

@@ -19,8 +19,8 @@ const char *mr_activation_name(mr_activation activation);
 
 struct mr_mlp_layer {
     size_t in, out;
-    const float *w;  /* [out][in], row-major, as trained */
-    const float *b;  /* [out] */
+    const float *w; /* [out][in], row-major, as trained */
+    const float *b; /* [out] */
     mr_activation activation;
 };
 
