@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,15 +13,15 @@
 #include <unistd.h>
 
 #include "base/term.h"
+#include "base/utf8.h"
 
 enum {
-    TEXT_BYTES = 2048, /* of a message before escaping; longer ones are cut */
-    LINE_BYTES = 8192, /* every byte of a message may become 4: "\x1b" */
-    FOLD_SLOTS = 64,   /* places that are watched for repeats; the least recent one makes room */
-    FOLD_AFTER = 5,    /* same line from the same place, within */
+    TEXT_BYTES = 2048,                 /* of a message before escaping; longer ones are cut */
+    LINE_BYTES = 6 * TEXT_BYTES + 512, /* every byte of a message may become 6: "\u001b" */
+    FOLD_SLOTS = 64,                   /* places that are watched for repeats; the least recent one makes room */
+    FOLD_AFTER = 5,                    /* same line from the same place, within */
     FOLD_WINDOW_MS = 10000,
 };
-_Static_assert(LINE_BYTES >= 3 * TEXT_BYTES, "a line must hold an escaped message");
 
 typedef enum { FORM_UNKNOWN, FORM_PRETTY, FORM_LOGFMT, FORM_JSON } log_form;
 
@@ -41,7 +42,7 @@ struct line {
 
 static struct {
     pthread_mutex_t lock;
-    mr_log_level level;
+    atomic_int level; /* read without the lock: dropped lines cost a load */
     log_form form;
     void (*clear)(void);
     struct fold fold[FOLD_SLOTS];
@@ -78,24 +79,28 @@ static void put(struct line *line, const char *text)
     put_bytes(line, text, strlen(text));
 }
 
-/* Control bytes never reach a terminal or break a line; is_quoted: also what ends a quoted string. */
+/* Control bytes and what is no UTF-8 never reach a terminal or break a line; is_quoted: also what ends a quoted string.
+ */
 static void put_escaped(struct line *line, const char *text, size_t bytes, bool is_quoted)
 {
-    for (size_t i = 0; i < bytes; i++) {
+    const bool is_json = log_state.form == FORM_JSON;
+    for (size_t i = 0; i < bytes;) {
         const unsigned char c = (unsigned char)text[i];
+        const size_t step = mr_utf8_bytes(text + i, bytes - i);
         char escape[8];
         if (c == '\n')
             put(line, "\\n");
         else if (c == '\t')
             put(line, "\\t");
-        else if (c < 0x20 || c == 0x7f) {
-            snprintf(escape, sizeof escape, log_state.form == FORM_JSON ? "\\u%04x" : "\\x%02x", c);
+        else if (!step || c < 0x20 || c == 0x7f) {
+            snprintf(escape, sizeof escape, is_json ? "\\u%04x" : "\\x%02x", is_json && !step ? 0xfffdu : c);
             put(line, escape);
         } else if (is_quoted && (c == '"' || c == '\\')) {
             put(line, c == '"' ? "\\\"" : "\\\\");
         } else {
-            put_bytes(line, text + i, 1);
+            put_bytes(line, text + i, step);
         }
+        i += step ? step : 1;
     }
 }
 
@@ -132,22 +137,34 @@ static const char *pairs_begin(const char *text)
     return begin ? begin : text + strlen(text);
 }
 
+/* A value that stands in double quotes already: \" and \\ are as JSON writes them, any other backslash is not. */
+static void put_quoted_json(struct line *line, const char *value, size_t bytes)
+{
+    for (size_t i = 0; i < bytes;) {
+        const bool is_escape = value[i] == '\\' && i + 1 < bytes && (value[i + 1] == '"' || value[i + 1] == '\\');
+        const size_t plain = strcspn(value + i, "\\");
+        const size_t step = is_escape ? 2 : plain ? (plain < bytes - i ? plain : bytes - i) : 1;
+        if (is_escape)
+            put_bytes(line, value + i, 2);
+        else
+            put_escaped(line, value + i, step, true);
+        i += step;
+    }
+}
+
 static void put_pairs_json(struct line *line, const char *pairs)
 {
     for (const char *at = pairs; *at;) {
         const size_t bytes = pair_bytes(at), key = strcspn(at, "=");
-        const char *value = at + key + 1;
-        size_t value_bytes = bytes - key - 1;
+        const char *const value = at + key + 1;
+        const size_t value_bytes = bytes - key - 1;
         put(line, ",\"");
         put_bytes(line, at, key);
         put(line, "\":\"");
-        if (*value == '"') { /* inside its quotes it is escaped already as JSON would */
-            value++;
-            value_bytes -= 2;
-            put_escaped(line, value, value_bytes, false);
-        } else {
+        if (*value == '"')
+            put_quoted_json(line, value + 1, value_bytes - 2);
+        else
             put_escaped(line, value, value_bytes, true);
-        }
         put(line, "\"");
         at += bytes;
         at += strspn(at, " ");
@@ -283,9 +300,7 @@ static bool fold_line(mr_log_level level, const char *component, const char *for
 
 void mr_log_level_set(mr_log_level level)
 {
-    pthread_mutex_lock(&log_state.lock);
-    log_state.level = level;
-    pthread_mutex_unlock(&log_state.lock);
+    atomic_store(&log_state.level, (int)level);
 }
 
 void mr_log_clear_line_set(void (*clear)(void))
@@ -306,15 +321,14 @@ void mr_log(mr_log_level level, const char *component, const char *format, ...)
 {
     char text[TEXT_BYTES];
     va_list arguments;
+    if ((int)level < atomic_load_explicit(&log_state.level, memory_order_relaxed)) return;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
 
     pthread_mutex_lock(&log_state.lock);
-    if (level >= log_state.level) {
-        const int64_t now = now_ms(CLOCK_MONOTONIC);
-        fold_expire(now);
-        if (!fold_line(level, component, format, text, now)) line_write(level, component, text);
-    }
+    const int64_t now = now_ms(CLOCK_MONOTONIC);
+    fold_expire(now);
+    if (!fold_line(level, component, format, text, now)) line_write(level, component, text);
     pthread_mutex_unlock(&log_state.lock);
 }

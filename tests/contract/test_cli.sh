@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# The command line as scripts and people meet it: exit codes, which stream says what, suggestions, help of every command.
+set -u
+cd "$(mktemp -d)" || exit 1
+trap 'rm -rf "$PWD"' EXIT
+failed=0
+
+# expect CODE STREAM PATTERN ARGUMENT...: runs millrace; STREAM (out, err) must hold PATTERN, the exit code must be CODE.
+expect() {
+    local code=$1 stream=$2 pattern=$3 got
+    shift 3
+    "$MILLRACE" "$@" >out 2>err </dev/null
+    got=$?
+    if [[ $got -ne $code ]] || ! grep -qE -e "$pattern" "$stream"; then
+        echo "millrace $*: exit $got, wanted $code and /$pattern/ in $stream"
+        echo "--- stdout"; head -5 out; echo "--- stderr"; head -5 err
+        failed=1
+    fi
+}
+# The stream must be empty after the last expect.
+silent() {
+    [[ -s $1 ]] && { echo "something on $1:"; head -5 "$1"; failed=1; }
+}
+
+expect 0 out '^  run '; silent err
+expect 0 out '^Exit codes' --help
+expect 0 out '^Exit codes' help
+expect 0 out '^  millrace check job.json' help check
+expect 64 err 'no command "chekc"; did you mean "check"' chekc; silent out
+expect 64 err 'no command "xyzzy"$' xyzzy
+expect 64 err 'no command "xyzzy"' help xyzzy
+expect 64 err 'no flag "--jsn"; did you mean "--json"' version --jsn
+expect 64 err 'no flag "-z"' version -z
+expect 64 err 'unexpected argument "b"' version b
+expect 64 err 'needs JOB' check
+expect 64 err 'expected true or false' version --json=maybe
+expect 64 err 'did you mean "schema"' config shcema
+expect 64 err 'show needs a job file' config show
+expect 0 out '"librdkafka"' version --json; silent err
+expect 0 out '^millrace [0-9]' --version
+expect 0 out '^millrace [0-9]' --no-color version
+expect 66 err 'No such file' check nothing.json; silent out
+expect 66 err 'is a folder' check .
+
+# Every command has help with examples first, on -h, --help and help NAME, whatever else stands there.
+for command in $("$MILLRACE" | sed -n '/^Commands/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+    expect 0 out '^Examples' "$command" --help
+    expect 0 out '^Usage' "$command" nonsense --nonsense -h
+    expect 0 out "^  millrace $command" help "$command"
+    expect 64 err 'no flag "--nonsense"' "$command" --nonsense
+    summary=$("$MILLRACE" help "$command" | head -1)
+    [[ $summary == *. && ${#summary} -lt 90 ]] || { echo "$command: summary: $summary"; failed=1; }
+done
+
+# A wrong job: findings on stderr, nothing on stdout; with --json the other way round.
+printf '{ "job": "x", "sorces": 1 }\n' >bad.json
+expect 78 err 'bad.json:1:15: sorces: unknown key' check bad.json; silent out
+expect 78 err 'millrace check: bad.json: [0-9]+ errors' check bad.json
+expect 78 out '"line":1,"column":15,"path":"sorces"' check --json bad.json
+expect 78 err 'unknown key' config show bad.json; silent out
+expect 78 err '<stdin>:1:1: the file is empty' check -
+head -c 2000000 /dev/zero | tr '\0' ' ' >big.json
+expect 78 err 'larger than' check big.json
+
+# No colours in files, and none that were forbidden.
+for word in 'check bad.json' '--help' 'version'; do
+    # shellcheck disable=SC2086
+    "$MILLRACE" $word >out 2>&1
+    grep -q $'\033' out && { echo "colours in a file: $word"; failed=1; }
+done
+
+# A full disk is an error, not a silent loss.
+if [[ -e /dev/full ]]; then
+    "$MILLRACE" config reference >/dev/full 2>err
+    [[ $? -eq 74 ]] || { echo "full disk: exit code is not 74"; failed=1; }
+fi
+
+# Completions: the scripts parse, and bash's really completes.
+for shell in bash zsh fish; do
+    "$MILLRACE" completion $shell >completion.$shell || failed=1
+    if command -v $shell >/dev/null; then $shell -n completion.$shell || { echo "$shell: syntax"; failed=1; }; fi
+done
+completed() {
+    bash -c 'source ./completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _millrace; echo "${COMPREPLY[*]}"' _ "$@"
+}
+[[ $(completed millrace ch) == check ]] || { echo "completion of ch: $(completed millrace ch)"; failed=1; }
+[[ $(completed millrace config sch) == schema ]] || { echo "completion of config sch"; failed=1; }
+[[ $(completed millrace check --js) == --json ]] || { echo "completion of --js"; failed=1; }
+[[ $(completed millrace check ba) == bad.json ]] || { echo "completion of a file"; failed=1; }
+[[ $(completed millrace help ver) == version ]] || { echo "completion of help ver"; failed=1; }
+
+exit $failed
