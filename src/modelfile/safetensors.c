@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 struct mr_safetensors {
     char *name;
     const unsigned char *bytes;
@@ -27,34 +29,6 @@ static const struct {
     mr_dtype dtype;
     unsigned bytes;
 } dtypes[] = {{"F32", MR_DTYPE_F32, 4}, {"F64", MR_DTYPE_F64, 8}};
-
-/* Is it UTF-8 (RFC 3629: shortest forms, no surrogates)? */
-static bool is_utf8(const unsigned char *text, size_t bytes)
-{
-    for (size_t i = 0; i < bytes;) {
-        const unsigned char lead = text[i++];
-        size_t more = 0;
-        unsigned low = 0x80, high = 0xbf; /* bounds of the second byte */
-        if (lead < 0x80) continue;
-        if (lead >= 0xc2 && lead <= 0xdf) {
-            more = 1;
-        } else if ((lead & 0xf0) == 0xe0) {
-            more = 2;
-            if (lead == 0xe0) low = 0xa0;
-            if (lead == 0xed) high = 0x9f;
-        } else if (lead >= 0xf0 && lead <= 0xf4) {
-            more = 3;
-            if (lead == 0xf0) low = 0x90;
-            if (lead == 0xf4) high = 0x8f;
-        } else {
-            return false;
-        }
-        for (size_t k = 0; k < more; k++, i++, low = 0x80, high = 0xbf) {
-            if (i == bytes || text[i] < low || text[i] > high) return false;
-        }
-    }
-    return true;
-}
 
 /* A whole number of at most 2^53 that JSON held; false for anything else. */
 static bool whole_read(const cJSON *item, uint64_t *value_out)
@@ -103,6 +77,9 @@ static mr_status tensor_read(struct mr_safetensors *file, const cJSON *item, con
     const cJSON *const offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
     uint64_t begin, end, bytes;
     unsigned value_bytes = 0;
+    if (file->tensor_count == MR_TENSOR_COUNT_MAX) {
+        return mr_fail(err, MR_EDATA, "model \"%s\": more than %d tensors", file->name, MR_TENSOR_COUNT_MAX);
+    }
     if (!is_name_ok(item->string)) {
         return mr_fail(err, MR_EDATA,
                        "model \"%s\": the name of tensor %zu is empty, over %d bytes or holds control characters",
@@ -228,7 +205,7 @@ static mr_status file_parse(struct mr_safetensors *file, struct mr_err *err)
     if (header_find(file, &header_bytes, err)) return MR_EDATA;
     const char *const text = (const char *)file->bytes + 8;
     const unsigned char *const data = file->bytes + 8 + header_bytes;
-    if (!is_utf8(file->bytes + 8, header_bytes)) {
+    if (!mr_text_is_utf8(text, header_bytes)) {
         return mr_fail(err, MR_EDATA, "model \"%s\": the header is not UTF-8", file->name);
     }
     file->header = cJSON_ParseWithLengthOpts(text, header_bytes, &stop, false);
@@ -239,10 +216,6 @@ static mr_status file_parse(struct mr_safetensors *file, struct mr_err *err)
         if (*stop != ' ') return mr_fail(err, MR_EDATA, "model \"%s\": the header goes on behind its JSON", file->name);
     }
     const size_t count = (size_t)cJSON_GetArraySize(file->header);
-    if (count > MR_TENSOR_COUNT_MAX + 1) {
-        return mr_fail(err, MR_EDATA, "model \"%s\": %zu tensors, at most %d are read", file->name, count,
-                       MR_TENSOR_COUNT_MAX);
-    }
     file->tensor = calloc(count + 1, sizeof *file->tensor);
     file->by_name = calloc(count + 1, sizeof(struct mr_tensor *));
     if (!file->tensor || !file->by_name) return mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", file->name);
