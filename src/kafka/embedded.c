@@ -56,6 +56,14 @@ mr_status mr_kafka_embedded_topic(const char *topic, int32_t partition_count, st
     return MR_OK;
 }
 
+struct rd_kafka_mock_cluster_s *mr_kafka_embedded_cluster(void)
+{
+    pthread_mutex_lock(&embedded.lock);
+    rd_kafka_mock_cluster_t *cluster = embedded.cluster;
+    pthread_mutex_unlock(&embedded.lock);
+    return cluster;
+}
+
 void mr_kafka_embedded_stop(void)
 {
     pthread_mutex_lock(&embedded.lock);

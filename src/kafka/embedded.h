@@ -12,6 +12,9 @@ mr_status mr_kafka_embedded_start(const char **servers_out, struct mr_err *err);
 /** Creates a topic on it. A topic that is only asked for appears with 4 partitions. MR_EKAFKA if it exists already. */
 mr_status mr_kafka_embedded_topic(const char *topic, int32_t partition_count, struct mr_err *err);
 
+/** The mock cluster (rd_kafka_mock_cluster_t of rdkafka_mock.h) once it is started: for tests, which make it fail. */
+struct rd_kafka_mock_cluster_s *mr_kafka_embedded_cluster(void);
+
 /** Ends it. Only when no client uses it any more. */
 void mr_kafka_embedded_stop(void);
 
