@@ -46,8 +46,8 @@ def _pass(lanes):
 
 def _millrace(lanes):
     program = str(BUILD / "millrace")
-    return Contestant(f"millrace-{lanes}", [program, "run", "{job}", "--until", "end", "--json"],
-                      f"millrace, {lanes} lane{'s' * (lanes > 1)}", env={"BENCH_LANES": str(lanes)}, needs=(program,))
+    return Contestant(f"millrace-{lanes}", [program, "run", "{job}", "--until", "end", "--json", "--lanes", str(lanes)],
+                      f"millrace, {lanes} lane{'s' * (lanes > 1)}", needs=(program,))
 
 
 def _python(processes):

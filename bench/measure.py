@@ -97,7 +97,7 @@ def one_run(broker, contestant, workload, records, serial, lock):
     if cost["exit"] != 0:
         tail = Path(f"{log}.err").read_text(errors="replace")[-1500:]
         why = f"no end within {contestant.timeout_s} s" if cost["timed_out"] else f"exit {cost['exit']}"
-        return {"contestant": contestant.name, "error": f"{why}: {tail}"}
+        return {"contestant": contestant.name, "error": f"{why}: {' '.join(tail.split())}"}
     right, check = compare(broker, contestant, workload, records, topic_out)
     broker.tool("load", "delete", topic_out)
     wall = check["last_ms"] / 1000 - cost["start"]
