@@ -113,8 +113,12 @@ int bench_partition_count(rd_kafka_t *client, const char *topic)
 
 void bench_watermarks(rd_kafka_t *client, const char *topic, int partition, int64_t *low_out, int64_t *high_out)
 {
-    const rd_kafka_resp_err_t code =
-        rd_kafka_query_watermark_offsets(client, topic, partition, low_out, high_out, DEADLINE_MS);
+    const int64_t deadline = bench_now_ns() + (int64_t)DEADLINE_MS * 1000000;
+    rd_kafka_resp_err_t code;
+    do { /* a partition made this moment has a leader that does not know it yet */
+        code = rd_kafka_query_watermark_offsets(client, topic, partition, low_out, high_out, DEADLINE_MS);
+    } while ((code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) &&
+             bench_now_ns() < deadline);
     if (code) bench_die("watermarks of %s [%d]: %s", topic, partition, rd_kafka_err2str(code));
 }
 
@@ -150,6 +154,10 @@ void bench_topic_create(const char *brokers, const char *topic, int partitions)
     const int64_t deadline = bench_now_ns() + (int64_t)DEADLINE_MS * 1000000;
     while (partitions_ready(client, topic) != partitions) {
         if (bench_now_ns() > deadline) bench_die("create topic \"%s\": partitions got no leader", topic);
+    }
+    for (int p = 0; p < partitions; p++) {
+        int64_t low, high;
+        bench_watermarks(client, topic, p, &low, &high);
     }
     rd_kafka_NewTopic_destroy(request);
     rd_kafka_queue_destroy(queue);

@@ -82,3 +82,24 @@ ALL = {c.name: c for c in (
                "librdkafka + cJSON + plain loops, one message at a time", workloads=("A", "B"),
                needs=(str(BUILD / "bench" / "bench_peer_cjson"),)),
 )}
+
+
+def _follow(name, base, extra=(), **changes):
+    """A contestant that goes on until it is told to end, with the settings of low latency."""
+    argv = [word for word in base.argv if word not in ("--until", "end")] + list(extra)
+    return Contestant(name, argv, base.summary, workloads=("B",), needs=base.needs, **changes)
+
+
+def _millrace_follow(partition, wait):
+    base = _follow(f"millrace-{partition}-{wait}", _millrace(1), env={"BENCH_PARTITION": partition, "BENCH_WAIT": wait})
+    base.argv = [str(ROOT / "bench/jobs/latency.json") if word == "{job}" else word for word in base.argv]
+    base.summary = f"millrace, one lane, emit.partition {partition}, batch.wait_max {wait}"
+    return base
+
+
+LATENCY = {c.name: c for c in (
+    Contestant("floor", [], "no contestant: the generator reads its own input, one broker hop"),
+    _follow("pass", _pass(1), ("--follow", "--linger-ms", "1")),
+    _millrace_follow("sticky", "1ms"), _millrace_follow("same", "1ms"), _millrace_follow("same", "5ms"),
+    _follow("python", _python(1), ("--follow",)), _follow("java", _java(1), ("--follow",)),
+)}

@@ -64,14 +64,9 @@ static void lane_assign(struct lane *lane)
     for (int p = lane->index; p < count; p += lane->options->lanes) {
         int64_t low;
         bench_watermarks(lane->consumer, lane->options->in, p, &low, &lane->end[p]);
-        if (lane->options->follow) {
-            rd_kafka_topic_partition_list_add(list, lane->options->in, p)->offset = lane->end[p];
-            lane->end[p] = INT64_MAX;
-        } else if (lane->end[p] > low) {
-            rd_kafka_topic_partition_list_add(list, lane->options->in, p)->offset = low;
-        } else {
-            continue;
-        }
+        if (lane->options->follow) lane->end[p] = INT64_MAX;
+        if (lane->end[p] <= low) continue;
+        rd_kafka_topic_partition_list_add(list, lane->options->in, p)->offset = low;
         lane->open_partitions++;
     }
     if (lane->open_partitions) {

@@ -4,7 +4,7 @@
     peer.py --brokers HOST:PORT --in TOPIC --out TOPIC --model PATH [--processes N] [--follow]
 
 PATH.onnx gives the class of each row, PATH.json names the features in order. Reads what the topic holds at start, then ends;
-with --follow it goes on from the end of the topic until it is terminated (for latency).
+with --follow it goes on until it is terminated (for latency).
 """
 import argparse
 import gc
@@ -43,7 +43,7 @@ def assign(consumer, options, index):
     mine, left = [], 0
     for partition in sorted(partitions)[index::options.processes]:
         low, high = consumer.get_watermark_offsets(TopicPartition(options.topic_in, partition), timeout=30)
-        mine.append(TopicPartition(options.topic_in, partition, high if options.follow else low))
+        mine.append(TopicPartition(options.topic_in, partition, low))
         left += high - low
     consumer.assign(mine)
     return left

@@ -15,7 +15,7 @@ import java.util.concurrent.Future;
  * Scores a Kafka topic in plain Java: a poll loop a thread, Jackson's streaming parser, ONNX Runtime on the whole polled batch.
  * Peer --brokers HOST:PORT --in TOPIC --out TOPIC --model PATH [--threads N] [--follow]
  * PATH.onnx gives the class of each row, PATH.json names the features. Reads what the topic holds at start, then ends; with
- * --follow it goes on from the end of the topic until it is terminated.
+ * --follow it goes on until it is terminated.
  */
 public final class Peer {
     /** The command line. */

@@ -99,7 +99,7 @@ final class Worker implements Callable<Void> {
         return bytes;
     }
 
-    /** Every N-th partition, from its start (or its end, when following). Returns how many records wait there. */
+    /** Every N-th partition, from its start. Returns how many records wait there. */
     private long assign(KafkaConsumer<byte[], byte[]> consumer) {
         List<TopicPartition> mine = new ArrayList<>();
         int count = consumer.partitionsFor(options.in()).size();
@@ -112,7 +112,7 @@ final class Worker implements Callable<Void> {
         long waiting = 0;
         for (TopicPartition partition : mine) {
             waiting += end.get(partition) - begin.get(partition);
-            consumer.seek(partition, options.follow() ? end.get(partition) : begin.get(partition));
+            consumer.seek(partition, begin.get(partition));
         }
         return waiting;
     }
