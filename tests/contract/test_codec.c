@@ -16,11 +16,11 @@
 
 static const mr_framing framings[] = {MR_FRAMING_SINGLE, MR_FRAMING_LINES, MR_FRAMING_ARRAY, MR_FRAMING_PACKED};
 
-/* Opens a decoder with default options for two features, "a" and "b" (or columns 0 and 1). */
+/* Opens a decoder with default options for two features, "a" and "b" (or columns 1 and 2). */
 static mr_status decoder_open(const struct mr_codec_ops *codec, mr_framing framing, void **options_out,
                               struct mr_decoder **decoder_out, struct mr_err *err)
 {
-    static const char *const paths[][2] = {{"a", "b"}, {"0", "1"}, {"[0]", "[1]"}};
+    static const char *const paths[][2] = {{"a", "b"}, {"1", "2"}, {"[0]", "[1]"}};
     mr_status status = MR_ECONFIG;
     *options_out = NULL;
     if (codec->options) {

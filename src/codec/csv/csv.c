@@ -11,6 +11,7 @@
 #include "base/json_text.h"
 #include "base/near.h"
 #include "codec/csv/csv.h"
+#include "registry.h"
 
 enum { HEADER_NONE, HEADER_MESSAGE };
 
@@ -426,6 +427,9 @@ static mr_status csv_create(const void *options, const struct mr_schema *schema,
     *decoder_out = NULL;
     mr_status status = csv_check(csv, err);
     if (status) return status;
+    if (schema->framing != MR_FRAMING_SINGLE && schema->framing != MR_FRAMING_LINES) {
+        return mr_fail(err, MR_ECONFIG, "record.framing: format csv reads single and lines only");
+    }
     struct mr_decoder *decoder = calloc(1, sizeof *decoder);
     if (!decoder) return mr_fail(err, MR_ENOMEM, "csv codec: out of memory");
     decoder->delimiter = delimiter_of(csv);

@@ -252,6 +252,10 @@ static mr_status f32_create(const void *options, const struct mr_schema *schema,
     const struct f32_options *f32 = options ? options : &fallback;
     struct mr_decoder *decoder = calloc(1, sizeof *decoder);
     *decoder_out = NULL;
+    if (schema->framing != MR_FRAMING_SINGLE && schema->framing != MR_FRAMING_PACKED) {
+        free(decoder);
+        return mr_fail(err, MR_ECONFIG, "record.framing: format f32 reads single and packed only");
+    }
     if (!decoder) return mr_fail(err, MR_ENOMEM, "f32 codec: out of memory");
     decoder->is_packed = schema->framing == MR_FRAMING_PACKED;
     decoder->is_swapped = (f32->order == ORDER_BIG) != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
