@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """The worked example on a real Apache Kafka broker: replay, run to the end, every class as scikit-learn's, read by Kafka's own tools."""
-import json
 import os
 import pathlib
 import re
@@ -64,19 +63,6 @@ def check_lag(broker, group):
         raise SystemExit(f"FAIL: lag of group {group} is {lags}, not 0 in each of {PARTITIONS} partitions:\n{out}")
 
 
-def job_with_probabilities(folder):
-    """The example's job, with the probabilities in the output and topics of its own."""
-    text = re.sub(r"^\s*//.*$", "", (check.DATA / "job.json").read_text(), flags=re.M)
-    job = json.loads(text)
-    job["source"]["group"] = "regimes-probabilities"
-    job["models"][0]["file"] = str(check.MODEL)
-    job["emit"]["fields"]["probabilities"] = "regime.probabilities"
-    job["sinks"][0]["topic"] = "probabilities"
-    path = pathlib.Path(folder) / "job.json"
-    path.write_text(json.dumps(job))
-    return str(path)
-
-
 def run(broker, folder):
     expected = check.Expected()
     readings = pathlib.Path(folder) / "readings.jsonl"
@@ -93,7 +79,7 @@ def run(broker, folder):
 
     call(MILLRACE, "run", str(check.DATA / "job.json"), *where, "--until", "end")
     answers = check_answers(expected, inputs, broker, "example_2")
-    call(MILLRACE, "run", job_with_probabilities(folder), *where, "--until", "end")
+    call(MILLRACE, "run", check.job_with_probabilities(folder), *where, "--until", "end")
     check_answers(expected, inputs, broker, "probabilities")
     check_console_consumer(broker, "example_2", answers)
     check_lag(broker, "regimes")

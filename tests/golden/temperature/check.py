@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import pathlib
+import re
 import struct
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -69,6 +70,19 @@ class Expected:
             distance = max(abs(a - b) for a, b in zip(self.probabilities[int(index)], stored))
             if distance > 1e-12:
                 raise SystemExit(f"FAIL: reading {index}: this file's forward pass is {distance:g} from scikit-learn's")
+
+
+def job_with_probabilities(folder):
+    """Path of the example's job with the probabilities in the output, and a group and an output topic of its own."""
+    text = re.sub(r"^\s*//.*$", "", (DATA / "job.json").read_text(), flags=re.M)
+    job = json.loads(text)
+    job["source"]["group"] = "regimes-probabilities"
+    job["models"][0]["file"] = str(MODEL)
+    job["emit"]["fields"]["probabilities"] = "regime.probabilities"
+    job["sinks"][0]["topic"] = "probabilities"
+    path = pathlib.Path(folder) / "job.json"
+    path.write_text(json.dumps(job))
+    return str(path)
 
 
 def compare(expected, order, outputs):
