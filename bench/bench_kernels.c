@@ -102,7 +102,7 @@ static void model_make(struct model *model, const struct shape *shape)
         model->flops_per_row += 2.0 * (double)in * (double)out;
     }
     model->layer[count - 1].activation = shape->last;
-    model->mlp = (struct mr_mlp_params){model->layer, count};
+    model->mlp = (struct mr_mlp_params){.layer = model->layer, .layer_count = count};
     model->linear =
         (struct mr_linear_params){shape->width[0], shape->width[1], model->layer[0].w, model->layer[0].b, shape->last};
     model->packed =

@@ -68,7 +68,9 @@ static struct mr_packed *layers_pack(const void *params, const struct mr_mlp_lay
 
 struct mr_packed *mr_mlp_forward_pack(const struct mr_mlp_params *params)
 {
-    return layers_pack(params, params->layer, params->layer_count);
+    struct mr_packed *const model = layers_pack(params, params->layer, params->layer_count);
+    if (model) model->shift = params->shift;
+    return model;
 }
 
 struct mr_packed *mr_linear_score_pack(const struct mr_linear_params *params)
@@ -87,9 +89,10 @@ void mr_packed_free(struct mr_packed *model)
 
 size_t mr_packed_scratch_bytes(const struct mr_packed *model)
 {
-    /* SIMD: two buffers for the activations of one tile, one for logits when y is not wanted. Reference: two rows of
-     * doubles. */
-    const size_t simd = (2 * model->hidden_width_max + model->out) * MR_TILE_ROWS * sizeof(float);
+    /* SIMD: two buffers for the activations of one tile, one for logits when y is not wanted, one for shifted
+     * inputs. Reference: two rows of doubles. */
+    const size_t shifted = model->shift ? model->in : 0;
+    const size_t simd = (2 * model->hidden_width_max + model->out + shifted) * MR_TILE_ROWS * sizeof(float);
     const size_t reference = 2 * model->width_max * sizeof(double);
     return ((simd > reference ? simd : reference) + MR_ALIGN - 1) / MR_ALIGN * MR_ALIGN;
 }

@@ -25,6 +25,7 @@ struct mr_dense {
 struct mr_packed {
     const void *params; /* as given: struct mr_mlp_params or mr_linear_params; what the reference reads */
     size_t in, out;
+    const float *shift; /* [in], subtracted from the inputs first; NULL: none. Borrowed from params */
     size_t layer_count;
     size_t hidden_width_max; /* widest output of any layer but the last; 0 with one layer */
     size_t width_max;        /* widest input or output of any layer */

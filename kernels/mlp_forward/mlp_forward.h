@@ -27,6 +27,9 @@ struct mr_mlp_layer {
 struct mr_mlp_params {
     const struct mr_mlp_layer *layer; /* [layer_count], layer[i].out == layer[i + 1].in */
     size_t layer_count;
+    /* [layer[0].in], subtracted from the inputs first, or NULL. Folding a mean into the first bias instead would cost
+     * digits: both terms are large and nearly cancel. */
+    const float *shift;
 };
 
 #endif

@@ -24,7 +24,9 @@ void mr_mlp_forward_ref(const float *x, const struct mr_packed *model, float *y,
     mr_kernel_ran = "ref";
     for (size_t row = 0; row < rows; row++) {
         double *value = scratch, *z = value + model->width_max;
-        for (size_t c = 0; c < in; c++) value[c] = (double)x[mr_tile_at(row, c, in)];
+        for (size_t c = 0; c < in; c++) {
+            value[c] = (double)x[mr_tile_at(row, c, in)] - (params->shift ? (double)params->shift[c] : 0);
+        }
         for (size_t i = 0; i < params->layer_count; i++) {
             const struct mr_mlp_layer *layer = &params->layer[i];
             layer_forward(layer, value, z);

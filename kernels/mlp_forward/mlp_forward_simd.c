@@ -4,16 +4,29 @@
 
 mr_score_fn MR_KERNEL_NAME(mr_mlp_forward);
 
+/* to[in][64] = x[in][64] - shift[in], for the first `vecs` vectors of rows. */
+MR_INLINE void shift_tile(const float *x, const float *shift, size_t in, float *to, size_t vecs)
+{
+    for (size_t c = 0; c < in; c++, x += MR_TILE_ROWS, to += MR_TILE_ROWS) {
+        const mr_vec by = mr_set(shift[c]);
+        for (size_t v = 0; v < vecs; v++) mr_store(to + v * MR_LANES, mr_load(x + v * MR_LANES) - by);
+    }
+}
+
 void MR_KERNEL_NAME(mr_mlp_forward)(const float *x, const struct mr_packed *model, float *y, int32_t *class_index,
                                     void *scratch, size_t rows)
 {
     const size_t hidden_floats = model->hidden_width_max * MR_TILE_ROWS, last = model->layer_count - 1;
-    float *const logits = (float *)scratch + 2 * hidden_floats;
+    float *const logits = (float *)scratch + 2 * hidden_floats, *const shifted = logits + model->out * MR_TILE_ROWS;
     mr_kernel_ran = MR_QUOTE(MR_VARIANT);
     for (size_t row = 0; row < rows; row += MR_TILE_ROWS) {
         const size_t vecs = mr_tile_vecs(rows - row);
         const float *from = x;
         float *to = scratch, *other = to + hidden_floats;
+        if (model->shift) {
+            shift_tile(x, model->shift, model->in, shifted, vecs);
+            from = shifted;
+        }
         for (size_t i = 0; i < last; i++) {
             mr_dense_tile(&model->layer[i], from, to, vecs);
             from = to;

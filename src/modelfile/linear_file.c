@@ -15,7 +15,7 @@ mr_status mr_linear_model_init(struct mr_linear_model *model, const char *path, 
     mr_status status = mr_model_file_open(path, type, &file, err);
     if (status) return status;
     status = mr_model_meta_read(file, &model->meta, err);
-    if (!status) status = mr_dense_read(file, "weight", "bias", true, layer, err);
+    if (!status) status = mr_dense_read(file, "weight", "bias", true, layer, NULL, err);
     if (!status) {
         layer->activation = layer->out == 1 ? single : multiple;
         model->params = (struct mr_linear_params){

@@ -136,45 +136,72 @@ static bool round_to(double value, float *to)
     return isfinite(*to);
 }
 
-mr_status mr_dense_read(const struct mr_safetensors *file, const char *weight, const char *bias, bool fold_input,
-                        struct mr_mlp_layer *layer, struct mr_err *err)
+/* What a layer is read from; mean and scale are NULL when nothing is folded. */
+struct dense_tensors {
+    const struct mr_tensor *w, *b, *mean, *scale;
+};
+
+/* One output: its weights and bias, with scale and mean (less shift, which is taken off the inputs) folded in. */
+static bool row_read(const struct dense_tensors *from, size_t o, size_t in, const float *shift, float *w_out,
+                     float *b_out)
 {
-    const struct mr_tensor *w, *b, *mean = NULL, *scale = NULL;
+    double sum = mr_tensor_value(from->b, o);
+    bool is_finite = true;
+    for (size_t c = 0; c < in; c++) {
+        double value = mr_tensor_value(from->w, o * in + c);
+        if (from->mean) {
+            value /= mr_tensor_value(from->scale, c);
+            sum -= value * (mr_tensor_value(from->mean, c) - (shift ? (double)shift[c] : 0));
+        }
+        is_finite &= round_to(value, &w_out[c]);
+    }
+    return is_finite & round_to(sum, b_out);
+}
+
+mr_status mr_dense_read(const struct mr_safetensors *file, const char *weight, const char *bias, bool fold_input,
+                        struct mr_mlp_layer *layer, float **shift_out, struct mr_err *err)
+{
+    struct dense_tensors from = {0};
     const char *const path = mr_safetensors_name(file);
+    float *shift = NULL;
+    mr_status status = MR_OK;
     layer->w = layer->b = NULL;
-    if (tensor_find(file, weight, 2, 0, &w, err)) return MR_EDATA;
-    if (!w->count) return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" is empty", path, weight);
-    const size_t out = (size_t)w->shape[0], in = (size_t)w->shape[1];
-    if (tensor_find(file, bias, 1, out, &b, err)) return MR_EDATA;
-    if (fold_input && input_find(file, in, &mean, &scale, err)) return MR_EDATA;
+    if (shift_out) *shift_out = NULL;
+    if (tensor_find(file, weight, 2, 0, &from.w, err)) return MR_EDATA;
+    if (!from.w->count) return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" is empty", path, weight);
+    const size_t out = (size_t)from.w->shape[0], in = (size_t)from.w->shape[1];
+    if (tensor_find(file, bias, 1, out, &from.b, err)) return MR_EDATA;
+    if (fold_input && input_find(file, in, &from.mean, &from.scale, err)) return MR_EDATA;
     float *const w_out = malloc(out * in * sizeof *w_out), *const b_out = malloc(out * sizeof *b_out);
+    const bool has_shift = shift_out && from.mean;
+    if (has_shift) shift = malloc(in * sizeof *shift);
     layer->in = in;
     layer->out = out;
     layer->w = w_out;
     layer->b = b_out;
-    if (!w_out || !b_out) {
-        mr_dense_deinit(layer);
-        return mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
+    if (!w_out || !b_out || (has_shift && !shift)) {
+        status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
+        goto fail;
+    }
+    for (size_t c = 0; shift && c < in; c++) {
+        if (round_to(mr_tensor_value(from.mean, c), &shift[c])) continue;
+        status =
+            mr_fail(err, MR_EDATA, "model \"%s\": tensor \"input.mean\": value %zu is too large for float32", path, c);
+        goto fail;
     }
     for (size_t o = 0; o < out; o++) {
-        double sum = mr_tensor_value(b, o);
-        bool is_finite = true;
-        for (size_t c = 0; c < in; c++) {
-            double value = mr_tensor_value(w, o * in + c);
-            if (mean) {
-                value /= mr_tensor_value(scale, c);
-                sum -= value * mr_tensor_value(mean, c);
-            }
-            is_finite &= round_to(value, &w_out[o * in + c]);
-        }
-        is_finite &= round_to(sum, &b_out[o]);
-        if (!is_finite) {
-            mr_dense_deinit(layer);
-            return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" or \"%s\", row %zu: too large for float32%s",
-                           path, weight, bias, o, mean ? " once input.mean and input.scale are folded in" : "");
-        }
+        if (row_read(&from, o, in, shift, &w_out[o * in], &b_out[o])) continue;
+        status = mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" or \"%s\", row %zu: too large for float32%s", path,
+                         weight, bias, o, from.mean ? " once input.mean and input.scale are folded in" : "");
+        goto fail;
     }
+    if (shift_out) *shift_out = shift;
     return MR_OK;
+
+fail:
+    free(shift);
+    mr_dense_deinit(layer);
+    return status;
 }
 
 void mr_dense_deinit(struct mr_mlp_layer *layer)

@@ -28,12 +28,13 @@ void mr_model_meta_deinit(struct mr_model_meta *meta);
 
 /**
  * Reads a layer: tensors `weight` [out, in] and `bias` [out], all finite. fold_input: the file's optional tensors
- * input.mean and input.scale [in] are folded in, in double: w / scale, b - sum of w * mean / scale. Fails with MR_EDATA
- * when a value is not finite as float32. w and b of the layer are the caller's to free, with mr_dense_deinit; on error
- * both are NULL.
+ * input.mean and input.scale [in] are folded in, in double: w / scale, b - sum of w * mean / scale. shift_out (may be
+ * NULL): takes the means as they are, [in], the caller's to free, or NULL without any; only what they lose as float32
+ * is then folded. Fails with MR_EDATA when a value is not finite as float32. w and b of the layer are the caller's to
+ * free, with mr_dense_deinit; on error both are NULL, and so is *shift_out.
  */
 mr_status mr_dense_read(const struct mr_safetensors *file, const char *weight, const char *bias, bool fold_input,
-                        struct mr_mlp_layer *layer, struct mr_err *err);
+                        struct mr_mlp_layer *layer, float **shift_out, struct mr_err *err);
 void mr_dense_deinit(struct mr_mlp_layer *layer);
 
 /**

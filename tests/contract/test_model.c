@@ -149,6 +149,27 @@ static void linear_folds_its_input(void **state)
     ops->close(model);
 }
 
+/* A mean far larger than the spread around it: folded into the bias, the digits of the difference would be gone. */
+static void mlp_takes_the_mean_off_first(void **state)
+{
+    static const double mean[] = {1e6 + 0.03125}, scale[] = {0.5}, w[] = {3}, b[] = {0.25};
+    const struct file file = {.type = "mlp",
+                              .activations = "[\"identity\"]",
+                              .tensor = {{"layer.0.weight", 2, {1, 1}, NULL, w},
+                                         {"layer.0.bias", 1, {1}, NULL, b},
+                                         {"input.mean", 1, {1}, NULL, mean},
+                                         {"input.scale", 1, {1}, NULL, scale}}};
+    const struct mr_model_ops *const ops = mr_model_find("mlp");
+    const float x = 1e6f + 0.125f;
+    float y;
+    (void)state;
+    file_write(&file);
+    struct mr_model *const model = open_ok(ops);
+    score_one(ops, model, &x, &y);
+    assert_true(fabs((double)y - (3 * (0.125 - 0.03125) / 0.5 + 0.25)) < 1e-6);
+    ops->close(model);
+}
+
 static void logistic_is_binary_or_softmax(void **state)
 {
     const struct mr_model_ops *const ops = mr_model_find("logistic");
@@ -238,9 +259,9 @@ static void missing_file_is_input_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mlp_opens_and_scores),          cmocka_unit_test(linear_folds_its_input),
-        cmocka_unit_test(logistic_is_binary_or_softmax), cmocka_unit_test(wrong_files_are_refused),
-        cmocka_unit_test(missing_file_is_input_error),
+        cmocka_unit_test(mlp_opens_and_scores),         cmocka_unit_test(linear_folds_its_input),
+        cmocka_unit_test(mlp_takes_the_mean_off_first), cmocka_unit_test(logistic_is_binary_or_softmax),
+        cmocka_unit_test(wrong_files_are_refused),      cmocka_unit_test(missing_file_is_input_error),
     };
     snprintf(path, sizeof path, "/tmp/millrace_model_%ld.safetensors", (long)getpid());
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

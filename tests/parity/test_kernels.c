@@ -39,6 +39,7 @@ struct subject {
     int32_t *want_class, *got_class;
     void *scratch;
     double *value, *error, *z, *z_error; /* of one row, [width max] */
+    float *shift;
     size_t in, out, rows, y_count, class_count, near_tie_count;
 };
 
@@ -88,7 +89,10 @@ static void subject_make(struct subject *s, mr_op op, const struct shape *shape,
         if (layer->out > widest) widest = layer->out;
     }
     s->layer[count - 1].activation = last;
-    s->mlp = (struct mr_mlp_params){s->layer, count};
+    /* Odd row counts: inputs around a mean, which is taken off again. */
+    s->shift = rows % 2 ? weights_make(s->in, 10) : NULL;
+    s->mlp = (struct mr_mlp_params){
+        .layer = s->layer, .layer_count = count, .shift = op == MR_OP_MLP_FORWARD ? s->shift : NULL};
     s->linear = (struct mr_linear_params){s->in, s->out, s->layer[0].w, s->layer[0].b, last};
     s->packed = op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s->mlp) : mr_linear_score_pack(&s->linear);
     assert_non_null(s->packed);
@@ -97,7 +101,9 @@ static void subject_make(struct subject *s, mr_op op, const struct shape *shape,
     s->class_count = tile_rows;
     s->x = zeroed(tile_rows * s->in * sizeof *s->x);
     for (size_t row = 0; row < rows; row++) {
-        for (size_t c = 0; c < s->in; c++) s->x[mr_tile_at(row, c, s->in)] = salted(1.5);
+        for (size_t c = 0; c < s->in; c++) {
+            s->x[mr_tile_at(row, c, s->in)] = salted(1.5) + (s->mlp.shift ? s->mlp.shift[c] : 0);
+        }
     }
     s->want_y = zeroed((s->y_count + GUARD_COUNT) * sizeof(float));
     s->got_y = zeroed((s->y_count + GUARD_COUNT) * sizeof(float));
@@ -117,8 +123,8 @@ static void subject_free(struct subject *s)
         free((void *)(uintptr_t)s->layer[i].b);
     }
     mr_packed_free(s->packed);
-    void *const all[] = {s->x,       s->want_y, s->got_y, s->want_class, s->got_class,
-                         s->scratch, s->value,  s->error, s->z,          s->z_error};
+    void *const all[] = {s->x,     s->want_y, s->got_y, s->want_class, s->got_class, s->scratch,
+                         s->value, s->error,  s->z,     s->z_error,    s->shift};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -168,8 +174,9 @@ static void activate(mr_activation activation, const double *z, const double *z_
 static void row_analyse(struct subject *s, size_t row)
 {
     for (size_t c = 0; c < s->in; c++) {
-        s->value[c] = (double)s->x[mr_tile_at(row, c, s->in)];
-        s->error[c] = 0;
+        const double shift = s->mlp.shift ? (double)s->mlp.shift[c] : 0;
+        s->value[c] = (double)s->x[mr_tile_at(row, c, s->in)] - shift;
+        s->error[c] = s->mlp.shift ? EPS * fabs(s->value[c]) : 0;
     }
     for (size_t i = 0; i < s->mlp.layer_count; i++) {
         const struct mr_mlp_layer *const layer = &s->layer[i];

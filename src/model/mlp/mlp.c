@@ -13,6 +13,7 @@ struct mr_model {
     struct mr_model_info info;
     struct mr_mlp_params params;
     struct mr_mlp_layer *layer; /* [params.layer_count] */
+    float *shift;               /* [layer[0].in] or NULL */
 };
 
 static void mlp_close(struct mr_model *model)
@@ -20,6 +21,7 @@ static void mlp_close(struct mr_model *model)
     if (!model) return;
     for (size_t i = 0; i < model->params.layer_count; i++) mr_dense_deinit(&model->layer[i]);
     free(model->layer);
+    free(model->shift);
     mr_model_meta_deinit(&model->meta);
     free(model);
 }
@@ -49,8 +51,9 @@ static mr_status layer_read(const struct mr_safetensors *file, struct mr_model *
     snprintf(weight, sizeof weight, "layer.%zu.weight", index);
     snprintf(bias, sizeof bias, "layer.%zu.bias", index);
     mr_status status = activation_read(file, &model->meta.activations, index, &layer->activation, err);
-    if (!status) status = mr_dense_read(file, weight, bias, index == 0, layer, err);
+    if (!status) status = mr_dense_read(file, weight, bias, index == 0, layer, index == 0 ? &model->shift : NULL, err);
     if (status) return status;
+    model->params.shift = model->shift;
     model->params.layer_count = index + 1;
     if (index && layer->in != layer[-1].out) {
         return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" has %zu inputs, the layer before has %zu outputs",
