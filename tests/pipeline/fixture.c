@@ -516,7 +516,7 @@ void fixture_features(uint64_t i, float *a, float *b)
 int fixture_class(uint64_t i)
 {
     static const struct mr_mlp_layer layers[] = {{2, 4, w0, b0, MR_ACT_SIGMOID}, {4, 3, w1, b1, MR_ACT_SOFTMAX}};
-    static const struct mr_mlp_params params = {layers, 2};
+    static const struct mr_mlp_params params = {.layer = layers, .layer_count = 2};
     static const struct mr_packed packed = {.params = &params, .in = 2, .out = 3, .layer_count = 2, .width_max = 4};
     static _Alignas(64) float x[2 * MR_TILE_ROWS];
     double scratch[8];
