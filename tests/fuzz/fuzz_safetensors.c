@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct mr_model_meta meta = {0};
     struct mr_mlp_layer layer = {0};
     struct mr_model_info info;
-    if (!mr_model_meta_read(file, &meta, &err) && !mr_dense_read(file, "weight", "bias", true, &layer, &err)) {
+    if (!mr_model_meta_read(file, &meta, &err) && !mr_dense_read(file, "weight", "bias", true, &layer, NULL, &err)) {
         (void)mr_model_info_fill(file, "linear", &meta, layer.in, layer.out, MR_ACT_SOFTMAX, &info, &err);
     }
     mr_dense_deinit(&layer);
