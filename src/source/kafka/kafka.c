@@ -74,6 +74,8 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
         {.key = "fetch.message.max.bytes", .value = "1048576"},
         {.key = "fetch.max.bytes", .value = "16777216"},
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
+        /* A member learns of a rebalance at its next heartbeat: with the usual 3 s, the second lane's join would stop the first for 2 s. */
+        {.key = "heartbeat.interval.ms", .value = "250"},
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "check.crcs", .value = "true"},
         {.key = "partition.assignment.strategy", .value = "range,roundrobin"},
