@@ -29,6 +29,7 @@ struct mr_sink {
     rd_kafka_message_t chunk[CHUNK];
     struct mr_outbox *run_box;    /* successful delivery reports come in long runs of one outbox */
     size_t run_count;
+    bool has_warned;
     struct mr_err failure;
 };
 
@@ -177,9 +178,14 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     }
 }
 
-static int32_t partition_choose(const struct mr_sink *sink, const struct mr_record *record)
+static int32_t partition_choose(struct mr_sink *sink, const struct mr_record *record)
 {
     if (record->partition >= 0 && record->partition < sink->partition_count) return record->partition;
+    if (record->partition >= 0 && !sink->has_warned) {
+        sink->has_warned = true;
+        mr_log(MR_LOG_WARN, "kafka", "topic \"%s\" has %d partitions, fewer than the input: records of the others go by key, or by batch, and "
+               "lose their order; give it as many, or set emit.partition", sink->opt->topic, sink->partition_count);
+    }
     if (record->partition != MR_PARTITION_BY_BATCH && record->key) return RD_KAFKA_PARTITION_UA; /* the client hashes the key */
     return sink->turn;
 }
