@@ -165,6 +165,22 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
+/* A required flag is a string or a list: it was not given when its member is still empty. */
+static mr_status required_check(const struct mr_command *command, const void *options, struct mr_err *err)
+{
+    for (const struct mr_flag *flag = command->flags; flag && flag->row.key; flag++) {
+        const void *const member = (const char *)options + flag->row.offset;
+        if (!flag->row.required) continue;
+        const bool is_given = flag->row.type == MR_OPT_STRINGS ? ((const struct mr_strings *)member)->count > 0
+                                                               : *(char *const *)member != NULL;
+        if (!is_given) {
+            return mr_fail(err, MR_EUSAGE, "--%s %s is missing; see: millrace %s --help", flag->row.key, flag->argument,
+                           command->name);
+        }
+    }
+    return MR_OK;
+}
+
 mr_status mr_command_parse(const struct mr_command *command, int argc, char **argv, void *options, const char **words,
                            size_t *word_count_out, bool *wants_help_out, struct mr_err *err)
 {
@@ -184,6 +200,7 @@ mr_status mr_command_parse(const struct mr_command *command, int argc, char **ar
             status = argument[1] == '-' ? long_flag(&parse, argument) : short_flags(&parse, argument);
     }
     if (parse.common.no_color) mr_term_color_forbid();
+    if (status == MR_OK) status = required_check(command, options, err);
     if (status != MR_OK) mr_command_release(command, options);
     return status;
 }
