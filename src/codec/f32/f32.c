@@ -94,13 +94,13 @@ static inline void transpose_4(const struct mr_decoder *decoder, const char *con
         r[i] = load_4(row[i] + at * 4);
         if (decoder->is_swapped) r[i] = swap_4(r[i]);
     }
-    const u32x4 low02 = __builtin_shuffle(r[0], r[2], (u32x4){0, 4, 1, 5}),
-                high02 = __builtin_shuffle(r[0], r[2], (u32x4){2, 6, 3, 7});
-    const u32x4 low13 = __builtin_shuffle(r[1], r[3], (u32x4){0, 4, 1, 5}),
-                high13 = __builtin_shuffle(r[1], r[3], (u32x4){2, 6, 3, 7});
+    const u32x4 low02 = __builtin_shufflevector(r[0], r[2], 0, 4, 1, 5),
+                high02 = __builtin_shufflevector(r[0], r[2], 2, 6, 3, 7);
+    const u32x4 low13 = __builtin_shufflevector(r[1], r[3], 0, 4, 1, 5),
+                high13 = __builtin_shufflevector(r[1], r[3], 2, 6, 3, 7);
     const u32x4 column[4] = {
-        __builtin_shuffle(low02, low13, (u32x4){0, 4, 1, 5}), __builtin_shuffle(low02, low13, (u32x4){2, 6, 3, 7}),
-        __builtin_shuffle(high02, high13, (u32x4){0, 4, 1, 5}), __builtin_shuffle(high02, high13, (u32x4){2, 6, 3, 7})};
+        __builtin_shufflevector(low02, low13, 0, 4, 1, 5), __builtin_shufflevector(low02, low13, 2, 6, 3, 7),
+        __builtin_shufflevector(high02, high13, 0, 4, 1, 5), __builtin_shufflevector(high02, high13, 2, 6, 3, 7)};
     for (int i = 0; i < 4; i++) memcpy(out + i * MR_TILE_ROWS, &column[i], sizeof column[i]);
 }
 
