@@ -20,7 +20,7 @@ struct mr_header {
 
 /** One output record. All bytes live in the outbox's arena until the outbox is done. */
 struct mr_record {
-    const char *value;
+    const char *value;    /* NULL: a null, as the dead letter of a tombstone is */
     const char *key;      /* NULL: none */
     uint32_t value_bytes;
     uint32_t key_bytes;

@@ -22,6 +22,7 @@ struct undeliverable {
     struct undeliverable *next;
     struct mr_ticket *ticket; /* kept from completing by one box_count */
     struct mr_bad bad;
+    bool is_again;            /* a dead letter that was too large */
     char bytes[];             /* key, then value */
 };
 
@@ -35,6 +36,7 @@ struct mr_dead {
     struct mr_lane_sink sink; /* opened when the first dead letter comes */
     struct mr_flight boxes;   /* only its boxes are used */
     struct mr_box *box;       /* being filled */
+    struct mr_bad *sent;      /* [BOX_COUNT][RECORD_CAP]: of what is on its way, everything but the bytes */
     struct undeliverable *first, **last;
     uint64_t seen, bad, run_length; /* circuit breaker */
 };
@@ -70,6 +72,7 @@ void mr_dead_destroy(struct mr_dead *dead)
         free(item);
     }
     mr_flight_deinit(&dead->boxes);
+    free(dead->sent);
     free(dead);
 }
 
@@ -93,6 +96,7 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
     open.options = dead->sink_options;
     if (!status) status = ops->open(&open, &dead->sink.sink, err);
     if (!status) status = mr_flight_init(&dead->boxes, 1, BOX_COUNT, RECORD_CAP, ARENA_BYTES, dead->stats, err);
+    if (!status && !(dead->sent = calloc(BOX_COUNT * RECORD_CAP, sizeof *dead->sent))) status = mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < BOX_COUNT && !status; i++) {
         dead->boxes.box[i].header = calloc(RECORD_CAP * HEADER_MAX, sizeof(struct mr_header));
         if (!dead->boxes.box[i].header) status = mr_fail(err, MR_ENOMEM, "out of memory");
@@ -155,12 +159,19 @@ static void header_add(struct mr_outbox *out, struct mr_header *header, uint32_t
     header[(*count)++] = (struct mr_header){name, arena_copy(out, text, (size_t)bytes), (size_t)bytes};
 }
 
+/* Where the facts of a record on its way are kept. */
+static struct mr_bad *sent_of(const struct mr_dead *dead, const struct mr_box *box, size_t index)
+{
+    return &dead->sent[(size_t)(box - dead->boxes.box) * RECORD_CAP + index];
+}
+
 static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)
 {
     struct mr_outbox *out = &dead->box->out;
     struct mr_header *header = dead->box->header + out->count * HEADER_MAX;
-    struct mr_record *record = &out->record[out->count++];
+    struct mr_record *record = &out->record[out->count];
 
+    *sent_of(dead, dead->box, out->count++) = *bad;
     /* The value first: values lie in the arena in the order of the records. */
     *record = (struct mr_record){.partition = MR_PARTITION_BY_KEY, .header = header, .timestamp_ms = bad->timestamp_ms,
                                  .offset = bad->offset, .source_partition = bad->partition, .row_count = (uint32_t)bad->rows};
@@ -171,7 +182,7 @@ static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)
         record->timestamp_ms = -1;
         return;
     }
-    record->value = arena_copy(out, bad->value, bad->value_bytes);
+    record->value = bad->value ? arena_copy(out, bad->value, bad->value_bytes) : NULL;
     record->value_bytes = (uint32_t)bad->value_bytes;
     if (bad->key) {
         record->key = arena_copy(out, bad->key, bad->key_bytes);
@@ -187,12 +198,11 @@ static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)
     if (bad->truncated_from) header_add(out, header, &record->header_count, "millrace-truncated-from", "%zu", bad->truncated_from);
 }
 
-mr_status mr_dead_add(struct mr_dead *dead, struct mr_ticket *ticket, const struct mr_bad *bad, struct mr_err *err)
+static mr_status bad_add(struct mr_dead *dead, struct mr_ticket *ticket, const struct mr_bad *bad, struct mr_err *err)
 {
     const struct mr_bad_records_options *opt = &dead->run->job->bad_records;
     mr_status status = MR_OK;
 
-    mr_stats_add(&dead->stats->reasons[bad->reason], bad->rows);
     if (!opt->topic && !opt->file) { /* the job says: drop */
         ticket->dead += bad->rows;
         return MR_OK;
@@ -205,17 +215,31 @@ mr_status mr_dead_add(struct mr_dead *dead, struct mr_ticket *ticket, const stru
     return MR_OK;
 }
 
+mr_status mr_dead_add(struct mr_dead *dead, struct mr_ticket *ticket, const struct mr_bad *bad, struct mr_err *err)
+{
+    mr_stats_add(&dead->stats->reasons[bad->reason], bad->rows);
+    return bad_add(dead, ticket, bad, err);
+}
+
+/* An output that no topic takes becomes a dead letter; a dead letter that is too large goes once more, cut, with its own facts. */
+static struct mr_bad bad_of(const struct mr_dead *dead, const struct mr_box *box, const struct mr_record *record, mr_reason reason)
+{
+    if (box->is_dead) return *sent_of(dead, box, (size_t)(record - box->out.record));
+    return (struct mr_bad){.topic = dead->source_ops ? dead->source_ops->topic_name(dead->source, record->topic) : "?",
+                           .partition = record->source_partition, .offset = record->offset, .timestamp_ms = -1, .reason = reason,
+                           .stage = "output", .rows = record->row_count};
+}
+
 void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason, const char *text)
 {
     struct mr_dead *dead = context;
-    const bool is_cut = box->is_dead; /* a dead letter that is itself too large goes once more, cut */
+    const struct mr_bad bad = bad_of(dead, box, record, reason);
     const size_t value_bytes = record->value_bytes > UNDELIVERABLE_MAX ? UNDELIVERABLE_MAX : record->value_bytes;
     struct undeliverable *item = malloc(sizeof *item + record->key_bytes + value_bytes);
 
-    mr_log(MR_LOG_WARN, "dead", "%s[%d] offset %lld: %s of %u bytes was not accepted: %s",
-           dead->source_ops ? dead->source_ops->topic_name(dead->source, record->topic) : "?", record->source_partition,
-           (long long)record->offset, is_cut ? "a dead letter" : "an output", record->value_bytes, text ? text : mr_reason_name(reason));
-    if (!item || (is_cut && record->value_bytes <= UNDELIVERABLE_MAX)) {
+    mr_log(MR_LOG_WARN, "dead", "%s[%d] offset %lld: %s of %u bytes was not accepted: %s", bad.topic, bad.partition, (long long)bad.offset,
+           box->is_dead ? "a dead letter" : "an output", record->value_bytes, text ? text : mr_reason_name(reason));
+    if (!item || (box->is_dead && record->value_bytes <= UNDELIVERABLE_MAX)) {
         if (!box->flight->failure.status) {
             mr_fail(&box->flight->failure, item ? MR_ESINK : MR_ENOMEM, "a dead letter could not be delivered (%s): nothing past it was committed",
                     text ? text : mr_reason_name(reason));
@@ -223,16 +247,18 @@ void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *
         free(item);
         return;
     }
-    memcpy(item->bytes, record->key, record->key ? record->key_bytes : 0);
-    memcpy(item->bytes + record->key_bytes, record->value, value_bytes);
+    if (record->key) memcpy(item->bytes, record->key, record->key_bytes);
+    if (record->value) memcpy(item->bytes + record->key_bytes, record->value, value_bytes);
     item->next = NULL;
     item->ticket = box->ticket;
     item->ticket->box_count++;
-    item->bad = (struct mr_bad){.value = item->bytes + record->key_bytes, .value_bytes = value_bytes, .key = record->key ? item->bytes : NULL,
-                                .key_bytes = record->key ? record->key_bytes : 0, .partition = record->source_partition, .offset = record->offset,
-                                .timestamp_ms = -1, .reason = reason, .stage = "output", .rows = record->row_count,
-                                .truncated_from = value_bytes < record->value_bytes ? record->value_bytes : 0};
-    item->bad.topic = dead->source_ops ? dead->source_ops->topic_name(dead->source, record->topic) : "?";
+    item->is_again = box->is_dead;
+    item->bad = bad;
+    item->bad.value = record->value ? item->bytes + record->key_bytes : NULL;
+    item->bad.value_bytes = value_bytes;
+    item->bad.key = record->key ? item->bytes : NULL;
+    item->bad.key_bytes = record->key ? record->key_bytes : 0;
+    if (value_bytes < record->value_bytes) item->bad.truncated_from = record->value_bytes;
     *dead->last = item;
     dead->last = &item->next;
 }
@@ -244,7 +270,7 @@ mr_status mr_dead_flush(struct mr_dead *dead, struct mr_err *err)
         struct undeliverable *item = dead->first;
         dead->first = item->next;
         if (!dead->first) dead->last = &dead->first;
-        status = mr_dead_add(dead, item->ticket, &item->bad, err);
+        status = item->is_again ? bad_add(dead, item->ticket, &item->bad, err) : mr_dead_add(dead, item->ticket, &item->bad, err);
         item->ticket->box_count--; /* the dead letter's own box holds the ticket now */
         free(item);
         if (!status && !dead->first) status = box_send(dead, err);
@@ -261,19 +287,45 @@ mr_status mr_dead_poll(struct mr_dead *dead, struct mr_err *err)
     return dead->boxes.failure.status;
 }
 
+/* Whether a scored row belongs to one of the messages [from, to]; *row only moves up. */
+static bool row_lies_within(const struct mr_rows *rows, size_t *row, uint32_t from, uint32_t to)
+{
+    while (*row < rows->row_count && rows->message[*row] < from) ++*row;
+    return *row < rows->row_count && rows->message[*row] <= to;
+}
+
+/*
+ * Bad records in a row, across batches: longest run that ends in this one. Within a message of many records their order is not known,
+ * so that a scored row of the same message ends a run.
+ */
+static uint64_t run_count(struct mr_dead *dead, const struct mr_rows *rows)
+{
+    uint64_t longest = 0;
+    uint32_t before = 0;
+    size_t row = 0;
+    for (size_t i = 0; i < rows->reject_count; i++) {
+        const uint32_t at = rows->reject[i].message;
+        if (at < before) { /* rejects of a later stage begin */
+            row = before = 0;
+            dead->run_length = 0;
+        }
+        if (row_lies_within(rows, &row, before, at)) dead->run_length = 0;
+        if (++dead->run_length > longest) longest = dead->run_length;
+        before = at;
+    }
+    if (row_lies_within(rows, &row, before, UINT32_MAX)) dead->run_length = 0;
+    return longest;
+}
+
 mr_status mr_dead_breaker(struct mr_dead *dead, const struct mr_rows *rows, struct mr_err *err)
 {
     const struct mr_bad_records_options *opt = &dead->run->job->bad_records;
 
-    dead->run_length = rows->row_count ? 0 : dead->run_length;
-    for (size_t i = 0; i < rows->reject_count; i++) {
-        const bool follows = i && rows->reject[i].message <= rows->reject[i - 1].message + 1;
-        dead->run_length = follows || (!i && !rows->row_count) ? dead->run_length + 1 : 1;
-        if (opt->run_max && dead->run_length >= (uint64_t)opt->run_max) {
-            return mr_fail(err, MR_EDATA, "circuit breaker: %llu bad records in a row (the last one: %s): is the right topic read, and does "
-                           "\"record\" describe it? Raise bad_records.run_max to go on all the same",
-                           (unsigned long long)dead->run_length, mr_reason_name(rows->reject[i].reason));
-        }
+    const uint64_t run = run_count(dead, rows);
+    if (opt->run_max && run >= (uint64_t)opt->run_max) {
+        return mr_fail(err, MR_EDATA, "circuit breaker: %llu bad records in a row (the last one: %s): is the right topic read, and does "
+                       "\"record\" describe it? Raise bad_records.run_max to go on all the same", (unsigned long long)run,
+                       mr_reason_name(rows->reject[rows->reject_count - 1].reason));
     }
     dead->seen += rows->row_count + rows->reject_count;
     dead->bad += rows->reject_count;

@@ -31,7 +31,8 @@ size_t mr_dead_file_line(const struct mr_bad *bad, char *out, size_t cap)
     used += (size_t)sprintf(out + used, ",\"partition\":%d,\"offset\":%lld", bad->partition, (long long)bad->offset);
     if (bad->truncated_from) used += (size_t)sprintf(out + used, ",\"truncated_from\":%zu", bad->truncated_from);
     if (bad->key) used += member_put(out + used, "key", bad->key, bad->key_bytes);
-    used += member_put(out + used, "value", bad->value ? bad->value : "", bad->value ? bad->value_bytes : 0);
+    if (bad->value) used += member_put(out + used, "value", bad->value, bad->value_bytes);
+    else used += (size_t)sprintf(out + used, ",\"value\":null");
     out[used++] = '}';
     return used;
 }

@@ -119,7 +119,9 @@ static void slot_decode(struct mr_lane *lane, struct mr_slot *slot)
             continue;
         }
         while (end < raw->count && raw->message[end].value) end++;
+        rows->reject_cap = rows->row_cap; /* the rest is for rows that fail later: in message parts, in the encoder */
         lane->run->job->codec->decode(lane->decoder, raw->message, end, &raw->cursor, rows);
+        rows->reject_cap = 2 * rows->row_cap;
     }
     const struct mr_parts_input input = {.messages = raw->message, .source_ops = job->source, .source = lane->source};
     mr_parts_fill(lane->run->layout, &input, rows);
@@ -254,7 +256,10 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
         status = rejects_add(lane, slot, err);
         stage_mark(lane, MR_STAGE_EMIT);
     }
-    if (!status) status = mr_dead_breaker(lane->dead, &slot->rows, err);
+    if (!status && !lane->has_tripped) {
+        status = mr_dead_breaker(lane->dead, &slot->rows, err);
+        lane->has_tripped = status != MR_OK;
+    }
     lane->slot_first = (lane->slot_first + 1) % MR_SLOT_COUNT;
     lane->slot_count--;
     raw_leave(lane, slot->raw);

@@ -50,7 +50,7 @@ mr_status mr_slot_init(struct mr_slot *slot, const struct mr_run *run, size_t ro
 
     *slot = (struct mr_slot){0};
     *rows = (struct mr_rows){.feature_count = schema->feature_count, .capture_count = schema->capture_count, .row_cap = row_cap,
-                             .reject_cap = 2 * row_cap}; /* the encoder adds its own after the decoder's */
+                             .reject_cap = 2 * row_cap}; /* half for the decoder; the other for rows that fail behind it */
     rows->x = run->backend_ops->slab_acquire(run->backend, tiles_bytes(row_cap, schema->feature_count));
     rows->label = calloc(row_cap, sizeof *rows->label);
     rows->message = calloc(row_cap, sizeof *rows->message);
