@@ -12,6 +12,7 @@
 #include "millrace/sink.h"
 
 #define CHUNK 512
+#define SOLO_TRIES_MAX 1000 /* of 10 ms */
 
 struct mr_kafka_sink_options {
     char *topic;
@@ -48,11 +49,13 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
 
 static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **client_out, struct mr_err *err)
 {
+    /* The solo client has no limit of its own: what it sends stands in outboxes, and those are counted. */
+    const char *solo_kbytes = "2097151", *solo_messages = "10000000";
     char linger_ms[32], kbytes[32];
     const struct mr_kafka_default defaults[] = {
         {.key = "linger.ms", .value = linger_ms},
-        {.key = "queue.buffering.max.kbytes", .value = kbytes},
-        {.key = "queue.buffering.max.messages", .value = "1000000"},
+        {.key = "queue.buffering.max.kbytes", .value = is_solo ? solo_kbytes : kbytes},
+        {.key = "queue.buffering.max.messages", .value = is_solo ? solo_messages : "1000000"},
         {.key = "batch.num.messages", .value = is_solo ? "1" : "100000", .is_reserved = is_solo},
         {.key = "enable.idempotence", .value = "true"},
         {.key = "message.timeout.ms", .value = "0"},
@@ -65,7 +68,10 @@ static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **cl
     };
     rd_kafka_conf_t *conf;
     snprintf(linger_ms, sizeof linger_ms, "%g", is_solo ? 0.0 : (double)sink->open.linger_us / 1000.0);
-    snprintf(kbytes, sizeof kbytes, "%zu", sink->open.memory_bytes / 1024 < 1024 ? (size_t)1024 : sink->open.memory_bytes / 1024);
+    /* At least one message of the largest size must fit. */
+    const char *message_max = mr_kafka_property(sink->properties, "message.max.bytes");
+    const size_t least = message_max && atoll(message_max) > 0 ? (size_t)atoll(message_max) / 1024 + 1 : 1024;
+    snprintf(kbytes, sizeof kbytes, "%zu", sink->open.memory_bytes / 1024 < least ? least : sink->open.memory_bytes / 1024);
     const mr_status status = mr_kafka_conf_create("sink", sink->properties, defaults, &conf, err);
     if (status) return status;
     rd_kafka_conf_set_opaque(conf, sink);
@@ -99,16 +105,25 @@ static mr_status kafka_open(const struct mr_sink_open *open, struct mr_sink **si
     return status;
 }
 
+/* A record that finds the client's queue full although nothing is in it is larger than the queue and can never be sent. */
+static bool is_too_large(const struct mr_sink *sink, rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__QUEUE_FULL && rd_kafka_outq_len(sink->client) == 0;
+}
+
 static void run_settle(struct mr_sink *sink)
 {
     if (sink->run_count) sink->run_box->settled_ok(sink->run_box, sink->run_count);
     sink->run_count = 0;
 }
 
-/* Values lie in the arena in the order of the records. */
-static struct mr_record *record_of(struct mr_outbox *box, const char *value)
+/* Values lie in the arena in the order of the records; nulls, which only dead letters have, are looked for by their keys. */
+static struct mr_record *record_of(struct mr_outbox *box, const char *value, const char *key)
 {
     size_t low = 0, high = box->count;
+    for (size_t i = 0; !value && i < box->count; i++) {
+        if (!box->record[i].value && box->record[i].key == key && box->record[i].row_count) return &box->record[i];
+    }
     while (low + 1 < high) {
         const size_t middle = low + (high - low) / 2;
         if (box->record[middle].value <= value) low = middle;
@@ -150,8 +165,13 @@ static mr_reason refusal_reason(rd_kafka_resp_err_t code)
 static void retry_alone(struct mr_sink *sink, struct mr_outbox *box, struct mr_record *record, int32_t partition)
 {
     if (!sink->solo && client_open(sink, true, &sink->solo, &sink->failure)) return;
-    const rd_kafka_resp_err_t code = produce_one(sink->solo, sink->opt->topic, partition, record, box);
-    if (code) box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
+    rd_kafka_resp_err_t code;
+    int tries = SOLO_TRIES_MAX; /* a user's own limit may be small */
+    while ((code = produce_one(sink->solo, sink->opt->topic, partition, record, box)) == RD_KAFKA_RESP_ERR__QUEUE_FULL && tries--) {
+        rd_kafka_poll(sink->solo, 10);
+    }
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": no room to send records alone", sink->opt->topic);
+    else if (code) box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
 }
 
 /* A delivery report. Runs inside rd_kafka_poll on the lane's thread. */
@@ -169,7 +189,7 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
         return;
     }
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
-    struct mr_record *record = record_of(box, message->payload);
+    struct mr_record *record = record_of(box, message->payload, message->key);
     if (is_refusal(message->err) && client == sink->client) retry_alone(sink, box, record, message->partition);
     else if (is_refusal(message->err)) box->settled(box, record, MR_EDATA, refusal_reason(message->err), rd_kafka_err2str(message->err));
     else if (!sink->failure.status) {
@@ -197,6 +217,10 @@ static size_t chunk_produce(struct mr_sink *sink, struct mr_outbox *box, size_t 
     if (taken == count) return count;
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_resp_err_t code = sink->chunk[i].err;
+        if (is_too_large(sink, code)) {
+            box->settled(box, &box->record[from + i], MR_EDATA, MR_REASON_OUTPUT_SIZE, "larger than queue.buffering.max.kbytes");
+            return i + 1;
+        }
         if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) return i;
         if (code && is_refusal(code)) {
             box->settled(box, &box->record[from + i], MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
@@ -240,6 +264,11 @@ static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t 
         const int32_t partition = partition_choose(sink, record);
         if (record->header_count || record->timestamp_ms >= 0) {
             const rd_kafka_resp_err_t code = produce_one(sink->client, sink->opt->topic, partition, record, box);
+            if (is_too_large(sink, code)) {
+                box->settled(box, record, MR_EDATA, MR_REASON_OUTPUT_SIZE, "larger than queue.buffering.max.kbytes");
+                next++;
+                continue;
+            }
             if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) break;
             if (code && is_refusal(code)) box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
             else if (code) mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": %s", sink->opt->topic, rd_kafka_err2str(code));

@@ -9,6 +9,7 @@
 #include "source/kafka/source.h"
 
 #define MESSAGE_OVERHEAD_BYTES 512 /* what librdkafka keeps beside the bytes of a queued message, rounded up */
+#define FETCH_MAX_BYTES "16777216"
 #define COMMIT_TIMEOUT_TEXT "offsets are committed again at the next batch"
 
 static void kafka_close(struct mr_source *source);
@@ -64,6 +65,8 @@ static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, st
 static mr_status client_open(struct mr_source *source, struct mr_err *err)
 {
     static const char *const resets[] = {"error", "earliest", "latest"};
+    const char *message_max = mr_kafka_property(&source->opt->properties, "message.max.bytes");
+    const bool is_large = message_max && atoll(message_max) > atoll(FETCH_MAX_BYTES);
     const struct mr_kafka_default defaults[] = {
         {.key = "enable.auto.commit", .value = "false", .is_reserved = true},
         {.key = "enable.auto.offset.store", .value = "false", .is_reserved = true},
@@ -72,7 +75,7 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
         {.key = "isolation.level", .value = "read_committed"},
         {.key = "topic.metadata.refresh.interval.ms", .value = "30000"},
         {.key = "fetch.message.max.bytes", .value = "1048576"},
-        {.key = "fetch.max.bytes", .value = "16777216"},
+        {.key = "fetch.max.bytes", .value = is_large ? message_max : FETCH_MAX_BYTES}, /* the client wants it no smaller */
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
         /* A member learns of a rebalance at its next heartbeat: with the usual 3 s, the second lane's join would stop the first for 2 s. */
         {.key = "heartbeat.interval.ms", .value = "250"},
