@@ -6,6 +6,12 @@
 #include "cli/command.h"
 #include "registry.h"
 
+#ifdef __clang__
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
 struct version_options {
     bool json;
 };
@@ -22,7 +28,7 @@ static mr_status print_json(struct mr_err *err)
 {
     cJSON *const root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "version", MR_VERSION);
-    cJSON_AddStringToObject(root, "compiler", __VERSION__);
+    cJSON_AddStringToObject(root, "compiler", COMPILER);
     cJSON_AddStringToObject(root, "librdkafka", rd_kafka_version_str());
     cJSON_AddStringToObject(root, "cjson", cJSON_Version());
     cJSON *const backends = cJSON_AddArrayToObject(root, "backends");

@@ -32,8 +32,8 @@ void mr_load_deinit(struct mr_load *load);
 
 /**
  * Reads the values of an object into the targets (filled with fallbacks before). Unknown keys, wrong values and missing
- * required ones become findings. what: "a kafka sink", for messages. is_open: unknown keys are let pass, because it is
- * unknown what fits.
+ * required ones become findings. what: "a kafka sink", for messages. is_open: the plug-in is unknown, and so
+ * is what fits: unknown keys are let pass, unless one looks like a mistyped key that is not there.
  */
 void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target *targets, size_t target_count,
                     const char *what, bool is_open);
@@ -50,7 +50,8 @@ void mr_load_job(struct mr_load *load);
 /** Checks what several keys mean together. Needs no network. Run it after mr_load_job, also when that had findings. */
 void mr_load_cross_check(struct mr_load *load);
 
-/** Opens the model files and works out the layout: do they fit the record and emit? The latter only when there are no findings yet. */
+/** Opens the model files and works out the layout: do they fit the record and emit? The latter only when there are no
+ * findings yet. */
 void mr_load_check_models(struct mr_load *load);
 
 /** Adds an error at a node, with its path before the text. */

@@ -66,7 +66,8 @@ static void scrub(const struct mr_report *report, char *text)
     }
 }
 
-static char *text_format(struct mr_report *report, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static char *text_format(struct mr_report *report, const char *format,
+                                                               va_list arguments)
 {
     char text[TEXT_BYTES];
     vsnprintf(text, sizeof text, format, arguments);

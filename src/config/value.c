@@ -326,10 +326,15 @@ void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target 
         if (mr_key_is_free(key) || mr_node_child(document, node, key) != child)
             continue; /* the second of a pair has its finding */
         const struct mr_option *const row = find_row(targets, target_count, key, &options);
-        if (row)
+        if (row) {
             mr_load_value(load, child, row, options);
-        else if (!is_open)
+            continue;
+        }
+        /* In an open object only what is taken below for a missing key, mistyped. */
+        const char *const near = is_open ? nearest_key(load, child, targets, target_count) : NULL;
+        if (!is_open || (near && mr_node_child(document, node, near) == MR_NODE_NONE)) {
             unknown_key(load, child, targets, target_count, what);
+        }
     }
     for (size_t i = 0; i < target_count; i++) {
         for (const struct mr_option *row = targets[i].table; row && row->key; row++) {
