@@ -50,16 +50,19 @@ static void expect(struct check *check)
 {
     size_t class_bytes = 0, near_bytes = 0;
     uint8_t *class = check->classes_file ? file_read(check->classes_file, &class_bytes) : NULL;
-    if (class && class_bytes < check->records) bench_die("%s: fewer classes than records", check->classes_file);
+    const uint64_t known = check->records < check->workload->records ? check->records : check->workload->records;
+    if (class && class_bytes < known) bench_die("%s: fewer classes than records", check->classes_file);
     for (uint64_t k = 0; k < check->records; k++) {
         const uint64_t id = bench_place_of(check->workload, k, check->partitions).offset;
-        check->balance[id][class ? class[k] % CLASSES_MAX : 0]--;
+        check->balance[id][class ? class[k % check->workload->records] % CLASSES_MAX : 0]--;
     }
     uint8_t *near = check->near_file ? file_read(check->near_file, &near_bytes) : NULL;
     for (size_t i = 0; i + 4 <= near_bytes; i += 4) {
         uint32_t k;
         memcpy(&k, near + i, sizeof k);
-        if (k < check->records) check->is_near[bench_place_of(check->workload, k, check->partitions).offset] = true;
+        for (uint64_t at = k; at < check->records; at += check->workload->records) {
+            check->is_near[bench_place_of(check->workload, at, check->partitions).offset] = true;
+        }
     }
     free(class);
     free(near);

@@ -70,7 +70,7 @@ def _spark(engine, summary):
     return Contestant(
         f"spark-{engine}", [str(PYTHON_SPARK), str(ROOT / "bench/peers/spark/peer.py"), "--brokers", "{brokers}", "--in", "{in}",
                             "--out", "{out}", "--model", "{model}", "--engine", engine, "--jars", str(SPARK_JARS)],
-        summary, workloads=("A", "B"), needs=(str(PYTHON_SPARK), str(SPARK_JARS / ".done")))
+        summary, workloads=("A", "B"), timeout_s=300, needs=(str(PYTHON_SPARK), str(SPARK_JARS / ".done")))
 
 
 ALL = {c.name: c for c in (
