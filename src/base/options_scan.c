@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
+
 struct unit {
     const char *name;
     int64_t scale;
@@ -62,6 +64,13 @@ static bool scan_amount(const char *text, const struct unit *units, int64_t bare
     return true;
 }
 
+/* A number as JSON writes it: no hex, no inf, no blanks, and no locale. */
+static bool scan_real(const char *text, double *real_out)
+{
+    const char *const end = text + strlen(text);
+    return mr_parse_f64(text, end, real_out) == end && isfinite(*real_out);
+}
+
 /* Whole numbers; also 1e6 and 4096.0 as JSON allows. */
 static bool scan_integer(const char *text, int64_t *integer_out)
 {
@@ -70,18 +79,10 @@ static bool scan_integer(const char *text, int64_t *integer_out)
     errno = 0;
     *integer_out = strtoll(text, &end, 10);
     if (!*end) return !errno && end != text;
-    const double real = strtod(text, &end);
-    if (*end || !(fabs(real) <= 9007199254740992.0) || real != nearbyint(real)) return false;
+    double real;
+    if (!scan_real(text, &real) || !(fabs(real) <= 9007199254740992.0) || real != nearbyint(real)) return false;
     *integer_out = (int64_t)real;
     return true;
-}
-
-static bool scan_real(const char *text, double *real_out)
-{
-    char *end;
-    if (!*text || text[strspn(text, "+-.0123456789eE")]) return false; /* no hex, no inf, no nan, no blanks */
-    *real_out = strtod(text, &end);
-    return !*end && isfinite(*real_out);
 }
 
 static bool scan_truth(const char *text, bool *truth_out)

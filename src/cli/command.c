@@ -93,7 +93,8 @@ static int run_command(const struct mr_command *command, int argc, char **argv)
     if (options) mr_command_release(command, options);
     free(options);
     free(word);
-    if (fflush(stdout) && status == MR_OK) status = mr_fail(&err, MR_EIO, "cannot write the result to stdout");
+    if ((fflush(stdout) || ferror(stdout)) && status == MR_OK)
+        status = mr_fail(&err, MR_EIO, "cannot write the result to stdout");
     return mr_status_exit(status) ? complain(command, &err, status) : 0;
 }
 

@@ -18,7 +18,7 @@ struct version_options {
 
 static void print_text(void)
 {
-    printf("millrace %s\ncompiler    %s\nlibrdkafka  %s\ncJSON       %s\nbackends   ", MR_VERSION, __VERSION__,
+    printf("millrace %s\ncompiler    %s\nlibrdkafka  %s\ncJSON       %s\nbackends   ", MR_VERSION, COMPILER,
            rd_kafka_version_str(), cJSON_Version());
     for (size_t i = 0; mr_backends[i]; i++) printf(" %s", mr_backends[i]->name);
     puts(mr_backends[0] ? "" : " none");

@@ -41,6 +41,9 @@ void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target 
 /** Reads one value by its row. A wrong one becomes a finding. */
 void mr_load_value(struct mr_load *load, uint32_t node, const struct mr_option *row, void *options);
 
+/** Prints JSON with two blanks for each level. MR_ENOMEM: nothing was printed; root may be NULL then. */
+mr_status mr_json_print(const cJSON *root, FILE *out);
+
 /** A default as JSON would write it; NULL when the row has none. */
 cJSON *mr_fallback_json(const struct mr_option *row);
 

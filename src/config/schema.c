@@ -244,8 +244,6 @@ void mr_job_schema_print(FILE *out)
     }
     add_rows(mr_job_options, properties, required);
     put(root, "$defs", defs);
-    char *const printed = cJSON_Print(root);
-    if (printed) fprintf(out, "%s\n", printed);
-    cJSON_free(printed);
+    mr_json_print(root, out); /* without memory there is nothing to print */
     cJSON_Delete(root);
 }

@@ -90,10 +90,30 @@ static cJSON *shown_section(const struct mr_load *load, const struct mr_section 
     cJSON *const list = cJSON_CreateArray();
     for (uint32_t child = document->node[node].child; list && child != MR_NODE_NONE;
          child = document->node[child].next) {
-        const struct mr_option *const options = entry_options(load->job, section, document->node[child].index);
-        cJSON_AddItemToArray(list, shown_entry(document, child, section, options));
+        const size_t index = document->node[child].index;
+        cJSON *const entry = shown_entry(document, child, section, entry_options(load->job, section, index));
+        const bool is_unnamed = section->kind == MR_PLUG_MODEL && entry && !cJSON_HasObjectItem(entry, "name");
+        if (is_unnamed) cJSON_AddStringToObject(entry, "name", load->job->model[index].name);
+        cJSON_AddItemToArray(list, entry);
     }
     return list;
+}
+
+/* cJSON indents with tabs and puts one behind each colon; within strings it escapes them, so every tab is its own. */
+mr_status mr_json_print(const cJSON *root, FILE *out)
+{
+    char *const text = root ? cJSON_Print(root) : NULL;
+    bool is_indent = true;
+    for (const char *c = text; c && *c; c++) {
+        if (*c == '\t')
+            fputs(is_indent ? "  " : " ", out);
+        else
+            fputc(*c, out);
+        is_indent = *c == '\n' || (is_indent && *c == '\t');
+    }
+    if (text) fputc('\n', out);
+    cJSON_free(text);
+    return text ? MR_OK : MR_ENOMEM;
 }
 
 mr_status mr_job_show(const char *path, const char *text, size_t bytes, FILE *talk, FILE *out, struct mr_err *err)
@@ -104,17 +124,14 @@ mr_status mr_job_show(const char *path, const char *text, size_t bytes, FILE *ta
     mr_status status = mr_load_finish(load, talk, false, err);
     if (status == MR_OK) {
         cJSON *const root = cJSON_CreateObject();
+        const bool is_unnamed = mr_node_child(&load->document, 0, "job") == MR_NODE_NONE;
+        if (root && is_unnamed) cJSON_AddStringToObject(root, "job", load->job->name);
         if (root) add_rows(&load->document, 0, mr_job_options, root);
-        if (root && !cJSON_HasObjectItem(root, "job")) cJSON_AddStringToObject(root, "job", load->job->name);
         for (const struct mr_section *section = mr_sections; root && section->key; section++) {
             cJSON_AddItemToObject(root, section->key, shown_section(load, section));
         }
-        char *const shown = root ? cJSON_Print(root) : NULL;
-        if (shown)
-            fprintf(out, "%s\n", shown);
-        else
-            status = mr_fail(err, MR_ENOMEM, "%s: out of memory", path);
-        cJSON_free(shown);
+        status = mr_json_print(root, out);
+        if (status != MR_OK) mr_fail(err, status, "%s: out of memory", path);
         cJSON_Delete(root);
     }
     mr_load_deinit(load);

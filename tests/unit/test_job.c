@@ -191,6 +191,35 @@ static void test_substitution(void **state)
     rmdir(folder);
 }
 
+/* The effective job: every default is there, and nothing that is secret or came from outside. */
+static void test_show(void **state)
+{
+    (void)state;
+    const char *const mode = getenv("MILLRACE_GOLDEN");
+    size_t bytes, wanted_bytes, shown_bytes = 0;
+    char *shown = NULL;
+    struct mr_err err;
+    setenv("MILLRACE_TEST_SECRET", "correct-horse", 1);
+    char *const job = read_file(GOLDEN "show/job.json", &bytes);
+    FILE *const out = open_memstream(&shown, &shown_bytes), *const talk = fopen("/dev/null", "w");
+    assert_int_equal(mr_job_show("job.json", job, bytes, talk, out, &err), MR_OK);
+    fclose(out);
+    fclose(talk);
+    if (mode && !strcmp(mode, "write")) {
+        FILE *const file = fopen(GOLDEN "show/shown.json", "wb");
+        fputs(shown, file);
+        fclose(file);
+    }
+    char *const wanted = read_file(GOLDEN "show/shown.json", &wanted_bytes);
+    assert_non_null(wanted);
+    assert_string_equal(shown, wanted);
+    assert_null(strstr(shown, "correct-horse"));
+    assert_null(strstr(shown, "hunter2"));
+    free(job);
+    free(wanted);
+    free(shown);
+}
+
 /* What stands in the text does not move what is reported: every comment is blanked in place. */
 static void test_positions(void **state)
 {
@@ -261,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reports),   cmocka_unit_test(test_values),           cmocka_unit_test(test_substitution),
         cmocka_unit_test(test_positions), cmocka_unit_test(test_no_control_bytes), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_show),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
