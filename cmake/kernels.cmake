@@ -16,6 +16,10 @@ function(mr_kernel_variant variant)
     # Checks around every one of thousands of unrolled vector operations take minutes to compile; the address sanitizer stays.
     target_compile_options(mr_kernels_${variant} PRIVATE -fno-sanitize=undefined -O1)
   endif()
+  if(MILLRACE_FUZZ)
+    # Kernels are not what is fuzzed, and clang takes minutes for them under the sanitizers; the asan preset has them checked.
+    target_compile_options(mr_kernels_${variant} PRIVATE -O1 -fno-sanitize=all)
+  endif()
   target_sources(mr_kernels PRIVATE $<TARGET_OBJECTS:mr_kernels_${variant}>)
 endfunction()
 

@@ -30,3 +30,7 @@ if(MILLRACE_SANITIZE)
   add_compile_options(-fsanitize=${MILLRACE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${MILLRACE_SANITIZE})
 endif()
+if(MILLRACE_FUZZ)
+  # The library, too, reports where an input takes it: without that libFuzzer mutates blindly.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
