@@ -71,6 +71,10 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
     }
     if (report->first_out_s >= 0) fprintf(out, "  first     %.3f s from start to the first acknowledged record\n", report->first_out_s);
     fprintf(out, "  memory    %.0f MiB at most; %llu commits\n", (double)report->rss_max_bytes / 1048576, (unsigned long long)report->commits);
+    if (!report->records_in) {
+        fprintf(out, "  CPU       %.2f s\n", (double)report->cpu_ns / 1e9);
+        return;
+    }
     fprintf(out, "  CPU       %.0f ns a record in all; by stage:", (double)report->cpu_ns / records);
     for (int i = 0; i < MR_STAGE_COUNT; i++) fprintf(out, " %s %.0f", mr_stage_name((mr_stage)i), (double)report->stage_cpu_ns[i] / records);
     fprintf(out, "\n");

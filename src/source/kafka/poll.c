@@ -150,19 +150,17 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
     size_t taken = 0;
 
     *count_out = 0;
-    if (!source->has_assignment) events_serve(source, now_us, (int)((wait_us + 999) / 1000));
+    /* Without messages to wait for, the next thing to happen is an event. */
+    if (!source->partition_count || is_at_end(source)) events_serve(source, now_us, (int)((wait_us + 999) / 1000));
     else if (now_us >= source->events_due_us) events_serve(source, now_us, 0);
     if (source->failure.status) {
         if (err) *err = source->failure;
         return source->failure.status;
     }
     if (!cap) return MR_OK;
-    if (!source->partition_count) return is_at_end(source) ? MR_END : MR_OK;
+    if (is_at_end(source)) return MR_END;
+    if (!source->partition_count) return MR_OK;
     if (cap > source->raw_cap) cap = source->raw_cap;
-    if (is_at_end(source)) {
-        if (wait_us > 0) events_serve(source, now_us, (int)(wait_us / 1000));
-        return MR_END;
-    }
     size_t count = consume_some(source, cap, wait_us);
     if (count && count < cap && fill_us >= 1000) count += consume(source, count, cap, fill_us);
     for (size_t i = 0; i < count; i++) {
