@@ -57,7 +57,11 @@ struct mr_source_ops {
                       size_t *count_out, struct mr_err *err);
     /* Required. Gives messages back. Any order of batches. */
     void (*release)(struct mr_source *source, struct mr_message *messages, size_t count);
-    /* Required. Stores the positions for the group (asynchronously unless wait): call only after everything before them is acknowledged. */
+    /*
+     * Required. Stores the positions for the group (asynchronously unless wait): call only after everything before them is acknowledged.
+     * The source remembers what could not be stored and sends it with the next call, which may have no positions of its own.
+     * MR_AGAIN: not all is stored yet (only with wait); MR_ERETRY: the group has given the partitions to others.
+     */
     mr_status (*commit)(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
                         struct mr_err *err);
     /* Required. Name of a topic by its index; valid until close. */

@@ -81,7 +81,7 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
     const struct mr_job *job = dead->run->job;
     const struct mr_sink_ops *ops = mr_sink_find(is_file(dead) ? "file" : "kafka");
     const struct mr_sink_open open_base = {.job = job->name, .lane = dead->lane, .lane_count = dead->run->lane_count, .memory_bytes = 4u << 20,
-                                           .linger_us = 5000, .properties = dead->run->properties, .connect_timeout_us = 10000000};
+                                           .linger_us = 5000, .properties = dead->run->properties, .connect_timeout_us = dead->run->connect_timeout_us};
     struct mr_sink_open open = open_base;
     mr_status status;
 
@@ -225,7 +225,7 @@ mr_status mr_dead_add(struct mr_dead *dead, struct mr_ticket *ticket, const stru
 static struct mr_bad bad_of(const struct mr_dead *dead, const struct mr_box *box, const struct mr_record *record, mr_reason reason)
 {
     if (box->is_dead) return *sent_of(dead, box, (size_t)(record - box->out.record));
-    return (struct mr_bad){.topic = dead->source_ops ? dead->source_ops->topic_name(dead->source, record->topic) : "?",
+    return (struct mr_bad){.topic = dead->source_ops->topic_name(dead->source, record->topic),
                            .partition = record->source_partition, .offset = record->offset, .timestamp_ms = -1, .reason = reason,
                            .stage = "output", .rows = record->row_count};
 }
@@ -233,6 +233,7 @@ static struct mr_bad bad_of(const struct mr_dead *dead, const struct mr_box *box
 void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason, const char *text)
 {
     struct mr_dead *dead = context;
+    if (!dead->source) return; /* the lane is being closed: nothing more is committed, all of it will be repeated */
     const struct mr_bad bad = bad_of(dead, box, record, reason);
     const size_t value_bytes = record->value_bytes > UNDELIVERABLE_MAX ? UNDELIVERABLE_MAX : record->value_bytes;
     struct undeliverable *item = malloc(sizeof *item + record->key_bytes + value_bytes);

@@ -1,6 +1,7 @@
 /* The loop of DESIGN section 1: poll -> decode -> score -> encode -> emit -> commit, on one thread. */
 #include "pipeline/lane.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -10,6 +11,7 @@
 #define IDLE_WAIT_US 100000     /* how long to wait for messages when nothing is in flight */
 #define IN_FLIGHT_WAIT_US 5000  /* while acknowledgements are due */
 #define DRAIN_TIMEOUT_NS (8 * 1000000000LL)   /* SIGTERM must end within 10 s */
+#define COMMIT_PAUSE_NS 50000000
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
 
 /* Ends the current stage and begins the next: the time since the last mark, and the CPU time, go to `stage`. */
@@ -269,19 +271,32 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
 static mr_status commit_ready(struct mr_lane *lane, bool wait, struct mr_err *err)
 {
     struct mr_flight *flight = &lane->flight;
+    const bool is_any = flight->ready_count;
     lane->commit_due_ns = mr_clock_ns() + lane->run->job->commit_interval * 1000;
-    if (!flight->ready_count) return MR_OK;
     const mr_status status = lane->run->job->source->commit(lane->source, flight->ready, flight->ready_count, wait, err);
-    if (status == MR_AGAIN) { /* kept: the next commit carries it */
+    flight->ready_count = 0; /* the source sends again what could not be stored */
+    if (status) {
         mr_log(MR_LOG_WARN, "lane", "%s", err->text);
         mr_stats_add(&lane->stats.commit_failures, 1);
-        return MR_OK;
+        return status == MR_AGAIN && !wait ? MR_OK : status;
     }
-    if (status) return status;
-    mr_stats_add(&lane->stats.commits, 1);
-    flight->ready_count = 0;
+    if (is_any) mr_stats_add(&lane->stats.commits, 1);
     stage_mark(lane, MR_STAGE_SETTLE);
     return MR_OK;
+}
+
+/* Commits until everything that is acknowledged is stored. */
+static mr_status commit_finish(struct mr_lane *lane, int64_t deadline_ns, struct mr_err *err)
+{
+    const struct timespec pause = {.tv_nsec = COMMIT_PAUSE_NS};
+    mr_status status;
+    while ((status = commit_ready(lane, true, err)) == MR_AGAIN && mr_clock_ns() < deadline_ns && run_state(lane) != MR_RUN_ABORT) {
+        nanosleep(&pause, NULL);
+    }
+    if (status != MR_AGAIN) return status;
+    char reason[256];
+    snprintf(reason, sizeof reason, "%.250s", err->text);
+    return mr_fail(err, MR_ERETRY, "outputs are delivered, but their offsets could not be committed in time (%s): they will be repeated", reason);
 }
 
 /* Encodes what is scored, waits for its acknowledgements until the deadline, commits. False: not all was acknowledged in time. */
@@ -293,16 +308,17 @@ static bool lane_drain(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *
     while (!status && lane->flight.ticket_count && mr_clock_ns() < deadline_ns && run_state(lane) != MR_RUN_ABORT) {
         status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
     }
-    if (!status) status = commit_ready(lane, true, err);
+    if (!status) status = commit_finish(lane, deadline_ns, err);
     return !status && !lane->flight.ticket_count;
 }
 
 void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost)
 {
     struct mr_err err = {0};
-    if (!is_lost && !lane->is_delivering && lane->err.status == MR_OK && !lane_drain(lane, REVOKE_TIMEOUT_NS, &err)) {
+    const bool can_drain = !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
+    if (can_drain && !lane_drain(lane, REVOKE_TIMEOUT_NS, &err)) {
         mr_log(MR_LOG_WARN, "lane", "%zu partitions leave before all of their records are acknowledged: their next owner repeats some", count);
-        if (err.status && err.status != MR_AGAIN) lane->err = err;
+        if (err.status && err.status != MR_ERETRY) lane->err = err;
     }
     mr_flight_forget(&lane->flight, positions, count);
 }

@@ -49,7 +49,7 @@ static mr_status sinks_open(struct mr_lane *lane, size_t memory_bytes, struct mr
     for (size_t i = 0; i < job->sink_count && !status; i++) {
         const struct mr_sink_open open = {.options = job->sink[i].options, .job = job->name, .lane = lane->index,
                                           .lane_count = lane->run->lane_count, .memory_bytes = memory_bytes,
-                                          .linger_us = job->batch.wait_max, .properties = lane->run->properties, .connect_timeout_us = 10000000};
+                                          .linger_us = job->batch.wait_max, .properties = lane->run->properties, .connect_timeout_us = lane->run->connect_timeout_us};
         lane->sink[i].ops = job->sink[i].ops;
         status = job->sink[i].ops->open(&open, &lane->sink[i].sink, err);
     }
@@ -112,6 +112,7 @@ void mr_lane_destroy(struct mr_lane *lane)
         if (lane->raw[i].is_used) job->source->release(lane->source, lane->raw[i].message, lane->raw[i].count);
     }
     job->source->close(lane->source);
+    if (lane->dead) mr_dead_source_set(lane->dead, NULL, NULL); /* reports that still come find nobody to tell */
     for (size_t i = 0; lane->sink && i < job->sink_count; i++) job->sink[i].ops->close(lane->sink[i].sink);
     mr_dead_destroy(lane->dead);
     mr_encoder_destroy(lane->encoder);

@@ -10,6 +10,7 @@
 
 #define LANES_MAX 64
 #define WAIT_STEP_US 2000
+#define CONNECT_TIMEOUT_US 10000000
 
 static mr_status models_open(struct mr_run *run, struct mr_err *err)
 {
@@ -57,11 +58,11 @@ static mr_status plans_create(struct mr_run *run, struct mr_err *err)
     return status;
 }
 
-/* The source's client properties, for sinks that name none. */
-static const struct mr_map *source_properties(const struct mr_job *job)
+/* Value of a source's option of this name and type, where it has one: what sinks share with the source. */
+static const void *source_option(const struct mr_job *job, const char *key, mr_option_type type)
 {
     for (const struct mr_option *row = job->source->options; row && row->key; row++) {
-        if (row->type == MR_OPT_MAP && !strcmp(row->key, "properties")) return (const struct mr_map *)((const char *)job->source_options + row->offset);
+        if (row->type == type && !strcmp(row->key, key)) return (const char *)job->source_options + row->offset;
     }
     return NULL;
 }
@@ -77,7 +78,9 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     run->until = *until;
     run->started_ns = mr_clock_ns();
     run->records_left = until->records;
-    run->properties = source_properties(job);
+    run->properties = source_option(job, "properties", MR_OPT_MAP);
+    const int64_t *timeout = source_option(job, "connect_timeout", MR_OPT_DURATION);
+    run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;
     status = models_open(run, err);
     if (!status) status = mr_layout_create(job, run->info, &run->layout, err);
     if (!status) status = backend_open(run, err);

@@ -34,6 +34,7 @@ struct mr_run {
     struct mr_backend *backend;
     struct mr_layout *layout;
     const struct mr_map *properties;          /* client properties of the source, for sinks that name none */
+    int64_t connect_timeout_us;               /* how long the source waits for its broker; sinks do too */
     int64_t started_ns;
     _Atomic int state;                        /* mr_run_state */
     _Atomic int64_t records_left;             /* of until.records */

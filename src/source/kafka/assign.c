@@ -1,12 +1,15 @@
 /* Partitions come and go: where each starts, where a bounded run ends, and the hand-over when it leaves. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
 #include "source/kafka/source.h"
 
 #define BROKER_TIMEOUT_MS 15000
+#define COMMITTED_PAUSE_NS 50000000
 
 uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name)
 {
@@ -81,6 +84,37 @@ static mr_status start_resolve(struct mr_source *source, rd_kafka_topic_partitio
     return MR_OK;
 }
 
+/* What passes by itself: the group's coordinator is moving, loading or out of reach. */
+static bool is_passing(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT ||
+           code == RD_KAFKA_RESP_ERR__WAIT_COORD || code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
+}
+
+/* Reads the committed offsets into the list, trying again for a while. */
+static mr_status committed_read(struct mr_source *source, rd_kafka_topic_partition_list_t *list, struct mr_err *err)
+{
+    const struct timespec pause = {.tv_nsec = COMMITTED_PAUSE_NS};
+    const int64_t deadline_us = mr_clock_us() + BROKER_TIMEOUT_MS * 1000LL;
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_committed(source->client, list, BROKER_TIMEOUT_MS);
+        for (int i = 0; i < list->cnt && !code; i++) code = list->elems[i].err;
+        if (!code) return MR_OK;
+        if (!is_passing(code) || mr_clock_us() >= deadline_us) return mr_fail(err, MR_EKAFKA, "kafka source: committed offsets: %s", rd_kafka_err2str(code));
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* A committed offset that the topic does not hold, before a bounded run takes it for its end. */
+static mr_status lost_resolve(const struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t low, int64_t high, struct mr_err *err)
+{
+    if (entry->offset >= low && entry->offset <= high) return MR_OK;
+    if (source->opt->lost_offsets == MR_LOST_STOP) return mr_kafka_lost(entry->topic, entry->partition, err);
+    entry->offset = source->opt->lost_offsets == MR_LOST_EARLIEST ? low : high;
+    return MR_OK;
+}
+
 /* The concrete start (and, for a bounded run, the end) of one partition. */
 static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t *end_out, struct mr_err *err)
 {
@@ -94,8 +128,9 @@ static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partiti
     }
     if (entry->offset == RD_KAFKA_OFFSET_BEGINNING) entry->offset = low;
     if (entry->offset == RD_KAFKA_OFFSET_END) entry->offset = high;
-    if (source->open.is_bounded) *end_out = high;
-    return MR_OK;
+    if (!source->open.is_bounded) return MR_OK;
+    *end_out = high;
+    return lost_resolve(source, entry, low, high, err);
 }
 
 static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t end_offset, struct mr_err *err)
@@ -111,7 +146,8 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
     const uint32_t topic = mr_kafka_topic_index(source, entry->topic);
     if (topic == UINT32_MAX) return mr_fail(err, MR_ECONFIG, "kafka source: more than %d topics", MR_TOPIC_COUNT_MAX);
     struct partition *part = &source->partition[source->partition_count++];
-    *part = (struct partition){.topic = topic, .partition = entry->partition, .next_offset = entry->offset, .end_offset = end_offset};
+    *part = (struct partition){.topic = topic, .partition = entry->partition, .next_offset = entry->offset, .end_offset = end_offset,
+                               .commit_offset = -1, .sent_offset = -1, .stored_offset = -1};
     part->is_done = end_offset >= 0 && entry->offset >= end_offset;
     /* Before assign, so that no message ever takes the consumer's own queue. */
     part->queue = rd_kafka_queue_get_partition(source->client, entry->topic, entry->partition);
@@ -123,13 +159,12 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
 /* Fills in the offsets of list (committed ones first) and takes its partitions into the table. */
 static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list, struct mr_err *err)
 {
-    const rd_kafka_resp_err_t code = list->cnt ? rd_kafka_committed(source->client, list, BROKER_TIMEOUT_MS) : 0;
-    if (code) return mr_fail(err, MR_EKAFKA, "kafka source: committed offsets: %s", rd_kafka_err2str(code));
+    const mr_status read_status = list->cnt ? committed_read(source, list, err) : MR_OK;
+    if (read_status) return read_status;
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *entry = &list->elems[i];
         int64_t end_offset;
         mr_status status = MR_OK;
-        if (entry->err) return mr_fail(err, MR_EKAFKA, "kafka source: committed offset of %s[%d]: %s", entry->topic, entry->partition, rd_kafka_err2str(entry->err));
         if (entry->offset < 0) status = start_resolve(source, entry, err);
         if (!status) status = bounds_resolve(source, entry, &end_offset, err);
         if (!status) status = partition_add(source, entry, end_offset, err);

@@ -1,4 +1,4 @@
-/* The Kafka source: opening, committing, closing. assign.c: which partitions; poll.c: messages. */
+/* The Kafka source: opening and closing. assign.c: which partitions; poll.c: messages; commit.c: offsets. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +10,8 @@
 
 #define MESSAGE_OVERHEAD_BYTES 512 /* what librdkafka keeps beside the bytes of a queued message, rounded up */
 #define FETCH_MAX_BYTES "16777216"
-#define COMMIT_TIMEOUT_TEXT "offsets are committed again at the next batch"
 
 static void kafka_close(struct mr_source *source);
-
-static void log_commit(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque)
-{
-    (void)client, (void)list, (void)opaque;
-    if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET) mr_log(MR_LOG_WARN, "kafka", "commit: %s; " COMMIT_TIMEOUT_TEXT, rd_kafka_err2str(code));
-}
 
 /* The consumer's prefetch: enough to keep the lane busy, within its share of the job's memory. */
 static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
@@ -93,7 +86,7 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
     if (status) return status;
     rd_kafka_conf_set_opaque(conf, source);
     rd_kafka_conf_set_rebalance_cb(conf, mr_kafka_rebalance);
-    rd_kafka_conf_set_offset_commit_cb(conf, log_commit);
+    rd_kafka_conf_set_offset_commit_cb(conf, mr_kafka_committed);
     status = conf_limits(source, conf, err);
     if (!status) status = conf_member(source, conf, err);
     if (status) {
@@ -191,23 +184,6 @@ static void kafka_release(struct mr_source *source, struct mr_message *messages,
     for (size_t i = 0; i < count; i++) rd_kafka_message_destroy(messages[i].handle);
 }
 
-static mr_status kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait, struct mr_err *err)
-{
-    rd_kafka_topic_partition_list_t *list;
-    rd_kafka_resp_err_t code;
-
-    if (!count) return MR_OK;
-    list = rd_kafka_topic_partition_list_new((int)count);
-    for (size_t i = 0; i < count; i++) {
-        rd_kafka_topic_partition_list_add(list, source->topic[positions[i].topic], positions[i].partition)->offset = positions[i].next_offset;
-    }
-    code = rd_kafka_commit(source->client, list, wait ? 0 : 1);
-    rd_kafka_topic_partition_list_destroy(list);
-    if (!code || code == RD_KAFKA_RESP_ERR__NO_OFFSET) return MR_OK;
-    if (mr_kafka_status(code) == MR_EFENCED) return mr_fail(err, MR_EFENCED, "kafka source: commit: %s: another process has this one's source.instance", rd_kafka_err2str(code));
-    return mr_fail(err, MR_AGAIN, "kafka source: commit: %s", rd_kafka_err2str(code));
-}
-
 static const char *kafka_topic_name(const struct mr_source *source, uint32_t topic)
 {
     return topic < source->topic_count ? source->topic[topic] : "?";
@@ -258,7 +234,7 @@ const struct mr_source_ops mr_source_kafka = {
     .open = kafka_open,
     .poll = mr_kafka_poll,
     .release = kafka_release,
-    .commit = kafka_commit,
+    .commit = mr_kafka_commit,
     .topic_name = kafka_topic_name,
     .timestamp_ms = kafka_timestamp_ms,
     .header = kafka_header,

@@ -12,6 +12,14 @@
 #define WAKE_TIMEOUT_MS 1000
 #define FETCH_BACKOFF_VERSION 0x02020000 /* from here on fetch.queue.backoff.ms exists */
 
+mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err)
+{
+    return mr_fail(err, MR_EDATA,
+                   "kafka source: the next record of %s[%d] is not in the topic (retention was shorter than the pause, or the topic was made anew): "
+                   "set source.lost_offsets to \"earliest\" or \"latest\" to go on without the lost ones; nothing was committed past them",
+                   topic, partition);
+}
+
 /* An error that travels in the place of a message. */
 static void error_take(struct mr_source *source, const rd_kafka_message_t *message)
 {
@@ -26,10 +34,7 @@ static void error_take(struct mr_source *source, const rd_kafka_message_t *messa
         break;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        mr_fail(&source->failure, MR_EDATA,
-                "kafka source: the next record of %s[%d] is no longer in the topic (retention was shorter than the pause): set "
-                "source.lost_offsets to \"earliest\" or \"latest\" to go on without the lost ones; nothing was committed past them",
-                topic, message->partition);
+        mr_kafka_lost(topic, message->partition, &source->failure);
         break;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
@@ -117,7 +122,8 @@ static size_t consume_some(struct mr_source *source, size_t cap, int64_t wait_us
 static bool message_take(struct mr_source *source, rd_kafka_message_t *raw, struct mr_message *out)
 {
     struct partition *part = mr_kafka_partition_of(source, raw);
-    if (!part || raw->offset < part->next_offset) return false;
+    /* The client went back: only where the job lets it start anew at the earliest record. */
+    if (!part || (raw->offset < part->next_offset && source->opt->lost_offsets == MR_LOST_STOP)) return false;
     if (part->end_offset >= 0) {
         if (raw->offset + 1 >= part->end_offset) part->is_done = true;
         if (raw->offset >= part->end_offset) return false;

@@ -15,6 +15,9 @@ struct partition {
     int32_t partition;
     int64_t next_offset;     /* the offset that the lane wants next: smaller ones are repeats and dropped; -1: whatever comes */
     int64_t end_offset;      /* bounded: the end when the job started; -1: none */
+    int64_t commit_offset;   /* everything before it is acknowledged; -1: nothing yet */
+    int64_t sent_offset;     /* of the last commit on its way or stored; -1: none, or it failed */
+    int64_t stored_offset;   /* of the last commit that succeeded; -1: none */
     bool is_done;            /* bounded: read to its end */
     bool is_revoked;         /* leaves in the rebalance under way */
     rd_kafka_topic_t *rkt;   /* compared, never used */
@@ -55,10 +58,19 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
 /** Membership none: takes this lane's share of all partitions of the topics. */
 mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err);
 
+/** The error for an offset that the topic does not hold (any more). */
+mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err);
+
 /** Forgets all partitions, releasing their queues. */
 void mr_kafka_partitions_clear(struct mr_source *source);
 
 mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us, int64_t fill_us,
                         size_t *count_out, struct mr_err *err);
+
+/** See mr_source_ops.commit. */
+mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait, struct mr_err *err);
+
+/** The consumer's report on an asynchronous commit; opaque is the source. */
+void mr_kafka_committed(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque);
 
 #endif
