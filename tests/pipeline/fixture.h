@@ -22,7 +22,7 @@
 enum { API_PRODUCE = 0, API_FETCH = 1, API_METADATA = 3, API_OFFSET_COMMIT = 8, API_OFFSET_FETCH = 9 };
 
 #define BROKER_ID  1
-#define DEADLINE_S 60 /* no wait of a test takes longer, also under a sanitizer on a busy machine */
+#define DEADLINE_S 30 /* no wait of a test takes longer, also under a sanitizer on a busy machine */
 
 /** cmocka group setup and teardown: broker, folder, model. Output and logs of the program go to stderr. */
 int fixture_open(void **state);
