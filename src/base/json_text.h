@@ -22,11 +22,4 @@ size_t mr_json_quote(const char *text, size_t bytes, char *out);
  * point. */
 bool mr_json_is_number(const char *text, size_t bytes);
 
-/** Bytes of the UTF-8 sequence that begins at text (1 to 4), or 0 when it is not valid: overlong, surrogate, cut off,
- * too large. */
-size_t mr_utf8_sequence(const char *text, size_t bytes);
-
-/** True when all of it is UTF-8. Fast over ASCII. */
-bool mr_utf8_is_valid(const char *text, size_t bytes);
-
 #endif

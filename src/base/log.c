@@ -86,7 +86,7 @@ static void put_escaped(struct line *line, const char *text, size_t bytes, bool 
     const bool is_json = log_state.form == FORM_JSON;
     for (size_t i = 0; i < bytes;) {
         const unsigned char c = (unsigned char)text[i];
-        const size_t step = mr_utf8_bytes(text + i, bytes - i);
+        const size_t step = mr_utf8_sequence(text + i, bytes - i);
         char escape[8];
         if (c == '\n')
             put(line, "\\n");

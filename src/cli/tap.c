@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "base/base64.h"
+#include "base/json_text.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "base/options.h"
 #include "kafka/client.h"
@@ -51,10 +53,10 @@ static mr_status offset_parse(const char *text, int64_t *offset_out, struct mr_e
 
 static void json_member(const char *name, const void *bytes, size_t count)
 {
-    const bool is_text = mr_text_is_utf8(bytes, count);
+    const bool is_text = mr_utf8_is_valid(bytes, count);
     char *text = malloc(count * 6 + 8);
     if (!text) return;
-    const size_t used = is_text ? mr_text_json(bytes, count, text) : mr_text_base64(bytes, count, text);
+    const size_t used = is_text ? mr_json_quote(bytes, count, text) : mr_base64_encode(bytes, count, text);
     printf(is_text ? ",\"%s\":%.*s" : ",\"%s_base64\":\"%.*s\"", name, (int)used, text);
     free(text);
 }

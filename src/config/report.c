@@ -134,7 +134,7 @@ char *mr_quote(const char *text, char out[MR_QUOTED_BYTES])
     size_t used = 0, at = 0;
     out[used++] = '"';
     while (at < bytes && used < QUOTED_SHOWN) {
-        const size_t step = mr_utf8_bytes(text + at, bytes - at);
+        const size_t step = mr_utf8_sequence(text + at, bytes - at);
         const unsigned char c = (unsigned char)text[at];
         if (!step || c < 0x20 || c == 0x7f) {
             used += (size_t)snprintf(out + used, MR_QUOTED_BYTES - used, "\\x%02x", c);
@@ -193,7 +193,7 @@ static bool is_in_secret(const struct mr_document *document, size_t line_first, 
 static void print_line_part(const struct mr_document *document, FILE *talk, size_t line_first, size_t first, size_t end)
 {
     for (size_t at = first; at < end;) {
-        const size_t bytes = mr_utf8_bytes(document->source + at, end - at);
+        const size_t bytes = mr_utf8_sequence(document->source + at, end - at);
         const unsigned char c = (unsigned char)document->source[at];
         if (bytes && c != '\t' && (c < 0x20 || c == 0x7f))
             fputc(c == '\r' ? ' ' : '?', talk);

@@ -137,7 +137,7 @@ static bool scan_string(struct scan *scan)
             if (!scan_escape(scan)) return false;
             continue;
         }
-        const size_t bytes = mr_utf8_bytes(scan->text + scan->at, scan->end - scan->at);
+        const size_t bytes = mr_utf8_sequence(scan->text + scan->at, scan->end - scan->at);
         if (!bytes) return fail(scan, scan->at, 1, "not UTF-8 (byte 0x%02x)", c), hint(scan, "save the file as UTF-8");
         scan->at += (uint32_t)bytes;
     }
@@ -208,7 +208,7 @@ static bool scan_word(struct scan *scan, mr_node_kind *kind_out)
     }
     if (*text == '\'')
         return fail(scan, scan->at, 1, "strings stand in double quotes"), hint(scan, "write \" instead of '");
-    if (mr_utf8_bytes(text, scan->end - scan->at) == 1 && (unsigned char)*text > ' ' && *text != 0x7f) {
+    if (mr_utf8_sequence(text, scan->end - scan->at) == 1 && (unsigned char)*text > ' ' && *text != 0x7f) {
         fail(scan, scan->at, bytes ? bytes : 1, "expected a value");
         return hint(scan, bytes ? "strings stand in double quotes" : "%c cannot begin one", *text);
     }
@@ -301,7 +301,7 @@ static bool scan_key(struct scan *scan, uint32_t *key_first_out, uint32_t *key_b
         const uint32_t bytes = (uint32_t)strcspn(text, " \t\r\n,:={}[]\"/'");
         fail(scan, first, bytes ? bytes : 1, "expected a key in double quotes");
         if (*text == '\'') hint(scan, "write \" instead of '");
-        if (mr_utf8_bytes(text, scan->end - first) == 1 && bytes && bytes < 60)
+        if (mr_utf8_sequence(text, scan->end - first) == 1 && bytes && bytes < 60)
             hint(scan, "write \"%.*s\":", (int)bytes, text);
         return false;
     }

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/text.h"
+#include "base/utf8.h"
 
 struct mr_safetensors {
     char *name;
@@ -205,7 +205,7 @@ static mr_status file_parse(struct mr_safetensors *file, struct mr_err *err)
     if (header_find(file, &header_bytes, err)) return MR_EDATA;
     const char *const text = (const char *)file->bytes + 8;
     const unsigned char *const data = file->bytes + 8 + header_bytes;
-    if (!mr_text_is_utf8(text, header_bytes)) {
+    if (!mr_utf8_is_valid(text, header_bytes)) {
         return mr_fail(err, MR_EDATA, "model \"%s\": the header is not UTF-8", file->name);
     }
     file->header = cJSON_ParseWithLengthOpts(text, header_bytes, &stop, false);

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "base/base64.h"
+#include "base/json_text.h"
+#include "base/utf8.h"
 
 #define FIXED_BYTES 1024 /* everything but key and value: reason, stage, path, topic (249 at most), numbers */
 
@@ -14,11 +16,11 @@ size_t mr_dead_file_bytes(const struct mr_bad *bad)
 
 static size_t member_put(char *out, const char *name, const char *bytes, size_t count)
 {
-    const bool is_text = mr_text_is_utf8(bytes, count);
+    const bool is_text = mr_utf8_is_valid(bytes, count);
     size_t used = (size_t)sprintf(out, ",\"%s%s\":", name, is_text ? "" : "_base64");
-    if (is_text) return used + mr_text_json(bytes, count, out + used);
+    if (is_text) return used + mr_json_quote(bytes, count, out + used);
     out[used++] = '"';
-    used += mr_text_base64(bytes, count, out + used);
+    used += mr_base64_encode(bytes, count, out + used);
     out[used++] = '"';
     return used;
 }

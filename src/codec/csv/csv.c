@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/json_text.h"
+#include "base/utf8.h"
 #include "base/near.h"
 #include "codec/csv/csv.h"
 #include "registry.h"
