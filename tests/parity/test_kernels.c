@@ -2,12 +2,9 @@
  * Every row of kernels.def against its reference: shapes, activations and row counts around every block and register
  * size.
  *
- * Each element has its own bound, from an error analysis in double that runs beside the forward pass: a sum of n
- * products is off by at most (n + 3) * FLT_EPSILON * (|bias| + sum |x w|), plus |w| times the error of its inputs; an
- * activation multiplies the error by its largest slope and adds its own. Outliers are salted in, so that one wrong lane
- * or element cannot hide in an average.
+ * Each element has its own bound (error_bound.h). Outliers are salted in, so that one wrong lane or element cannot hide
+ * in an average.
  */
-#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "error_bound.h"
 #include "kernels/kernels.h"
 #include "millrace/batch.h"
 
@@ -38,7 +36,7 @@ struct subject {
     float *x, *want_y, *got_y;
     int32_t *want_class, *got_class;
     void *scratch;
-    double *value, *error, *z, *z_error; /* of one row, [width max] */
+    struct error_bound bound; /* of one row */
     float *shift;
     size_t in, out, rows, y_count, class_count, near_tie_count;
 };
@@ -110,10 +108,10 @@ static void subject_make(struct subject *s, mr_op op, const struct shape *shape,
     s->want_class = zeroed((s->class_count + GUARD_COUNT) * sizeof(int32_t));
     s->got_class = zeroed((s->class_count + GUARD_COUNT) * sizeof(int32_t));
     s->scratch = zeroed(mr_packed_scratch_bytes(s->packed) + GUARD_COUNT * sizeof(float));
-    s->value = zeroed(widest * sizeof(double));
-    s->error = zeroed(widest * sizeof(double));
-    s->z = zeroed(widest * sizeof(double));
-    s->z_error = zeroed(widest * sizeof(double));
+    s->bound.value = zeroed(widest * sizeof(double));
+    s->bound.error = zeroed(widest * sizeof(double));
+    s->bound.z = zeroed(widest * sizeof(double));
+    s->bound.z_error = zeroed(widest * sizeof(double));
 }
 
 static void subject_free(struct subject *s)
@@ -123,98 +121,26 @@ static void subject_free(struct subject *s)
         free((void *)(uintptr_t)s->layer[i].b);
     }
     mr_packed_free(s->packed);
-    void *const all[] = {s->x,     s->want_y, s->got_y, s->want_class, s->got_class, s->scratch,
-                         s->value, s->error,  s->z,     s->z_error,    s->shift};
+    void *const all[] = {s->x,           s->want_y,      s->got_y,   s->want_class,    s->got_class, s->scratch,
+                         s->bound.value, s->bound.error, s->bound.z, s->bound.z_error, s->shift};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
-}
-
-/* Errors of activations: slope * error of the logit + what the kernel itself adds (kernels/README.md, "Error bounds").
- */
-static void activate(mr_activation activation, const double *z, const double *z_error, double *value, double *error,
-                     size_t count)
-{
-    double max = -INFINITY, sum = 0, worst = 0;
-    for (size_t i = 0; i < count; i++) {
-        max = fmax(max, z[i]);
-        worst = fmax(worst, z_error[i]);
-    }
-    for (size_t i = 0; i < count; i++) sum += exp(z[i] - max);
-    for (size_t i = 0; i < count; i++) {
-        switch (activation) {
-        case MR_ACT_IDENTITY:
-            value[i] = z[i];
-            error[i] = z_error[i];
-            break;
-        case MR_ACT_RELU:
-            value[i] = fmax(z[i], 0);
-            error[i] = z_error[i];
-            break;
-        case MR_ACT_SIGMOID:
-            value[i] = 1 / (1 + exp(-z[i]));
-            error[i] =
-                fmin(z_error[i] / 4, value[i] * expm1(fmin(z_error[i], 100))) + 4 * EPS * value[i] + DBL_MIN + 2e-38;
-            break;
-        case MR_ACT_TANH:
-            value[i] = tanh(z[i]);
-            error[i] = z_error[i] + 5 * EPS * fabs(value[i]);
-            break;
-        case MR_ACT_GELU:
-            value[i] = z[i] * 0.5 * erfc(-z[i] * M_SQRT1_2);
-            error[i] = 1.13 * z_error[i] + 5 * EPS * fabs(z[i]);
-            break;
-        case MR_ACT_SOFTMAX:
-            value[i] = exp(z[i] - max) / sum;
-            error[i] = value[i] * expm1(fmin(2 * worst, 100)) + (double)(count + 6) * EPS * value[i] + 1e-37;
-            break;
-        }
-    }
-}
-
-/* The forward pass of one row with its error: leaves logits in z, z_error, outputs in value, error. */
-static void row_analyse(struct subject *s, size_t row)
-{
-    for (size_t c = 0; c < s->in; c++) {
-        const double shift = s->mlp.shift ? (double)s->mlp.shift[c] : 0;
-        s->value[c] = (double)s->x[mr_tile_at(row, c, s->in)] - shift;
-        s->error[c] = s->mlp.shift ? EPS * fabs(s->value[c]) : 0;
-    }
-    for (size_t i = 0; i < s->mlp.layer_count; i++) {
-        const struct mr_mlp_layer *const layer = &s->layer[i];
-        for (size_t o = 0; o < layer->out; o++) {
-            double z = layer->b[o], size = fabs(z), error = 0;
-            for (size_t c = 0; c < layer->in; c++) {
-                const double w = layer->w[o * layer->in + c];
-                z += w * s->value[c];
-                size += fabs(w) * fabs(s->value[c]);
-                error += fabs(w) * s->error[c];
-            }
-            s->z[o] = z;
-            s->z_error[o] = error * (1 + 1e-6) + (double)(layer->in + 3) * EPS * size;
-        }
-        activate(layer->activation, s->z, s->z_error, s->value, s->error, layer->out);
-    }
-}
-
-/* May the class differ? Only when the two logits are closer than their errors. */
-static bool is_near_tie(const struct subject *s, int32_t want, int32_t got)
-{
-    if (s->out == 1) return fabs(s->z[0]) <= s->z_error[0];
-    return s->z[want] - s->z[got] <= s->z_error[want] + s->z_error[got];
 }
 
 static void row_check(struct subject *s, const struct mr_kernel *kernel, size_t row, const char *what)
 {
     const int32_t want = s->want_class[row], got = s->got_class[row];
-    row_analyse(s, row);
+    for (size_t c = 0; c < s->in; c++) s->bound.value[c] = (double)s->x[mr_tile_at(row, c, s->in)];
+    bound_forward(&s->bound, s->mlp.shift, s->layer, s->mlp.layer_count);
     for (size_t o = 0; o < s->out; o++) {
         const size_t at = mr_tile_at(row, o, s->out);
         const double off = fabs((double)s->got_y[at] - (double)s->want_y[at]);
-        if (off <= s->error[o]) continue;
+        if (off <= s->bound.error[o]) continue;
         fail_msg("%s_%s %s rows=%zu: row %zu output %zu: got %.9g, want %.9g, off by %.3g, bound %.3g", kernel->op_name,
-                 kernel->variant, what, s->rows, row, o, (double)s->got_y[at], (double)s->want_y[at], off, s->error[o]);
+                 kernel->variant, what, s->rows, row, o, (double)s->got_y[at], (double)s->want_y[at], off,
+                 s->bound.error[o]);
     }
     if (got == want) return;
-    if (got < 0 || got >= (int32_t)(s->out == 1 ? 2 : s->out) || !is_near_tie(s, want, got)) {
+    if (got < 0 || got >= (int32_t)(s->out == 1 ? 2 : s->out) || !bound_is_near_tie(&s->bound, s->out, want, got)) {
         fail_msg("%s_%s %s rows=%zu: row %zu: class %d, want %d", kernel->op_name, kernel->variant, what, s->rows, row,
                  got, want);
     }

@@ -22,7 +22,7 @@ for source in kernels/*.c kernels/*/*.c; do
   *) build "$source" "$name.o" ;;
   esac
 done
-build tests/parity/test_kernels.c test.o -Itests/parity/cross
+build tests/parity/test_kernels.c test.o -Itests/parity/cross -Itests
 "$compiler" -static "${objects[@]}" -o "$work/test" -lm
 "$qemu" "$work/test" neon | tee "$work/log"
 grep -q '^mlp_forward_neon: [0-9]* cases agree' "$work/log"
