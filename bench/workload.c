@@ -53,22 +53,19 @@ static size_t write_a(uint64_t k, char *out)
     return at;
 }
 
-/* 4 to 6 significant digits, the point before, behind or one behind the first of them, either sign. */
+/* 4 to 6 significant digits. As in data of real instruments a column keeps its unit: the point stands before the first
+   digit, behind it, or one further, and one column in four has negative values, half of them. */
 static size_t write_b(uint64_t k, char *out)
 {
     size_t at = 0;
     for (uint64_t j = 0; j < 16; j++) {
         const uint64_t h = mix(SEED_B, k * 16 + j);
-        const unsigned digits = 4 + (unsigned)(h % 3);
+        const unsigned digits = 4 + (unsigned)(h % 3), before = (unsigned)(j % 3);
         const uint64_t mantissa = power10[digits - 1] + (h >> 8) % (UINT64_C(1) << 32) % (9 * power10[digits - 1]);
-        const unsigned before = (unsigned)((h >> 40) % 256 % 3);
-        out[at++] = j ? ',' : '{';
-        out[at++] = '"';
-        out[at++] = 'f';
-        at += bench_print_u64(j, out + at);
-        out[at++] = '"';
-        out[at++] = ':';
-        if (h >> 63) out[at++] = '-';
+        const char head[] = {j ? ',' : '{', '"', 'f', (char)('0' + j / 10), (char)('0' + j % 10), '"', ':'};
+        memcpy(out + at, head, sizeof head);
+        at += sizeof head;
+        if (j % 4 == 3 && h >> 63) out[at++] = '-';
         at += print_decimal(mantissa, digits - before, out + at);
     }
     out[at++] = '}';

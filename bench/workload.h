@@ -4,7 +4,7 @@
  * bench_place.
  *
  *   A   {"Temperature": 21.53}                         about 22 bytes, one feature, scored by the MLP 1-6-8-6
- *   B   {"f0":-1.234,"f1":0.98765,...,"f15":12.3456}   about 212 bytes, 16 features, scored by the MLP 16-32-8
+ *   B   {"f00":0.1234,"f01":9.8765,...,"f15":0.123456}  about 216 bytes, 16 features, scored by the MLP 16-32-8
  *   BL  the records of B, 100 of them a message, separated by line feeds
  */
 #ifndef BENCH_WORKLOAD_H

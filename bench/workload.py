@@ -18,7 +18,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 MODEL_OF = {"A": "mlp_a", "B": "mlp_b", "BL": "mlp_b"}
 RECORDS = {"A": 4_000_000, "B": 2_000_000, "BL": 2_000_000}
-FEATURES = {"mlp_a": ["Temperature"], "mlp_b": [f"f{i}" for i in range(16)]}
+FEATURES = {"mlp_a": ["Temperature"], "mlp_b": [f"f{i:02d}" for i in range(16)]}
 SHAPE = {"mlp_a": [1, 6, 8, 6], "mlp_b": [16, 32, 8]}
 NEAR = 1e-6
 
@@ -47,8 +47,9 @@ def parts_b(first: int, count: int):
     digits = 4 + (h % np.uint64(3)).astype(np.int64)
     lowest = 10 ** (digits - 1)
     mantissa = lowest + ((h >> np.uint64(8)) % np.uint64(2**32)).astype(np.int64) % (9 * lowest)
-    before = ((h >> np.uint64(40)) % np.uint64(256)).astype(np.int64) % 3
-    sign = np.where(h >> np.uint64(63), -1, 1)
+    column = np.tile(np.arange(16), count)
+    before = column % 3
+    sign = np.where((column % 4 == 3) & (h >> np.uint64(63) == 1), -1, 1)
     return (mantissa * sign).reshape(count, 16), (digits - before).reshape(count, 16)
 
 
@@ -66,7 +67,7 @@ def record(workload: str, k: int) -> str:
         text.append(f"{'-' if m < 0 else ''}{whole}.{rest:0{d}d}")
     if workload == "A":
         return '{"Temperature": ' + text[0] + "}"
-    return "{" + ",".join(f'"f{j}":{t}' for j, t in enumerate(text)) + "}"
+    return "{" + ",".join(f'"f{j:02d}":{t}' for j, t in enumerate(text)) + "}"
 
 
 # ------------------------------------------------------------------------------------------------------- models
