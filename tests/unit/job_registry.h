@@ -24,6 +24,7 @@ struct test_kafka_sink {
 struct test_file_sink {
     char *path;
     char *password;
+    char *pin; /* a secret by its row, not by its name */
     int64_t bytes_max;
     int mode;
     double share;
@@ -78,6 +79,7 @@ static const char *const test_modes[] = {"append", "truncate", NULL};
 #define AT(field) offsetof(struct test_file_sink, field)
 static const struct mr_option test_file_sink_options[] = {
     {.key = "path", .type = MR_OPT_STRING, .offset = AT(path), .required = true, .doc = "File to write."},
+    {.key = "pin", .type = MR_OPT_STRING, .offset = AT(pin), .secret = true, .doc = "Of the archive, too."},
     {.key = "password", .type = MR_OPT_STRING, .offset = AT(password), .secret = true, .doc = "Of the archive."},
     {.key = "bytes_max",
      .type = MR_OPT_SIZE,
