@@ -54,6 +54,8 @@ struct mr_option {
     bool secret;                /* never printed; "[set]" instead */
     const char *doc;            /* one sentence, with units; shown in help, schema and reference */
     const char *example;        /* optional: a value as JSON text */
+    /* MR_OPT_MAP, optional: checks one pair of a job file, without a network. The text must not hold the value of a secret. */
+    mr_status (*check_pair)(const char *key, const char *value, struct mr_err *err);
 };
 
 /** Sets every option of the table to its fallback. Required ones stay zero. Fails with MR_ENOMEM only. */

@@ -195,6 +195,21 @@ static void mark_secret(struct mr_load *load, uint32_t node, bool is_secret)
     mr_report_as_warning(&load->report);
 }
 
+/* Asks the plug-in about one pair. Its words are not shown where they would show a value that came from outside. */
+static void check_pair(struct mr_load *load, uint32_t node, const struct mr_option *row, const char *value)
+{
+    struct mr_err err = {0};
+    char found[MR_QUOTED_BYTES];
+    const mr_status status = row->check_pair(mr_node_key(&load->document, node), value, &err);
+    const bool is_hidden = !strcmp(mr_load_found(load, node, row->secret, found), "[set]");
+    if (status == MR_ENOMEM)
+        load->is_out_of_memory = true;
+    else if (status != MR_OK && is_hidden && *value && strstr(err.text, value))
+        mr_load_error(load, node, "[set] is not accepted");
+    else if (status != MR_OK)
+        mr_load_error(load, node, "%s", err.text);
+}
+
 static void load_map(struct mr_load *load, uint32_t node, const struct mr_option *row, void *options)
 {
     const struct mr_document *const document = &load->document;
@@ -219,6 +234,7 @@ static void load_map(struct mr_load *load, uint32_t node, const struct mr_option
             mr_load_error(load, child, "expected a string, a number, true or false, found %s",
                           mr_load_found(load, child, row->secret, found));
         if (given && !mr_map_put(map, mr_node_key(document, child), given)) load->is_out_of_memory = true;
+        if (given && row->check_pair) check_pair(load, child, row, given);
         free(text);
     }
     if (row->required && document->node[node].child == MR_NODE_NONE)

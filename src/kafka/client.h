@@ -24,6 +24,12 @@ struct mr_kafka_default {
 mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties, const struct mr_kafka_default *defaults,
                                rd_kafka_conf_t **conf_out, struct mr_err *err);
 
+/**
+ * Whether librdkafka knows a property and takes that value: for option tables (check_pair). Starts nothing.
+ * MR_ECONFIG names the nearest property, or says what librdkafka thinks of the value.
+ */
+mr_status mr_kafka_property_check(const char *key, const char *value, struct mr_err *err);
+
 /** Value that the user gave a property, or NULL. */
 const char *mr_kafka_property(const struct mr_map *properties, const char *key);
 

@@ -34,6 +34,12 @@ struct test_csv {
     bool header;
 };
 
+static mr_status test_property_check(const char *key, const char *value, struct mr_err *err)
+{
+    if (strncmp(key, "no.", 3) != 0) return MR_OK;
+    return mr_fail(err, MR_ECONFIG, "no such property, and its value is \"%s\"", value);
+}
+
 #define AT(field) offsetof(struct test_kafka_source, field)
 static const struct mr_option test_kafka_source_options[] = {
     {.key = "topics",
@@ -52,6 +58,7 @@ static const struct mr_option test_kafka_source_options[] = {
      .type = MR_OPT_MAP,
      .offset = AT(properties),
      .required = true,
+     .check_pair = test_property_check,
      .doc = "Any librdkafka property.",
      .example = "{\"bootstrap.servers\": \"localhost:9092\"}"},
     {0},

@@ -38,7 +38,7 @@ struct mr_sink {
 static const struct mr_option kafka_sink_options[] = {
     {.key = "topic", .type = MR_OPT_STRING, .offset = AT(topic), .required = true, .doc = "Topic that the records are written to.",
      .example = "\"example_2\""},
-    {.key = "properties", .type = MR_OPT_MAP, .offset = AT(properties),
+    {.key = "properties", .type = MR_OPT_MAP, .offset = AT(properties), .check_pair = mr_kafka_property_check,
      .doc = "Any librdkafka property; without any, the source's are used."},
     {0},
 };

@@ -11,7 +11,7 @@ static const char *const lost_offsets[] = {"stop", "earliest", "latest", NULL};
 
 #define AT(field) offsetof(struct mr_kafka_source_options, field)
 const struct mr_option mr_kafka_source_options[] = {
-    {.key = "properties", .type = MR_OPT_MAP, .offset = AT(properties), .required = true,
+    {.key = "properties", .type = MR_OPT_MAP, .offset = AT(properties), .required = true, .check_pair = mr_kafka_property_check,
      .doc = "Any librdkafka property; bootstrap.servers is needed, \"embedded\" starts a broker inside this process.",
      .example = "{ \"bootstrap.servers\": \"localhost:9092\" }"},
     {.key = "topics", .type = MR_OPT_STRINGS, .offset = AT(topics), .required = true,
