@@ -143,6 +143,28 @@ static void array_decode(struct mr_decoder *decoder, const struct mr_message *me
     element_decode(decoder, message, cursor, (size_t)(text - value), rows);
 }
 
+/* The records of a shape that was just seen, as many as there are in a row. False when that were none. */
+static bool run_decode(struct mr_decoder *decoder, const struct mr_message *messages, size_t count,
+                       struct mr_cursor *cursor, struct mr_rows *rows)
+{
+    const size_t rows_before = rows->row_count;
+    struct json_run run;
+    if (decoder->framing == MR_FRAMING_ARRAY || !json_run_begin(decoder, rows, &run)) return false;
+    const struct json_variant *const variant = decoder->templates->variant;
+    if (decoder->framing == MR_FRAMING_SINGLE) {
+        cursor->message += variant->run_single(&run, messages, cursor->message, count);
+    } else {
+        const struct mr_message *const message = &messages[cursor->message];
+        const char *const end = message->value + message->value_bytes;
+        cursor->byte =
+            (size_t)(variant->run_lines(&run, message->value + cursor->byte, end, (uint32_t)cursor->message) -
+                     message->value);
+        if (cursor->byte == message->value_bytes) cursor_next(cursor);
+    }
+    json_run_end(decoder, rows->row_count - rows_before);
+    return rows->row_count > rows_before;
+}
+
 static void json_decode(struct mr_decoder *decoder, const struct mr_message *messages, size_t count,
                         struct mr_cursor *cursor, struct mr_rows *rows)
 {
@@ -152,6 +174,8 @@ static void json_decode(struct mr_decoder *decoder, const struct mr_message *mes
             const mr_reason reason = message->value_bytes ? MR_REASON_SIZE : MR_REASON_EMPTY;
             reject_add(rows, cursor->message, 0, message->value_bytes, (struct json_verdict){reason, MR_FIELD_NONE});
             cursor_next(cursor);
+        } else if (run_decode(decoder, messages, count, cursor, rows)) {
+            continue;
         } else if (decoder->framing == MR_FRAMING_SINGLE) {
             record_decode(decoder, message->value, message->value_bytes, cursor->message, 0, rows);
             cursor_next(cursor);

@@ -50,21 +50,6 @@ static inline bool json_literal_is(const struct json_template *template, const s
 /* Powers of ten that are exact in float32. */
 static const float json_powers[8] = {1e0f, 1e1f, 1e2f, 1e3f, 1e4f, 1e5f, 1e6f, 1e7f};
 
-/* digits / 10^fraction, correctly rounded: both are exact, as float32 or as float64. False where rounding twice may
- * differ. */
-static inline bool json_scale(uint64_t digits, unsigned fraction, float *value_out)
-{
-    if (digits <= 1u << FLT_MANT_DIG) {
-        *value_out = (float)(uint32_t)digits / json_powers[fraction];
-        return true;
-    }
-    const double value = (double)digits / (double)json_powers[fraction];
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    *value_out = (float)value;
-    return (bits & 0x1fffffffu) != 0x10000000u;
-}
-
 /*
  * A number of at most 7 characters beside its sign. bytes: the 8 bytes at it, next: those from its second one on; zeros
  * behind the end. Returns its length; 0 when it is longer, has an exponent, or is none: ask mr_parse_f32.
@@ -92,8 +77,7 @@ static inline size_t json_short_number(uint64_t bytes, uint64_t next, float *val
     digits = digits * 10 + (digits >> 8);
     const uint64_t mask = 0x000000ff000000ffu;
     digits = (uint32_t)(((digits & mask) * 0x000f424000000064u + ((digits >> 16) & mask) * 0x0000271000000001u) >> 32);
-    float value;
-    if (!json_scale(digits, fraction, &value)) return 0;
+    const float value = (float)(uint32_t)digits / json_powers[fraction]; /* both exact: one rounding */
     *value_out = sign ? -value : value;
     return length / 8 + sign;
 }
@@ -142,6 +126,57 @@ static inline const char *json_match_slots(const struct json_template *template,
     }
     return json_literal_is(template, &template->slot[index], text, end) ? text + template->slot[index].text_bytes
                                                                         : NULL;
+}
+
+/* Where column 0 of the next row stands. */
+static inline float *json_row_x(const struct mr_rows *rows)
+{
+    return rows->x + mr_tile_at(rows->row_count, 0, rows->feature_count);
+}
+
+/*
+ * The body of a json_run_single_fn and a json_run_lines_fn around a json_match_fn that the compiler sees: one indirect
+ * call for a batch of records, not for each.
+ */
+static inline __attribute__((always_inline)) size_t json_run_single_with(json_match_fn *match,
+                                                                         const struct json_run *run,
+                                                                         const struct mr_message *messages,
+                                                                         size_t first, size_t count)
+{
+    struct mr_rows *const rows = run->rows;
+    const size_t room = rows->row_cap - rows->row_count;
+    if (count - first > room) count = first + room;
+    size_t at = first;
+    for (; at < count; at++) {
+        const char *const text = messages[at].value, *const end = text + messages[at].value_bytes;
+        float *const x = json_row_x(rows);
+        if (messages[at].value_bytes > run->bytes_max || match(run->template, text, end, x, run->gap) != end) break;
+        if (run->template->chore_count && !json_chores_do(run->template, run->gap, rows, x)) break;
+        rows->message[rows->row_count++] = (uint32_t)at;
+    }
+    return at - first;
+}
+
+static inline __attribute__((always_inline)) const char *json_run_lines_with(json_match_fn *match,
+                                                                             const struct json_run *run,
+                                                                             const char *text, const char *end,
+                                                                             uint32_t message)
+{
+    struct mr_rows *const rows = run->rows;
+    while (text < end && rows->row_count < rows->row_cap) {
+        float *const x = json_row_x(rows);
+        const char *behind = match(run->template, text, end, x, run->gap);
+        if (!behind || (size_t)(behind - text) > run->bytes_max) break;
+        if (behind < end) {
+            if (*behind == '\r' && end - behind > 1) behind++;
+            if (*behind != '\n') break;
+            behind++;
+        }
+        if (run->template->chore_count && !json_chores_do(run->template, run->gap, rows, x)) break;
+        rows->message[rows->row_count++] = message;
+        text = behind;
+    }
+    return text;
 }
 
 #endif

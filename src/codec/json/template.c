@@ -14,8 +14,29 @@ static bool is_always_supported(void)
     return true;
 }
 
+#ifdef MR_HAS_AVX512
+static bool is_avx512_supported(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vbmi2") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+}
+#endif
+
 const struct json_variant json_variants[] = {
-    {.name = "base", .match = json_match_base, .is_supported = is_always_supported},
+#ifdef MR_HAS_AVX512
+    {.name = "avx512",
+     .match = json_match_avx512,
+     .run_single = json_run_single_avx512,
+     .run_lines = json_run_lines_avx512,
+     .is_supported = is_avx512_supported},
+#endif
+    {.name = "base",
+     .match = json_match_base,
+     .run_single = json_run_single_base,
+     .run_lines = json_run_lines_base,
+     .is_supported = is_always_supported},
     {.name = "strict", .match = NULL, .is_supported = is_always_supported},
     {.name = NULL},
 };
@@ -64,17 +85,16 @@ static inline const char *place_find(const char *const *gap, struct json_place p
     return gap[place.slot] + place.offset;
 }
 
-/* Labels, captures, constants: false when a label is out of range, which the strict reader then says. */
-static bool chores_do(const struct json_template *template, const char *const *gap, const struct json_target *target)
+bool json_chores_do(const struct json_template *template, const char *const *gap, struct mr_rows *rows, float *row_x)
 {
-    struct mr_rows *const rows = target->rows;
+    const size_t row = rows->row_count;
     for (uint32_t i = 0; i < template->chore_count; i++) {
         const struct json_chore *const chore = &template->chore[i];
-        float *const x = target->x + chore->column * MR_TILE_ROWS;
+        float *const x = row_x + chore->column * MR_TILE_ROWS;
         double label;
         switch (chore->kind) {
         case JSON_COPY:
-            *x = target->x[chore->source * MR_TILE_ROWS];
+            *x = row_x[chore->source * MR_TILE_ROWS];
             break;
         case JSON_CONSTANT:
             *x = (float)chore->value;
@@ -84,14 +104,14 @@ static bool chores_do(const struct json_template *template, const char *const *g
                 !isfinite(label)) {
                 return false;
             }
-            rows->label[target->row] = label;
+            rows->label[row] = label;
             break;
         case JSON_LABEL_CONSTANT:
-            rows->label[target->row] = chore->value;
+            rows->label[row] = chore->value;
             break;
         case JSON_CAPTURE:
         case JSON_ABSENT: {
-            struct mr_span *const span = &rows->capture[chore->column * rows->row_cap + target->row];
+            struct mr_span *const span = &rows->capture[chore->column * rows->row_cap + row];
             *span = (struct mr_span){0};
             if (chore->kind == JSON_ABSENT) break;
             span->data = place_find(gap, chore->first);
@@ -108,11 +128,25 @@ static inline const char *template_read(struct json_template_set *set, uint32_t 
 {
     struct json_template *const template = set->item[index];
     const char *const behind = set->variant->match(template, text, end, target->x, set->gap);
-    if (!behind || (template->chore_count && !chores_do(template, set->gap, target))) return NULL;
+    if (!behind || (template->chore_count && !json_chores_do(template, set->gap, target->rows, target->x))) return NULL;
     template->hits++;
     set->current = index;
     set->miss_run = 0;
     return behind;
+}
+
+bool json_run_begin(struct mr_decoder *decoder, struct mr_rows *rows, struct json_run *run)
+{
+    struct json_template_set *const set = decoder->templates;
+    if (!set->count || set->miss_run || !set->variant->run_single) return false;
+    *run = (struct json_run){
+        .template = set->item[set->current], .rows = rows, .gap = set->gap, .bytes_max = decoder->record_bytes_max};
+    return true;
+}
+
+void json_run_end(struct mr_decoder *decoder, size_t taken)
+{
+    decoder->templates->item[decoder->templates->current]->hits += taken;
 }
 
 const char *json_templates_read(struct mr_decoder *decoder, const char *text, const char *end,
@@ -150,6 +184,9 @@ static bool literal_add(struct json_template *template, uint32_t index, const ch
     memcpy(&slot->head, first, bytes < 8 ? bytes : 8);
     memset(&slot->head_mask, 0xff, bytes < 8 ? bytes : 8);
     if (bytes > 8) memcpy(&slot->tail, last - 8, 8);
+    slot->text_mask = bytes < 64 ? ((uint64_t)1 << bytes) - 1 : UINT64_MAX;
+    template->slot_bytes[index] = (uint16_t)(bytes < UINT16_MAX ? bytes : UINT16_MAX);
+    if (bytes > template->literal_bytes_max) template->literal_bytes_max = (uint32_t)bytes;
     template->text_bytes += (uint32_t)bytes;
     return true;
 }
@@ -217,6 +254,28 @@ static void rest_aim(const struct mr_decoder *decoder, struct json_template *tem
     }
 }
 
+#define NUMERIC_MIN 4 /* fewer numbers are read faster one by one */
+
+/*
+ * Whether all slots are numbers whose ends are found by their look: a comma, bracket or space behind a digit, which no
+ * literal may hold but at its start.
+ */
+static bool is_numeric(const struct json_template *template)
+{
+    if (template->slot_count < NUMERIC_MIN || template->literal_bytes_max > 64) return false;
+    for (uint32_t i = 0; i <= template->slot_count; i++) {
+        const char *const text = template->text + template->slot[i].text;
+        if (i < template->slot_count && template->slot[i].kind != JSON_SLOT_NUMBER) return false;
+        if (!template->slot[i].text_bytes) return false;
+        for (uint32_t k = 1; k < template->slot[i].text_bytes; k++) {
+            const unsigned char c = (unsigned char)text[k];
+            if (text[k - 1] >= '0' && text[k - 1] <= '9' && (c <= ' ' || c == ',' || c == ']' || c == '}'))
+                return false;
+        }
+    }
+    return true;
+}
+
 static bool template_make(const struct mr_decoder *decoder, struct json_template *template, const char *text,
                           const char *end, const struct json_target *target)
 {
@@ -224,6 +283,7 @@ static bool template_make(const struct mr_decoder *decoder, struct json_template
     const char *at = text;
     template->slot_count = set->scalar_count;
     template->text_bytes = template->chore_count = 0;
+    template->literal_bytes_max = 0;
     template->hits = 0;
     if (set->scalar_count == JSON_SLOT_MAX) return false; /* there may have been more */
     for (uint32_t i = 0; i < set->scalar_count; i++) {
@@ -234,7 +294,9 @@ static bool template_make(const struct mr_decoder *decoder, struct json_template
         at = scalar->last;
     }
     rest_aim(decoder, template, text, target);
-    return literal_add(template, set->scalar_count, at, end);
+    if (!literal_add(template, set->scalar_count, at, end)) return false;
+    template->is_numeric = is_numeric(template);
+    return true;
 }
 
 void json_templates_learn(struct mr_decoder *decoder, const char *text, const char *end,

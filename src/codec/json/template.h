@@ -23,8 +23,9 @@ struct json_slot {
     uint64_t tail;            /* its last 8 bytes, where it has more than 8 */
     uint32_t text;            /* offset of the literal in json_template.text */
     uint32_t text_bytes;
-    uint32_t column; /* NUMBER: feature that it becomes; JSON_NONE: none */
-    uint32_t kind;   /* json_slot_kind */
+    uint64_t text_mask; /* one bit for each byte of the literal, at most 64 */
+    uint32_t column;    /* NUMBER: feature that it becomes; JSON_NONE: none */
+    uint32_t kind;      /* json_slot_kind */
 };
 
 /** A place in a record: `offset` bytes behind the end of the value of slot - 1 (slot 0: behind the record's start). */
@@ -43,6 +44,9 @@ struct json_chore {
 
 struct json_template {
     struct json_slot slot[JSON_SLOT_MAX + 1]; /* the one behind the last slot holds the final literal */
+    uint16_t slot_bytes[JSON_SLOT_MAX + 8];   /* text_bytes of each slot, zeros behind them */
+    bool is_numeric;                          /* numbers only, each literal of 1 to 64 bytes, at least 4 numbers */
+    uint32_t literal_bytes_max;
     uint32_t slot_count;
     uint32_t text_bytes;
     char text[JSON_TEXT_MAX + JSON_TEXT_SLACK];
@@ -65,17 +69,44 @@ struct json_scalar {
 typedef const char *json_match_fn(const struct json_template *template, const char *text, const char *end, float *x,
                                   const char **gap);
 
+/** What a run of records of one shape needs. */
+struct json_run {
+    const struct json_template *template;
+    struct mr_rows *rows;
+    const char **gap;
+    uint32_t bytes_max; /* of a record */
+};
+
+/**
+ * Reads messages [first, count), one record each, as long as they are of this shape and rows has room. Returns how many
+ * became rows.
+ */
+typedef size_t json_run_single_fn(const struct json_run *run, const struct mr_message *messages, size_t first,
+                                  size_t count);
+
+/** Reads the lines [text, end) of one message likewise. Returns behind the last line (and its end of line) that became
+ * a row. */
+typedef const char *json_run_lines_fn(const struct json_run *run, const char *text, const char *end, uint32_t message);
+
 /** One way to match, for one kind of machine. */
 struct json_variant {
     const char *name;
     json_match_fn *match; /* NULL: no templates, always strict */
+    json_run_single_fn *run_single;
+    json_run_lines_fn *run_lines;
     bool (*is_supported)(void);
 };
 
 /** Best first; ends with a row without a name. "strict" and "base" run anywhere. */
 extern const struct json_variant json_variants[];
 
-json_match_fn json_match_base;
+json_match_fn json_match_base, json_match_avx512;
+json_run_single_fn json_run_single_base, json_run_single_avx512;
+json_run_lines_fn json_run_lines_base, json_run_lines_avx512;
+
+/** Labels, captures, constants of a record that was matched. False when a label is out of range: for the strict reader
+ * to say. */
+bool json_chores_do(const struct json_template *template, const char *const *gap, struct mr_rows *rows, float *x);
 
 struct json_template_set {
     struct json_template *item[JSON_TEMPLATE_MAX + 1]; /* [count] are known; the last one is where the next is made */
@@ -96,6 +127,13 @@ void json_templates_destroy(struct json_template_set *set);
 /** Forces a variant and forgets all templates. MR_EBACKEND when it is unknown or the machine lacks it. For tests and
  * benchmarks. */
 mr_status json_variant_set(struct mr_decoder *decoder, const char *name, struct mr_err *err);
+
+/**
+ * The template that took the last record, ready for a run; false when there is none, or the last record was not taken.
+ * After the run json_run_end says how many records were.
+ */
+bool json_run_begin(struct mr_decoder *decoder, struct mr_rows *rows, struct json_run *run);
+void json_run_end(struct mr_decoder *decoder, size_t taken);
 
 /** Tries the templates that are known. Returns behind the record, with the row filled, or NULL. */
 const char *json_templates_read(struct mr_decoder *decoder, const char *text, const char *end,
