@@ -232,13 +232,25 @@ static void row_check(const struct oracle *oracle, const struct rig *rig, size_t
 struct style {
     int order; /* seed of the key order */
     const char *comma, *colon, *open, *close;
-    int number; /* kind of numbers */
+    int number;      /* kind of numbers: 0 to 3 by digits, 4 odd ones, above plain ones */
+    bool is_numeric; /* no other values */
 };
 
 static char *number_write(char *out, uint64_t *seed, int kind)
 {
+    static const char *const odd[] = {
+        "1.",          ".5",    "01",   "-",   "--1",  "1.2.3", "1e",       "1e5",      "12a",      "",
+        "-.5",         "-0",    "00",   "0.0", "1.-",  "+1",    "16777217", "-01.5",    "1 2",      "1:2",
+        "9.9999999e9", "\"7\"", "null", "1/2", "1..2", "0.",    "1234567.", "12345678", "123456789"};
+    if (rig_random(seed) % 128 == 0)
+        return out + sprintf(out, "%s", odd[rig_random(seed) % (sizeof odd / sizeof *odd)]);
     const int digits = kind == 0 ? 4 : kind == 1 ? 6 : kind == 2 ? 9 : 17;
     if (rig_random(seed) % 5 == 0) *out++ = '-';
+    if (kind >= 5) { /* plain and short, which the templates read best */
+        const unsigned magnitude = (unsigned[]){10, 1000, 100000, 10000000}[rig_random(seed) % 4];
+        const double value = (double)(rig_random(seed) % magnitude) / (double)(1 << (kind == 5 ? 2 : 0));
+        return out + sprintf(out, "%.*f", (int)(rig_random(seed) % (magnitude > 1000 ? 2 : 5)), value);
+    }
     switch (rig_random(seed) % (kind == 4 ? 9 : 40)) {
     case 0:
         return out + sprintf(out, "%d", (int)(rig_random(seed) % 100));
@@ -312,8 +324,33 @@ static char *value_write(char *out, uint64_t *seed, const struct style *style, i
     }
 }
 
+/* Numbers only, flat, nested or in arrays: what the widest variants read many at a time. */
+static size_t numbers_write(char *out, uint64_t *seed, const struct style *style)
+{
+    static const char *const keys[] = {"a",  "temperature", "c",
+                                       "x1", "f02",         "a rather long name of a field: some like them so"};
+    const char *const first = out;
+    uint64_t shape = (uint64_t)style->order;
+    const unsigned count = 2 + (unsigned)(rig_random(&shape) % 30);
+    out += sprintf(out, "{%s\"a\"%s", style->open, style->colon);
+    out = number_write(out, seed, style->number);
+    for (unsigned i = 1; i < count; i++) {
+        const char *const close = style->close;
+        const unsigned kind = i < 6 ? 0 : (unsigned)(rig_random(&shape) % 4);
+        out += sprintf(out, "%s%s\"%s%.0u\"%s", close, style->comma, keys[i % 6], i / 6, style->colon);
+        if (kind == 1) out += sprintf(out, "{\"b%u\"%s", i, style->colon);
+        if (kind == 2) out += sprintf(out, "[");
+        out = number_write(out, seed, style->number);
+        if (kind == 2) out = number_write(out + sprintf(out, "%s", style->comma), seed, style->number);
+        if (kind) out += sprintf(out, "%s", kind == 1 ? "}" : kind == 2 ? "]" : "");
+    }
+    out += sprintf(out, "%s}", style->close);
+    return (size_t)(out - first);
+}
+
 static size_t record_write(char *out, uint64_t *seed, const struct style *style)
 {
+    if (style->is_numeric) return numbers_write(out, seed, style);
     static const char *const keys[] = {"a", "temperature", "c", "p", "x", "id", "on", "extra"};
     const char *const first = out;
     uint64_t order = (uint64_t)style->order;
@@ -335,7 +372,12 @@ static size_t record_mutate(char *text, size_t bytes, uint64_t *seed)
                                          "\n",       "\t",  "\x01", "\xff",    "\xc3", "\xe2\x82", "null",
                                          "\"a\":1,", "\\u", "NaN",  "\\ud800", "E5",   "1e999",    "true"};
     for (uint64_t count = 1 + rig_random(seed) % 2; count && bytes; count--) {
-        const size_t at = rig_random(seed) % bytes, span = 1 + rig_random(seed) % 12;
+        const size_t near = rig_random(seed) % 4,
+                     reach = bytes < 6 ? bytes : 6; /* the ends are few bytes, and special */
+        const size_t at = near == 0   ? rig_random(seed) % reach
+                          : near == 1 ? bytes - 1 - rig_random(seed) % reach
+                                      : rig_random(seed) % bytes;
+        const size_t span = 1 + rig_random(seed) % 12;
         const char *const piece = pieces[rig_random(seed) % 28];
         const size_t length = strlen(piece);
         switch (rig_random(seed) % 6) {
@@ -392,7 +434,8 @@ static void stream_check(struct oracle *oracle, const struct json_variant *varia
                           .colon = colons[spaces / 3 % 3],
                           .open = "",
                           .close = spaces & 64 ? " " : ""};
-    style.number = (int)(rig_random(&random) % 5);
+    style.is_numeric = rig_random(&random) % 2;
+    style.number = (int)(rig_random(&random) % (style.is_numeric ? 10 : 6)); /* 5 and above: plain */
     const uint64_t damage = 1 + rig_random(&random) % 8;
     for (size_t i = 0; i < STREAM_RECORDS; i++) {
         struct style other = style;
