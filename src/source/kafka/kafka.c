@@ -13,24 +13,32 @@
 
 static void kafka_close(struct mr_source *source);
 
-/* The consumer's prefetch: enough to keep the lane busy, within its share of the job's memory. */
+static int64_t at_least(int64_t value, int64_t least) { return value < least ? least : value; }
+
+/*
+ * The consumer's prefetch: enough to keep the lane busy, within its share of the job's memory. Small records are bound by their number,
+ * because the client keeps more beside them than in them; large ones by their bytes.
+ */
 static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
 {
     const struct mr_map *properties = &source->opt->properties;
-    const int64_t half = (int64_t)source->open.memory_bytes / 2;
+    const int64_t budget = (int64_t)source->open.memory_bytes;
     const int64_t wait_ms = source->opt->fetch_wait_max / 1000;
+    const char *given_count = mr_kafka_property(properties, "queued.min.messages");
+    const char *given_kbytes = mr_kafka_property(properties, "queued.max.messages.kbytes");
     char text[32], reason[256];
 
-    const char *given = mr_kafka_property(properties, "queued.min.messages");
-    source->queued_messages_min = given ? atoll(given) : half / MESSAGE_OVERHEAD_BYTES < 1000 ? 1000 : half / MESSAGE_OVERHEAD_BYTES;
+    source->queued_messages_max = given_count ? atoll(given_count) : at_least(budget / MESSAGE_OVERHEAD_BYTES, 1000);
+    source->queued_bytes_max = given_kbytes ? atoll(given_kbytes) * 1024 : at_least(budget / 3, 1 << 20);
     const struct {
         const char *key;
         int64_t value;
     } limits[] = {
-        {.key = "queued.min.messages", .value = source->queued_messages_min},
-        {.key = "queued.max.messages.kbytes", .value = half / 1024 < 1024 ? 1024 : half / 1024},
+        {.key = "queued.min.messages", .value = source->queued_messages_max},
+        {.key = "queued.max.messages.kbytes", .value = source->queued_bytes_max / 1024},
         {.key = "fetch.wait.max.ms", .value = mr_kafka_is_embedded(properties) && wait_ms > 5 ? 5 : wait_ms},
     };
+
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         if (mr_kafka_property(properties, limits[i].key)) continue;
         snprintf(text, sizeof text, "%lld", (long long)limits[i].value);

@@ -10,6 +10,8 @@
 #define STARVED_WAIT_US 3000
 #define WAKE_INTERVAL_US 20000
 #define WAKE_TIMEOUT_MS 1000
+#define FULL_SHARE 0.9 /* of the queue's limits: then the fetcher has stopped, or is about to */
+#define WAKE_SHARE 0.7
 #define FETCH_BACKOFF_VERSION 0x02020000 /* from here on fetch.queue.backoff.ms exists */
 
 mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err)
@@ -103,9 +105,12 @@ static size_t consume(struct mr_source *source, size_t first, size_t cap, int64_
 /* What is there at once; else waits for the first message and takes what came with it. */
 static size_t consume_some(struct mr_source *source, size_t cap, int64_t wait_us)
 {
-    const size_t queued = rd_kafka_queue_length(source->queue);
-    if (queued >= (size_t)source->queued_messages_min) source->was_full = true;
-    else if (source->was_full && queued < (size_t)source->queued_messages_min / 2) fetcher_wake(source, mr_clock_us());
+    const double queued = (double)rd_kafka_queue_length(source->queue);
+    const double share_count = queued / (double)source->queued_messages_max;
+    const double share_bytes = queued * source->message_bytes / (double)source->queued_bytes_max;
+    const double share = share_count > share_bytes ? share_count : share_bytes;
+    if (share >= FULL_SHARE) source->was_full = true;
+    else if (source->was_full && share < WAKE_SHARE) fetcher_wake(source, mr_clock_us());
     size_t count = consume(source, 0, cap, 0);
     if (count || wait_us <= 0) return count;
 
@@ -154,6 +159,7 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
 {
     const int64_t now_us = mr_clock_us();
     size_t taken = 0;
+    double bytes = 0;
 
     *count_out = 0;
     /* Without messages to wait for, the next thing to happen is an event. */
@@ -173,11 +179,13 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
         rd_kafka_message_t *raw = source->raw[i];
         if (raw->err) error_take(source, raw);
         else if (message_take(source, raw, &messages[taken])) {
+            bytes += (double)(raw->len + raw->key_len);
             taken++;
             continue;
         }
         rd_kafka_message_destroy(raw);
     }
+    if (taken) source->message_bytes = bytes / (double)taken;
     *count_out = taken;
     return MR_OK;
 }

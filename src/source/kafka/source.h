@@ -40,7 +40,8 @@ struct mr_source {
     int32_t initial_count[MR_TOPIC_COUNT_MAX]; /* partitions at start: later ones are read from their beginning; 0: unknown */
     rd_kafka_message_t **raw;       /* [raw_cap] */
     size_t raw_cap;
-    int64_t queued_messages_min;    /* the client stops fetching above this */
+    int64_t queued_messages_max, queued_bytes_max; /* the client stops fetching above either */
+    double message_bytes;           /* of a message, on average lately */
     int64_t events_due_us, wake_due_us;
     bool was_full, has_assignment, is_closing;
     struct mr_err failure;          /* an error that a callback met; poll returns it */
