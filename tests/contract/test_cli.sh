@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The command line as scripts and people meet it: exit codes, which stream says what, suggestions, help of every command.
 set -u
+root=$PWD
 cd "$(mktemp -d)" || exit 1
 trap 'rm -rf "$PWD"' EXIT
 failed=0
@@ -61,6 +62,30 @@ expect 78 err 'unknown key' config show bad.json; silent out
 expect 78 err '<stdin>:1:1: the file is empty' check -
 head -c 2000000 /dev/zero | tr '\0' ' ' >big.json
 expect 78 err 'larger than' check big.json
+
+# A job is checked against its model file: an output that the model does not have, a width that does not fit, no file at all.
+if [[ -e $root/datasets/temperature/regime.safetensors ]]; then
+    cp "$root"/datasets/temperature/regime.safetensors .
+    job() {
+        cat <<JOB
+{ "source": { "type": "kafka", "topics": ["in"], "properties": { "bootstrap.servers": "nowhere.invalid:1" } },
+  "record": { "format": "json", "features": [$1] }, "models": [ { "name": "m", "type": "mlp", "file": "$2" } ],
+  "emit": { "fields": { "y": "$3" } }, "sinks": [ { "type": "kafka", "topic": "out" } ], "bad_records": { "drop": true } }
+JOB
+    }
+    job '"Temperature"' regime.safetensors m.class >job.json
+    expect 0 out '^ok job.json: job: kafka -> json -> mlp -> kafka, 1 feature in, 1 field out$' check job.json; silent err
+    expect 0 out '"ok":true' check --json job.json
+    job '"Temperature"' regime.safetensors m.clas >job.json
+    expect 78 err 'job.json:3:30: emit.fields.y: .*did you mean "m.class"' check job.json
+    job '"a", "b"' regime.safetensors m.class >job.json
+    expect 78 err 'job.json:2:[0-9]+: models\[0\]: .*takes 1 feature' check job.json
+    job '"Temperature"' no.safetensors m.class >job.json
+    expect 78 err 'job.json:2:[0-9]+: models\[0\].file: .*No such file' check job.json
+    head -c 200 regime.safetensors >short.safetensors
+    job '"Temperature"' short.safetensors m.class >job.json
+    expect 78 err 'models\[0\].file: .*short.safetensors' check job.json
+fi
 
 # No colours in files, and none that were forbidden.
 for word in 'check bad.json' '--help' 'version'; do
