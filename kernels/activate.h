@@ -16,19 +16,24 @@
 #define MR_EACH(i, count) MR_UNROLL for (int i = 0; i < (count); i++)
 
 /**
- * Powers of two in parts: 2^t = scale * (1 + rest), scale a whole power of two, |rest| < 0.42; relative error 1.5e-7.
- * t in [-125, 126]. scale_bits: what to add to the bits of a float to multiply it by scale.
+ * Powers of two in parts: 2^t = scale * (1 + rest), scale a whole power of two, |rest| < 0.42. t in [-125, 126].
+ * scale_bits: what to add to the bits of a float to multiply it by scale. The relative error of 2^t is 9e-8;
+ * is_exact_near_0: of rest itself 1e-8, for one multiply-add more.
  */
-MR_INLINE void mr_exp2_parts(const mr_vec *t, mr_vec *rest, mr_vec_u *scale_bits, const int G)
+MR_INLINE void mr_exp2_parts(const mr_vec *t, mr_vec *rest, mr_vec_u *scale_bits, const int G,
+                             const int is_exact_near_0)
 {
+    static const float short_c[] = {1.32647273e-3f, 9.67151299e-3f, 5.55073358e-2f, 2.40222424e-1f, 6.93147004e-1f};
+    static const float long_c[] = {1.54035122e-4f, 1.33907353e-3f, 9.61823761e-3f,
+                                   5.55035733e-2f, 2.40226492e-1f, 6.93147182e-1f};
+    const float *const c = is_exact_near_0 ? long_c : short_c;
+    const int degree = is_exact_near_0 ? 6 : 5;
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number, which stands in the low bits */
     mr_vec shifted[MR_GROUP_MAX], f[MR_GROUP_MAX], q[MR_GROUP_MAX];
     MR_EACH(i, G) shifted[i] = t[i] + magic;
     MR_EACH(i, G) f[i] = t[i] - (shifted[i] - magic); /* [-0.5, 0.5], exact */
-    MR_EACH(i, G) q[i] = f[i] * 1.32647273e-3f + 9.67151299e-3f;
-    MR_EACH(i, G) q[i] = q[i] * f[i] + 5.55073358e-2f;
-    MR_EACH(i, G) q[i] = q[i] * f[i] + 2.40222424e-1f;
-    MR_EACH(i, G) q[i] = q[i] * f[i] + 6.93147004e-1f;
+    MR_EACH(i, G) q[i] = f[i] * c[0] + c[1];
+    MR_UNROLL for (int k = 2; k < degree; k++) MR_EACH(i, G) q[i] = q[i] * f[i] + c[k];
     MR_EACH(i, G) rest[i] = q[i] * f[i];
     MR_EACH(i, G) scale_bits[i] = (mr_vec_u)shifted[i] << 23;
 }
@@ -43,7 +48,7 @@ MR_INLINE void mr_exp2(mr_vec *t, const int G)
 {
     mr_vec rest[MR_GROUP_MAX];
     mr_vec_u scale_bits[MR_GROUP_MAX];
-    mr_exp2_parts(t, rest, scale_bits, G);
+    mr_exp2_parts(t, rest, scale_bits, G, 0);
     MR_EACH(i, G) t[i] = mr_scale(rest[i] + 1.0f, scale_bits[i]);
 }
 
@@ -64,7 +69,7 @@ MR_INLINE void mr_tanh(mr_vec *t, const int G)
     mr_vec rest[MR_GROUP_MAX], scale[MR_GROUP_MAX];
     mr_vec_u scale_bits[MR_GROUP_MAX];
     MR_EACH(i, G) t[i] = mr_max(mr_min(t[i], mr_set(40.0f)), mr_set(-40.0f));
-    mr_exp2_parts(t, rest, scale_bits, G);
+    mr_exp2_parts(t, rest, scale_bits, G, 1);
     MR_EACH(i, G) scale[i] = mr_scale(mr_set(1.0f), scale_bits[i]);
     MR_EACH(i, G) t[i] = (scale[i] * rest[i] + (scale[i] - 1.0f)) / (scale[i] * rest[i] + (scale[i] + 1.0f));
 }

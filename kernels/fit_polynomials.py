@@ -27,6 +27,9 @@ def main():
     f = f[np.abs(f) > 1e-4]
     show("2^f - 1, |f| <= 1/2:", *fit(np.exp2(f) - 1, range(1, 6), np.exp2(-f), f))
 
+    q = (np.exp2(f) - 1) / f
+    show("(2^f - 1) / f, for tanh:", *fit(q, range(0, 6), 1 / q, f))
+
     u = np.linspace(1 / (1 + 0.3 * 14), 1, 6001)
     tail = 0.5 * erfcx((1 / u - 1) / 0.3 / np.sqrt(2))
     show("P(Z > z) e^(z^2 / 2), u = 1 / (1 + 0.3 z):", *fit(tail, range(1, 9), 1 / tail, u))

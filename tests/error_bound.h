@@ -44,15 +44,15 @@ static void bound_activate(struct error_bound *row, mr_activation activation, si
             break;
         case MR_ACT_SIGMOID:
             *value = 1 / (1 + exp(-z[i]));
-            *error = fmin(z_error[i] / 4, *value * expm1(fmin(z_error[i], 100))) + 4 * EPS * *value + 2e-38;
+            *error = fmin(z_error[i] / 4, *value * expm1(fmin(z_error[i], 100))) + 3 * EPS * *value + 2e-38;
             break;
         case MR_ACT_TANH:
             *value = tanh(z[i]);
-            *error = z_error[i] + 5 * EPS * fabs(*value);
+            *error = z_error[i] + 3 * EPS * fabs(*value);
             break;
         case MR_ACT_GELU:
             *value = z[i] * 0.5 * erfc(-z[i] * M_SQRT1_2);
-            *error = 1.13 * z_error[i] + 5 * EPS * fabs(z[i]);
+            *error = 1.13 * z_error[i] + 3 * EPS * fabs(z[i]);
             break;
         case MR_ACT_SOFTMAX:
             *value = exp(z[i] - max) / sum;

@@ -294,6 +294,39 @@ static void classes_check(const struct mr_kernel *kernel)
     subject_free(&s);
 }
 
+/* Each activation alone, on a grid: the logit is the input, so that only the activation's own error and one rounding
+ * are left. */
+static void activations_check(const struct mr_kernel *kernel)
+{
+    enum { ROWS = 4096 };
+    const struct shape shape = {{1, 1}};
+    const float one = 1, zero = 0;
+    for (unsigned activation = MR_ACT_IDENTITY; activation < MR_ACT_SOFTMAX; activation++) {
+        struct subject s;
+        subject_make(&s, kernel->op, &shape, MR_ACT_IDENTITY, (mr_activation)activation, ROWS);
+        memcpy((void *)(uintptr_t)s.layer[0].w, &one, sizeof one);
+        memcpy((void *)(uintptr_t)s.layer[0].b, &zero, sizeof zero);
+        mr_packed_free(s.packed);
+        s.packed = kernel->op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s.mlp) : mr_linear_score_pack(&s.linear);
+        for (int row = 0; row < ROWS; row++) {
+            const double size = row < ROWS / 2 ? 0.01 * row : exp2((row - ROWS) / 40.0); /* to 20, and 2^-51 to 1 */
+            s.x[row] = (float)(row % 2 ? -size : size);
+        }
+        kernel->fn(s.x, s.packed, s.got_y, NULL, s.scratch, ROWS);
+        for (size_t row = 0; row < ROWS; row++) {
+            s.bound.z[0] = (double)s.x[row];
+            s.bound.z_error[0] = 1.5 * EPS * fabs(s.bound.z[0]);
+            bound_activate(&s.bound, (mr_activation)activation, 1);
+            const double off = fabs((double)s.got_y[row] - s.bound.value[0]);
+            if (off <= s.bound.error[0]) continue;
+            fail_msg("%s_%s %s(%.9g) = %.9g, want %.9g, off by %.3g, bound %.3g", kernel->op_name, kernel->variant,
+                     mr_activation_name((mr_activation)activation), (double)s.x[row], (double)s.got_y[row],
+                     s.bound.value[0], off, s.bound.error[0]);
+        }
+        subject_free(&s);
+    }
+}
+
 static void kernel_check(void **state)
 {
     const struct mr_kernel *const kernel = *state;
@@ -306,6 +339,7 @@ static void kernel_check(void **state)
     seed = 12345;
     near_ties = kernel->op == MR_OP_MLP_FORWARD ? mlp_check(kernel, &case_count) : linear_check(kernel, &case_count);
     classes_check(kernel);
+    activations_check(kernel);
     printf("%s_%s: %zu cases agree with the reference, %zu classes within rounding of a tie\n", kernel->op_name,
            kernel->variant, case_count, near_ties);
 }
