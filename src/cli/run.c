@@ -16,7 +16,9 @@
 
 #define DRAIN_LIMIT_NS (9 * 1000000000LL)  /* SIGTERM: over within 10 s */
 #define ABORT_LIMIT_NS (2 * 1000000000LL)
-#define CLOSE_LIMIT_S 5
+#define CLOSE_LIMIT_S 2
+#define CLOSE_LIMIT_FAILED_S 1 /* after an error the clients may have nobody left to say goodbye to */
+#define START_TICK_NS 2000000
 #define TICK_US 20000
 #define LIVE_INTERVAL_NS 200000000
 
@@ -166,9 +168,42 @@ static void watch_loop(struct watch *watch, const sigset_t *set)
     }
 }
 
+struct starting {
+    struct mr_run *run;
+    mr_status status;
+    struct mr_err *err;
+    _Atomic bool is_over;
+};
+
+static void *start_main(void *argument)
+{
+    struct starting *starting = argument;
+    starting->status = mr_run_start(starting->run, starting->err);
+    atomic_store(&starting->is_over, true);
+    return NULL;
+}
+
+/* Starts the lanes. Brokers may take long to answer, or never do: a signal meanwhile ends the process, which has taken nothing in yet. */
+static mr_status lanes_start(struct mr_run *run, const sigset_t *set, struct mr_err *err)
+{
+    const struct timespec tick = {.tv_nsec = START_TICK_NS};
+    struct starting starting = {.run = run, .err = err};
+    pthread_t starter;
+
+    if (pthread_create(&starter, NULL, start_main, &starting)) return mr_fail(err, MR_ENOMEM, "could not start a thread");
+    while (!atomic_load(&starting.is_over)) {
+        const int number = sigtimedwait(set, NULL, &tick);
+        if (number < 0) continue;
+        mr_log(MR_LOG_INFO, "run", "%s while starting: nothing was taken in", number == SIGINT ? "Ctrl-C" : "SIGTERM");
+        _exit(0);
+    }
+    pthread_join(starter, NULL);
+    return starting.status;
+}
+
 static mr_status watch_run(struct watch *watch, const sigset_t *set, const char *feed_topic, struct mr_err *err)
 {
-    mr_status status = mr_run_start(watch->run, err);
+    mr_status status = lanes_start(watch->run, set, err);
     if (status) return status;
     watch->has_started = true;
     watch->is_live = mr_term_is_live(STDERR_FILENO) && !watch->opt->json;
@@ -213,6 +248,32 @@ static mr_status feed_bound(const struct run_options *opt, struct mr_until *unti
     return status;
 }
 
+static struct {
+    int exit_code;
+    size_t text_bytes;
+    char text[MR_ERR_TEXT_BYTES + 32];
+} closing; /* what the end of the process says when it has to be cut short */
+
+static void close_late(int number)
+{
+    (void)number;
+    const ssize_t written = write(STDERR_FILENO, closing.text, closing.text_bytes);
+    (void)written;
+    _exit(closing.exit_code);
+}
+
+/* Everything is committed or will be repeated; a client that hangs while it closes changes neither, and must not keep the process. */
+static void run_close(struct mr_run *run, const struct mr_err *err, mr_status status)
+{
+    if (status && err) snprintf(closing.text, sizeof closing.text, "millrace run: %s\n", err->text);
+    closing.text_bytes = strlen(closing.text);
+    closing.exit_code = mr_status_exit(status);
+    signal(SIGALRM, close_late);
+    alarm(status ? CLOSE_LIMIT_FAILED_S : CLOSE_LIMIT_S);
+    mr_run_destroy(run);
+    alarm(0);
+}
+
 static mr_status job_run(struct mr_job *job, const struct run_options *opt, const sigset_t *set, struct mr_err *err)
 {
     struct watch *watch = calloc(1, sizeof *watch);
@@ -228,10 +289,7 @@ static mr_status job_run(struct mr_job *job, const struct run_options *opt, cons
         if (opt->json) mr_summary_print_json(stdout, watch->run, &watch->now, status);
         else if (watch->has_started) mr_summary_print(stdout, watch->run, &watch->now);
         fflush(stdout);
-        /* Everything is committed or will be repeated; a client that hangs while it closes changes neither. */
-        alarm(CLOSE_LIMIT_S);
-        mr_run_destroy(watch->run);
-        alarm(0);
+        run_close(watch->run, err, status);
     }
     free(watch);
     return status;
