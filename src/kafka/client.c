@@ -1,10 +1,14 @@
 #include "kafka/client.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "kafka/embedded.h"
+
+#define NEWS_INTERVAL_US 5000000
 
 const char *mr_kafka_property(const struct mr_map *properties, const char *key)
 {
@@ -37,7 +41,19 @@ static void log_line(const rd_kafka_t *client, int level, const char *facility, 
     const bool is_transport = strstr(facility, "FAIL") || strstr(facility, "ERROR");
     (void)client;
     if (strstr(text, "allow.auto.create.topics")) return; /* the embedded broker speaks an old Metadata version: nothing to do about it */
-    mr_log(is_transport && mapped > MR_LOG_WARN ? MR_LOG_WARN : mapped, "kafka", "%s", text);
+    if (strstr(text, "and will be ignored by this")) return; /* source and sinks share properties: each takes those that are its own */
+    mr_log(is_transport ? MR_LOG_DEBUG : mapped, "kafka", "%s", text);
+}
+
+/* While a broker is away every client of every lane says so several times a second: one line of each kind in 5 s is enough. */
+static bool is_news(int code)
+{
+    static _Atomic int64_t quiet_until_us[4];
+    _Atomic int64_t *until_us = &quiet_until_us[code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? 0 : code == RD_KAFKA_RESP_ERR__TRANSPORT ? 1 : code == RD_KAFKA_RESP_ERR__RESOLVE ? 2 : 3];
+    const int64_t now_us = mr_clock_us();
+    int64_t before_us = atomic_load(until_us);
+    if (until_us == &quiet_until_us[3]) return true; /* anything else is rare and worth a line */
+    return now_us >= before_us && atomic_compare_exchange_strong(until_us, &before_us, now_us + NEWS_INTERVAL_US);
 }
 
 static void log_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
@@ -48,9 +64,9 @@ static void log_error(rd_kafka_t *client, int code, const char *reason, void *op
         rd_kafka_fatal_error(client, text, sizeof text);
         mr_log(MR_LOG_ERROR, "kafka", "%s: %s", rd_kafka_name(client), text);
     } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-        mr_log(MR_LOG_WARN, "kafka", "%s: no broker can be reached; trying on", rd_kafka_name(client));
+        mr_log(is_news(code) ? MR_LOG_WARN : MR_LOG_DEBUG, "kafka", "%s: no broker can be reached; trying on", rd_kafka_name(client));
     } else {
-        mr_log(MR_LOG_WARN, "kafka", "%s: %s", rd_kafka_name(client), reason);
+        mr_log(is_news(code) ? MR_LOG_WARN : MR_LOG_DEBUG, "kafka", "%s: %s", rd_kafka_name(client), reason);
     }
 }
 
