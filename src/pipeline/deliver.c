@@ -3,7 +3,7 @@
 #include "base/clock.h"
 
 #define ROOM_WAIT_US 10000
-#define IDLE_INTERVAL_US 1000000
+#define IDLE_INTERVAL_US 30000000 /* long: partitions that leave meanwhile cannot be drained, and what is in flight of them is repeated */
 
 mr_status mr_deliver(const struct mr_run *run, struct mr_box *box, const struct mr_lane_sink *sinks, size_t sink_count,
                      void (*idle)(void *context), void *context, struct mr_err *err)

@@ -10,7 +10,7 @@
 
 #define IDLE_WAIT_US 100000     /* how long to wait for messages when nothing is in flight */
 #define IN_FLIGHT_WAIT_US 5000  /* while acknowledgements are due */
-#define DRAIN_TIMEOUT_NS (8 * 1000000000LL)   /* SIGTERM must end within 10 s */
+#define DRAIN_TIMEOUT_NS (5 * 1000000000LL)   /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
 #define COMMIT_PAUSE_NS 50000000
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
 
