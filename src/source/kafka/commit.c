@@ -22,6 +22,20 @@ static bool is_out_of_group(rd_kafka_resp_err_t code)
     return code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID || code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
 }
 
+/* After a fatal error of the client (another process took its place) there is no point in trying on. */
+static mr_status commit_fail(struct mr_source *source, rd_kafka_resp_err_t code, struct mr_err *err)
+{
+    if (code == RD_KAFKA_RESP_ERR__FATAL || mr_kafka_status(code) == MR_EFENCED) {
+        const mr_status status = mr_kafka_fatal(source->client, "source", err);
+        if (status) return status;
+    }
+    if (mr_kafka_status(code) == MR_EFENCED)
+        return mr_fail(err, MR_EFENCED, "kafka source: commit: %s: another process has this one's source.instance",
+                       rd_kafka_err2str(code));
+    return mr_fail(err, is_out_of_group(code) ? MR_ERETRY : MR_AGAIN, "kafka source: commit: %s",
+                   rd_kafka_err2str(code));
+}
+
 /* Notes how the commit of each partition ended; returns the first error. */
 static rd_kafka_resp_err_t outcome_note(struct mr_source *source, rd_kafka_resp_err_t code,
                                         const rd_kafka_topic_partition_list_t *list)
@@ -48,11 +62,10 @@ void mr_kafka_committed(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
     if (code == RD_KAFKA_RESP_ERR__NO_OFFSET) return;
     code = outcome_note(source, code, list);
     if (!code) return;
-    if (mr_kafka_status(code) == MR_EFENCED && !source->failure.status) {
-        mr_fail(&source->failure, MR_EFENCED,
-                "kafka source: commit: %s: another process has this one's source.instance", rd_kafka_err2str(code));
-    }
-    mr_log(MR_LOG_WARN, "kafka", "commit: %s; the offsets are sent again", rd_kafka_err2str(code));
+    struct mr_err err = {0};
+    const mr_status status = commit_fail(source, code, &err);
+    if (status != MR_EFENCED && status != MR_EKAFKA) mr_log(MR_LOG_WARN, "kafka", "%s; the offsets are sent again", err.text);
+    else if (!source->failure.status) source->failure = err;
 }
 
 /* What is acknowledged and not stored (or not even on its way); NULL: nothing. */
@@ -107,9 +120,5 @@ mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *po
     }
     rd_kafka_topic_partition_list_destroy(list);
     if (!code) return MR_OK;
-    if (mr_kafka_status(code) == MR_EFENCED)
-        return mr_fail(err, MR_EFENCED, "kafka source: commit: %s: another process has this one's source.instance",
-                       rd_kafka_err2str(code));
-    return mr_fail(err, is_out_of_group(code) ? MR_ERETRY : MR_AGAIN, "kafka source: commit: %s",
-                   rd_kafka_err2str(code));
+    return commit_fail(source, code, err);
 }

@@ -172,6 +172,7 @@ static mr_status kafka_open(const struct mr_source_open *open, struct mr_source 
     source->raw_cap = 65536;
     source->raw = malloc(source->raw_cap * sizeof(rd_kafka_message_t *));
     if (!source->raw) status = mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
+    if (!status) status = mr_kafka_strategy_check(&source->opt->properties, err); /* again: -X may have changed it */
     if (!status) status = mr_kafka_start_parse(source->opt->start, &source->start, err);
     if (!status) status = client_open(source, err);
     if (!status) status = topics_check(source, err);

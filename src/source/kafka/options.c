@@ -6,6 +6,8 @@
 
 #include "kafka/client.h"
 
+#define COOPERATIVE_VERSION 0x02010000
+
 static const char *const memberships[] = {"static", "dynamic", "none", NULL};
 static const char *const lost_offsets[] = {"stop", "earliest", "latest", NULL};
 
@@ -77,6 +79,16 @@ int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *to
     return -1;
 }
 
+mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err *err)
+{
+    const char *strategy = mr_kafka_property(properties, "partition.assignment.strategy");
+    if (!strategy || !strstr(strategy, "cooperative") || rd_kafka_version() >= COOPERATIVE_VERSION) return MR_OK;
+    return mr_fail(err, MR_ECONFIG,
+                   "source.properties: partition.assignment.strategy \"%s\" loses records with librdkafka %s, which pauses partitions in "
+                   "a cooperative rebalance and goes on behind records that were not handed over (its issue 4208): remove the property, "
+                   "or use librdkafka 2.1 or later", strategy, rd_kafka_version_str());
+}
+
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
 {
     const struct mr_kafka_source_options *opt = options;
@@ -87,5 +99,6 @@ mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
     if (mr_kafka_property(&opt->properties, "group.id")) {
         return mr_fail(err, MR_ECONFIG, "source.properties: group.id stands in source.group");
     }
-    return mr_kafka_start_parse(opt->start, &start, err);
+    const mr_status status = mr_kafka_strategy_check(&opt->properties, err);
+    return status ? status : mr_kafka_start_parse(opt->start, &start, err);
 }

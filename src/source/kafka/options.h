@@ -39,6 +39,9 @@ mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_ou
 /** The offset that an explicit start names for a partition; -1 when it names none. */
 int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *topic, int32_t partition);
 
+/** MR_ECONFIG for a partition.assignment.strategy that this librdkafka cannot do without losing records. */
+mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err *err);
+
 /** Checks that need no network (mr_source_ops.check). */
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err);
 
