@@ -245,7 +245,7 @@ static void records_judge(struct checking *checking, const int64_t *committed)
         if (answers > 1) trouble(checking, DUPLICATE, "record %ld was answered %u times", record->id, answers);
         if (answers) checking->repeats += answers - 1;
         if (answers && record->offset >= committed[record->partition]) checking->beyond++;
-        if (answers || !is_wanted) continue;
+        if (answers || !is_wanted || record->id < checking->opt->recent) continue;
         if (!checking->opt->is_partial) {
             trouble(checking, MISSING, "record %ld of kind %c (partition %d, offset %lld)", record->id, record->kind,
                     record->partition, (long long)record->offset);

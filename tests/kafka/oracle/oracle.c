@@ -197,6 +197,7 @@ static void usage(void)
         "  produce --topic T --count N [--first N] [--rate R] [--keys] [--partitions N] [--transaction ID]\n"
         "          [--bad-every N [--kinds A,B]] [--null-every N] [--large-every N --large-bytes N]\n"
         "  check --in T --out T --dead T [--count N] [--ordered] [--once] [--duplicates-max N] [--tombstones]\n"
+        "          [--recent N]            (only records from number N on must be there)\n"
         "          [--partial --group G]   (only records before the group's committed offsets must be there)");
 }
 
@@ -231,7 +232,8 @@ static bool number_option(struct options *opt, const char *name, const char *val
                 {"--large-bytes", &opt->large_bytes},
                 {"--null-every", &opt->null_every},
                 {"--partitions", &opt->partitions},
-                {"--duplicates-max", &opt->duplicates_max}};
+                {"--duplicates-max", &opt->duplicates_max},
+                {"--recent", &opt->recent}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (!strcmp(rows[i].name, name)) return *rows[i].to = atol(value), true;
     }

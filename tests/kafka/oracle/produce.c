@@ -172,19 +172,12 @@ static void send_in_transactions(struct sending *sending)
 int produce(const struct options *opt)
 {
     struct sending sending = {.opt = opt};
-    const char *const extra[] = {"enable.idempotence",
-                                 "true",
-                                 "linger.ms",
-                                 "2",
-                                 "message.max.bytes",
-                                 "11000000",
-                                 "queue.buffering.max.messages",
-                                 "200000",
-                                 "transaction.timeout.ms",
-                                 "60000",
-                                 opt->transaction ? "transactional.id" : NULL,
-                                 opt->transaction,
-                                 NULL};
+    /* clang-format off */
+    const char *const extra[] = {
+        "enable.idempotence", "true", "linger.ms", "2", "reconnect.backoff.max.ms", "500", "message.max.bytes", "11000000",
+        "queue.buffering.max.messages", "200000", "transaction.timeout.ms", "60000",
+        opt->transaction ? "transactional.id" : NULL, opt->transaction, NULL};
+    /* clang-format on */
     sending.text = malloc(MESSAGE_BYTES);
     if (!sending.text) die("out of memory");
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
