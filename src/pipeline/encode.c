@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/number.h"
-#include "pipeline/template.h"
+#include "pipeline/template_write.h"
 
 struct mr_encoder {
     struct mr_template *template;
@@ -179,7 +179,7 @@ static bool put_joined(struct mr_encoder *encoder, const struct mr_encode_input 
     while (*row < rows->row_count) {
         const struct mr_message *next = &input->messages[rows->message[*row]];
         const size_t need =
-            mr_template_bytes_max(encoder->template, input, rows, *row, next) + extras_bytes_max(encoder, input, next);
+            template_bytes_max(encoder->template, input, rows, *row, next) + extras_bytes_max(encoder, input, next);
         if (need > writer_room(writer)) break;
         if (count && (count == encoder->joined_rows_max || writer->out - value >= (ptrdiff_t)MR_JOINED_BYTES)) break;
         if (count && !is_joinable(encoder, message, next)) break;
@@ -188,7 +188,7 @@ static bool put_joined(struct mr_encoder *encoder, const struct mr_encode_input 
         } else if (encoder->framing == MR_EMIT_ARRAY) {
             *writer->out++ = '[';
         }
-        writer->out = mr_template_write(encoder->template, input, rows, *row, next, writer->out);
+        writer->out = template_write(encoder->template, input, rows, *row, next, writer->out);
         message = next;
         count++;
         ++*row;
@@ -203,11 +203,11 @@ static bool put_single(struct mr_encoder *encoder, const struct mr_encode_input 
                        size_t *row, struct writer *writer)
 {
     const struct mr_message *message = &input->messages[rows->message[*row]];
-    const size_t need = mr_template_bytes_max(encoder->template, input, rows, *row, message) +
-                        extras_bytes_max(encoder, input, message);
+    const size_t need =
+        template_bytes_max(encoder->template, input, rows, *row, message) + extras_bytes_max(encoder, input, message);
     if (need > writer_room(writer)) return false;
     char *const value = writer->out;
-    writer->out = mr_template_write(encoder->template, input, rows, *row, message, value);
+    writer->out = template_write(encoder->template, input, rows, *row, message, value);
     record_finish(encoder, input, message, value, 1, writer);
     ++*row;
     return true;
@@ -241,7 +241,7 @@ void mr_encode(struct mr_encoder *encoder, const struct mr_encode_input *input, 
 
 uint64_t mr_encoder_nonfinite_count(const struct mr_encoder *encoder)
 {
-    return mr_template_nonfinite_count(encoder->template);
+    return encoder->template->nonfinite_count;
 }
 
 void mr_encoder_destroy(struct mr_encoder *encoder)

@@ -1,25 +1,59 @@
-/** The output template compiled into a short program: a row of pieces and values that writes one JSON object. Internal to the encoder. */
+/**
+ * The output template compiled into a short program: a row of pieces and values that writes one JSON object. Internal
+ * to the encoder, which alone includes the writing half, template_write.h, so that it becomes one loop.
+ */
 #ifndef MR_PIPELINE_TEMPLATE_H
 #define MR_PIPELINE_TEMPLATE_H
 
 #include "pipeline/encode.h"
 
-struct mr_template;
+/* Literals and names are copied in blocks of this size: what they are copied from and to has that much slack. */
+#define MR_TEMPLATE_BLOCK 16
+#define MR_TEMPLATE_SLACK 32
+
+/* A table of ready texts for every class is made up to this many classes. */
+#define CLASSES_MAX 4096
+
+/* A constant text with MR_TEMPLATE_SLACK readable bytes behind it. */
+struct mr_piece {
+    const char *text;
+    uint32_t bytes;
+};
+
+struct mr_step {
+    mr_emit_kind kind;
+    uint32_t column;
+    struct mr_piece literal;
+    /* CLASS, LABEL: literal, name and, in the last step, the closing brace in one text for each class; NULL: too many
+     * classes */
+    struct mr_piece *class_text;
+    uint32_t class_count;
+    size_t model;
+    size_t width; /* outputs of the model */
+    bool is_complement, is_binary;
+    mr_part part;
+    const char *header;
+};
+
+struct mr_template {
+    struct mr_step *step; /* [step_count] */
+    size_t step_count;
+    size_t bytes_max; /* of everything whose length does not depend on the input */
+    unsigned capture_factor;
+    uint32_t *measured; /* steps whose length depends on the input */
+    size_t measured_count;
+    int decimals;
+    bool is_closed; /* the last step writes the closing brace */
+    bool is_one_line, captures_json;
+    uint64_t nonfinite_count;
+    char *pool; /* all constant texts */
+    size_t pool_used, pool_cap;
+};
 
 /** layout and info must outlive it. is_one_line: line breaks inside captured JSON become spaces. */
-mr_status mr_template_create(const struct mr_job *job, const struct mr_layout *layout, const struct mr_model_info *const *info,
-                             bool is_one_line, struct mr_template **template_out, struct mr_err *err);
-
-/** At most how many bytes the object of this row takes, scratch of the writers included; cheap, and too high for text to be escaped. */
-size_t mr_template_bytes_max(const struct mr_template *t, const struct mr_encode_input *input, const struct mr_rows *rows,
-                             size_t row, const struct mr_message *message);
-
-/** Writes the object of a row at out, which has room for mr_template_bytes_max; returns its end. */
-char *mr_template_write(struct mr_template *t, const struct mr_encode_input *input, const struct mr_rows *rows, size_t row,
-                        const struct mr_message *message, char *out);
-
-/** Numbers printed as null because they were not finite. */
-uint64_t mr_template_nonfinite_count(const struct mr_template *t);
+mr_status mr_template_create(const struct mr_job *job, const struct mr_layout *layout,
+                             const struct mr_model_info *const *info, bool is_one_line,
+                             struct mr_template **template_out, struct mr_err *err);
 
 /** Accepts NULL. */
 void mr_template_destroy(struct mr_template *t);

@@ -105,7 +105,8 @@ static size_t json_write(const char *text, size_t bytes, char out[TEXT_MAX + 4])
         while (at < end && isdigit((unsigned char)*at)) out[count++] = *at++;
     }
     if (!has_zeros && !has_whole && !has_fraction) return 0;
-    memcpy(out + count, at, (size_t)(end - at)); /* an exponent, or something that the parser refuses */
+    if (at < end && *at != 'e' && *at != 'E') return 0;
+    memcpy(out + count, at, (size_t)(end - at)); /* an exponent, if it is one: the parser says */
     return count + (size_t)(end - at);
 }
 
