@@ -7,6 +7,7 @@
  * one 64-bit register.
  */
 #include "base/number.h"
+#include "base/number_digits.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -39,24 +40,6 @@ static const uint64_t power_of_ten[POWER_MAX - POWER_MIN + 1] = {
 
 static const uint32_t small_power[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
 
-#define ASCII_ZEROS 0x3030303030303030u
-
-/* Eight decimal digits of n < 10^8 as a register of digit values 0..9, the first digit in the lowest byte. */
-static inline uint64_t digits_of_8(uint32_t n)
-{
-    const uint64_t high = n / 10000, low = n % 10000;
-    uint64_t x = high | low << 32;
-    uint64_t top = (x * 10486 >> 20) & 0x0000007f0000007fu; /* / 100 in each half */
-    x = top | (x - top * 100) << 16;
-    top = (x * 103 >> 10) & 0x000f000f000f000fu; /* / 10 in each quarter */
-    return top | (x - top * 10) << 8;
-}
-
-static inline void put_8(char *out, uint64_t bytes)
-{
-    memcpy(out, &bytes, sizeof bytes);
-}
-
 static inline void put_16(char *out, u128 bytes)
 {
     memcpy(out, &bytes, sizeof bytes);
@@ -73,14 +56,14 @@ static inline unsigned digit_count(uint32_t n)
 static size_t print_u64(uint64_t n, char *out)
 {
     if (n < 100000000) {
-        const uint64_t digits = digits_of_8((uint32_t)n);
+        const uint64_t digits = mr_digits_of_8((uint32_t)n);
         const unsigned lead = n ? (unsigned)__builtin_ctzll(digits) / 8 : 7;
-        put_8(out, (digits | ASCII_ZEROS) >> (lead * 8));
+        mr_put_8(out, (digits | MR_ASCII_ZEROS) >> (lead * 8));
         return 8 - lead;
     }
     const uint64_t rest = n / 100000000;
     const size_t count = print_u64(rest, out); /* at most twice deep: 20 digits */
-    put_8(out + count, digits_of_8((uint32_t)(n % 100000000)) | ASCII_ZEROS);
+    mr_put_8(out + count, mr_digits_of_8((uint32_t)(n % 100000000)) | MR_ASCII_ZEROS);
     return count + 8;
 }
 
@@ -143,7 +126,7 @@ static size_t print_scientific(u128 text, unsigned count, int32_t exponent, char
 {
     out[0] = (char)text;
     out[1] = '.';
-    put_8(out + 2, (uint64_t)(text >> 8));
+    mr_put_8(out + 2, (uint64_t)(text >> 8));
     size_t at = count > 1 ? count + 1 : 1;
     out[at++] = 'e';
     if (exponent < 0) out[at++] = '-';
@@ -171,19 +154,19 @@ size_t mr_print_f32(float value, char *out)
     u128 text;
     unsigned count;
     if (made <= 8) {
-        const uint64_t digits = digits_of_8(decimal.digits * small_power[8 - made]);
+        const uint64_t digits = mr_digits_of_8(decimal.digits * small_power[8 - made]);
         count = 8 - (unsigned)__builtin_clzll(digits) / 8;
-        text = (u128)ASCII_ZEROS << 64 | digits | ASCII_ZEROS;
+        text = (u128)MR_ASCII_ZEROS << 64 | digits | MR_ASCII_ZEROS;
     } else {
-        const uint64_t digits = digits_of_8(decimal.digits % 100000000);
+        const uint64_t digits = mr_digits_of_8(decimal.digits % 100000000);
         count = 1 + (digits ? 8 - (unsigned)__builtin_clzll(digits) / 8 : 0);
-        text = (u128)(digits | ASCII_ZEROS) << 8 | (decimal.digits / 100000000 + '0') | (u128)ASCII_ZEROS << 72;
+        text = (u128)(digits | MR_ASCII_ZEROS) << 8 | (decimal.digits / 100000000 + '0') | (u128)MR_ASCII_ZEROS << 72;
     }
     const int32_t exponent = decimal.exponent + (int32_t)made - 1; /* of d.ddd */
 
     if (exponent < -5 || exponent > 8) return sign + print_scientific(text, count, exponent, out);
     if (exponent < 0) { /* 0.000ddd */
-        put_8(out, 0x30303030302e30u);
+        mr_put_8(out, 0x30303030302e30u);
         put_16(out + 1 - exponent, text);
         return sign + (size_t)(1 - exponent) + count;
     }
@@ -232,25 +215,13 @@ size_t mr_print_fixed(float value, unsigned decimals, char *out)
     uint64_t whole;
     memcpy(&whole, &rounded, sizeof whole);
     whole &= (1ull << 52) - 1;
-    if (whole < 100000000 && decimals < 8) {
-        const uint64_t digits = digits_of_8((uint32_t)whole);
-        const unsigned lead_max = 7 - decimals; /* one digit before the point at least */
-        const unsigned zeros = (unsigned)__builtin_ctzll(digits | 1ull << 63) / 8;
-        const unsigned lead = zeros < lead_max ? zeros : lead_max;
-        const unsigned before = 8 - decimals - lead;
-        const uint64_t text = digits | ASCII_ZEROS;
-        put_8(out, text >> (lead * 8));
-        if (!decimals) return sign + before;
-        out[before] = '.';
-        put_8(out + before + 1, text >> ((8 - decimals) * 8));
-        return sign + before + 1 + decimals;
-    }
+    if (whole < 100000000 && decimals < 8) return sign + mr_fixed_put((uint32_t)whole, decimals, out);
     const uint64_t before = whole / small_power[decimals], behind = whole % small_power[decimals];
     size_t at = print_u64(before, out);
     if (!decimals) return sign + at;
     out[at++] = '.';
     const uint32_t nine = (uint32_t)behind * small_power[9 - decimals]; /* nine digits, zeros behind those wanted */
     out[at] = (char)('0' + nine / 100000000);
-    put_8(out + at + 1, digits_of_8(nine % 100000000) | ASCII_ZEROS);
+    mr_put_8(out + at + 1, mr_digits_of_8(nine % 100000000) | MR_ASCII_ZEROS);
     return sign + at + decimals;
 }

@@ -90,6 +90,9 @@ static mr_status step_compile(struct mr_template *t, const struct mr_emit_item *
     }
     const size_t numbers = item->kind == MR_EMIT_PROBABILITIES ? step->width + 1 : 1;
     t->bytes_max += item->literal_bytes + class_bytes + numbers * (MR_NUMBER_BYTES + 1) + 2;
+    t->fast_bytes_max = t->bytes_max + t->measured_count * MR_TEMPLATE_SHORT;
+    t->is_fast &= step->class_text || item->kind == MR_EMIT_SCORE || item->kind == MR_EMIT_OUTPUT ||
+                  item->kind == MR_EMIT_FEATURE || (item->kind == MR_EMIT_CAPTURE && t->captures_json);
     t->step_count++;
     return MR_OK;
 }
@@ -101,8 +104,11 @@ mr_status mr_template_create(const struct mr_job *job, const struct mr_layout *l
     struct mr_template *t = calloc(1, sizeof *t);
     *template_out = NULL;
     if (!t) return mr_fail(err, MR_ENOMEM, "encoder: out of memory");
+    static const double scales[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7};
     t->decimals = layout->decimals;
+    t->scale = t->decimals >= 0 && t->decimals < 8 ? scales[t->decimals] : 0;
     t->is_one_line = is_one_line;
+    t->is_fast = !is_one_line;
     t->captures_json = job->codec->captures_json;
     t->capture_factor = t->captures_json ? 1 : MR_JSON_ESCAPE_MAX;
     t->bytes_max = 1 + MR_TEMPLATE_SLACK;

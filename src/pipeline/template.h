@@ -11,6 +11,9 @@
 #define MR_TEMPLATE_BLOCK 16
 #define MR_TEMPLATE_SLACK 32
 
+/* Captured fields up to this length are written without measuring them first. */
+#define MR_TEMPLATE_SHORT 256
+
 /* A table of ready texts for every class is made up to this many classes. */
 #define CLASSES_MAX 4096
 
@@ -33,6 +36,10 @@ struct mr_step {
     bool is_complement, is_binary;
     mr_part part;
     const char *header;
+    /* of the batch at hand: what the value is read from; see template_bind */
+    const struct mr_span *capture;
+    const int32_t *class_index;
+    const float *y;
 };
 
 struct mr_template {
@@ -43,7 +50,10 @@ struct mr_template {
     uint32_t *measured; /* steps whose length depends on the input */
     size_t measured_count;
     int decimals;
-    bool is_closed; /* the last step writes the closing brace */
+    double scale;          /* 10^decimals up to 7 decimals, else 0: then the general writer does it */
+    bool is_fast;          /* JSON captures, class texts and single numbers only: template_write_fast can do it */
+    size_t fast_bytes_max; /* of an object whose captured fields are short */
+    bool is_closed;        /* the last step writes the closing brace */
     bool is_one_line, captures_json;
     uint64_t nonfinite_count;
     char *pool; /* all constant texts */
