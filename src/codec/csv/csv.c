@@ -97,8 +97,11 @@ static inline struct verdict features_read(const struct mr_decoder *decoder, con
             if (field->is_required) return (struct verdict){MR_REASON_MISSING, field->index};
             value = (float)field->fallback;
         } else {
-            const mr_reason reason = csv_read_f32(cell.data, cell.bytes, (size_t)(limit - cell.data), &value);
-            if (__builtin_expect(reason, 0)) return (struct verdict){reason, field->index};
+            const size_t readable = (size_t)(limit - cell.data);
+            if (__builtin_expect(!csv_read_short(cell.data, cell.bytes, readable, &value), 0)) {
+                const mr_reason reason = csv_read_f32(cell.data, cell.bytes, readable, &value);
+                if (reason) return (struct verdict){reason, field->index};
+            }
         }
         x[(size_t)field->column * MR_TILE_ROWS] = value;
     }
@@ -440,7 +443,7 @@ static mr_status csv_create(const void *options, const struct mr_schema *schema,
     decoder->record_bytes_max = schema->record_bytes_max ? schema->record_bytes_max : 1u << 20;
     if (decoder->record_bytes_max > RECORD_BYTES_LIMIT) decoder->record_bytes_max = RECORD_BYTES_LIMIT;
     decoder->field = calloc(schema->field_count + 1, sizeof *decoder->field);
-    decoder->index.end = malloc((CSV_CELLS_MAX + CSV_BLOCK + 8) * sizeof *decoder->index.end);
+    decoder->index.end = malloc((CSV_CELLS_MAX + CSV_BLOCK + 12) * sizeof *decoder->index.end);
     decoder->header = malloc(HEADER_BYTES_MAX);
     if (!decoder->field || !decoder->index.end || !decoder->header)
         status = mr_fail(err, MR_ENOMEM, "csv codec: out of memory");

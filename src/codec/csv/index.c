@@ -56,16 +56,16 @@ static inline unsigned bit_count(uint64_t x)
     return (unsigned)(x * 0x0101010101010101u >> 56);
 }
 
-/* Appends the places of the set bits. Eight are written whether they are there or not: that is cheaper than asking. */
+/* Appends the places of the set bits. Twelve are written whether they are there or not: that is cheaper than asking. */
 static inline uint32_t *places_put(uint32_t *out, uint64_t mask, size_t base)
 {
     uint32_t *const end = out + bit_count(mask);
     while (1) {
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 12; i++) {
             out[i] = (uint32_t)base + (uint32_t)__builtin_ctzll(mask | 1ull << 63);
             mask &= mask - 1;
         }
-        out += 8;
+        out += 12;
         if (__builtin_expect(out >= end, 1)) return end;
     }
 }
