@@ -39,12 +39,21 @@ struct decimal {
 };
 
 #define POWER_MAX 60
-static const double powers[POWER_MAX + 1] = {
-    1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31,
-    1e32, 1e33, 1e34, 1e35, 1e36, 1e37, 1e38, 1e39, 1e40, 1e41, 1e42, 1e43, 1e44, 1e45, 1e46, 1e47,
-    1e48, 1e49, 1e50, 1e51, 1e52, 1e53, 1e54, 1e55, 1e56, 1e57, 1e58, 1e59, 1e60,
+/* 10^(i - POWER_MAX), each the nearest float64. */
+static const double powers[2 * POWER_MAX + 1] = {
+    1e-60, 1e-59, 1e-58, 1e-57, 1e-56, 1e-55, 1e-54, 1e-53, 1e-52, 1e-51, 1e-50, 1e-49, 1e-48, 1e-47, 1e-46, 1e-45,
+    1e-44, 1e-43, 1e-42, 1e-41, 1e-40, 1e-39, 1e-38, 1e-37, 1e-36, 1e-35, 1e-34, 1e-33, 1e-32, 1e-31, 1e-30, 1e-29,
+    1e-28, 1e-27, 1e-26, 1e-25, 1e-24, 1e-23, 1e-22, 1e-21, 1e-20, 1e-19, 1e-18, 1e-17, 1e-16, 1e-15, 1e-14, 1e-13,
+    1e-12, 1e-11, 1e-10, 1e-9,  1e-8,  1e-7,  1e-6,  1e-5,  1e-4,  1e-3,  1e-2,  1e-1,  1e0,   1e1,   1e2,   1e3,
+    1e4,   1e5,   1e6,   1e7,   1e8,   1e9,   1e10,  1e11,  1e12,  1e13,  1e14,  1e15,  1e16,  1e17,  1e18,  1e19,
+    1e20,  1e21,  1e22,  1e23,  1e24,  1e25,  1e26,  1e27,  1e28,  1e29,  1e30,  1e31,  1e32,  1e33,  1e34,  1e35,
+    1e36,  1e37,  1e38,  1e39,  1e40,  1e41,  1e42,  1e43,  1e44,  1e45,  1e46,  1e47,  1e48,  1e49,  1e50,  1e51,
+    1e52,  1e53,  1e54,  1e55,  1e56,  1e57,  1e58,  1e59,  1e60,
 };
+static inline double power_of(int64_t exponent)
+{
+    return powers[exponent + POWER_MAX];
+}
 #define POWER_EXACT_MAX 22 /* 10^22 = 2^22 * 5^22 and 5^22 < 2^53 */
 
 static inline bool is_digit(char c)
@@ -63,26 +72,37 @@ static inline uint64_t load_8(const char *text)
     return bytes;
 }
 
-static inline bool all_digits(uint64_t bytes)
+/* The top bit of each of 8 bytes that is no digit. */
+static inline uint64_t others_8(uint64_t bytes)
 {
-    return ((bytes & 0xf0f0f0f0f0f0f0f0u) | (((bytes + 0x0606060606060606u) & 0xf0f0f0f0f0f0f0f0u) >> 4)) ==
-           0x3333333333333333u;
+    const uint64_t text = bytes ^ 0x3030303030303030u;
+    return (((text & 0x7f7f7f7f7f7f7f7fu) + 0x7676767676767676u) | text) & 0x8080808080808080u;
 }
 
-/* Value of 8 digits: pairs, then fours, then all eight, each step one multiplication. */
-static inline uint64_t digits_value(uint64_t bytes)
+/* Value of 8 digits, from 0 to 9 each: pairs, then fours, then all eight, each step one multiplication. */
+static inline uint64_t digits_value(uint64_t digits)
 {
-    bytes -= 0x3030303030303030u;
-    bytes = bytes * 10 + (bytes >> 8);
+    digits = digits * 10 + (digits >> 8);
     const uint64_t mask = 0x000000ff000000ffu;
-    return (uint32_t)(((bytes & mask) * 0x000f424000000064u + ((bytes >> 16) & mask) * 0x0000271000000001u) >> 32);
+    return (uint32_t)(((digits & mask) * 0x000f424000000064u + ((digits >> 16) & mask) * 0x0000271000000001u) >> 32);
 }
 
-/* Takes a run of digits; value wraps around when there are too many, which the caller notices by their count. */
+/*
+ * Takes a run of digits; value wraps around when there are too many, which the caller notices by their count. How long
+ * the run is decides no branch but the one for each 8 digits: lengths are random.
+ */
 static inline const char *digits_read(const char *text, const char *end, uint64_t *value)
 {
-    while (end - text >= 8 && all_digits(load_8(text))) {
-        *value = *value * 100000000 + digits_value(load_8(text));
+    static const uint32_t shifts[8] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
+    while (end - text >= 8) {
+        const uint64_t bytes = load_8(text), others = others_8(bytes);
+        if (others) {
+            const unsigned count = (unsigned)__builtin_ctzll(others) / 8;
+            if (!count) return text;
+            *value = *value * shifts[count] + digits_value((bytes ^ 0x3030303030303030u) << (64 - 8 * count));
+            return text + count;
+        }
+        *value = *value * 100000000 + digits_value(bytes ^ 0x3030303030303030u);
         text += 8;
     }
     while (text < end && is_digit(*text)) *value = *value * 10 + (uint64_t)(*text++ - '0');
@@ -238,11 +258,11 @@ static inline float decimal_f32(const struct decimal *number)
     } else if (exponent < -POWER_MAX) {
         return decide_f32(number);
     } else {
-        value = exponent < 0 ? (double)number->digits / powers[-exponent] : (double)number->digits * powers[exponent];
+        value = (double)number->digits * power_of(exponent); /* a product is ready sooner than a quotient */
         if (value < (double)FLT_MIN || is_near_middle(value)) return decide_f32(number);
         result = (float)value;
     }
-    return number->is_negative ? -result : result;
+    return __builtin_copysignf(result, 1.0f - 2.0f * (float)number->is_negative); /* no branch: signs are random */
 }
 
 static inline double decimal_f64(const struct decimal *number)
@@ -255,9 +275,10 @@ static inline double decimal_f64(const struct decimal *number)
                exponent < -POWER_EXACT_MAX) {
         return decide_f64(number);
     } else {
-        value = exponent < 0 ? value / powers[-exponent] : value * powers[exponent]; /* exact operands: one rounding */
+        value =
+            exponent < 0 ? value / power_of(-exponent) : value * power_of(exponent); /* exact operands: one rounding */
     }
-    return number->is_negative ? -value : value;
+    return __builtin_copysign(value, 1.0 - 2.0 * (double)number->is_negative);
 }
 
 const char *mr_parse_f32(const char *text, const char *end, float *value_out)

@@ -254,18 +254,20 @@ static void rest_aim(const struct mr_decoder *decoder, struct json_template *tem
     }
 }
 
-#define NUMERIC_MIN 4 /* fewer numbers are read faster one by one */
+#define NUMERIC_MIN       4 /* fewer numbers are read faster one by one */
+#define NUMERIC_BYTES_MAX 8 /* of a number: what the lanes hold */
 
 /*
- * Whether all slots are numbers whose ends are found by their look: a comma, bracket or space behind a digit, which no
- * literal may hold but at its start.
+ * Whether all slots are numbers, short in the record that was learned (where one is long, others will be), whose ends
+ * are found by their look: a comma, bracket or space behind a digit, which no literal may hold but at its start.
  */
-static bool is_numeric(const struct json_template *template)
+static bool is_numeric(const struct json_template_set *set, const struct json_template *template)
 {
     if (template->slot_count < NUMERIC_MIN || template->literal_bytes_max > 64) return false;
     for (uint32_t i = 0; i <= template->slot_count; i++) {
         const char *const text = template->text + template->slot[i].text;
         if (i < template->slot_count && template->slot[i].kind != JSON_SLOT_NUMBER) return false;
+        if (i < template->slot_count && set->scalar[i].last - set->scalar[i].first > NUMERIC_BYTES_MAX) return false;
         if (!template->slot[i].text_bytes) return false;
         for (uint32_t k = 1; k < template->slot[i].text_bytes; k++) {
             const unsigned char c = (unsigned char)text[k];
@@ -295,7 +297,7 @@ static bool template_make(const struct mr_decoder *decoder, struct json_template
     }
     rest_aim(decoder, template, text, target);
     if (!literal_add(template, set->scalar_count, at, end)) return false;
-    template->is_numeric = is_numeric(template);
+    template->is_numeric = is_numeric(set, template);
     return true;
 }
 
