@@ -253,6 +253,12 @@ static int64_t end_of(const char *topic, int32_t partition, int64_t *low_out)
     return high;
 }
 
+int64_t fixture_end(const char *topic, int32_t partition)
+{
+    int64_t low;
+    return end_of(topic, partition, &low);
+}
+
 int64_t fixture_count(const char *topic)
 {
     const int partitions = partition_count_of(topic);

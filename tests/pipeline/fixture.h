@@ -78,6 +78,9 @@ const char *fixture_header_of(const struct fixture_message *message, const char 
 /** Messages that a topic holds now: sum of its high watermarks. */
 int64_t fixture_count(const char *topic);
 
+/** High watermark of one partition. */
+int64_t fixture_end(const char *topic, int32_t partition);
+
 /** Offset that a group has committed; RD_KAFKA_OFFSET_INVALID when none. */
 int64_t fixture_committed(const char *group, const char *topic, int32_t partition);
 

@@ -18,7 +18,7 @@
 /* One sink whose client waits long enough to put all records into one request. */
 #define ONE_REQUEST(out)                                                                                               \
     "[{\"type\":\"kafka\",\"topic\":\"" out "\",\"properties\":{\"bootstrap.servers\":\"embedded\",\"linger.ms\":300}" \
-                                            "}]"
+    "}]"
 
 static int errors_clear(void **state)
 {
