@@ -16,10 +16,10 @@ static struct partition *owned_find(struct mr_source *source, uint32_t topic, in
     return NULL;
 }
 
-/* The group has moved on without this member: its partitions are others' now. */
+/* The group moves on without this member: its partitions are, or will be, others'. Trying on would only keep it from joining again. */
 static bool is_out_of_group(rd_kafka_resp_err_t code)
 {
-    return code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID || code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
+    return code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID || code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
 }
 
 /* After a fatal error of the client (another process took its place) there is no point in trying on. */

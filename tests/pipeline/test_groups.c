@@ -1,0 +1,134 @@
+/* Two runs in one consumer group join and leave while records flow: nothing is lost, and after a clean hand-over
+ * nothing is repeated. */
+#include "pipeline/fixture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PARTITIONS 4
+#define STEP       200
+#define TOTAL_MAX  60000
+
+struct pair {
+    const char *name;
+    struct fixture_run first, second;
+    bool has_second;
+    char in[32], out[32];
+    uint64_t filled;
+};
+
+static uint64_t out_of(struct pair *pair)
+{
+    return fixture_sum(&pair->first, records_out) + (pair->has_second ? fixture_sum(&pair->second, records_out) : 0);
+}
+
+static uint64_t committed_of(const struct pair *pair)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < PARTITIONS; i++) {
+        const int64_t offset = fixture_committed(pair->name, pair->in, i);
+        if (offset > 0) sum += (uint64_t)offset;
+    }
+    return sum;
+}
+
+/* Feeds a little; the records are answered while the next ones come. */
+static void feed(struct pair *pair)
+{
+    assert_true(pair->filled + STEP <= TOTAL_MAX);
+    fixture_fill(pair->in, pair->filled, STEP, PARTITIONS);
+    pair->filled += STEP;
+    fixture_wait(out_of(pair) + 4 * STEP >= pair->filled);
+}
+
+static void hand_over(const char *name, const char *membership, const char *properties)
+{
+    struct pair pair = {.name = name};
+    char first_source[128], second_source[128], all[256];
+    snprintf(first_source, sizeof first_source,
+             "\"membership\":\"%s\",\"instance\":\"one\",\"fetch_wait_max\":\"5ms\",", membership);
+    snprintf(second_source, sizeof second_source,
+             "\"membership\":\"%s\",\"instance\":\"two\",\"fetch_wait_max\":\"5ms\",", membership);
+    /* The mock waits 3 s for the first join, in which a shorter session would end, and a second less than the session
+     * for those that rejoin. */
+    snprintf(all, sizeof all, ",\"session.timeout.ms\":4000,\"heartbeat.interval.ms\":100%s", properties);
+    struct fixture_job job = {.name = name,
+                              .servers = fixture_servers(),
+                              .source = first_source,
+                              .properties = all,
+                              .rest = ",\"lanes\":1,\"commit_interval\":\"20ms\""};
+    snprintf(pair.in, sizeof pair.in, "%s.in", name);
+    snprintf(pair.out, sizeof pair.out, "%s.out", name);
+    fixture_topic(pair.in, PARTITIONS);
+    fixture_topic(pair.out, PARTITIONS);
+
+    assert_int_equal(fixture_start(&pair.first, &job, NULL), MR_OK);
+    feed(&pair);
+    job.source = second_source;
+    assert_int_equal(fixture_start(&pair.second, &job, NULL), MR_OK);
+    pair.has_second = true;
+    while (!fixture_sum(&pair.second, records_in)) feed(&pair); /* until it has got its share */
+    for (int i = 0; i < 10; i++) feed(&pair);
+
+    /* The first one leaves while records flow. */
+    assert_int_equal(fixture_stop(&pair.first, MR_RUN_DRAIN), MR_OK);
+    fixture_fill(pair.in, pair.filled, STEP, PARTITIONS);
+    pair.filled += STEP;
+    fixture_wait(committed_of(&pair) == pair.filled); /* all partitions are the second one's now */
+    assert_int_equal(fixture_stop(&pair.second, MR_RUN_DRAIN), MR_OK);
+
+    fixture_check_scores(pair.out, 0, pair.filled, PARTITIONS, false);
+    assert_true((uint64_t)fixture_count(pair.out) < 2 * pair.filled);
+    fixture_run_free(&pair.first);
+    fixture_run_free(&pair.second);
+}
+
+static void dynamic_members_eager(void **state)
+{
+    (void)state;
+    hand_over("eager", "dynamic", "");
+}
+
+static void dynamic_members_cooperative(void **state)
+{
+    (void)state;
+    hand_over("cooperative", "dynamic", ",\"partition.assignment.strategy\":\"cooperative-sticky\"");
+}
+
+static void static_members(void **state)
+{
+    (void)state;
+    hand_over("static", "static", "");
+}
+
+/* The group's coordinator cannot say what is committed, for good: the run ends with a reason, and can be closed. */
+static void committed_offsets_cannot_be_read(void **state)
+{
+    const struct fixture_job job = {.name = "nooffsets",
+                                    .servers = fixture_servers(),
+                                    .source = "\"membership\":\"dynamic\",",
+                                    .properties = ",\"session.timeout.ms\":4000",
+                                    .rest = ",\"lanes\":1"};
+    const rd_kafka_resp_err_t errors[] = {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+                                          RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED};
+    struct fixture_run run;
+    (void)state;
+    fixture_topic("nooffsets.in", 1);
+    fixture_topic("nooffsets.out", 1);
+    rd_kafka_mock_push_request_errors_array(fixture_cluster(), API_OFFSET_FETCH, 2, errors);
+    assert_int_equal(fixture_run(&run, &job, NULL), MR_EKAFKA);
+    assert_non_null(strstr(run.err.text, "committed offsets"));
+    fixture_run_free(&run);
+    rd_kafka_mock_clear_request_errors(fixture_cluster(), API_OFFSET_FETCH);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dynamic_members_eager),
+        cmocka_unit_test(dynamic_members_cooperative),
+        cmocka_unit_test(static_members),
+        cmocka_unit_test(committed_offsets_cannot_be_read),
+    };
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
+}
