@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 
+#define POSITION_CAP 16 /* partitions in a batch without growing a list */
+
 static void box_settle(struct mr_box *box, size_t count);
 
 static void record_settled(struct mr_outbox *out, struct mr_record *record, mr_status status, mr_reason reason, const char *text)
@@ -57,6 +59,12 @@ mr_status mr_flight_init(struct mr_flight *flight, size_t ticket_cap, size_t box
     flight->box = calloc(box_cap, sizeof *flight->box);
     if (!flight->ticket || !flight->box) status = MR_ENOMEM;
     for (size_t i = 0; i < box_cap && !status; i++) status = box_init(flight, &flight->box[i], record_cap, arena_bytes);
+    for (size_t i = 0; i < ticket_cap && !status; i++) {
+        struct mr_ticket *ticket = &flight->ticket[i];
+        ticket->position = calloc(POSITION_CAP, sizeof *ticket->position);
+        ticket->position_cap = POSITION_CAP;
+        if (!ticket->position) status = MR_ENOMEM;
+    }
     if (!status) return MR_OK;
     mr_flight_deinit(flight);
     return mr_fail(err, MR_ENOMEM, "no memory for %zu outboxes of %zu bytes: lower batch.records_max", box_cap, arena_bytes);
@@ -93,7 +101,7 @@ static struct mr_position *position_of(struct mr_position **list, size_t *count,
         if ((*list)[i].partition == partition && (*list)[i].topic == topic) return &(*list)[i];
     }
     if (*count == *cap) {
-        const size_t grown_cap = *cap ? *cap * 2 : 16;
+        const size_t grown_cap = *cap ? *cap * 2 : POSITION_CAP;
         struct mr_position *grown = realloc(*list, grown_cap * sizeof *grown);
         if (!grown) return NULL;
         *list = grown;
