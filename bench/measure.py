@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -122,7 +123,7 @@ FIGURES = ("wall_s", "records_per_s", "steady_records_per_s", "cpu_ns_per_record
 def summarise(runs):
     """Median, least and most of each figure. Disturbed runs are left out where three others exist."""
     good = [run for run in runs if "error" not in run]
-    calm = [run for run in good if run["foreign_cpu_s"] <= DISTURBED * run["exit_s"] * 2]
+    calm = [run for run in good if run["foreign_cpu_s"] <= DISTURBED * run["exit_s"] * os.cpu_count()]
     used = calm if len(calm) >= 3 else good
     summary = {"runs": len(used), "left_out": len(good) - len(used), "errors": [run["error"] for run in runs if "error" in run]}
     for figure in FIGURES:
