@@ -162,7 +162,7 @@ def section_commands(options):
     model = str(who.ROOT / "bench/models/mlp_a.safetensors")
     commands = {"version": f"{millrace} version", "check": f"{millrace} check {job}", "config schema": f"{millrace} config schema",
                 "inspect": f"{millrace} inspect {model}", "backends": f"{millrace} backends",
-                "score, 1 M rows": f"{millrace} score {model} --input {rows} --output /dev/null"}
+                "score, 1 M rows": f"{millrace} score {model} {rows}"}
     path = who.CACHE / "commands.json"
     found = {}
     for name, command in commands.items():
