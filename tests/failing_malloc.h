@@ -1,7 +1,7 @@
 /*
- * Allocation that fails on purpose: include it in one file of a test and every malloc, calloc, realloc, strdup and
- * strndup of the library goes through here (the linker wraps them, see CMakeLists.txt). cJSON, a shared library, is led
- * here by its hooks.
+ * Allocation that fails on purpose: include it in one file of a test and every malloc, calloc, realloc, aligned_alloc,
+ * strdup and strndup of the library goes through here (the linker wraps them, see CMakeLists.txt). cJSON, a shared
+ * library, is led here by its hooks.
  */
 #ifndef MR_TESTS_FAILING_MALLOC_H
 #define MR_TESTS_FAILING_MALLOC_H
@@ -14,10 +14,12 @@
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
 void *__real_realloc(void *old, size_t bytes);
+void *__real_aligned_alloc(size_t align, size_t bytes);
 void __real_free(void *memory);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
+void *__wrap_aligned_alloc(size_t align, size_t bytes);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t bytes);
 void __wrap_free(void *memory);
@@ -64,6 +66,11 @@ void *__wrap_realloc(void *old, size_t bytes)
     void *const memory = __real_realloc(old, bytes);
     if (memory && !old) failing.live++;
     return memory;
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t bytes)
+{
+    return failing_now() ? NULL : failing_count(__real_aligned_alloc(align, bytes));
 }
 
 char *__wrap_strndup(const char *text, size_t bytes)
