@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/json_text.h"
-#include "base/utf8.h"
 #include "base/near.h"
+#include "base/utf8.h"
 #include "codec/csv/csv.h"
 #include "registry.h"
 
@@ -153,7 +153,7 @@ static bool is_named(const char *cell, size_t bytes, const char *name)
 {
     if (bytes < 2 || *cell != '"') return strlen(name) == bytes && !memcmp(cell, name, bytes);
     for (cell++, bytes -= 2; bytes; cell++, bytes--, name++) {
-        if (*cell != *name) return false; /* also at the end of name */
+        if (!*name || *cell != *name) return false; /* a NUL in the cell is not the end of name */
         if (*cell == '"') cell++, bytes--;
     }
     return !*name;
