@@ -127,9 +127,16 @@ uint32_t json_child_find(const struct mr_decoder *decoder, uint32_t parent, cons
 
 /**
  * Reads one value at text, with the values it holds, into the target. *behind_out: behind the value, or where reading
- * stopped. is_whole: nothing but space may follow before end. The first error of the text in reading order wins
- * (syntax, encoding, depth, duplicate key); only a record without one is asked for its fields, of which the first bad
- * one in the order of the schema is named.
+ * stopped. is_whole: nothing but space may follow before end.
+ *
+ * Which reason a record gets depends on the record and the schema alone:
+ *   - the first error of the text in reading order wins: SYNTAX, ENCODING (not UTF-8, a lone surrogate escape), DEPTH
+ * (at the bracket that is too deep), DUPLICATE_KEY (behind the second one); no field is named;
+ *   - then a record that is not an object (an array, where paths start with an index): TYPE, no field named;
+ *   - then the first field in the order of the schema that cannot do without its value: MISSING, NULL (itself or what
+ * it lies in), LENGTH (its array has fewer elements), TYPE (also what it lies in), RANGE (infinite as float32, a label
+ *     as float64). MISSING, NULL and LENGTH give way to a default; captures that are not required are absent instead.
+ * EMPTY and SIZE are the framing's, before any of these. NaN and Infinity are no JSON: SYNTAX.
  */
 struct json_verdict json_strict_read(struct mr_decoder *decoder, const char *text, const char *end, bool is_whole,
                                      const struct json_target *target, const char **behind_out);

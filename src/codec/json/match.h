@@ -82,6 +82,14 @@ static inline size_t json_short_number(uint64_t bytes, uint64_t next, float *val
     return length / 8 + sign;
 }
 
+/* json_short_number at text, whatever is left behind it. */
+static inline size_t json_number_at(const char *text, const char *end, const char *first, float *value_out)
+{
+    if (end - text > 8) return json_short_number(json_load_8(text), json_load_8(text + 1), value_out);
+    const uint64_t bytes = json_load_tail(text, end, first);
+    return json_short_number(bytes, bytes >> 8, value_out);
+}
+
 /* A string or a word. */
 static inline const char *json_other_match(uint32_t kind, const char *text, const char *end)
 {
@@ -109,8 +117,7 @@ static inline const char *json_match_slots(const struct json_template *template,
         text += slot->text_bytes;
         if (slot->kind == JSON_SLOT_NUMBER) {
             float value;
-            const size_t bytes =
-                json_short_number(json_load_tail(text, end, first), json_load_tail(text + 1, end, first), &value);
+            const size_t bytes = json_number_at(text, end, first, &value);
             if (__builtin_expect(bytes != 0, 1)) {
                 text += bytes;
             } else {
