@@ -52,6 +52,21 @@ static rd_kafka_t *client_open(rd_kafka_type_t type, rd_kafka_conf_t *conf)
     return client;
 }
 
+/* BENCH_CONSUMER="key=value key=value": to see what a setting costs. */
+static void set_from_environment(rd_kafka_conf_t *conf, const char *variable)
+{
+    const char *given = getenv(variable);
+    char *text = strdup(given ? given : ""), *rest = NULL;
+    if (!text) bench_die("out of memory");
+    for (char *pair = strtok_r(text, " ", &rest); pair; pair = strtok_r(NULL, " ", &rest)) {
+        char *value = strchr(pair, '=');
+        if (!value) bench_die("%s: \"%s\" is not key=value", variable, pair);
+        *value = '\0';
+        bench_set(conf, pair, value + 1);
+    }
+    free(text);
+}
+
 rd_kafka_t *bench_consumer_open(const char *brokers, int low_latency)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -64,6 +79,7 @@ rd_kafka_t *bench_consumer_open(const char *brokers, int low_latency)
     bench_set(conf, "queued.max.messages.kbytes", "1000000");
     bench_set(conf, "fetch.message.max.bytes", "5000000");
     bench_set(conf, "fetch.wait.max.ms", low_latency ? "5" : "100");
+    set_from_environment(conf, "BENCH_CONSUMER");
     rd_kafka_t *client = client_open(RD_KAFKA_CONSUMER, conf);
     rd_kafka_poll_set_consumer(client);
     return client;
@@ -81,6 +97,7 @@ rd_kafka_t *bench_producer_open(const char *brokers, const char *linger_ms,
     bench_set(conf, "queue.buffering.max.messages", "10000000");
     bench_set(conf, "queue.buffering.max.kbytes", "1000000");
     if (dr) rd_kafka_conf_set_dr_msg_cb(conf, dr);
+    set_from_environment(conf, "BENCH_PRODUCER");
     return client_open(RD_KAFKA_PRODUCER, conf);
 }
 
