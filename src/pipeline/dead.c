@@ -106,6 +106,12 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
     return status;
 }
 
+mr_status mr_dead_open(struct mr_dead *dead, struct mr_err *err)
+{
+    const struct mr_bad_records_options *opt = &dead->run->job->bad_records;
+    return dead->sink.sink || (!opt->topic && !opt->file) ? MR_OK : sink_open(dead, err);
+}
+
 static mr_status box_send(struct mr_dead *dead, struct mr_err *err)
 {
     struct mr_box *box = dead->box;
@@ -207,7 +213,7 @@ static mr_status bad_add(struct mr_dead *dead, struct mr_ticket *ticket, const s
         ticket->dead += bad->rows;
         return MR_OK;
     }
-    if (!dead->sink.sink) status = sink_open(dead, err);
+    status = mr_dead_open(dead, err);
     if (!status) status = box_ready(dead, ticket, (is_file(dead) ? mr_dead_file_bytes(bad) : bad->value_bytes) + bad->key_bytes + TEXT_BYTES * 2, err);
     if (status) return status;
     record_fill(dead, bad);

@@ -30,6 +30,9 @@ struct mr_dead;
 mr_status mr_dead_create(const struct mr_run *run, unsigned lane, struct mr_stats *stats, struct mr_dead **dead_out, struct mr_err *err);
 void mr_dead_destroy(struct mr_dead *dead);
 
+/** Opens topic or file now instead of at the first dead letter, so that one that is missing is found at start. */
+mr_status mr_dead_open(struct mr_dead *dead, struct mr_err *err);
+
 /**
  * Takes one bad record of a ticket; it is delivered at the next flush or when the box is full. Blocks while the dead letters' sink is
  * full. MR_ERETRY when the run is aborted meanwhile.

@@ -97,6 +97,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
     }
     if (!status) status = mr_encoder_create(job, run->layout, run->info, &lane->encoder, err);
     if (!status) status = sinks_open(lane, sink_bytes, err);
+    if (!status && index == 0) status = mr_dead_open(lane->dead, err); /* the other lanes when they need it: most never do */
     if (!status) status = source_open(lane, source_bytes, err);
     if (!status) mr_dead_source_set(lane->dead, job->source, lane->source);
     if (status) mr_lane_destroy(lane);
