@@ -165,13 +165,13 @@ static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partit
         rd_kafka_topic_partition_t *entry = &list->elems[i];
         int64_t end_offset;
         mr_status status = MR_OK;
-        const bool is_new = entry->offset < 0;
-        if (is_new) status = start_resolve(source, entry, err);
+        if (entry->offset < 0) status = start_resolve(source, entry, err);
+        const bool is_end = entry->offset == RD_KAFKA_OFFSET_END;
         if (!status) status = bounds_resolve(source, entry, &end_offset, err);
         if (!status) status = partition_add(source, entry, end_offset, err);
         if (status) return status;
-        /* The start is stored as if it had been reached: else the next rebalance would look for "latest" again, and skip what came meanwhile. */
-        if (is_new) source->partition[source->partition_count - 1].commit_offset = entry->offset;
+        /* The end is stored as if it had been reached: else the next rebalance would look for it again, and skip what came meanwhile. */
+        if (is_end) source->partition[source->partition_count - 1].commit_offset = entry->offset;
     }
     source->has_assignment = true;
     return MR_OK;
