@@ -49,6 +49,12 @@ struct mr_source_ops {
     /* Optional. How many lanes could have work at once (partitions); asks the broker. Also proves that it is there. */
     mr_status (*lane_count_max)(const void *options, unsigned *count_out, struct mr_err *err);
     /*
+     * Optional. Takes up its share of the input (joins the group): called once on the lane's thread before the first poll. Lane 0 goes
+     * first and the others follow when it has_joined(), so that one process costs its group two rebalances, not one for each lane.
+     */
+    mr_status (*join)(struct mr_source *source, struct mr_err *err);
+    bool (*has_joined)(const struct mr_source *source); /* with join: whether it has its share */
+    /*
      * Required. Fills messages with up to cap messages: blocks up to wait_us for the first one, then up to fill_us more
      * for the batch to fill. MR_OK with *count_out 0 when nothing came; with cap 0 it only serves group events. MR_END when a bounded source has handed over
      * all. The messages stay valid until release() of the same batch. Other errors end the lane.

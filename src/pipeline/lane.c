@@ -10,6 +10,7 @@
 
 #define IDLE_WAIT_US 100000     /* how long to wait for messages when nothing is in flight */
 #define IN_FLIGHT_WAIT_US 5000  /* while acknowledgements are due */
+#define JOIN_TIMEOUT_NS (5 * 1000000000LL)    /* then a lane joins without waiting for lane 0 any longer */
 #define DRAIN_TIMEOUT_NS (5 * 1000000000LL)   /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
 #define COMMIT_PAUSE_NS 50000000
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
@@ -91,6 +92,7 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
     /* Revocations run inside: the ticket is opened afterwards, so that they find only what is really in flight. */
     const mr_status status = job->source->poll(lane->source, raw->message, raw->cap, wait_us, fill_us(job), &count, err);
     atomic_store(&lane->is_at_end, status == MR_END);
+    if (!lane->has_joined && job->source->has_joined && job->source->has_joined(lane->source)) atomic_store(&lane->has_joined, true);
     stage_mark(lane, count ? MR_STAGE_POLL : MR_STAGE_WAIT);
     if (status && status != MR_END) return status;
     if (!count) return MR_OK;
@@ -156,6 +158,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     if (lane->input->cursor.message == lane->input->count) lane->input = NULL;
     stage_mark(lane, MR_STAGE_DECODE);
     for (size_t i = 0; i < run->job->model_count && slot->rows.row_count && !status; i++) {
+        if (!run->layout->want[i]) continue; /* nothing of it is emitted */
         status = run->backend_ops->score(slot->queue, run->plan[i], &slot->rows, &slot->scores[i], err);
     }
     lane->slot_count++;
@@ -345,6 +348,19 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     return status ? status : lane->err.status;
 }
 
+/* Takes up the lane's share of the input, after lane 0. */
+static mr_status lane_join(struct mr_lane *lane, struct mr_err *err)
+{
+    const struct mr_source_ops *ops = lane->run->job->source;
+    const struct mr_lane *first = lane->run->lane[0];
+    const struct timespec pause = {.tv_nsec = 1000000};
+    const int64_t deadline_ns = mr_clock_ns() + JOIN_TIMEOUT_NS;
+
+    if (!ops->join) return MR_OK;
+    while (lane != first && !atomic_load(&first->has_joined) && run_state(lane) == MR_RUN_ON && mr_clock_ns() < deadline_ns) nanosleep(&pause, NULL);
+    return ops->join(lane->source, err);
+}
+
 void *mr_lane_main(void *argument)
 {
     struct mr_lane *lane = argument;
@@ -354,6 +370,7 @@ void *mr_lane_main(void *argument)
     lane->stage_ns = mr_clock_ns();
     lane->stage_cpu_ns = mr_clock_thread_ns();
     lane->commit_due_ns = lane->stage_ns + lane->run->job->commit_interval * 1000;
+    status = lane_join(lane, &err);
     while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
     if (!lane->err.status) lane->err = err;
     if (run_state(lane) != MR_RUN_ABORT && (!status || status == MR_EDATA)) { /* the breaker's stop still delivers what is scored */

@@ -123,8 +123,10 @@ static mr_status topics_check(struct mr_source *source, struct mr_err *err)
     return MR_OK;
 }
 
-static mr_status topics_subscribe(struct mr_source *source, struct mr_err *err)
+static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
 {
+    /* The embedded broker of librdkafka 2.0.2 takes 3 s for a group's first join: there each lane takes its share itself. */
+    if (source->opt->membership == MR_MEMBER_NONE || mr_kafka_is_embedded(&source->opt->properties)) return mr_kafka_assign_share(source, err);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->opt->topics.count);
     for (size_t i = 0; i < source->opt->topics.count; i++) {
         rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], RD_KAFKA_PARTITION_UA);
@@ -133,6 +135,8 @@ static mr_status topics_subscribe(struct mr_source *source, struct mr_err *err)
     rd_kafka_topic_partition_list_destroy(list);
     return code ? mr_fail(err, MR_EKAFKA, "kafka source: subscribe: %s", rd_kafka_err2str(code)) : MR_OK;
 }
+
+static bool kafka_has_joined(const struct mr_source *source) { return source->has_assignment; }
 
 static mr_status kafka_lane_count_max(const void *options, unsigned *count_out, struct mr_err *err)
 {
@@ -176,12 +180,6 @@ static mr_status kafka_open(const struct mr_source_open *open, struct mr_source 
     if (!status) status = mr_kafka_start_parse(source->opt->start, &source->start, err);
     if (!status) status = client_open(source, err);
     if (!status) status = topics_check(source, err);
-    /* The embedded broker of librdkafka 2.0.2 takes 3 s for a group's first join: there each lane takes its share itself. */
-    if (!status && (source->opt->membership == MR_MEMBER_NONE || mr_kafka_is_embedded(&source->opt->properties))) {
-        status = mr_kafka_assign_share(source, err);
-    } else if (!status) {
-        status = topics_subscribe(source, err);
-    }
     if (status) kafka_close(source);
     else *source_out = source;
     return status;
@@ -241,6 +239,8 @@ const struct mr_source_ops mr_source_kafka = {
     .check = mr_kafka_source_check,
     .lane_count_max = kafka_lane_count_max,
     .open = kafka_open,
+    .join = kafka_join,
+    .has_joined = kafka_has_joined,
     .poll = mr_kafka_poll,
     .release = kafka_release,
     .commit = mr_kafka_commit,
