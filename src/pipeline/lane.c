@@ -372,13 +372,16 @@ void *mr_lane_main(void *argument)
     lane->commit_due_ns = lane->stage_ns + lane->run->job->commit_interval * 1000;
     status = lane_join(lane, &err);
     while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
-    if (!lane->err.status) lane->err = err;
+    if (status && !lane->err.status) lane->err = err; /* err alone may hold what has passed: a commit that was sent again */
     if (run_state(lane) != MR_RUN_ABORT && (!status || status == MR_EDATA)) { /* the breaker's stop still delivers what is scored */
         struct mr_err drain_err = {0};
         if (!lane_drain(lane, DRAIN_TIMEOUT_NS, &drain_err) && !lane->err.status) {
             if (drain_err.status) lane->err = drain_err;
             else mr_fail(&lane->err, MR_ERETRY, "not every output was acknowledged within %d s: what was not is not committed and will be repeated", (int)(DRAIN_TIMEOUT_NS / 1000000000));
         }
+    }
+    if (run_state(lane) == MR_RUN_ABORT && !lane->err.status && (lane->flight.ticket_count || lane->flight.ready_count)) {
+        mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");
     }
     atomic_store(&lane->is_over, true);
     return NULL;

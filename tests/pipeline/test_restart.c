@@ -188,16 +188,24 @@ static void aborted_while_outputs_are_refused(void **state)
     assert_true(fixture_count("refuse.out") + fixture_count("refuse.dead") >= 10000);
 }
 
+static int errors_clear(void **state)
+{
+    (void)state;
+    rd_kafka_mock_clear_request_errors(fixture_cluster(), API_PRODUCE);
+    return 0;
+}
+
 int main(void)
 {
+#define TEST(name) cmocka_unit_test_teardown(name, errors_clear)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_count_then_the_rest),
-        cmocka_unit_test(offsets_stay_behind_outputs),
-        cmocka_unit_test(drained_at_any_moment),
-        cmocka_unit_test(aborted_at_any_moment),
-        cmocka_unit_test(drain_then_abort_with_a_blocked_sink),
-        cmocka_unit_test(drain_while_the_sink_recovers),
-        cmocka_unit_test(aborted_while_outputs_are_refused),
+        TEST(a_count_then_the_rest),
+        TEST(offsets_stay_behind_outputs),
+        TEST(drained_at_any_moment),
+        TEST(aborted_at_any_moment),
+        TEST(drain_then_abort_with_a_blocked_sink),
+        TEST(drain_while_the_sink_recovers),
+        TEST(aborted_while_outputs_are_refused),
     };
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

@@ -31,6 +31,7 @@ struct mr_sink {
     struct mr_outbox *run_box;    /* successful delivery reports come in long runs of one outbox */
     size_t run_count;
     bool has_warned;
+    bool is_closing;
     struct mr_err failure;
 };
 
@@ -189,6 +190,7 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
         return;
     }
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
+    if (sink->is_closing) return; /* neither retried nor told: it is not committed and will be repeated */
     struct mr_record *record = record_of(box, message->payload, message->key);
     if (is_refusal(message->err) && client == sink->client) retry_alone(sink, box, record, message->partition);
     else if (is_refusal(message->err)) box->settled(box, record, MR_EDATA, refusal_reason(message->err), rd_kafka_err2str(message->err));
@@ -312,6 +314,7 @@ static void client_close(rd_kafka_t *client)
 static void kafka_close(struct mr_sink *sink)
 {
     if (!sink) return;
+    sink->is_closing = true;
     if (sink->topic) rd_kafka_topic_destroy(sink->topic);
     client_close(sink->client);
     client_close(sink->solo);

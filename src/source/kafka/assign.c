@@ -147,7 +147,7 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
     if (topic == UINT32_MAX) return mr_fail(err, MR_ECONFIG, "kafka source: more than %d topics", MR_TOPIC_COUNT_MAX);
     struct partition *part = &source->partition[source->partition_count++];
     *part = (struct partition){.topic = topic, .partition = entry->partition, .next_offset = entry->offset, .end_offset = end_offset,
-                               .commit_offset = -1, .sent_offset = -1, .stored_offset = -1};
+                               .commit_offset = -1, .stored_offset = -1};
     part->is_done = end_offset >= 0 && entry->offset >= end_offset;
     /* Before assign, so that no message ever takes the consumer's own queue. */
     part->queue = rd_kafka_queue_get_partition(source->client, entry->topic, entry->partition);

@@ -1,7 +1,10 @@
-/* Offsets to the group: what is acknowledged, what is on its way, what is stored; a commit that fails is sent again. */
+/*
+ * Offsets to the group: what is acknowledged, and what is stored; a commit that fails is sent again. One at a time is on its way: the
+ * client tries a commit again by itself, and an older one that arrives late would set the group back.
+ */
 #include <string.h>
 
-#include "base/log.h"
+#include "base/clock.h"
 #include "kafka/client.h"
 #include "source/kafka/source.h"
 
@@ -40,85 +43,69 @@ static mr_status commit_fail(struct mr_source *source, rd_kafka_resp_err_t code,
 static rd_kafka_resp_err_t outcome_note(struct mr_source *source, rd_kafka_resp_err_t code,
                                         const rd_kafka_topic_partition_list_t *list)
 {
-    for (int i = 0; list && i < list->cnt; i++) {
+    for (int i = 0; list && i < list->cnt && !code; i++) {
         const rd_kafka_topic_partition_t *entry = &list->elems[i];
         struct partition *part = owned_find(source, mr_kafka_topic_index(source, entry->topic), entry->partition);
-        const rd_kafka_resp_err_t own = code ? code : entry->err;
-        if (!code && entry->err) code = entry->err;
-        if (!part) continue;
-        if (!own)
-            part->stored_offset = entry->offset;
-        else if (part->sent_offset == entry->offset)
-            part->sent_offset = -1;
+        if (entry->err) code = entry->err;
+        else if (part) part->stored_offset = entry->offset;
     }
-    return code;
+    return code == RD_KAFKA_RESP_ERR__NO_OFFSET ? RD_KAFKA_RESP_ERR_NO_ERROR : code;
 }
 
-void mr_kafka_committed(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
-                        void *opaque)
+/* Takes the report on the commit that is on its way, waiting for it; false when none came in time. */
+static bool report_take(struct mr_source *source, int64_t wait_us, rd_kafka_resp_err_t *code_out)
 {
-    struct mr_source *source = opaque;
-    (void)client;
-    if (code == RD_KAFKA_RESP_ERR__NO_OFFSET) return;
-    code = outcome_note(source, code, list);
-    if (!code) return;
-    struct mr_err err = {0};
-    const mr_status status = commit_fail(source, code, &err);
-    if (status != MR_EFENCED && status != MR_EKAFKA) mr_log(MR_LOG_WARN, "kafka", "%s; the offsets are sent again", err.text);
-    else if (!source->failure.status) source->failure = err;
+    rd_kafka_event_t *event = rd_kafka_queue_poll(source->reports, wait_us > 0 ? (int)(wait_us / 1000) : 0);
+    if (!event) return false;
+    source->is_committing = false;
+    *code_out = outcome_note(source, rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event));
+    rd_kafka_event_destroy(event);
+    return true;
 }
 
-/* What is acknowledged and not stored (or not even on its way); NULL: nothing. */
-static rd_kafka_topic_partition_list_t *due_list(struct mr_source *source, bool wait)
+/* What is acknowledged and not stored; NULL: nothing. */
+static rd_kafka_topic_partition_list_t *due_list(struct mr_source *source)
 {
     rd_kafka_topic_partition_list_t *list = NULL;
     for (size_t i = 0; i < source->partition_count; i++) {
-        struct partition *part = &source->partition[i];
-        if (part->commit_offset < 0 || part->commit_offset == (wait ? part->stored_offset : part->sent_offset))
-            continue;
+        const struct partition *part = &source->partition[i];
+        if (part->commit_offset < 0 || part->commit_offset == part->stored_offset) continue;
         if (!list) list = rd_kafka_topic_partition_list_new((int)source->partition_count);
         rd_kafka_topic_partition_list_add(list, source->topic[part->topic], part->partition)->offset =
             part->commit_offset;
-        part->sent_offset = part->commit_offset;
     }
     return list;
 }
 
-/* rd_kafka_commit would wait without end for a broker that is away. */
-static rd_kafka_resp_err_t commit_wait(struct mr_source *source, const rd_kafka_topic_partition_list_t *list)
+/* Sends what is due; nothing may be on its way. */
+static rd_kafka_resp_err_t due_send(struct mr_source *source)
 {
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(source->client);
-    rd_kafka_resp_err_t code = rd_kafka_commit_queue(source->client, list, queue, NULL, NULL);
-    if (!code) {
-        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, COMMIT_WAIT_MS);
-        code = event ? outcome_note(source, rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event))
-                     : outcome_note(source, RD_KAFKA_RESP_ERR__TIMED_OUT, list);
-        if (event) rd_kafka_event_destroy(event);
-    } else {
-        outcome_note(source, code, list);
-    }
-    rd_kafka_queue_destroy(queue);
+    rd_kafka_topic_partition_list_t *list = due_list(source);
+    rd_kafka_resp_err_t code;
+    if (!list) return RD_KAFKA_RESP_ERR_NO_ERROR;
+    code = rd_kafka_commit_queue(source->client, list, source->reports, NULL, NULL);
+    rd_kafka_topic_partition_list_destroy(list);
+    source->is_committing = !code;
     return code;
 }
 
 mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
                           struct mr_err *err)
 {
-    rd_kafka_topic_partition_list_t *list;
-    rd_kafka_resp_err_t code;
+    const int64_t deadline_us = mr_clock_us() + (wait ? COMMIT_WAIT_MS * 1000LL : 0);
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 
     for (size_t i = 0; i < count; i++) {
         struct partition *part = owned_find(source, positions[i].topic, positions[i].partition);
         if (part) part->commit_offset = positions[i].next_offset;
     }
-    if (!(list = due_list(source, wait))) return MR_OK;
-    if (wait) {
-        code = commit_wait(source, list);
-    } else {
-        code = rd_kafka_commit(source->client, list, 1);
-        if (code) outcome_note(source, code, list);
-    }
-    rd_kafka_topic_partition_list_destroy(list);
+    do {
+        if (source->is_committing && !report_take(source, deadline_us - mr_clock_us(), &code)) {
+            return wait ? mr_fail(err, MR_AGAIN, "kafka source: commit: no answer within %d s", COMMIT_WAIT_MS / 1000) : MR_OK;
+        }
+        if (!code) code = due_send(source);
+    } while (wait && !code && source->is_committing);
     if (!code) return MR_OK;
-    return commit_fail(source, code, err);
+    const mr_status status = commit_fail(source, code, err);
+    return status == MR_ERETRY && !wait ? MR_AGAIN : status; /* before its partitions leave, a member just goes on */
 }

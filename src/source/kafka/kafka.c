@@ -94,7 +94,6 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
     if (status) return status;
     rd_kafka_conf_set_opaque(conf, source);
     rd_kafka_conf_set_rebalance_cb(conf, mr_kafka_rebalance);
-    rd_kafka_conf_set_offset_commit_cb(conf, mr_kafka_committed);
     status = conf_limits(source, conf, err);
     if (!status) status = conf_member(source, conf, err);
     if (status) {
@@ -105,7 +104,8 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
     if (status) return status;
     rd_kafka_poll_set_consumer(source->client);
     source->queue = rd_kafka_queue_new(source->client);
-    return source->queue ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
+    source->reports = rd_kafka_queue_new(source->client);
+    return source->queue && source->reports ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
 }
 
 /* Topics must exist before the lane starts: a wrong name would otherwise just be silence. */
@@ -223,6 +223,7 @@ static void kafka_close(struct mr_source *source)
         rd_kafka_consumer_close(source->client);
         mr_kafka_partitions_clear(source);
         if (source->queue) rd_kafka_queue_destroy(source->queue);
+        if (source->reports) rd_kafka_queue_destroy(source->reports);
         rd_kafka_destroy(source->client);
     }
     for (uint32_t i = 0; i < source->topic_count; i++) free(source->topic[i]);

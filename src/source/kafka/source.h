@@ -16,7 +16,6 @@ struct partition {
     int64_t next_offset;     /* the offset that the lane wants next: smaller ones are repeats and dropped; -1: whatever comes */
     int64_t end_offset;      /* bounded: the end when the job started; -1: none */
     int64_t commit_offset;   /* everything before it is acknowledged; -1: nothing yet */
-    int64_t sent_offset;     /* of the last commit on its way or stored; -1: none, or it failed */
     int64_t stored_offset;   /* of the last commit that succeeded; -1: none */
     bool is_done;            /* bounded: read to its end */
     bool is_revoked;         /* leaves in the rebalance under way */
@@ -32,6 +31,8 @@ struct mr_source {
     rd_kafka_t *client;
     rd_kafka_queue_t *queue;        /* messages of all owned partitions; group events stay on the consumer's own queue, so a lane
                                        that does not want messages can go on serving events and stays in the group */
+    rd_kafka_queue_t *reports;      /* on commits */
+    bool is_committing;             /* a commit is on its way */
     struct partition *partition;    /* [partition_count] */
     size_t partition_count, partition_cap;
     struct partition *last;         /* the partition of the last message: runs are long */
@@ -70,8 +71,5 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
 
 /** See mr_source_ops.commit. */
 mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait, struct mr_err *err);
-
-/** The consumer's report on an asynchronous commit; opaque is the source. */
-void mr_kafka_committed(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque);
 
 #endif
