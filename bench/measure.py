@@ -107,7 +107,7 @@ def one_run(broker, contestant, workload, records, serial, lock):
     foreign = max(0.0, busy - cost["cpu_s"] - (broker_cpu or 0))
     run = {"contestant": contestant.name, "command": argv, "wall_s": wall, "records_per_s": records / wall,
            "steady_records_per_s": 0.8 * records / middle_s, "cpu_s": cost["cpu_s"],
-           "cpu_ns_per_record": cost["cpu_s"] / records * 1e9, "rss_mb": cost["rss_mb"],
+           "cpu_ns_per_record": cost["cpu_s"] / records * 1e9, "rss_mib": cost["rss_mib"],
            "first_output_s": check["first_ms"] / 1000 - cost["start"], "exit_s": cost["end"] - cost["start"],
            "broker_cpu_s": broker_cpu, "foreign_cpu_s": foreign, "threads_s": cost["threads_s"], "check": check,
            "report": report_of(log)}
@@ -116,7 +116,7 @@ def one_run(broker, contestant, workload, records, serial, lock):
     return run
 
 
-FIGURES = ("wall_s", "records_per_s", "steady_records_per_s", "cpu_ns_per_record", "rss_mb", "first_output_s", "exit_s",
+FIGURES = ("wall_s", "records_per_s", "steady_records_per_s", "cpu_ns_per_record", "rss_mib", "first_output_s", "exit_s",
            "broker_cpu_s", "foreign_cpu_s")
 
 
@@ -147,7 +147,7 @@ def cell(summary, figure, scale=1.0, digits=2):
 def table(workload, summaries):
     """Markdown; ratios are of medians, to the floor with one lane in the same run."""
     floor = summaries.get("pass-1", {}).get("cpu_ns_per_record", {}).get("median")
-    lines = ["| contestant | runs | wall s | records/s, k | steady, k | CPU ns a record | x floor | first output s | peak MB | broker CPU s |",
+    lines = ["| contestant | runs | wall s | records/s, k | steady, k | CPU ns a record | x floor | first output s | peak MiB | broker CPU s |",
              "|---|---|---|---|---|---|---|---|---|---|"]
     for name, s in summaries.items():
         if not s["runs"]:
@@ -157,7 +157,7 @@ def table(workload, summaries):
         mark = f" ({len(s['errors'])} failed)" if s["errors"] else ""
         lines.append(f"| {name} | {s['runs']}{mark} | {cell(s, 'wall_s')} | {cell(s, 'records_per_s', 1e-3, 0)} | "
                      f"{cell(s, 'steady_records_per_s', 1e-3, 0)} | {cell(s, 'cpu_ns_per_record', 1, 0)} | {ratio} | "
-                     f"{cell(s, 'first_output_s')} | {cell(s, 'rss_mb', 1, 0)} | {cell(s, 'broker_cpu_s')} |")
+                     f"{cell(s, 'first_output_s')} | {cell(s, 'rss_mib', 1, 0)} | {cell(s, 'broker_cpu_s')} |")
     return "\n".join(lines)
 
 
@@ -187,7 +187,7 @@ def measure(broker, workload, names, rounds, records, lock=None):
             run = one_run(broker, contestant, workload, records, serial, lock)
             runs[contestant.name].append(run)
             said = run.get("error") or (f"{run['wall_s']:.2f} s, {run['cpu_ns_per_record']:.0f} ns of CPU a record, "
-                                        f"{run['rss_mb']:.0f} MB, others took {run['foreign_cpu_s']:.2f} CPU s")
+                                        f"{run['rss_mib']:.0f} MiB, others took {run['foreign_cpu_s']:.2f} CPU s")
             print(f"{workload} round {serial + 1}/{rounds} {contestant.name}: {said}", file=sys.stderr, flush=True)
     summaries = {name: summarise(of) for name, of in runs.items()}
     return {"workload": workload, "records": records, "partitions": PARTITIONS, "rounds": rounds, "summary": summaries, "runs": runs}

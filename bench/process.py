@@ -122,9 +122,25 @@ def reap_all(pid, usage):
     return ended, status
 
 
+def wait(pid, group, sampler, usage, deadline):
+    """Looks at the command until it ends, or ends it at the deadline. Returns its exit code and whether that was so."""
+    timed_out = False
+    while True:
+        sampler.look(group.pids() if group.path else tree(pid))
+        until = time.monotonic() + SAMPLE_S
+        while time.monotonic() < until:
+            ended, code = reap_all(pid, usage)
+            if ended:
+                return code, timed_out
+            time.sleep(0.005)
+        if time.monotonic() > deadline and not timed_out:
+            timed_out = True
+            os.killpg(pid, signal.SIGKILL)
+
+
 def run(argv, env, log_path, timeout_s):
     """
-    Runs argv to its end, stdout and stderr into log_path(.out/.err). Returns a dict: start (wall clock), exit, cpu_s, rss_mb,
+    Runs argv to its end, stdout and stderr into log_path(.out/.err). Returns a dict: start (wall clock), exit, cpu_s, rss_mib,
     threads. Descendants that outlive it are ended with it.
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -133,20 +149,13 @@ def run(argv, env, log_path, timeout_s):
         start = time.time()
         child = subprocess.Popen(argv, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                                  preexec_fn=group.enter, start_new_session=True)
-        code, timed_out = None, False
-        deadline = time.monotonic() + timeout_s
-        while code is None:
-            sampler.look(group.pids() if group.path else tree(child.pid))
-            until = time.monotonic() + SAMPLE_S
-            while code is None and time.monotonic() < until:
-                ended, status = reap_all(child.pid, usage)
-                if ended:
-                    code = status
-                else:
-                    time.sleep(0.005)
-            if code is None and time.monotonic() > deadline:
-                timed_out = True
-                os.killpg(child.pid, signal.SIGKILL)
+        try:
+            code, timed_out = wait(child.pid, group, sampler, usage, time.monotonic() + timeout_s)
+        except BaseException:  # Ctrl-C: the command has a session of its own and did not hear it
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            group.close()
+            raise
         child.returncode = code
     end = time.time()
     rest = group.pids() if group.path else []
@@ -162,5 +171,5 @@ def run(argv, env, log_path, timeout_s):
     group.close()
     return {"start": start, "end": end, "exit": code, "timed_out": timed_out,
             "cpu_s": usage[0] if cpu_s is None else cpu_s,
-            "rss_mb": max(sampler.peak_kb, usage[1] if len({pid for pid, _ in sampler.thread_ns}) <= 1 else 0) / 1024,
+            "rss_mib": max(sampler.peak_kb, usage[1] if len({pid for pid, _ in sampler.thread_ns}) <= 1 else 0) / 1024,
             "threads_s": sampler.by_name()}
