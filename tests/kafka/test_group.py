@@ -37,7 +37,7 @@ def case_eager(rig):
 def case_cooperative(rig):
     """cooperative-sticky by -X. librdkafka before 2.1 loses records then (seen here: 2 of 60,000): so the program refuses it there."""
     flags = ("-X", "partition.assignment.strategy=cooperative-sticky")
-    rig.topics("refused.in:1", "refused.out:1")
+    rig.trio("refused", 1)
     run = rig.run(rig.job("refused"), *flags)
     if run.end(20) == 78:
         expect("librdkafka 2.1 or later" in run.err(), f"it does not name the remedy:\n{run.err()}")
