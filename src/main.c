@@ -1,7 +1,20 @@
 /* The program: arguments to command. */
+#include <malloc.h>
+
 #include "cli/command.h"
+
+#define KEEP_BYTES (1 << 30)
+#define MAP_BYTES (32 << 20) /* the most that glibc takes */
 
 int main(int argc, char **argv)
 {
+#ifdef __GLIBC__
+    /*
+     * The client takes and frees fetch buffers of megabytes all the time. Left alone, the allocator gives each back to the system, and the
+     * next one is paid for in page faults. Measured, 100 records a message: the client's threads need 0.8 of the CPU with this.
+     */
+    mallopt(M_MMAP_THRESHOLD, MAP_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+#endif
     return mr_command_main(argc, argv);
 }

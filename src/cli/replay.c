@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cli/command.h"
 #include "base/options.h"
+#include "kafka/client.h"
 #include "kafka/feed.h"
 
 struct replay_options {
@@ -17,7 +18,8 @@ struct replay_options {
 static mr_status replay_run(const void *options, const struct mr_words *words, struct mr_err *err)
 {
     struct replay_options *opt = (struct replay_options *)(uintptr_t)options; /* the map grows; its owner frees it */
-    mr_status status = mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+    const bool is_given = mr_kafka_property(&opt->properties, "bootstrap.servers") != NULL; /* with -X */
+    mr_status status = is_given || mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
     struct mr_feed feed = {.properties = &opt->properties, .path = words->item[0], .topic = opt->topic, .records_per_s = opt->rate,
                            .lines_per_message = opt->lines, .repeat = opt->repeat};
     const int64_t started_ns = mr_clock_ns();

@@ -140,7 +140,8 @@ static mr_status tap_run(const void *options, const struct mr_words *words, stru
 {
     struct tap_options *opt = (struct tap_options *)(uintptr_t)options;
     struct tap tap = {.opt = opt, .topic = words->item[0]};
-    mr_status status = mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+    const bool is_given = mr_kafka_property(&opt->properties, "bootstrap.servers") != NULL; /* with -X */
+    mr_status status = is_given || mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 
     signal(SIGINT, stop);
     signal(SIGTERM, stop);

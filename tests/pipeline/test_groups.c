@@ -98,13 +98,6 @@ static void dynamic_members_cooperative(void **state)
     }
     hand_over("cooperative", "dynamic", ",\"partition.assignment.strategy\":\"cooperative-sticky\"");
 }
-
-static void static_members(void **state)
-{
-    (void)state;
-    hand_over("static", "static", "");
-}
-
 /* The group's coordinator cannot say what is committed, for good: the run ends with a reason, and can be closed. */
 static void committed_offsets_cannot_be_read(void **state)
 {
@@ -131,7 +124,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dynamic_members_eager),
         cmocka_unit_test(dynamic_members_cooperative),
-        cmocka_unit_test(static_members),
         cmocka_unit_test(committed_offsets_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);
