@@ -14,7 +14,7 @@
 #include "kafka/feed.h"
 #include "metrics/summary.h"
 
-#define DRAIN_LIMIT_NS (9 * 1000000000LL)  /* SIGTERM: over within 10 s */
+#define DRAIN_LIMIT_NS (7 * 1000000000LL) /* SIGTERM: over within 10 s, what follows included */
 #define ABORT_LIMIT_NS (2 * 1000000000LL)
 #define CLOSE_LIMIT_S 2
 #define CLOSE_LIMIT_FAILED_S 1 /* after an error the clients may have nobody left to say goodbye to */
@@ -131,14 +131,25 @@ static void signal_take(struct watch *watch, int number)
     watch->feed.stop = true;
 }
 
+static void report(struct watch *watch, mr_status status)
+{
+    mr_summary_take(watch->run, &watch->now);
+    if (watch->opt->json) mr_summary_print_json(stdout, watch->run, &watch->now, status);
+    else if (watch->has_started) mr_summary_print(stdout, watch->run, &watch->now);
+    fflush(stdout);
+}
+
 /* A lane that does not come back in time (a client call that hangs) must not keep the process. */
-static void stop_enforce(const struct watch *watch)
+static void stop_enforce(struct watch *watch)
 {
     const int state = atomic_load(&watch->run->state);
-    const int64_t since_ns = mr_clock_ns() - watch->stop_ns;
-    if (state == MR_RUN_DRAIN && since_ns > DRAIN_LIMIT_NS) mr_run_stop(watch->run, MR_RUN_ABORT);
-    if ((state == MR_RUN_ABORT && since_ns > ABORT_LIMIT_NS) || since_ns > DRAIN_LIMIT_NS + ABORT_LIMIT_NS / 2) {
+    const int64_t now_ns = mr_clock_ns();
+    if (state == MR_RUN_DRAIN && now_ns - watch->stop_ns > DRAIN_LIMIT_NS) {
+        mr_run_stop(watch->run, MR_RUN_ABORT);
+        watch->stop_ns = now_ns;
+    } else if (state == MR_RUN_ABORT && now_ns - watch->stop_ns > ABORT_LIMIT_NS) {
         mr_log(MR_LOG_ERROR, "run", "a lane did not end in time: leaving; what is not committed will be repeated");
+        report(watch, MR_ERETRY);
         _exit(mr_status_exit(MR_ERETRY));
     }
 }
@@ -285,10 +296,7 @@ static mr_status job_run(struct mr_job *job, const struct run_options *opt, cons
     if (!status) {
         watch->opt = opt;
         status = watch_run(watch, set, opt->feed ? first_topic(job) : NULL, err);
-        mr_summary_take(watch->run, &watch->now);
-        if (opt->json) mr_summary_print_json(stdout, watch->run, &watch->now, status);
-        else if (watch->has_started) mr_summary_print(stdout, watch->run, &watch->now);
-        fflush(stdout);
+        report(watch, status);
         run_close(watch->run, err, status);
     }
     free(watch);

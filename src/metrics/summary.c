@@ -73,6 +73,18 @@ static void lane_add(struct mr_summary *report, const struct mr_run *run, const 
     mr_histogram_merge(&report->end_to_end_us, &stats->end_to_end_us);
 }
 
+/* A lane whose thread has ended is no longer among the process's threads: its stages remember what it used. */
+static void lane_thread_add(struct mr_summary *report, const struct mr_lane *lane)
+{
+    struct mr_thread_cpu thread = {.count = 1};
+    snprintf(thread.name, sizeof thread.name, "lane %u", lane->index);
+    for (size_t i = 0; i < report->thread_count; i++) {
+        if (!strcmp(report->thread[i].name, thread.name)) return; /* it is just ending */
+    }
+    for (int i = 0; i < MR_STAGE_COUNT; i++) thread.cpu_ns += mr_stats_get(&lane->stats.stage_cpu_ns[i]);
+    if (report->thread_count < MR_THREAD_MAX) report->thread[report->thread_count++] = thread;
+}
+
 void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
 {
     struct rusage usage;
@@ -86,4 +98,7 @@ void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
     report->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
     report->rss_max_bytes = (uint64_t)usage.ru_maxrss * 1024;
     threads_take(report);
+    for (unsigned i = 0; run->lane && i < run->lane_count; i++) {
+        if (run->lane[i] && atomic_load(&run->lane[i]->is_over)) lane_thread_add(report, run->lane[i]);
+    }
 }

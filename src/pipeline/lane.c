@@ -318,6 +318,7 @@ static bool lane_drain(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *
 void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost)
 {
     struct mr_err err = {0};
+    atomic_store(&lane->is_at_end, false); /* a bounded run goes on until the partitions that come instead are read */
     const bool can_drain = !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
     if (can_drain && !lane_drain(lane, REVOKE_TIMEOUT_NS, &err)) {
         mr_log(MR_LOG_WARN, "lane", "%zu partitions leave before all of their records are acknowledged: their next owner repeats some", count);
@@ -366,7 +367,10 @@ void *mr_lane_main(void *argument)
     struct mr_lane *lane = argument;
     struct mr_err err = {0};
     mr_status status = MR_OK;
+    char name[16];
 
+    snprintf(name, sizeof name, "lane %u", lane->index);
+    pthread_setname_np(pthread_self(), name);
     lane->stage_ns = mr_clock_ns();
     lane->stage_cpu_ns = mr_clock_thread_ns();
     lane->commit_due_ns = lane->stage_ns + lane->run->job->commit_interval * 1000;

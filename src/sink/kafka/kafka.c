@@ -31,6 +31,7 @@ struct mr_sink {
     struct mr_outbox *run_box;    /* successful delivery reports come in long runs of one outbox */
     size_t run_count;
     bool has_warned;
+    size_t last_failed;           /* where the search for the record of a failed report begins */
     bool is_closing;
     struct mr_err failure;
 };
@@ -59,6 +60,7 @@ static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **cl
         {.key = "queue.buffering.max.messages", .value = is_solo ? solo_messages : "1000000"},
         {.key = "batch.num.messages", .value = is_solo ? "1" : "100000", .is_reserved = is_solo},
         {.key = "enable.idempotence", .value = "true"},
+        {.key = "delivery.report.only.error", .value = "false", .is_reserved = true}, /* every record is waited for */
         {.key = "message.timeout.ms", .value = "0"},
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
         {.key = "socket.nagle.disable", .value = "true"},
@@ -118,19 +120,22 @@ static void run_settle(struct mr_sink *sink)
     sink->run_count = 0;
 }
 
-/* Values lie in the arena in the order of the records; nulls, which only dead letters have, are looked for by their keys. */
-static struct mr_record *record_of(struct mr_outbox *box, const char *value, const char *key)
+static bool is_record_of(const struct mr_record *record, const rd_kafka_message_t *message)
 {
-    size_t low = 0, high = box->count;
-    for (size_t i = 0; !value && i < box->count; i++) {
-        if (!box->record[i].value && box->record[i].key == key && box->record[i].row_count) return &box->record[i];
+    if (message->payload) return record->value == message->payload;
+    return !record->value && record->key == message->key && record->row_count; /* a null, which only dead letters have */
+}
+
+/* The record that a failed message was made from. Reports come in the order of the records, so the search begins behind the last one. */
+static struct mr_record *record_of(struct mr_sink *sink, struct mr_outbox *box, const rd_kafka_message_t *message)
+{
+    for (size_t i = 0; i < box->count; i++) {
+        struct mr_record *record = &box->record[(sink->last_failed + 1 + i) % box->count];
+        if (!is_record_of(record, message)) continue;
+        sink->last_failed = (size_t)(record - box->record);
+        return record;
     }
-    while (low + 1 < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (box->record[middle].value <= value) low = middle;
-        else high = middle;
-    }
-    return &box->record[low];
+    return NULL;
 }
 
 static rd_kafka_resp_err_t produce_one(rd_kafka_t *client, const char *topic, int32_t partition, const struct mr_record *record, void *opaque)
@@ -191,8 +196,9 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     }
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
     if (sink->is_closing) return; /* neither retried nor told: it is not committed and will be repeated */
-    struct mr_record *record = record_of(box, message->payload, message->key);
-    if (is_refusal(message->err) && client == sink->client) retry_alone(sink, box, record, message->partition);
+    struct mr_record *record = record_of(sink, box, message);
+    if (!record) mr_fail(&sink->failure, MR_EINVARIANT, "kafka sink: a delivery report for a record that was not sent");
+    else if (is_refusal(message->err) && client == sink->client) retry_alone(sink, box, record, message->partition);
     else if (is_refusal(message->err)) box->settled(box, record, MR_EDATA, refusal_reason(message->err), rd_kafka_err2str(message->err));
     else if (!sink->failure.status) {
         mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": %s; nothing past the last delivered record was committed",

@@ -189,6 +189,7 @@ static void partitions_drop(struct mr_source *source, const rd_kafka_topic_parti
         part->is_revoked = true;
         if (positions) positions[count++] = (struct mr_position){part->topic, part->partition, part->next_offset};
     }
+    source->has_assignment = false; /* until the next one comes, having no partitions does not mean that all are read */
     if (count && source->open.events.revoke) source->open.events.revoke(source->open.events.context, positions, count, is_lost);
     for (size_t i = 0; i < source->partition_count; i++) {
         if (!source->partition[i].is_revoked) {

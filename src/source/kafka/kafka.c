@@ -56,8 +56,10 @@ static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, st
     if (source->opt->membership != MR_MEMBER_STATIC) return MR_OK;
     gethostname(host, sizeof host - 1);
     snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job, source->opt->instance ? source->opt->instance : host, source->open.lane);
-    if (!mr_kafka_property(&source->opt->properties, "group.instance.id") &&
-        rd_kafka_conf_set(conf, "group.instance.id", instance, reason, sizeof reason)) {
+    if (mr_kafka_property(&source->opt->properties, "group.instance.id")) { /* -X comes after the check of the job file */
+        return mr_fail(err, MR_ECONFIG, "group.instance.id stands in source.instance: each lane adds its number to it");
+    }
+    if (rd_kafka_conf_set(conf, "group.instance.id", instance, reason, sizeof reason)) {
         return mr_fail(err, MR_ECONFIG, "kafka source: instance: %s", reason);
     }
     return MR_OK;

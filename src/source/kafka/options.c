@@ -99,6 +99,9 @@ mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
     if (mr_kafka_property(&opt->properties, "group.id")) {
         return mr_fail(err, MR_ECONFIG, "source.properties: group.id stands in source.group");
     }
+    if (mr_kafka_property(&opt->properties, "group.instance.id")) {
+        return mr_fail(err, MR_ECONFIG, "source.properties: group.instance.id stands in source.instance; each lane adds its number to it");
+    }
     const mr_status status = mr_kafka_strategy_check(&opt->properties, err);
     return status ? status : mr_kafka_start_parse(opt->start, &start, err);
 }
