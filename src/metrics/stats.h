@@ -22,7 +22,8 @@ typedef enum {
 
 struct mr_stats {
     _Atomic uint64_t messages_in, bytes_in, records_in;
-    _Atomic uint64_t records_out, records_dead, records_filtered, records_null; /* settled; null: outputs that were not finite */
+    _Atomic uint64_t records_out, records_dead, records_filtered; /* settled */
+    _Atomic uint64_t values_null; /* outputs that were not finite and print as null */
     _Atomic uint64_t messages_out, bytes_out, batches, commits, commit_failures;
     _Atomic uint64_t reasons[MR_REASON_COUNT];
     _Atomic uint64_t stage_ns[MR_STAGE_COUNT];     /* wall */

@@ -56,6 +56,7 @@ static void lane_add(struct mr_summary *report, const struct mr_run *run, const 
     report->records_out += mr_stats_get(&stats->records_out);
     report->records_dead += mr_stats_get(&stats->records_dead);
     report->records_filtered += mr_stats_get(&stats->records_filtered);
+    report->values_null += mr_stats_get(&stats->values_null);
     report->messages_out += mr_stats_get(&stats->messages_out);
     report->bytes_out += mr_stats_get(&stats->bytes_out);
     report->batches += mr_stats_get(&stats->batches);

@@ -62,6 +62,7 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
         if (report->reasons[i]) fprintf(out, "  %s: %s", mr_reason_name((mr_reason)i), grouped(report->reasons[i], text[1]));
     }
     fprintf(out, "\n  filtered  %12s\n", grouped(report->records_filtered, text[0]));
+    if (report->values_null) fprintf(out, "  null      %12s outputs were not finite and were written as null\n", grouped(report->values_null, text[0]));
     if (left) fprintf(out, "  not acknowledged %s: not committed, a restart repeats them\n", grouped(left, text[0]));
     else fprintf(out, "  in = out + dead + filtered holds\n");
     if (report->process_ns.count) {
@@ -110,7 +111,7 @@ static void counts_add(cJSON *root, const struct mr_summary *report)
     } counts[] = {
         {"records_in", report->records_in},     {"records_out", report->records_out},   {"records_dead", report->records_dead},
         {"records_filtered", report->records_filtered}, {"messages_in", report->messages_in}, {"messages_out", report->messages_out},
-        {"bytes_in", report->bytes_in},         {"bytes_out", report->bytes_out},       {"batches", report->batches},
+        {"values_null", report->values_null},   {"bytes_in", report->bytes_in},         {"bytes_out", report->bytes_out},       {"batches", report->batches},
         {"commits", report->commits},           {"commit_failures", report->commit_failures},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) cJSON_AddNumberToObject(root, counts[i].name, (double)counts[i].value);

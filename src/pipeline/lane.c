@@ -11,6 +11,7 @@
 #define IDLE_WAIT_US 100000     /* how long to wait for messages when nothing is in flight */
 #define IN_FLIGHT_WAIT_US 5000  /* while acknowledgements are due */
 #define JOIN_TIMEOUT_NS (5 * 1000000000LL)    /* then a lane joins without waiting for lane 0 any longer */
+#define IDLE_INTERVAL_NS (30 * 1000000000LL)  /* without room for outputs, how often the group is told that we are there */
 #define DRAIN_TIMEOUT_NS (5 * 1000000000LL)   /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
 #define COMMIT_PAUSE_NS 50000000
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
@@ -185,6 +186,7 @@ static void lane_idle(void *context)
 {
     struct mr_lane *lane = context;
     size_t count;
+    if (lane->is_revoking) return; /* inside the client's own callback: it is hearing from us */
     lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, NULL);
 }
 
@@ -202,9 +204,16 @@ static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct m
 
 static mr_status box_acquire(struct mr_lane *lane, struct mr_ticket *ticket, struct mr_box **box_out, struct mr_err *err)
 {
+    int64_t idle_due_ns = mr_clock_ns() + IDLE_INTERVAL_NS;
     while (!(*box_out = mr_box_open(&lane->flight, ticket))) {
         const mr_status status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
         if (status) return status;
+        if (mr_clock_ns() >= idle_due_ns) {
+            lane->is_delivering = true; /* what leaves now can not be finished first */
+            lane_idle(lane);
+            lane->is_delivering = false;
+            idle_due_ns = mr_clock_ns() + IDLE_INTERVAL_NS;
+        }
         if (run_state(lane) == MR_RUN_ABORT) return mr_fail(err, MR_ERETRY, "stopped while outputs were not acknowledged");
     }
     return MR_OK;
@@ -253,6 +262,7 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
         status = box_acquire(lane, slot->raw->ticket, &box, err);
         if (status) break;
         mr_encode(lane->encoder, &input, &slot->rows, &row, &box->out);
+        atomic_store_explicit(&lane->stats.values_null, mr_encoder_nonfinite_count(lane->encoder), memory_order_relaxed);
         box->rows = row - row_before - (slot->rows.reject_count - rejects_before);
         stage_mark(lane, MR_STAGE_ENCODE);
         status = lane_deliver(lane, box, err);
@@ -320,10 +330,12 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
     struct mr_err err = {0};
     atomic_store(&lane->is_at_end, false); /* a bounded run goes on until the partitions that come instead are read */
     const bool can_drain = !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
+    lane->is_revoking = true;
     if (can_drain && !lane_drain(lane, REVOKE_TIMEOUT_NS, &err)) {
         mr_log(MR_LOG_WARN, "lane", "%zu partitions leave before all of their records are acknowledged: their next owner repeats some", count);
         if (err.status && err.status != MR_ERETRY) lane->err = err;
     }
+    lane->is_revoking = false;
     mr_flight_forget(&lane->flight, positions, count);
 }
 

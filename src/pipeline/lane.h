@@ -30,6 +30,7 @@ struct mr_lane {
     int64_t commit_due_ns, stage_ns, stage_cpu_ns; /* stage_...: when the current stage began */
     bool has_tripped;                   /* the circuit breaker: what was polled is finished, nothing more is polled */
     bool is_delivering;                 /* inside mr_deliver: events that come now must not start another delivery */
+    bool is_revoking;                   /* inside the callback of a rebalance */
     _Atomic bool has_joined, is_at_end, is_over;
     struct mr_err err;                  /* why it ended; status MR_OK when it was asked to */
 };
