@@ -115,17 +115,37 @@ static mr_status lost_resolve(const struct mr_source *source, rd_kafka_topic_par
     return MR_OK;
 }
 
+/*
+ * First and next offset of a partition. One that was just added may be assigned before this client has heard of it: its metadata is
+ * asked for again until it has.
+ */
+static mr_status bounds_query(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t *low, int64_t *high, struct mr_err *err)
+{
+    const struct timespec pause = {.tv_nsec = COMMITTED_PAUSE_NS};
+    const int64_t deadline_us = mr_clock_us() + BROKER_TIMEOUT_MS * 1000LL;
+    for (;;) {
+        const rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(source->client, entry->topic, entry->partition, low, high, BROKER_TIMEOUT_MS);
+        const bool is_unknown = code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+                                code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+        int32_t count;
+        if (!code) return MR_OK;
+        if ((!is_unknown && !is_passing(code)) || mr_clock_us() >= deadline_us) {
+            return mr_fail(err, MR_EKAFKA, "kafka source: bounds of %s[%d]: %s", entry->topic, entry->partition, rd_kafka_err2str(code));
+        }
+        mr_kafka_partition_count(source->client, source->servers, entry->topic, BROKER_TIMEOUT_MS, &count, NULL);
+        nanosleep(&pause, NULL);
+    }
+}
+
 /* The concrete start (and, for a bounded run, the end) of one partition. */
 static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t *end_out, struct mr_err *err)
 {
     int64_t low = 0, high = 0;
     *end_out = -1;
     if (entry->offset >= 0 && !source->open.is_bounded) return MR_OK;
-    const rd_kafka_resp_err_t code =
-        rd_kafka_query_watermark_offsets(source->client, entry->topic, entry->partition, &low, &high, BROKER_TIMEOUT_MS);
-    if (code) {
-        return mr_fail(err, MR_EKAFKA, "kafka source: bounds of %s[%d]: %s", entry->topic, entry->partition, rd_kafka_err2str(code));
-    }
+    const mr_status status = bounds_query(source, entry, &low, &high, err);
+    if (status) return status;
     if (entry->offset == RD_KAFKA_OFFSET_BEGINNING) entry->offset = low;
     if (entry->offset == RD_KAFKA_OFFSET_END) entry->offset = high;
     if (!source->open.is_bounded) return MR_OK;
