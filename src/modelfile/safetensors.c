@@ -254,7 +254,7 @@ mr_status mr_safetensors_open(const char *path, struct mr_safetensors **file_out
 {
     struct stat info;
     *file_out = NULL;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not keep us */
     if (fd < 0 || fstat(fd, &info)) {
         const int error = errno;
         if (fd >= 0) close(fd);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -195,6 +196,9 @@ static void written_files_are_read(void **state)
     unlink(path);
     assert_int_equal(mr_safetensors_open(path, &file, &err), MR_EINPUT);
     assert_int_equal(mr_safetensors_open("/tmp", &file, &err), MR_EDATA);
+    assert_int_equal(mkfifo(path, 0600), 0); /* nobody writes to it: must not wait for that */
+    assert_int_equal(mr_safetensors_open(path, &file, &err), MR_EDATA);
+    unlink(path);
     assert_int_equal(mr_safetensors_write("/nonexistent/x", tensors, 3, metadata, 2, &err), MR_EIO);
     assert_non_null(strstr(err.text, "/nonexistent/x"));
 }
