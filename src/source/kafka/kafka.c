@@ -143,7 +143,10 @@ static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
      */
     const bool is_alone = source->opt->membership == MR_MEMBER_STATIC && is_mock(source);
     if (is_alone && !source->open.lane) mr_log(MR_LOG_INFO, "kafka", "embedded broker: this process reads all partitions, whoever else does");
-    if (is_alone || source->opt->membership == MR_MEMBER_NONE) return mr_kafka_assign_share(source, err);
+    if (is_alone || source->opt->membership == MR_MEMBER_NONE) {
+        const mr_status status = mr_kafka_pattern_check(source->opt, false, err); /* only here is it known what the broker is */
+        return status ? status : mr_kafka_assign_share(source, err);
+    }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->opt->topics.count);
     for (size_t i = 0; i < source->opt->topics.count; i++) {
         rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], RD_KAFKA_PARTITION_UA);

@@ -1,5 +1,8 @@
 #include "source/kafka/options.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -7,6 +10,7 @@
 #include "kafka/client.h"
 
 #define COOPERATIVE_VERSION 0x02010000
+#define TOPIC_BYTES_MAX 249 /* Kafka's limit */
 
 static const char *const memberships[] = {"static", "dynamic", "none", NULL};
 static const char *const lost_offsets[] = {"stop", "earliest", "latest", NULL};
@@ -38,6 +42,53 @@ const struct mr_option mr_kafka_source_options[] = {
 };
 #undef AT
 
+/* One entry of explicit offsets. */
+struct start_entry {
+    char topic[TOPIC_BYTES_MAX + 1];
+    int64_t partition, offset;
+};
+
+/* Reads digits that must end at `stop`; false for anything else, or a number over the limit. */
+static bool digits_read(const char **at, const char *stop, int64_t max, int64_t *value_out)
+{
+    char *end;
+    if (!isdigit((unsigned char)**at)) return false;
+    errno = 0;
+    *value_out = strtoll(*at, &end, 10);
+    *at = end;
+    return !errno && *value_out <= max && end == stop;
+}
+
+/* Reads topic/0=12 at *at, up to a comma or the end, and moves *at there. */
+static bool entry_read(const char **at, struct start_entry *entry)
+{
+    const char *slash = *at + strcspn(*at, "/,"), *const end = *at + strcspn(*at, ",");
+    const char *equals = slash + strcspn(slash, "=,"), *number = slash + 1;
+    const size_t bytes = (size_t)(slash - *at);
+
+    if (!bytes || bytes > TOPIC_BYTES_MAX || *slash != '/' || *equals != '=') return false;
+    memcpy(entry->topic, *at, bytes);
+    entry->topic[bytes] = '\0';
+    if (!digits_read(&number, equals, INT32_MAX, &entry->partition)) return false;
+    number = equals + 1;
+    if (!digits_read(&number, end, INT64_MAX, &entry->offset)) return false;
+    *at = end;
+    return true;
+}
+
+static mr_status offsets_check(const char *text, struct mr_err *err)
+{
+    for (const char *at = text;; at++) {
+        const char *entry_text = at;
+        struct start_entry entry;
+        if (!entry_read(&at, &entry)) {
+            return mr_fail(err, MR_ECONFIG, "source.start: entry \"%.*s\" is not TOPIC/PARTITION=OFFSET, such as topic/0=12",
+                           (int)strcspn(entry_text, ","), entry_text);
+        }
+        if (!*at) return MR_OK;
+    }
+}
+
 mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_out, struct mr_err *err)
 {
     struct tm time = {0};
@@ -57,6 +108,8 @@ mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_ou
         return MR_OK;
     }
     if (strchr(text, '/') && strchr(text, '=')) {
+        const mr_status status = offsets_check(text, err);
+        if (status) return status;
         start_out->kind = MR_START_OFFSETS;
         start_out->offsets = text;
         return MR_OK;
@@ -68,13 +121,10 @@ mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_ou
 
 int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *topic, int32_t partition)
 {
-    const size_t topic_bytes = strlen(topic);
-    for (const char *item = start->offsets; item && *item; item = strchr(item, ',')) {
-        char *end;
-        if (*item == ',') item++;
-        if (strncmp(item, topic, topic_bytes) || item[topic_bytes] != '/') continue;
-        const long number = strtol(item + topic_bytes + 1, &end, 10);
-        if (number == partition && *end == '=') return strtoll(end + 1, NULL, 10);
+    struct start_entry entry;
+    for (const char *at = start->offsets; at && entry_read(&at, &entry); at++) {
+        if (entry.partition == partition && !strcmp(entry.topic, topic)) return entry.offset;
+        if (!*at) break;
     }
     return -1;
 }
@@ -87,6 +137,46 @@ mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err
                    "source.properties: partition.assignment.strategy \"%s\" loses records with librdkafka %s, which pauses partitions in "
                    "a cooperative rebalance and goes on behind records that were not handed over (its issue 4208): remove the property, "
                    "or use librdkafka 2.1 or later", strategy, rd_kafka_version_str());
+}
+
+mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool has_group, struct mr_err *err)
+{
+    for (size_t i = 0; i < opt->topics.count && !has_group; i++) {
+        if (opt->topics.item[i][0] != '^') continue;
+        return mr_fail(err, MR_ECONFIG,
+                       "source.topics: a regular expression needs a group: with membership \"%s\"%s each lane takes its share of the "
+                       "named topics itself: name the topics instead of \"%s\", or set membership to \"%s\"", memberships[opt->membership],
+                       opt->membership == MR_MEMBER_NONE ? "" : " on the embedded broker", opt->topics.item[i],
+                       mr_kafka_is_embedded(&opt->properties) || opt->membership != MR_MEMBER_NONE ? "dynamic" : "static");
+    }
+    return MR_OK;
+}
+
+/* Whether the source reads a topic: by its name, or by a pattern (one that does not compile is librdkafka's to refuse). */
+static bool is_read(const struct mr_strings *topics, const char *topic)
+{
+    for (size_t i = 0; i < topics->count; i++) {
+        regex_t pattern;
+        if (!strcmp(topics->item[i], topic)) return true;
+        if (topics->item[i][0] != '^') continue;
+        if (regcomp(&pattern, topics->item[i], REG_EXTENDED | REG_NOSUB)) return true;
+        const bool is_match = !regexec(&pattern, topic, 0, NULL, 0);
+        regfree(&pattern);
+        if (is_match) return true;
+    }
+    return false;
+}
+
+static mr_status start_topics_check(const struct mr_kafka_start *start, const struct mr_strings *topics, struct mr_err *err)
+{
+    struct start_entry entry;
+    for (const char *at = start->offsets; at && entry_read(&at, &entry); at++) {
+        if (!is_read(topics, entry.topic)) {
+            return mr_fail(err, MR_ECONFIG, "source.start: topic \"%s\" is not in source.topics", entry.topic);
+        }
+        if (!*at) break;
+    }
+    return MR_OK;
 }
 
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
@@ -102,6 +192,9 @@ mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
     if (mr_kafka_property(&opt->properties, "group.instance.id")) {
         return mr_fail(err, MR_ECONFIG, "source.properties: group.instance.id stands in source.instance; each lane adds its number to it");
     }
-    const mr_status status = mr_kafka_strategy_check(&opt->properties, err);
-    return status ? status : mr_kafka_start_parse(opt->start, &start, err);
+    const bool is_shared = opt->membership == MR_MEMBER_NONE || (opt->membership == MR_MEMBER_STATIC && mr_kafka_is_embedded(&opt->properties));
+    mr_status status = mr_kafka_strategy_check(&opt->properties, err);
+    if (!status) status = mr_kafka_pattern_check(opt, !is_shared, err);
+    if (!status) status = mr_kafka_start_parse(opt->start, &start, err);
+    return status ? status : start_topics_check(&start, &opt->topics, err);
 }

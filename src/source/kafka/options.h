@@ -2,6 +2,8 @@
 #ifndef MR_SOURCE_KAFKA_OPTIONS_H
 #define MR_SOURCE_KAFKA_OPTIONS_H
 
+#include <stdbool.h>
+
 #include "millrace/option.h"
 
 typedef enum {
@@ -33,7 +35,7 @@ struct mr_kafka_start {
     const char *offsets; /* "topic/0=12,topic/1=99": borrowed from the option's text */
 };
 
-/** Reads the `start` option. MR_ECONFIG lists the accepted forms. */
+/** Reads the `start` option, all of it. MR_ECONFIG lists the accepted forms, or names the entry that is none. */
 mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_out, struct mr_err *err);
 
 /** The offset that an explicit start names for a partition; -1 when it names none. */
@@ -41,6 +43,9 @@ int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *to
 
 /** MR_ECONFIG for a partition.assignment.strategy that this librdkafka cannot do without losing records. */
 mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err *err);
+
+/** MR_ECONFIG for a topic that is a regular expression where lanes share out the topics without a group (has_group false). */
+mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool has_group, struct mr_err *err);
 
 /** Checks that need no network (mr_source_ops.check). */
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err);

@@ -1,0 +1,83 @@
+/* Where a Kafka source starts, and which topics it may be asked for, are checked before anything is started. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "source/kafka/options.h"
+
+static void test_offsets(void **state)
+{
+    struct mr_kafka_start start;
+    struct mr_err err = {0};
+    (void)state;
+    assert_int_equal(mr_kafka_start_parse("in/0=12,in/10=99,a.b-c_d/1=0,in.x/1=9223372036854775807", &start, &err), MR_OK);
+    assert_int_equal(start.kind, MR_START_OFFSETS);
+    assert_int_equal(mr_kafka_start_offset(&start, "in", 0), 12);
+    assert_int_equal(mr_kafka_start_offset(&start, "in", 10), 99);
+    assert_int_equal(mr_kafka_start_offset(&start, "in", 1), -1);
+    assert_int_equal(mr_kafka_start_offset(&start, "a.b-c_d", 1), 0);
+    assert_int_equal(mr_kafka_start_offset(&start, "in.x", 1), INT64_MAX);
+}
+
+static void test_malformed(void **state)
+{
+    static const char *const cases[][2] = {
+        {"in/0=12,in/1", "\"in/1\""},       {"in/0=12,", "\"\""},
+        {"in/0=x", "\"in/0=x\""},           {"in/0=12x,in/1=3", "\"in/0=12x\""},
+        {"in/0=-1", "\"in/0=-1\""},         {"in/x=1", "\"in/x=1\""},
+        {"/0=1", "\"/0=1\""},               {"in/0=1, in/1=2,in/2", "\"in/2\""},
+        {"in/0=", "\"in/0=\""},             {"in/99999999999=1", "\"in/99999999999=1\""},
+        {"in=0/1", "\"in=0/1\""},           {"in/0=99999999999999999999", "99999999999999999999"},
+        {"in,in/0=1", "\"in\""},            {"in/0", "in/0"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mr_kafka_start start;
+        struct mr_err err = {0};
+        const mr_status status = mr_kafka_start_parse(cases[i][0], &start, &err);
+        if (status != MR_ECONFIG || !strstr(err.text, cases[i][1]) || !strstr(err.text, "topic/0=12")) fail_msg("%s: %d %s", cases[i][0], status, err.text);
+    }
+}
+
+static mr_status check(const char *servers, const char *topic, int membership, const char *start, struct mr_err *err)
+{
+    struct mr_pair pair = {(char *)(uintptr_t) "bootstrap.servers", (char *)(uintptr_t)servers};
+    char *topics[] = {(char *)(uintptr_t) "other", (char *)(uintptr_t)topic};
+    const struct mr_kafka_source_options opt = {.properties = {.item = &pair, .count = 1}, .topics = {.item = topics, .count = 2},
+                                                .membership = membership, .start = (char *)(uintptr_t)start};
+    return mr_kafka_source_check(&opt, err);
+}
+
+static void test_topics(void **state)
+{
+    struct mr_err err = {0};
+    (void)state;
+    assert_int_equal(check("h:1", "in", MR_MEMBER_STATIC, "in/0=1,other/0=2", &err), MR_OK);
+    assert_int_equal(check("h:1", "^in", MR_MEMBER_STATIC, "in.x/0=1", &err), MR_OK);
+    assert_int_equal(check("h:1", "in", MR_MEMBER_STATIC, "other/0=2,i/0=1", &err), MR_ECONFIG);
+    assert_non_null(strstr(err.text, "\"i\" is not in source.topics"));
+    assert_int_equal(check("h:1", "^in", MR_MEMBER_STATIC, "ox/0=1", &err), MR_ECONFIG);
+}
+
+static void test_pattern(void **state)
+{
+    struct mr_err err = {0};
+    (void)state;
+    assert_int_equal(check("h:1", "^in", MR_MEMBER_DYNAMIC, "latest", &err), MR_OK);
+    assert_int_equal(check("embedded", "in", MR_MEMBER_NONE, "latest", &err), MR_OK);
+    assert_int_equal(check("h:1", "^in", MR_MEMBER_NONE, "latest", &err), MR_ECONFIG);
+    assert_non_null(strstr(err.text, "a regular expression needs a group: "));
+    assert_int_equal(check("embedded", "^in", MR_MEMBER_STATIC, "latest", &err), MR_ECONFIG);
+    assert_non_null(strstr(err.text, "embedded broker"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_malformed), cmocka_unit_test(test_topics), cmocka_unit_test(test_pattern)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
