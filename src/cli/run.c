@@ -1,8 +1,11 @@
 /* millrace run: the service. Signals, progress and the report; the work itself is in src/pipeline/. */
+#include <ctype.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -18,7 +21,10 @@
 #define ABORT_LIMIT_NS (2 * 1000000000LL)
 #define CLOSE_LIMIT_S 2
 #define CLOSE_LIMIT_FAILED_S 1 /* after an error the clients may have nobody left to say goodbye to */
+#define UNTIL_US_MAX (365 * 86400 * 1e6)
+#define UNTIL_COUNT_MAX 1e15
 #define START_TICK_NS 2000000
+#define FEED_WAKE_NS 50000000
 #define TICK_US 20000
 #define LIVE_INTERVAL_NS 200000000
 
@@ -58,9 +64,10 @@ static mr_status until_parse(const char *text, struct mr_until *until, struct mr
     }
     value = strtod(text, &end);
     const double unit = !strcmp(end, "s") ? 1e6 : !strcmp(end, "ms") ? 1e3 : !strcmp(end, "m") ? 60e6 : !strcmp(end, "h") ? 3600e6 : 0;
-    if (end != text && value > 0 && unit > 0) until->duration_us = (int64_t)(value * unit);
-    else if (end != text && value >= 1 && !*end) until->records = (int64_t)value;
-    else return mr_fail(err, MR_EUSAGE, "--until \"%s\": give end, a duration (30s, 5m, 1h) or a number of records", text);
+    const bool is_decimal = isdigit((unsigned char)*text) && !strpbrk(text, "xX"); /* strtod takes inf, nan and 0x10 too */
+    if (is_decimal && unit > 0 && value * unit >= 1 && value * unit <= UNTIL_US_MAX) until->duration_us = (int64_t)(value * unit);
+    else if (is_decimal && !*end && value >= 1 && value <= UNTIL_COUNT_MAX && value == (double)(int64_t)value) until->records = (int64_t)value;
+    else return mr_fail(err, MR_EUSAGE, "--until \"%s\": give end, a duration (30s, 5m, 1h; at most 8760h) or a whole number of messages (at most 1e15)", text);
     return MR_OK;
 }
 
@@ -70,6 +77,7 @@ static void signals_block(sigset_t *set)
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is the sink's error, which says so */
     pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread starts: all inherit it, and only this one takes them */
 }
 
@@ -105,6 +113,23 @@ static void *feed_main(void *argument)
     mr_feed_run(&watch->feed, &watch->feed_err);
     atomic_store(&watch->is_fed, true);
     return NULL;
+}
+
+static void feed_wake(int number) { (void)number; }
+
+/* The stopped feeder may sit in a read of a terminal or a pipe: a signal interrupts it, again until it has seen the stop. */
+static void feed_join(struct watch *watch)
+{
+    const struct sigaction wake = {.sa_handler = feed_wake}; /* without SA_RESTART */
+    sigaction(SIGUSR1, &wake, NULL);
+    for (;;) {
+        struct timespec due;
+        clock_gettime(CLOCK_REALTIME, &due);
+        due.tv_sec += (due.tv_nsec + FEED_WAKE_NS) / 1000000000;
+        due.tv_nsec = (due.tv_nsec + FEED_WAKE_NS) % 1000000000;
+        if (pthread_timedjoin_np(watch->feeder, NULL, &due) != ETIMEDOUT) return;
+        pthread_kill(watch->feeder, SIGUSR1);
+    }
 }
 
 /* --feed FILE: the lines of a file go into the job's first topic while it runs. */
@@ -224,7 +249,7 @@ static mr_status watch_run(struct watch *watch, const sigset_t *set, const char 
     if (status) mr_run_stop(watch->run, MR_RUN_ABORT);
     watch_loop(watch, set);
     if (feed_topic && !status) {
-        pthread_join(watch->feeder, NULL);
+        feed_join(watch);
         if (watch->feed_err.status) status = watch->feed_err.status;
         if (status && err) *err = watch->feed_err;
     }
@@ -252,10 +277,14 @@ static const char *first_topic(const struct mr_job *job)
 /* With a feed, "to the end" means: until every fed line has been taken in. */
 static mr_status feed_bound(const struct run_options *opt, struct mr_until *until, struct mr_err *err)
 {
+    struct stat info;
     uint64_t count = 0;
     if (!opt->feed || !until->end) return MR_OK;
+    if (!strcmp(opt->feed, "-") || (!stat(opt->feed, &info) && !S_ISREG(info.st_mode))) {
+        return mr_fail(err, MR_EUSAGE, "--feed %s --until end: the lines of a stream cannot be counted before they are sent: give a file, or a duration or a count to --until", opt->feed);
+    }
     const mr_status status = mr_feed_count(opt->feed, &count, err);
-    *until = (struct mr_until){.records = (int64_t)count};
+    if (count) *until = (struct mr_until){.records = (int64_t)count}; /* 0 would be no limit */
     return status;
 }
 
@@ -323,7 +352,7 @@ static mr_status run_run(const void *options, const struct mr_words *words, stru
 #define AT(field) offsetof(struct run_options, field)
 static const struct mr_flag run_flags[] = {
     {.argument = "LIMIT", .row = {.key = "until", .type = MR_OPT_STRING, .offset = AT(until),
-     .doc = "Stop at end (of what was there at start), after a duration (30s, 5m) or after so many records; then report."}},
+     .doc = "Stop at end (of what was there at start), after a duration (30s, 5m) or after so many messages (one may hold many records); then report."}},
     {.letter = 'X', .argument = "KEY=VALUE", .row = {.key = "property", .type = MR_OPT_MAP, .offset = AT(properties),
      .doc = "Set a librdkafka property of source and sinks, over the job file; repeatable."}},
     {.argument = "N", .row = {.key = "lanes", .type = MR_OPT_INT, .offset = AT(lanes), .min = 0, .max = 64,
@@ -331,7 +360,8 @@ static const struct mr_flag run_flags[] = {
     {.argument = "NAME", .row = {.key = "backend", .type = MR_OPT_STRING, .offset = AT(backend),
      .doc = "Backend over the job file: auto, cpu, cpu:avx2; see `millrace backends`."}},
     {.argument = "FILE", .row = {.key = "feed", .type = MR_OPT_STRING, .offset = AT(feed),
-     .doc = "Send the lines of a file to the job's first topic while it runs: for demos; with --until end, end when all are scored."}},
+     .doc = "Send the lines of a file to the job's first topic while it runs: for demos. With --until end it ends after as many messages as the "
+            "file has lines: the topic should be empty, for unread messages that it holds count too."}},
     {.argument = "N", .row = {.key = "rate", .type = MR_OPT_DOUBLE, .offset = AT(rate), .min = 0, .max = 1e9,
      .doc = "Records a second that --feed sends; 0: as fast as the broker takes them."}},
     {.row = {.key = "json", .type = MR_OPT_BOOL, .offset = AT(json), .doc = "Progress and report as JSON lines on stdout."}},

@@ -51,14 +51,29 @@ static mr_status offset_parse(const char *text, int64_t *offset_out, struct mr_e
     return MR_OK;
 }
 
+/* bytes as the inside of a JSON string; nothing when memory is short. */
+static void json_text(const void *bytes, size_t count, bool is_base64)
+{
+    char *text = malloc(count * MR_JSON_ESCAPE_MAX + 8);
+    if (!text) return;
+    fwrite(text, 1, is_base64 ? mr_base64_encode(bytes, count, text) : mr_json_escape(bytes, count, text), stdout);
+    free(text);
+}
+
+/* "name":"value", "name_base64":"..." for bytes that are no text, "name":null for NULL. */
 static void json_member(const char *name, const void *bytes, size_t count)
 {
-    const bool is_text = mr_utf8_is_valid(bytes, count);
-    char *text = malloc(count * 6 + 8);
-    if (!text) return;
-    const size_t used = is_text ? mr_json_quote(bytes, count, text) : mr_base64_encode(bytes, count, text);
-    printf(is_text ? ",\"%s\":%.*s" : ",\"%s_base64\":\"%.*s\"", name, (int)used, text);
-    free(text);
+    const bool is_text = !bytes || mr_utf8_is_valid(bytes, count);
+    putchar('"');
+    json_text(name, strlen(name), false);
+    fputs(is_text ? "\":" : "_base64\":", stdout);
+    if (!bytes) {
+        fputs("null", stdout);
+        return;
+    }
+    putchar('"');
+    json_text(bytes, count, !is_text);
+    putchar('"');
 }
 
 static void headers_print(const rd_kafka_message_t *message)
@@ -68,8 +83,11 @@ static void headers_print(const rd_kafka_message_t *message)
     const void *value;
     size_t bytes;
     if (rd_kafka_message_headers(message, &headers)) return;
-    fputs(",\"headers\":{\"\":null", stdout);
-    for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &bytes); i++) json_member(name, value, bytes);
+    fputs(",\"headers\":{", stdout);
+    for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &bytes); i++) {
+        if (i) putchar(',');
+        json_member(name, value, bytes);
+    }
     fputs("}", stdout);
 }
 
@@ -81,11 +99,15 @@ static void message_print(const struct tap *tap, const rd_kafka_message_t *messa
         putchar('\n');
         return;
     }
-    printf("{\"topic\":\"%s\",\"partition\":%d,\"offset\":%lld,\"timestamp\":%lld", tap->topic, message->partition, (long long)message->offset,
+    putchar('{');
+    json_member("topic", tap->topic, strlen(tap->topic));
+    printf(",\"partition\":%d,\"offset\":%lld,\"timestamp\":%lld,", message->partition, (long long)message->offset,
            (long long)rd_kafka_message_timestamp(message, &type));
-    if (message->key) json_member("key", message->key, message->key_len);
-    if (message->payload) json_member("value", message->payload, message->len);
-    else fputs(",\"value\":null", stdout);
+    if (message->key) {
+        json_member("key", message->key, message->key_len);
+        putchar(',');
+    }
+    json_member("value", message->payload, message->len);
     headers_print(message);
     puts("}");
 }

@@ -9,6 +9,7 @@
 #include "kafka/client.h"
 
 #define FLUSH_TIMEOUT_MS 30000
+#define FLUSH_STEP_MS 100 /* between two looks at feed->stop */
 #define PACE_NS 2000000 /* records of 2 ms go out together */
 
 struct feeding {
@@ -27,6 +28,7 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     struct feeding *feeding = opaque;
     (void)client;
     if (!message->err) return;
+    if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return; /* given up by a stop */
     if (!feeding->failed++) snprintf(feeding->reason, sizeof feeding->reason, "%s", rd_kafka_err2str(message->err));
 }
 
@@ -53,6 +55,7 @@ static mr_status message_send(struct feeding *feeding, const char *bytes, size_t
                                                            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
         if (!code) break;
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return mr_fail(err, MR_EKAFKA, "topic \"%s\": %s", feeding->feed->topic, rd_kafka_err2str(code));
+        if (feeding->feed->stop) return MR_OK; /* what waits is given up, and so is this */
         rd_kafka_poll(feeding->client, 10);
     }
     if (++feeding->messages % 256 == 0) rd_kafka_poll(feeding->client, 0);
@@ -98,22 +101,48 @@ static FILE *file_open(const char *path, struct mr_err *err)
     return file;
 }
 
+/* Bytes of a line without what ends it: \n, \r\n. */
+static size_t line_trim(const char *line, ssize_t count)
+{
+    while (count > 0 && (line[count - 1] == '\n' || line[count - 1] == '\r')) count--;
+    return (size_t)count;
+}
+
 static mr_status file_send(struct feeding *feeding, struct mr_err *err)
 {
     FILE *file = file_open(feeding->feed->path, err);
     char *line = NULL;
     size_t cap = 0;
-    ssize_t count;
+    ssize_t taken;
     mr_status status = file ? MR_OK : MR_EINPUT;
 
-    while (!status && !feeding->feed->stop && (count = getline(&line, &cap, file)) >= 0) {
-        while (count && (line[count - 1] == '\n' || line[count - 1] == '\r')) count--;
-        if (count) status = line_send(feeding, line, (size_t)count, err);
+    if (!file && feeding->feed->stop) return MR_OK; /* a stop interrupts the wait for a pipe's writer */
+    while (!status && !feeding->feed->stop && (taken = getline(&line, &cap, file)) >= 0 && !feeding->feed->stop) {
+        const size_t count = line_trim(line, taken);
+        if (count) status = line_send(feeding, line, count, err);
     }
     if (!status) status = block_send(feeding, err);
     free(line);
     if (file && file != stdin) fclose(file);
     return status;
+}
+
+/* Waits for the acknowledgements. A stop gives up what is not acknowledged: the broker may have stalled. */
+static mr_status acknowledged_wait(struct feeding *feeding, struct mr_err *err)
+{
+    const int64_t due_ns = mr_clock_ns() + FLUSH_TIMEOUT_MS * 1000000LL;
+    rd_kafka_resp_err_t code;
+
+    do code = rd_kafka_flush(feeding->client, FLUSH_STEP_MS);
+    while (code && !feeding->feed->stop && mr_clock_ns() < due_ns);
+    if (!code) return MR_OK;
+    if (!feeding->feed->stop) {
+        return mr_fail(err, MR_EKAFKA, "topic \"%s\": %d messages were not acknowledged within %d s", feeding->feed->topic,
+                       rd_kafka_outq_len(feeding->client), FLUSH_TIMEOUT_MS / 1000);
+    }
+    rd_kafka_purge(feeding->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(feeding->client, FLUSH_STEP_MS);
+    return MR_OK;
 }
 
 mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
@@ -135,9 +164,7 @@ mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
     status = mr_kafka_partition_count(feeding.client, servers ? servers : "?", feed->topic, 10000, &partitions, err);
     feeding.started_ns = mr_clock_ns();
     for (int64_t i = 0; i < feed->repeat && !status && !feed->stop; i++) status = file_send(&feeding, err);
-    if (!status && rd_kafka_flush(feeding.client, FLUSH_TIMEOUT_MS)) {
-        status = mr_fail(err, MR_EKAFKA, "topic \"%s\": %d messages were not acknowledged within %d s", feed->topic, rd_kafka_outq_len(feeding.client), FLUSH_TIMEOUT_MS / 1000);
-    }
+    if (!status) status = acknowledged_wait(&feeding, err);
     if (!status && feeding.failed) status = mr_fail(err, MR_EKAFKA, "topic \"%s\": %llu messages failed: %s", feed->topic, (unsigned long long)feeding.failed, feeding.reason);
     free(feeding.block);
     rd_kafka_destroy(feeding.client);
@@ -151,8 +178,8 @@ mr_status mr_feed_count(const char *path, uint64_t *count_out, struct mr_err *er
     size_t cap = 0;
     *count_out = 0;
     if (!file) return MR_EINPUT;
-    for (ssize_t count; (count = getline(&line, &cap, file)) >= 0;) *count_out += count > (line[count - 1] == '\n');
+    for (ssize_t count; (count = getline(&line, &cap, file)) >= 0;) *count_out += line_trim(line, count) > 0;
     free(line);
-    fclose(file);
+    if (file != stdin) fclose(file);
     return MR_OK;
 }

@@ -15,7 +15,7 @@ struct mr_feed {
     double records_per_s;      /* 0: as fast as the broker takes them */
     int64_t lines_per_message; /* 1: one message a line; more: so many lines joined by \n */
     int64_t repeat;            /* how many times the file is sent */
-    _Atomic bool stop;         /* set it to end early */
+    _Atomic bool stop;         /* set it to end early: what is not acknowledged then is given up */
     _Atomic uint64_t sent;     /* lines handed over so far */
 };
 
@@ -25,7 +25,7 @@ struct mr_feed {
  */
 mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err);
 
-/** Non-empty lines in a file. */
+/** Lines in a file that mr_feed_run would send: all but the empty ones. */
 mr_status mr_feed_count(const char *path, uint64_t *count_out, struct mr_err *err);
 
 #endif

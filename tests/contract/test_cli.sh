@@ -76,6 +76,20 @@ JOB
     job '"Temperature"' regime.safetensors m.class >job.json
     expect 0 out '^ok job.json: job: kafka -> json -> mlp -> kafka, 1 feature in, 1 field out$' check job.json; silent err
     expect 0 out '"ok":true' check --json job.json
+    # --until: what is no limit is refused before anything starts.
+    for limit in inf nan -inf 1e300 1e300h 1.5 0 0s -1 0x10 1e16 8761h 1e-9s 5d ' 5' ''; do
+        expect 64 err '^millrace run: --until ' run job.json --until "$limit"; silent out
+    done
+    expect 64 err 'cannot be counted' run job.json --feed - --until end; silent out
+    expect 64 err 'cannot be counted' run job.json --feed /dev/stdin --until end; silent out
+
+    # A limit on the size of files is the file sink's error, not a death by SIGXFSZ.
+    yes '{"Temperature":20}' | head -2000 >lines
+    sed 's/nowhere.invalid:1/embedded/; s/"type": "kafka", "topic": "out"/"type": "file", "path": "out.jsonl"/' job.json >file.json
+    (ulimit -f 4; "$MILLRACE" run file.json --feed lines --until end -q 2>&1 >/dev/null | cat >/dev/null; exit "${PIPESTATUS[0]}")
+    got=$?
+    [[ $got -eq 74 ]] || { echo "file size limit: exit $got, not 74"; failed=1; }
+
     job '"Temperature"' regime.safetensors m.clas >job.json
     expect 78 err 'job.json:3:30: emit.fields.y: .*did you mean "m.class"' check job.json
     job '"a", "b"' regime.safetensors m.class >job.json
