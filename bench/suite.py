@@ -293,8 +293,9 @@ def save(results, folder):
     """Both files are whole after every section, so that a run that is cut short leaves what it has."""
     name = re.sub(r"[^a-z0-9]+", "-", f"{results['date'][:10]} {results['facts']['cpu']} {results['facts']['cores']}c".lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
-    (folder / f"{name}.md").write_text(markdown(results))
+    here = f"{who.ROOT}/"  # where the checkout lies is nobody's business
+    (folder / f"{name}.json").write_text(json.dumps(results, indent=1).replace(here, "") + "\n")
+    (folder / f"{name}.md").write_text(markdown(results).replace(here, ""))
     return folder / f"{name}.md"
 
 
