@@ -1,6 +1,7 @@
 /* Tokens of JSON: strings, numbers, and the hash of keys. */
 #include <string.h>
 
+#include "base/utf8.h"
 #include "codec/json/json.h"
 
 static inline uint64_t load_8(const char *text)
@@ -35,33 +36,6 @@ static inline uint64_t special_8(uint64_t bytes)
 {
     const uint64_t quote = bytes ^ EACH('"'), backslash = bytes ^ EACH('\\');
     return ((bytes - EACH(0x20)) | (quote - EACH(1)) | (backslash - EACH(1)) | bytes) & EACH(0x80);
-}
-
-/* Bytes of a well-formed UTF-8 character that starts with a byte of 0x80 or more (Unicode, table 3-7); 0 when it is
- * not. */
-static size_t utf8_bytes(const char *text, const char *end)
-{
-    const unsigned char *byte = (const unsigned char *)text;
-    const size_t left = (size_t)(end - text);
-    unsigned low = 0x80, high = 0xbf;
-    size_t bytes;
-    if (byte[0] < 0xc2 || byte[0] > 0xf4) return 0;
-    if (byte[0] < 0xe0) {
-        bytes = 2;
-    } else if (byte[0] < 0xf0) {
-        bytes = 3;
-        if (byte[0] == 0xe0) low = 0xa0;  /* no overlong forms */
-        if (byte[0] == 0xed) high = 0x9f; /* no surrogates */
-    } else {
-        bytes = 4;
-        if (byte[0] == 0xf0) low = 0x90;
-        if (byte[0] == 0xf4) high = 0x8f; /* nothing above U+10FFFF */
-    }
-    if (left < bytes || byte[1] < low || byte[1] > high) return 0;
-    for (size_t i = 2; i < bytes; i++) {
-        if ((byte[i] & 0xc0) != 0x80) return 0;
-    }
-    return bytes;
 }
 
 /* Four hexadecimal digits; -1 when they are not. */
@@ -114,7 +88,7 @@ const char *json_string_read(const char *text, const char *end, bool *is_escaped
         } else if (c < 0x80) {
             text++;
         } else {
-            const size_t bytes = utf8_bytes(text, end);
+            const size_t bytes = mr_utf8_sequence(text, (size_t)(end - text));
             if (!bytes) {
                 *reason_out = MR_REASON_ENCODING;
                 return NULL;
