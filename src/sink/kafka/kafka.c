@@ -218,6 +218,24 @@ static int32_t partition_choose(struct mr_sink *sink, const struct mr_record *re
     return sink->turn;
 }
 
+/* What the client said when it was offered a record. True: it took it, or never will; false: it has no room, or the sink failed. */
+static bool offer_judge(struct mr_sink *sink, struct mr_outbox *box, struct mr_record *record, rd_kafka_resp_err_t code)
+{
+    if (!code) return true;
+    if (is_too_large(sink, code)) {
+        box->settled(box, record, MR_EDATA, MR_REASON_OUTPUT_SIZE, "larger than queue.buffering.max.kbytes");
+        return true;
+    }
+    if (is_refusal(code)) {
+        box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
+        return true;
+    }
+    if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL && !sink->failure.status) {
+        mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": %s", sink->opt->topic, rd_kafka_err2str(code));
+    }
+    return false;
+}
+
 /* Hands over chunk[0 .. count) for one partition; returns how many the client took or refused for good. */
 static size_t chunk_produce(struct mr_sink *sink, struct mr_outbox *box, size_t from, size_t count, int32_t partition)
 {
@@ -225,17 +243,9 @@ static size_t chunk_produce(struct mr_sink *sink, struct mr_outbox *box, size_t 
     if (taken == count) return count;
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_resp_err_t code = sink->chunk[i].err;
-        if (is_too_large(sink, code)) {
-            box->settled(box, &box->record[from + i], MR_EDATA, MR_REASON_OUTPUT_SIZE, "larger than queue.buffering.max.kbytes");
-            return i + 1;
-        }
-        if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) return i;
-        if (code && is_refusal(code)) {
-            box->settled(box, &box->record[from + i], MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
-        } else if (code) {
-            if (!sink->failure.status) mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": %s", sink->opt->topic, rd_kafka_err2str(code));
-            return i;
-        }
+        const bool is_large = is_too_large(sink, code);
+        if (!offer_judge(sink, box, &box->record[from + i], code)) return i;
+        if (is_large) return i + 1; /* those behind it were not offered */
     }
     return count;
 }
@@ -272,15 +282,8 @@ static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t 
         const int32_t partition = partition_choose(sink, record);
         if (record->header_count || record->timestamp_ms >= 0) {
             const rd_kafka_resp_err_t code = produce_one(sink->client, sink->opt->topic, partition, record, box);
-            if (is_too_large(sink, code)) {
-                box->settled(box, record, MR_EDATA, MR_REASON_OUTPUT_SIZE, "larger than queue.buffering.max.kbytes");
-                next++;
-                continue;
-            }
-            if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) break;
-            if (code && is_refusal(code)) box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
-            else if (code) mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": %s", sink->opt->topic, rd_kafka_err2str(code));
-            if (!sink->failure.status) next++;
+            if (!offer_judge(sink, box, record, code)) break;
+            next++;
         } else {
             const size_t taken = run_produce(sink, box, next, partition);
             if (!taken) break; /* the client's queue is full */
