@@ -89,7 +89,7 @@ static void live_clear(void)
 static void live_print(struct watch *watch)
 {
     char line[512], text[600];
-    mr_progress_line(line, sizeof line, watch->run, &watch->before, &watch->now, mr_term_width(STDERR_FILENO));
+    mr_progress_line(line, sizeof line, &watch->before, &watch->now, mr_term_width(STDERR_FILENO));
     const int bytes = snprintf(text, sizeof text, "\r\033[K%s", line);
     if (bytes > 0 && write(STDERR_FILENO, text, (size_t)bytes) < 0) watch->is_live = false;
 }

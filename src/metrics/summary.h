@@ -42,7 +42,7 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
 void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now, uint64_t sequence);
 
 /** The moving line of a terminal, at most `cols` wide, without newline. */
-void mr_progress_line(char *out, size_t out_bytes, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now,
+void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *before, const struct mr_summary *now,
                       unsigned cols);
 
 #endif

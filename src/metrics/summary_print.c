@@ -182,13 +182,12 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     line_print(out, root);
 }
 
-void mr_progress_line(char *out, size_t out_bytes, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now,
+void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *before, const struct mr_summary *now,
                       unsigned cols)
 {
     char text[4][32];
     const double seconds = now->seconds - before->seconds;
     const unsigned whole = (unsigned)now->seconds;
-    (void)run;
     snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s  %s records/s  p50 %.1f ms  p99 %.1f ms", whole / 60, whole % 60,
              grouped(now->records_in, text[0]), grouped(now->records_out, text[1]), grouped(now->records_dead, text[2]),
              scaled(rate(now->records_out - before->records_out, seconds), text[3]), (double)mr_histogram_quantile(&now->process_ns, 0.5) / 1e6,

@@ -125,9 +125,8 @@ mr_status mr_ticket_cover(struct mr_ticket *ticket, const struct mr_message *mes
     return MR_OK;
 }
 
-void mr_ticket_close(struct mr_flight *flight, struct mr_ticket *ticket)
+void mr_ticket_close(struct mr_ticket *ticket)
 {
-    (void)flight;
     ticket->is_open = false;
 }
 

@@ -65,7 +65,7 @@ struct mr_ticket *mr_ticket_open(struct mr_flight *flight);
 mr_status mr_ticket_cover(struct mr_ticket *ticket, const struct mr_message *messages, size_t count, struct mr_err *err);
 
 /** No more records will be added to the ticket. */
-void mr_ticket_close(struct mr_flight *flight, struct mr_ticket *ticket);
+void mr_ticket_close(struct mr_ticket *ticket);
 
 /** An empty box for a ticket, or NULL when all are in flight. */
 struct mr_box *mr_box_open(struct mr_flight *flight, struct mr_ticket *ticket);

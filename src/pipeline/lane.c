@@ -242,7 +242,7 @@ static mr_status rejects_add(struct mr_lane *lane, const struct mr_slot *slot, s
 static void raw_leave(struct mr_lane *lane, struct mr_raw *raw)
 {
     if (--raw->slot_count || raw->cursor.message < raw->count) return;
-    mr_ticket_close(&lane->flight, raw->ticket);
+    mr_ticket_close(raw->ticket);
     lane->run->job->source->release(lane->source, raw->message, raw->count);
     raw->is_used = false;
 }

@@ -91,7 +91,7 @@ static void all_tickets_in_flight(void **state)
     (void)state;
     for (int i = 0; i < TICKETS; i++) ticket_of(i, 0);
     assert_null(mr_ticket_open(&flight));
-    mr_ticket_close(&flight, &flight.ticket[flight.ticket_first]);
+    mr_ticket_close(&flight.ticket[flight.ticket_first]);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
     assert_non_null(mr_ticket_open(&flight));
 }
@@ -117,7 +117,7 @@ static void positions_are_the_last_of_each_partition(void **state)
     messages[0].offset = 999;
     assert_int_equal(mr_ticket_cover(ticket, messages, 1, &err), MR_OK);
     assert_int_equal(ticket->position_count, 40); /* more than the list begins with */
-    mr_ticket_close(&flight, ticket);
+    mr_ticket_close(ticket);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
     assert_int_equal(ready_of(0, 0), 1000);
     for (int i = 1; i < 40; i++) assert_int_equal(ready_of((uint32_t)(i % 2), i / 2), 101 + i);
@@ -129,7 +129,7 @@ static void a_ticket_waits_for_its_last_record(void **state)
     struct mr_ticket *ticket = ticket_of(7, 3);
     struct mr_box *box = box_of(ticket, 3, 1);
     box->out.settled_ok(&box->out, 2);
-    mr_ticket_close(&flight, ticket);
+    mr_ticket_close(ticket);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
     assert_int_equal(flight.ready_count, 0);
     box->out.settled(&box->out, &box->out.record[2], MR_OK, MR_REASON_NONE, NULL);
@@ -155,8 +155,8 @@ static void tickets_complete_in_order(void **state)
     (void)state;
     struct mr_ticket *first = ticket_of(7, 1), *second = ticket_of(8, 1);
     struct mr_box *first_box = box_of(first, 1, 1), *second_box = box_of(second, 1, 1);
-    mr_ticket_close(&flight, first);
-    mr_ticket_close(&flight, second);
+    mr_ticket_close(first);
+    mr_ticket_close(second);
     second_box->out.settled_ok(&second_box->out, 1);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
     assert_int_equal(flight.ready_count, 0);
@@ -171,7 +171,7 @@ static void every_sink_must_settle(void **state)
     (void)state;
     struct mr_ticket *ticket = ticket_of(7, 2);
     struct mr_box *box = box_of(ticket, 2, 2);
-    mr_ticket_close(&flight, ticket);
+    mr_ticket_close(ticket);
     box->out.settled_ok(&box->out, 3);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
     assert_int_equal(flight.ready_count, 0);
@@ -186,7 +186,7 @@ static void a_refused_record_is_told_once(void **state)
     (void)state;
     struct mr_ticket *ticket = ticket_of(7, 2);
     struct mr_box *box = box_of(ticket, 2, 2);
-    mr_ticket_close(&flight, ticket);
+    mr_ticket_close(ticket);
     box->out.settled(&box->out, &box->out.record[0], MR_EDATA, MR_REASON_OUTPUT_SIZE, "large");
     box->out.settled(&box->out, &box->out.record[0], MR_EDATA, MR_REASON_REFUSED, "no");
     box->out.settled_ok(&box->out, 2);
@@ -207,7 +207,7 @@ static void an_empty_box_is_done_at_once(void **state)
     dropped->out.count = 2;
     mr_box_drop(dropped);
     assert_int_equal(ticket->box_count, 0);
-    mr_ticket_close(&flight, ticket);
+    mr_ticket_close(ticket);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
     assert_int_equal(ready_of(0, 0), 8);
 }
@@ -217,7 +217,7 @@ static void a_record_that_is_missing_is_an_error(void **state)
     (void)state;
     struct mr_ticket *ticket = ticket_of(7, 3);
     struct mr_box *box = box_of(ticket, 2, 1);
-    mr_ticket_close(&flight, ticket);
+    mr_ticket_close(ticket);
     box->out.settled_ok(&box->out, 2);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_EINVARIANT);
     assert_non_null(strstr(err.text, "3 records in, but 2 out"));
@@ -230,7 +230,7 @@ static void too_many_acknowledgements_are_an_error(void **state)
     (void)state;
     struct mr_ticket *ticket = ticket_of(7, 2);
     struct mr_box *box = box_of(ticket, 2, 1);
-    mr_ticket_close(&flight, ticket);
+    mr_ticket_close(ticket);
     box->out.settled_ok(&box->out, 5);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_EINVARIANT);
     assert_non_null(strstr(err.text, "3 records more"));
@@ -245,7 +245,7 @@ static void partitions_that_left_are_forgotten(void **state)
     for (int i = 0; i < 2; i++) { /* one ticket is done, one is on its way */
         struct mr_ticket *ticket = mr_ticket_open(&flight);
         assert_int_equal(mr_ticket_cover(ticket, both, 3, &err), MR_OK);
-        if (!i) mr_ticket_close(&flight, ticket);
+        if (!i) mr_ticket_close(ticket);
         assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
     }
     assert_int_equal(ready_of(0, 1), 4);
@@ -253,7 +253,7 @@ static void partitions_that_left_are_forgotten(void **state)
     assert_int_equal(ready_of(0, 1), -1);
     assert_int_equal(ready_of(0, 0), 8);
     assert_int_equal(ready_of(1, 1), 6);
-    mr_ticket_close(&flight, &flight.ticket[flight.ticket_first]);
+    mr_ticket_close(&flight.ticket[flight.ticket_first]);
     assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
     assert_int_equal(ready_of(0, 1), -1);
 }
