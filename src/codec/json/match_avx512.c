@@ -95,12 +95,11 @@ static inline __m256 lanes_scale(__m512i digits, __m512i fraction)
 
 /*
  * Eight numbers. raw: the 8 bytes before the end of each, of which the last one is a digit; length: their characters.
- * False when one of the lanes in `active` is not a plain JSON number of 1 to 8 characters (any other length shifts all
- * of them out).
+ * Returns the lanes that are not a plain JSON number of 1 to 8 characters (any other length shifts all of them out):
+ * their values mean nothing.
  */
-static inline bool lanes_read(__m512i raw, __m512i length, __mmask8 active, __m256 *value_out)
+static inline __mmask8 lanes_read(__m512i raw, __m512i length, __m256 *value_out)
 {
-    const uint64_t active_bytes = _pdep_u64(active, 0x0101010101010101u) * 0xff;
     __m512i shift = _mm512_sub_epi64(_mm512_set1_epi64(64), _mm512_slli_epi64(length, 3));
     /* The first character in the lowest byte; what lies behind the number is no digit. */
     __m512i text = _mm512_xor_si512(_mm512_srlv_epi64(raw, shift), _mm512_set1_epi8('0'));
@@ -116,10 +115,11 @@ static inline bool lanes_read(__m512i raw, __m512i length, __mmask8 active, __m2
     const __m512i right = _mm512_sllv_epi64(text, shift);
     const uint64_t point = _mm512_cmpeq_epi8_mask(right, _mm512_set1_epi8('.' ^ '0'));
     bad |= (_mm512_cmpgt_epu8_mask(right, _mm512_set1_epi8(9)) ^ point);
-    const __m512i at_point = _mm512_movm_epi8(point);
+    const __m512i at_point = _mm512_movm_epi8(point), at_bad = _mm512_movm_epi8(bad);
     const __mmask8 has_point = _mm512_test_epi64_mask(at_point, at_point);
-    const bool is_point_twice = _mm_popcnt_u64(point & active_bytes) != _mm_popcnt_u64(has_point & active);
-    if (__builtin_expect((bad & active_bytes) || is_point_twice, 0)) return false;
+    const __m512i points = _mm512_and_si512(at_point, _mm512_set1_epi8(1)); /* one bit a point; all but the first: */
+    const __m512i further = _mm512_and_si512(points, _mm512_sub_epi64(points, _mm512_set1_epi64(1)));
+    const __m512i left = _mm512_or_si512(at_bad, further);
     /* Moves the digits before the point up by one byte. */
     const __m512i below =
         _mm512_maskz_andnot_epi64(has_point, at_point, _mm512_sub_epi64(at_point, _mm512_set1_epi64(1)));
@@ -131,7 +131,7 @@ static inline bool lanes_read(__m512i raw, __m512i length, __mmask8 active, __m2
     const __m512i fraction = _mm512_srli_epi64(_mm512_lzcnt_epi64(at_point), 3);
     *value_out = lanes_scale(digits, fraction);
     *value_out = _mm256_mask_xor_ps(*value_out, negative, *value_out, _mm256_set1_ps(-0.0f));
-    return true;
+    return _mm512_test_epi64_mask(left, left);
 }
 
 /* The 8 bytes before each of eight positions. The first ones may lie closer than that to the start of the record. */
@@ -153,12 +153,33 @@ static inline __m512i lanes_load(const char *text, const uint16_t *position)
 
 #define POSITIONS (JSON_SLOT_MAX + 64)
 
+/* Reads one by one what the lanes left: numbers that are long or have an exponent. False when one is no finite number.
+ */
+static __attribute__((noinline)) bool numbers_rest(const struct json_template *template, const char *text,
+                                                   const uint16_t *position, const uint8_t *rest, float *x)
+{
+    for (uint32_t i = 0; i < template->slot_count; i += GROUP) {
+        for (unsigned lanes = rest[i / GROUP]; lanes; lanes &= lanes - 1) {
+            const uint32_t k = i + (uint32_t)__builtin_ctz(lanes);
+            const struct json_slot *const slot = &template->slot[k];
+            const uint32_t first = position[(int)k - 1] + slot->text_bytes, last = position[k];
+            float value;
+            if (first >= last || mr_parse_f32(text + first, text + last, &value) != text + last) return false;
+            if (!(value <= FLT_MAX && value >= -FLT_MAX)) return false;
+            if (slot->column != JSON_NONE) x[slot->column * MR_TILE_ROWS] = value;
+        }
+    }
+    return true;
+}
+
 /* Records of numbers only. */
 static inline const char *numbers_match(const struct json_template *template, const char *text, const char *end,
                                         float *x, const char **gap)
 {
     uint16_t list[8 + POSITIONS];
     uint16_t *const position = list + 8; /* position[-1]: the start of the record */
+    uint8_t rest[JSON_SLOT_MAX / GROUP + 1];
+    unsigned is_rest = 0;
     const uint32_t count = template->slot_count;
     if (!ends_list(text, end, count, position)) return NULL;
     position[-1] = 0;
@@ -174,9 +195,9 @@ static inline const char *numbers_match(const struct json_template *template, co
         uint16_t at[GROUP];
         _mm_storeu_si128((__m128i *)at, stop);
         __m256 value;
-        if (!lanes_read(lanes_load(text, left >= GROUP ? position + i : at), _mm512_cvtepu16_epi64(length), active,
-                        &value))
-            return NULL;
+        rest[i / GROUP] = active & lanes_read(lanes_load(text, left >= GROUP ? position + i : at),
+                                              _mm512_cvtepu16_epi64(length), &value);
+        is_rest |= rest[i / GROUP];
         float values[GROUP];
         _mm256_storeu_ps(values, value);
         const uint32_t group = left < GROUP ? left : GROUP;
@@ -185,6 +206,7 @@ static inline const char *numbers_match(const struct json_template *template, co
         }
     }
     if (!literals_are(template, 0, count + 1, text, position)) return NULL;
+    if (is_rest && !numbers_rest(template, text, position, rest, x)) return NULL;
     if (template->chore_count) {
         for (uint32_t i = 0; i <= count; i++) gap[i] = text + position[(int)i - 1];
     }

@@ -258,16 +258,18 @@ static void rest_aim(const struct mr_decoder *decoder, struct json_template *tem
 #define NUMERIC_BYTES_MAX 8 /* of a number: what the lanes hold */
 
 /*
- * Whether all slots are numbers, short in the record that was learned (where one is long, others will be), whose ends
- * are found by their look: a comma, bracket or space behind a digit, which no literal may hold but at its start.
+ * Whether all slots are numbers, at most a quarter of them long in the record that was learned (where many are, more
+ * will be), whose ends are found by their look: a comma, bracket or space behind a digit, which no literal may hold but
+ * at its start.
  */
 static bool is_numeric(const struct json_template_set *set, const struct json_template *template)
 {
+    uint32_t long_count = 0;
     if (template->slot_count < NUMERIC_MIN || template->literal_bytes_max > 64) return false;
     for (uint32_t i = 0; i <= template->slot_count; i++) {
         const char *const text = template->text + template->slot[i].text;
         if (i < template->slot_count && template->slot[i].kind != JSON_SLOT_NUMBER) return false;
-        if (i < template->slot_count && set->scalar[i].last - set->scalar[i].first > NUMERIC_BYTES_MAX) return false;
+        if (i < template->slot_count) long_count += set->scalar[i].last - set->scalar[i].first > NUMERIC_BYTES_MAX;
         if (!template->slot[i].text_bytes) return false;
         for (uint32_t k = 1; k < template->slot[i].text_bytes; k++) {
             const unsigned char c = (unsigned char)text[k];
@@ -275,7 +277,7 @@ static bool is_numeric(const struct json_template_set *set, const struct json_te
                 return false;
         }
     }
-    return true;
+    return long_count <= template->slot_count / 4;
 }
 
 static bool template_make(const struct mr_decoder *decoder, struct json_template *template, const char *text,
