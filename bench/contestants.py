@@ -100,6 +100,6 @@ def _millrace_follow(partition, wait):
 LATENCY = {c.name: c for c in (
     Contestant("floor", [], "no contestant: the generator reads its own input, one broker hop"),
     _follow("pass", _pass(1), ("--follow", "--linger-ms", "1")),
-    _millrace_follow("sticky", "1ms"), _millrace_follow("same", "1ms"), _millrace_follow("same", "5ms"),
+    _millrace_follow("sticky", "300us"), _millrace_follow("same", "300us"), _millrace_follow("same", "5ms"),
     _follow("python", _python(1), ("--follow",)), _follow("java", _java(1), ("--follow",)),
 )}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Latency through contestants at a fixed rate, one after the other, in turns: bench_latency beside each of them.
 
-    latency.py --brokers HOST:PORT [--contestants floor,pass,millrace-sticky-1ms] [--rounds 2] [--seconds 10] [--out FILE.json]
+    latency.py --brokers HOST:PORT [--contestants floor,pass,millrace-sticky-300us] [--rounds 2] [--seconds 10] [--out FILE.json]
 """
 import argparse
 import json

@@ -243,10 +243,10 @@ TARGETS = (
     ("encode shortest, ns", 45, False, 1, lambda r: r["encode"]["data"]["encode/shortest"]),
     ("kernel MLP 1-6-8-6, ns a row", 6.5, False, 2, lambda r: kernel_ns(r, "1-6-8-6")),
     ("kernel MLP 16-32-8, ns a row", 15, False, 2, lambda r: kernel_ns(r, "16-32-8")),
-    ("latency sticky p50, ms", 3.0, False, 2, lambda r: r["latency"]["summary"]["millrace-sticky-1ms"]["p50_ms"]["median"]),
-    ("latency sticky p99, ms", 6.0, False, 2, lambda r: r["latency"]["summary"]["millrace-sticky-1ms"]["p99_ms"]["median"]),
-    ("latency same p50, ms", 4.0, False, 2, lambda r: r["latency"]["summary"]["millrace-same-1ms"]["p50_ms"]["median"]),
-    ("latency same p99, ms", 6.5, False, 2, lambda r: r["latency"]["summary"]["millrace-same-1ms"]["p99_ms"]["median"]),
+    ("latency sticky p50, ms", 3.0, False, 2, lambda r: r["latency"]["summary"]["millrace-sticky-300us"]["p50_ms"]["median"]),
+    ("latency sticky p99, ms", 6.0, False, 2, lambda r: r["latency"]["summary"]["millrace-sticky-300us"]["p99_ms"]["median"]),
+    ("latency same p50, ms", 4.0, False, 2, lambda r: r["latency"]["summary"]["millrace-same-300us"]["p50_ms"]["median"]),
+    ("latency same p99, ms", 6.5, False, 2, lambda r: r["latency"]["summary"]["millrace-same-300us"]["p99_ms"]["median"]),
 )
 
 

@@ -48,9 +48,6 @@ static struct mr_raw *raw_free(struct mr_lane *lane)
     return NULL;
 }
 
-/* A short wait of a millisecond is the sink's linger alone; a longer one is worth filling batches for. */
-static int64_t fill_us(const struct mr_job *job) { return job->batch.wait_max > 1000 ? job->batch.wait_max : 0; }
-
 /* Nothing may be polled now: serves events and acknowledgements instead. */
 static mr_status lane_rest(struct mr_lane *lane, struct mr_err *err)
 {
@@ -91,7 +88,7 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
 
     if (!raw || lane->flight.ticket_count == lane->flight.ticket_cap || quota_is_used(lane->run)) return lane_rest(lane, err);
     /* Revocations run inside: the ticket is opened afterwards, so that they find only what is really in flight. */
-    const mr_status status = job->source->poll(lane->source, raw->message, raw->cap, wait_us, fill_us(job), &count, err);
+    const mr_status status = job->source->poll(lane->source, raw->message, raw->cap, wait_us, lane->fill_us, &count, err);
     atomic_store(&lane->is_at_end, status == MR_END);
     if (!lane->has_joined && job->source->has_joined && job->source->has_joined(lane->source)) atomic_store(&lane->has_joined, true);
     stage_mark(lane, count ? MR_STAGE_POLL : MR_STAGE_WAIT);

@@ -27,6 +27,7 @@ struct mr_lane {
     struct mr_flight flight;
     struct mr_dead *dead;
     struct mr_stats stats;
+    int64_t fill_us, linger_us;         /* how long batch.wait_max lets the source fill a batch, and the sinks gather records */
     int64_t commit_due_ns, stage_ns, stage_cpu_ns; /* stage_...: when the current stage began */
     bool has_tripped;                   /* the circuit breaker: what was polled is finished, nothing more is polled */
     bool is_delivering;                 /* inside mr_deliver: events that come now must not start another delivery */

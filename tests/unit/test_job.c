@@ -154,7 +154,7 @@ static void test_values(void **state)
     assert_true(file->share == 0.25);
     assert_string_equal(job->bad_records.file, "/jobs/a/bad.jsonl");
     assert_false(job->bad_records.drop);
-    assert_int_equal(job->batch.wait_max, 5000);
+    assert_int_equal(job->batch.wait_max, 300);
     mr_job_destroy(job);
     mr_job_destroy(NULL);
 }
