@@ -5,9 +5,10 @@
 #include "cli/command.h"
 
 #define KEEP_BYTES (1 << 30)
-#define MAP_BYTES (32 << 20) /* the most that glibc takes */
+#define MAP_BYTES  (32 << 20) /* the most that glibc takes */
 
-/* A closed standard stream would lend its number to the next file or socket, and a report would be written into that. */
+/* A closed standard stream would lend its number to the next file or socket, and a report would be written into that.
+ */
 static void streams_open(void)
 {
     for (int fd = 0; fd < 3; fd++) {
@@ -20,8 +21,9 @@ int main(int argc, char **argv)
     streams_open();
 #ifdef __GLIBC__
     /*
-     * The client takes and frees fetch buffers of megabytes all the time. Left alone, the allocator gives each back to the system, and the
-     * next one is paid for in page faults. Measured, 100 records a message: the client's threads need 0.8 of the CPU with this.
+     * The client takes and frees fetch buffers of megabytes all the time. Left alone, the allocator gives each back to
+     * the system, and the next one is paid for in page faults. Measured, 100 records a message: the client's threads
+     * need 0.8 of the CPU with this.
      */
     mallopt(M_MMAP_THRESHOLD, MAP_BYTES);
     mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);

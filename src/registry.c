@@ -3,11 +3,11 @@
 #include <string.h>
 
 /* For each kind: declare the ops tables, list them, and find one by name. */
-#define MR_SOURCE(name) extern const struct mr_source_ops mr_source_##name;
-#define MR_CODEC(name) extern const struct mr_codec_ops mr_codec_##name;
-#define MR_MODEL(name) extern const struct mr_model_ops mr_model_##name;
+#define MR_SOURCE(name)  extern const struct mr_source_ops mr_source_##name;
+#define MR_CODEC(name)   extern const struct mr_codec_ops mr_codec_##name;
+#define MR_MODEL(name)   extern const struct mr_model_ops mr_model_##name;
 #define MR_BACKEND(name) extern const struct mr_backend_ops mr_backend_##name;
-#define MR_SINK(name) extern const struct mr_sink_ops mr_sink_##name;
+#define MR_SINK(name)    extern const struct mr_sink_ops mr_sink_##name;
 #include "registry.def"
 #undef MR_SOURCE
 #undef MR_CODEC
@@ -45,13 +45,13 @@ const struct mr_sink_ops *const mr_sinks[] = {
 #undef MR_SINK
     NULL};
 
-#define DEFINE_FIND(kind)                                              \
-    const struct mr_##kind##_ops *mr_##kind##_find(const char *name)   \
-    {                                                                  \
-        for (size_t i = 0; mr_##kind##s[i]; i++) {                     \
-            if (!strcmp(mr_##kind##s[i]->name, name)) return mr_##kind##s[i]; \
-        }                                                              \
-        return NULL;                                                   \
+#define DEFINE_FIND(kind)                                                                                              \
+    const struct mr_##kind##_ops *mr_##kind##_find(const char *name)                                                   \
+    {                                                                                                                  \
+        for (size_t i = 0; mr_##kind##s[i]; i++) {                                                                     \
+            if (!strcmp(mr_##kind##s[i]->name, name)) return mr_##kind##s[i];                                          \
+        }                                                                                                              \
+        return NULL;                                                                                                   \
     }
 
 DEFINE_FIND(source)

@@ -1,4 +1,5 @@
-/** Backends: where operations run. A backend owns slabs (host memory that its device reads at full speed) and queues. */
+/** Backends: where operations run. A backend owns slabs (host memory that its device reads at full speed) and queues.
+ */
 #ifndef MILLRACE_BACKEND_H
 #define MILLRACE_BACKEND_H
 
@@ -14,9 +15,9 @@ struct mr_queue;   /* in-order work of one slot; one thread at a time */
 
 /** A backend: a folder src/backend/<name>/ and a line in registry.def. */
 struct mr_backend_ops {
-    const char *name;    /* value of "backend", before an optional ":variant" */
+    const char *name; /* value of "backend", before an optional ":variant" */
     const char *summary;
-    bool overlaps;       /* score() returns before the work is done, so a second slot in flight pays */
+    bool overlaps; /* score() returns before the work is done, so a second slot in flight pays */
     /*
      * Required. variant: what stands behind the colon ("avx2"), or NULL for the best that the machine has.
      * An unknown variant or a missing device is MR_EBACKEND whose text lists what there is: never a silent fallback.
@@ -24,7 +25,8 @@ struct mr_backend_ops {
     mr_status (*open)(const char *variant, struct mr_backend **backend_out, struct mr_err *err);
     /* Required. One line on what it runs on, e.g. "cpu:avx512, 2 cores". Valid until close. */
     const char *(*describe)(const struct mr_backend *backend);
-    /* Required. 64-byte aligned, zeroed host memory that uploads and downloads run from at full speed. NULL: out of memory. */
+    /* Required. 64-byte aligned, zeroed host memory that uploads and downloads run from at full speed. NULL: out of
+     * memory. */
     void *(*slab_acquire)(struct mr_backend *backend, size_t bytes);
     void (*slab_release)(struct mr_backend *backend, void *slab, size_t bytes);
     /* Required. Makes a model ready for batches of up to row_cap rows and for these outputs (MR_WANT_...). */
@@ -34,8 +36,8 @@ struct mr_backend_ops {
     mr_status (*queue_open)(struct mr_backend *backend, struct mr_queue **queue_out, struct mr_err *err);
     void (*queue_close)(struct mr_queue *queue);
     /*
-     * Required. Starts scoring row_count rows of rows->x into scores. Returns at once on a device, after the work on a CPU.
-     * rows and scores must stay untouched until wait() returns. Rows of the last tile past row_count hold zeros.
+     * Required. Starts scoring row_count rows of rows->x into scores. Returns at once on a device, after the work on a
+     * CPU. rows and scores must stay untouched until wait() returns. Rows of the last tile past row_count hold zeros.
      */
     mr_status (*score)(struct mr_queue *queue, const struct mr_plan *plan, const struct mr_rows *rows,
                        struct mr_scores *scores, struct mr_err *err);

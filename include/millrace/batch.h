@@ -12,12 +12,16 @@
 extern "C" {
 #endif
 
-/** Rows of a feature tile: x[tile][feature][MR_TILE_ROWS], float32, 64-byte aligned, the rows past the end hold zeros. */
+/** Rows of a feature tile: x[tile][feature][MR_TILE_ROWS], float32, 64-byte aligned, the rows past the end hold zeros.
+ */
 #define MR_TILE_ROWS 64
-#define MR_ALIGN 64
+#define MR_ALIGN     64
 
 /** Tiles that hold `rows` rows. */
-static inline size_t mr_tile_count(size_t rows) { return (rows + MR_TILE_ROWS - 1) / MR_TILE_ROWS; }
+static inline size_t mr_tile_count(size_t rows)
+{
+    return (rows + MR_TILE_ROWS - 1) / MR_TILE_ROWS;
+}
 
 /** Index of (row, column) in tiles of `cols` columns. */
 static inline size_t mr_tile_at(size_t row, size_t col, size_t cols)
@@ -36,17 +40,18 @@ struct mr_span {
  * at least MR_MESSAGE_SLACK bytes behind value are NOT promised: never read past value_bytes.
  */
 struct mr_message {
-    const char *value;  /* NULL: a tombstone */
+    const char *value; /* NULL: a tombstone */
     size_t value_bytes;
-    const char *key;    /* NULL: no key */
+    const char *key; /* NULL: no key */
     size_t key_bytes;
-    int64_t offset;     /* position in its partition; -1 where a source has none */
+    int64_t offset; /* position in its partition; -1 where a source has none */
     int32_t partition;
-    uint32_t topic;     /* index into the source's topic names */
-    void *handle;       /* the source's own: headers and timestamp are fetched through it when asked for */
+    uint32_t topic; /* index into the source's topic names */
+    void *handle;   /* the source's own: headers and timestamp are fetched through it when asked for */
 };
 
-/** Why a record was not scored. The names (mr_reason_name) are stable: they stand in dead-letter headers and metrics. */
+/** Why a record was not scored. The names (mr_reason_name) are stable: they stand in dead-letter headers and metrics.
+ */
 typedef enum {
     MR_REASON_NONE = 0,
     MR_REASON_EMPTY,         /* no bytes at all */
@@ -79,7 +84,8 @@ struct mr_reject {
 };
 #define MR_FIELD_NONE 0xffffu
 
-/** Where decoding stands within a batch of messages: all messages before `message`, and its bytes before `byte`, are done. */
+/** Where decoding stands within a batch of messages: all messages before `message`, and its bytes before `byte`, are
+ * done. */
 struct mr_cursor {
     size_t message;
     size_t byte;
@@ -99,7 +105,7 @@ struct mr_rows {
 
 /** Scores of one model for the rows. */
 struct mr_scores {
-    float *y;       /* tiles [mr_tile_count(row_cap)][width][64]: probabilities, regression outputs or scores */
+    float *y;             /* tiles [mr_tile_count(row_cap)][width][64]: probabilities, regression outputs or scores */
     int32_t *class_index; /* [row_cap rounded up to 64]: index of the winning class; NULL for a regression */
     size_t width;
     size_t row_cap;

@@ -28,15 +28,16 @@ typedef enum {
 
 /**
  * One field that the job needs. A path names nested keys and array elements: `a.b`, `x[3]`; a key that holds a dot or
- * a bracket is written in double quotes: `"a.b".c`. The same path may stand in several rows (a feature that is also captured).
+ * a bracket is written in double quotes: `"a.b".c`. The same path may stand in several rows (a feature that is also
+ * captured).
  */
 struct mr_field {
     const char *path;
     mr_field_role role;
     uint32_t column;
-    bool required;         /* CAPTURE only: reject the record when it is missing (features and labels go by `missing`) */
-    mr_missing missing;    /* FEATURE, LABEL: what a missing or null value does */
-    double default_value;  /* used where missing is MR_MISSING_DEFAULT */
+    bool required;        /* CAPTURE only: reject the record when it is missing (features and labels go by `missing`) */
+    mr_missing missing;   /* FEATURE, LABEL: what a missing or null value does */
+    double default_value; /* used where missing is MR_MISSING_DEFAULT */
 };
 
 /** What a decoder is compiled from. Message parts (`@key` ...) are not in here: the pipeline fills those. */
@@ -46,7 +47,7 @@ struct mr_schema {
     size_t feature_count; /* columns of x; columns that no field names are left to the caller */
     size_t capture_count;
     mr_framing framing;
-    uint32_t depth_max;   /* nesting of objects and arrays, e.g. 32 */
+    uint32_t depth_max; /* nesting of objects and arrays, e.g. 32 */
     uint32_t record_bytes_max;
 };
 
@@ -54,17 +55,17 @@ struct mr_decoder; /* one a lane: not thread-safe, no allocation after create */
 
 /** A codec: a folder src/codec/<name>/ and a line in registry.def. */
 struct mr_codec_ops {
-    const char *name;    /* value of record.format */
-    const char *summary; /* one line, shown by --list */
+    const char *name;                /* value of record.format */
+    const char *summary;             /* one line, shown by --list */
     const struct mr_option *options; /* codec's own keys beside the common ones of "record"; may be NULL */
     size_t options_size;
-    unsigned framings;   /* bit (1u << mr_framing) for each framing that it reads */
+    unsigned framings; /* bit (1u << mr_framing) for each framing that it reads */
     /*
-     * Captured bytes are JSON text. Else plain text that the encoder quotes where needed; when such text begins with a double
-     * quote it is quoted itself, quotes within it doubled, as in CSV: `"say ""hi"""`.
+     * Captured bytes are JSON text. Else plain text that the encoder quotes where needed; when such text begins with a
+     * double quote it is quoted itself, quotes within it doubled, as in CSV: `"say ""hi"""`.
      */
     bool captures_json;
-    bool captures;       /* false: captured fields are not available (binary rows): emit prints the feature instead */
+    bool captures; /* false: captured fields are not available (binary rows): emit prints the feature instead */
     /* Optional. Checks the options alone, without a file or network; fails with MR_ECONFIG. */
     mr_status (*check)(const void *options, struct mr_err *err);
     /* Required. Compiles the schema, which is copied as far as needed. On error *decoder_out is NULL. */
@@ -73,8 +74,9 @@ struct mr_codec_ops {
     /*
      * Required. Decodes messages [cursor->message, count) from cursor->byte on, appending to rows (row_count and
      * reject_count go up) until the messages are used up (cursor->message == count) or rows or rejects are full.
-     * Every record becomes one row or one reject, in input order; an empty value is one reject; value NULL never comes here.
-     * Rows of the last tile past row_count may hold anything: the pipeline zeroes them. Cannot fail, never allocates.
+     * Every record becomes one row or one reject, in input order; an empty value is one reject; value NULL never comes
+     * here. Rows of the last tile past row_count may hold anything: the pipeline zeroes them. Cannot fail, never
+     * allocates.
      */
     void (*decode)(struct mr_decoder *decoder, const struct mr_message *messages, size_t count,
                    struct mr_cursor *cursor, struct mr_rows *rows);

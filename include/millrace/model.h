@@ -18,14 +18,15 @@ typedef enum {
     MR_OP_COUNT
 } mr_op;
 
-/** What emit may ask of a model, as bits: work that nobody asks for is not done (no softmax when only the class is wanted). */
-#define MR_WANT_CLASS 1u  /* class_index */
-#define MR_WANT_Y 2u      /* y, final activation applied */
+/** What emit may ask of a model, as bits: work that nobody asks for is not done (no softmax when only the class is
+ * wanted). */
+#define MR_WANT_CLASS 1u /* class_index */
+#define MR_WANT_Y     2u /* y, final activation applied */
 
 /** Facts about a model that the job, the encoder and `millrace inspect` need. Strings belong to the model. */
 struct mr_model_info {
-    const char *type;           /* "mlp", "linear", "logistic" */
-    const char *version;        /* from the file's metadata, or "" */
+    const char *type;    /* "mlp", "linear", "logistic" */
+    const char *version; /* from the file's metadata, or "" */
     size_t feature_count;
     const char *const *feature; /* [feature_count] names, or NULL when the file names none */
     size_t width;               /* numbers a row in mr_scores.y */
@@ -33,7 +34,7 @@ struct mr_model_info {
     size_t class_count;         /* 0 for a regression; binary: 2 (while width may be 1) */
     const char *const *label;   /* [class_count] label names, or NULL: then a label prints as its index */
     size_t parameter_count;
-    double flops_per_row;       /* multiply and add count as two; activations not counted */
+    double flops_per_row; /* multiply and add count as two; activations not counted */
 };
 
 struct mr_model; /* immutable after open: any number of threads may use it */
@@ -44,7 +45,8 @@ struct mr_model_ops {
     const char *summary;
     const struct mr_option *options; /* keys of a "models" entry beside name, type, file; may be NULL */
     size_t options_size;
-    /* Required. Loads and checks a model file (modelfile.h). On error *model_out is NULL; MR_EDATA names file, tensor, reason. */
+    /* Required. Loads and checks a model file (modelfile.h). On error *model_out is NULL; MR_EDATA names file, tensor,
+     * reason. */
     mr_status (*open)(const void *options, const char *path, struct mr_model **model_out, struct mr_err *err);
     /* Required. The facts; valid as long as the model. */
     const struct mr_model_info *(*info)(const struct mr_model *model);

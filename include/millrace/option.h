@@ -20,7 +20,8 @@ typedef enum {
     MR_OPT_BOOL,     /* bool                                                                */
     MR_OPT_INT,      /* int64_t, whole number within min..max                               */
     MR_OPT_DOUBLE,   /* double, finite, within min..max                                     */
-    MR_OPT_DURATION, /* int64_t microseconds; "250us" "5ms" "2s" "1m" "1h", bare number = seconds; range in microseconds */
+    MR_OPT_DURATION, /* int64_t microseconds; "250us" "5ms" "2s" "1m" "1h", bare number = seconds; range in microseconds
+                      */
     MR_OPT_SIZE,     /* int64_t bytes; "64MiB" "1kB" "10GB", bare number = bytes; range in bytes */
     MR_OPT_ENUM,     /* int: index into choices                                             */
     MR_OPT_STRINGS,  /* struct mr_strings; one string or an array of them                   */
@@ -46,7 +47,7 @@ struct mr_map {
 struct mr_option {
     const char *key;
     mr_option_type type;
-    size_t offset;              /* where the value goes in the options struct */
+    size_t offset; /* where the value goes in the options struct */
     bool required;
     const char *fallback;       /* default as a user would write it; NULL: zero, false, empty */
     double min, max;            /* both 0: no range */
@@ -54,7 +55,8 @@ struct mr_option {
     bool secret;                /* never printed; "[set]" instead */
     const char *doc;            /* one sentence, with units; shown in help, schema and reference */
     const char *example;        /* optional: a value as JSON text */
-    /* MR_OPT_MAP, optional: checks one pair of a job file, without a network. The text must not hold the value of a secret. */
+    /* MR_OPT_MAP, optional: checks one pair of a job file, without a network. The text must not hold the value of a
+     * secret. */
     mr_status (*check_pair)(const char *key, const char *value, struct mr_err *err);
 };
 

@@ -15,16 +15,17 @@ struct mr_header {
     size_t value_bytes;
 };
 
-#define MR_PARTITION_BY_KEY (-1)   /* hash of the key; without a key as by batch */
-#define MR_PARTITION_BY_BATCH (-2) /* one partition for the records of an outbox, another for the next: few large requests */
+#define MR_PARTITION_BY_KEY (-1) /* hash of the key; without a key as by batch */
+#define MR_PARTITION_BY_BATCH                                                                                          \
+    (-2) /* one partition for the records of an outbox, another for the next: few large requests */
 
 /** One output record. All bytes live in the outbox's arena until the outbox is done. */
 struct mr_record {
-    const char *value;    /* NULL: a null, as the dead letter of a tombstone is */
-    const char *key;      /* NULL: none */
+    const char *value; /* NULL: a null, as the dead letter of a tombstone is */
+    const char *key;   /* NULL: none */
     uint32_t value_bytes;
     uint32_t key_bytes;
-    int32_t partition;    /* wanted output partition, or MR_PARTITION_BY_KEY, MR_PARTITION_BY_BATCH */
+    int32_t partition; /* wanted output partition, or MR_PARTITION_BY_KEY, MR_PARTITION_BY_BATCH */
     uint32_t header_count;
     const struct mr_header *header;
     int64_t timestamp_ms; /* -1: now */
@@ -32,20 +33,22 @@ struct mr_record {
     int64_t offset;
     int32_t source_partition;
     uint32_t topic;
-    uint32_t row_count;   /* input records that it answers: more than 1 in a joined message */
+    uint32_t row_count; /* input records that it answers: more than 1 in a joined message */
 };
 
-/** A batch of output records on their way. Owned by the pipeline; a sink borrows it until it has settled every record. */
+/** A batch of output records on their way. Owned by the pipeline; a sink borrows it until it has settled every record.
+ */
 struct mr_outbox {
     struct mr_record *record; /* [record_cap] */
     size_t count, record_cap;
-    char *arena;              /* the bytes of the records */
+    char *arena; /* the bytes of the records */
     size_t arena_used, arena_cap;
     /*
-     * The sink calls it once for each record that it took, on the lane's thread: status MR_OK when durable, else why not
-     * (MR_EDATA: this record can never be delivered, reason says why; it becomes a dead letter).
+     * The sink calls it once for each record that it took, on the lane's thread: status MR_OK when durable, else why
+     * not (MR_EDATA: this record can never be delivered, reason says why; it becomes a dead letter).
      */
-    void (*settled)(struct mr_outbox *box, struct mr_record *record, mr_status status, mr_reason reason, const char *text);
+    void (*settled)(struct mr_outbox *box, struct mr_record *record, mr_status status, mr_reason reason,
+                    const char *text);
     /* Shortcut for `count` records settled with MR_OK. */
     void (*settled_ok)(struct mr_outbox *box, size_t count);
 };
@@ -58,7 +61,8 @@ struct mr_sink_open {
     unsigned lane, lane_count;
     size_t memory_bytes; /* budget of its queue */
     int64_t linger_us;   /* how long a record may wait for others (batch.wait_max) */
-    const struct mr_map *properties; /* client properties of the job's source, for a sink that names none; may be NULL */
+    const struct mr_map
+        *properties; /* client properties of the job's source, for a sink that names none; may be NULL */
     int64_t connect_timeout_us;
 };
 
@@ -70,9 +74,11 @@ struct mr_sink_ops {
     size_t options_size;
     mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
     mr_status (*open)(const struct mr_sink_open *open, struct mr_sink **sink_out, struct mr_err *err);
-    /* Required. Takes records box->record[from .. count): *taken_out of them; fewer when its queue is full (MR_AGAIN). Never blocks. */
+    /* Required. Takes records box->record[from .. count): *taken_out of them; fewer when its queue is full (MR_AGAIN).
+     * Never blocks. */
     mr_status (*emit)(struct mr_sink *sink, struct mr_outbox *box, size_t from, size_t *taken_out, struct mr_err *err);
-    /* Required. Serves acknowledgements: waits up to wait_us for at least one, calls settled(). An error ends the lane. */
+    /* Required. Serves acknowledgements: waits up to wait_us for at least one, calls settled(). An error ends the lane.
+     */
     mr_status (*poll)(struct mr_sink *sink, int64_t wait_us, struct mr_err *err);
     /* Optional. Partitions of the destination, for `partition: "same"`; 0: has none. */
     int32_t (*partition_count)(struct mr_sink *sink);

@@ -30,10 +30,10 @@ struct mr_source_events {
 /** How a lane opens its source. */
 struct mr_source_open {
     const void *options;
-    const char *job;          /* name of the job */
+    const char *job; /* name of the job */
     unsigned lane, lane_count;
-    size_t memory_bytes;      /* budget for prefetched messages of this lane */
-    bool is_bounded;          /* stop at what was there at start: poll then ends with MR_END */
+    size_t memory_bytes; /* budget for prefetched messages of this lane */
+    bool is_bounded;     /* stop at what was there at start: poll then ends with MR_END */
     bool reads_headers, reads_timestamps;
     struct mr_source_events events;
 };
@@ -49,24 +49,27 @@ struct mr_source_ops {
     /* Optional. How many lanes could have work at once (partitions); asks the broker. Also proves that it is there. */
     mr_status (*lane_count_max)(const void *options, unsigned *count_out, struct mr_err *err);
     /*
-     * Optional. Takes up its share of the input (joins the group): called once on the lane's thread before the first poll. Lane 0 goes
-     * first and the others follow when it has_joined(), so that one process costs its group two rebalances, not one for each lane.
+     * Optional. Takes up its share of the input (joins the group): called once on the lane's thread before the first
+     * poll. Lane 0 goes first and the others follow when it has_joined(), so that one process costs its group two
+     * rebalances, not one for each lane.
      */
     mr_status (*join)(struct mr_source *source, struct mr_err *err);
     bool (*has_joined)(const struct mr_source *source); /* with join: whether it has its share */
     /*
      * Required. Fills messages with up to cap messages: blocks up to wait_us for the first one, then up to fill_us more
-     * for the batch to fill. MR_OK with *count_out 0 when nothing came; with cap 0 it only serves group events. MR_END when a bounded source has handed over
-     * all. The messages stay valid until release() of the same batch. Other errors end the lane.
+     * for the batch to fill. MR_OK with *count_out 0 when nothing came; with cap 0 it only serves group events. MR_END
+     * when a bounded source has handed over all. The messages stay valid until release() of the same batch. Other
+     * errors end the lane.
      */
-    mr_status (*poll)(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us, int64_t fill_us,
-                      size_t *count_out, struct mr_err *err);
+    mr_status (*poll)(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us,
+                      int64_t fill_us, size_t *count_out, struct mr_err *err);
     /* Required. Gives messages back. Any order of batches. */
     void (*release)(struct mr_source *source, struct mr_message *messages, size_t count);
     /*
-     * Required. Stores the positions for the group (asynchronously unless wait): call only after everything before them is acknowledged.
-     * The source remembers what could not be stored and sends it with the next call, which may have no positions of its own.
-     * MR_AGAIN: not all is stored yet (only with wait); MR_ERETRY: the group has given the partitions to others.
+     * Required. Stores the positions for the group (asynchronously unless wait): call only after everything before them
+     * is acknowledged. The source remembers what could not be stored and sends it with the next call, which may have no
+     * positions of its own. MR_AGAIN: not all is stored yet (only with wait); MR_ERETRY: the group has given the
+     * partitions to others.
      */
     mr_status (*commit)(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
                         struct mr_err *err);
@@ -75,7 +78,8 @@ struct mr_source_ops {
     /* Required. Milliseconds since 1970, -1 when unknown. */
     int64_t (*timestamp_ms)(const struct mr_source *source, const struct mr_message *message);
     /* Required. The last header of that name; false when there is none. Bytes as long as the message. */
-    bool (*header)(const struct mr_source *source, const struct mr_message *message, const char *name, struct mr_span *value_out);
+    bool (*header)(const struct mr_source *source, const struct mr_message *message, const char *name,
+                   struct mr_span *value_out);
     /* Required. Leaves the group; revoke events may come. Accepts NULL. */
     void (*close)(struct mr_source *source);
 };

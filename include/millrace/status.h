@@ -18,10 +18,10 @@ typedef enum {
     MR_ESINK,   /* a sink is unreachable, or refuses */
     MR_EIO,     /* local file input or output */
     MR_ENOMEM,
-    MR_EBACKEND,  /* device missing, failed or lost */
-    MR_EFENCED,   /* another instance has taken this one's place */
+    MR_EBACKEND,   /* device missing, failed or lost */
+    MR_EFENCED,    /* another instance has taken this one's place */
     MR_EINVARIANT, /* a promise of the program does not hold: never restart unseen */
-    MR_ERETRY,    /* stopped before its work was done: start again to go on */
+    MR_ERETRY,     /* stopped before its work was done: start again to go on */
 } mr_status;
 
 #define MR_ERR_TEXT_BYTES 768
@@ -36,8 +36,7 @@ struct mr_err {
  * Fills *err (which may be NULL) with a status and a printf-formatted text; too long a text is cut.
  * Returns status, so that `return mr_fail(err, MR_EDATA, "...")` is one line. Thread-safe for distinct err.
  */
-mr_status mr_fail(struct mr_err *err, mr_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+mr_status mr_fail(struct mr_err *err, mr_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /** Name of a status for logs, such as "config"; never NULL. */
 const char *mr_status_name(mr_status status);

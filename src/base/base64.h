@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/** Writes base64 (RFC 4648, padded). out needs 4 * ((bytes + 2) / 3). Returns the bytes written; no terminator. Pure. */
+/** Writes base64 (RFC 4648, padded). out needs 4 * ((bytes + 2) / 3). Returns the bytes written; no terminator. Pure.
+ */
 size_t mr_base64_encode(const char *data, size_t bytes, char *out);
 
 #endif

@@ -14,7 +14,10 @@ static inline int64_t mr_clock_ns(void)
 }
 
 /** Microseconds on the monotonic clock. */
-static inline int64_t mr_clock_us(void) { return mr_clock_ns() / 1000; }
+static inline int64_t mr_clock_us(void)
+{
+    return mr_clock_ns() / 1000;
+}
 
 /** Milliseconds since 1970. */
 static inline int64_t mr_clock_epoch_ms(void)

@@ -30,12 +30,14 @@ void mr_histogram_add(struct mr_histogram *histogram, int64_t value, uint64_t we
     const uint64_t size = value < 0 ? 0 : (uint64_t)value;
     raise_by(&histogram->bucket[bucket_of(size)], weight);
     raise_by(&histogram->count, weight);
-    if (size > atomic_load_explicit(&histogram->max, memory_order_relaxed)) atomic_store_explicit(&histogram->max, size, memory_order_relaxed);
+    if (size > atomic_load_explicit(&histogram->max, memory_order_relaxed))
+        atomic_store_explicit(&histogram->max, size, memory_order_relaxed);
 }
 
 void mr_histogram_merge(struct mr_histogram *into, const struct mr_histogram *from)
 {
-    for (unsigned i = 0; i < MR_HISTOGRAM_BUCKETS; i++) raise_by(&into->bucket[i], atomic_load_explicit(&from->bucket[i], memory_order_relaxed));
+    for (unsigned i = 0; i < MR_HISTOGRAM_BUCKETS; i++)
+        raise_by(&into->bucket[i], atomic_load_explicit(&from->bucket[i], memory_order_relaxed));
     raise_by(&into->count, atomic_load_explicit(&from->count, memory_order_relaxed));
     const uint64_t max = atomic_load_explicit(&from->max, memory_order_relaxed);
     if (max > into->max) into->max = max;

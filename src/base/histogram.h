@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define MR_HISTOGRAM_STEP_BITS 5
-#define MR_HISTOGRAM_BUCKETS ((64 - MR_HISTOGRAM_STEP_BITS + 1) << MR_HISTOGRAM_STEP_BITS)
+#define MR_HISTOGRAM_BUCKETS   ((64 - MR_HISTOGRAM_STEP_BITS + 1) << MR_HISTOGRAM_STEP_BITS)
 
 /** Zero it to begin. One writer; readers on other threads may see counts that lag behind each other. */
 struct mr_histogram {

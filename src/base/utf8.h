@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** Bytes (1 to 4) of the sequence at text, of which `bytes` can be read; 0 when it is not well-formed or cut off. Pure. */
+/** Bytes (1 to 4) of the sequence at text, of which `bytes` can be read; 0 when it is not well-formed or cut off. Pure.
+ */
 size_t mr_utf8_sequence(const char *text, size_t bytes);
 
 /** True when all of it is UTF-8. Fast over ASCII. Pure. */

@@ -49,13 +49,15 @@ static int64_t no_timestamp(const struct mr_source *source, const struct mr_mess
     return 0;
 }
 
-static bool no_header(const struct mr_source *source, const struct mr_message *message, const char *name, struct mr_span *value_out)
+static bool no_header(const struct mr_source *source, const struct mr_message *message, const char *name,
+                      struct mr_span *value_out)
 {
     (void)source, (void)message, (void)name, (void)value_out;
     return false;
 }
 
-static const struct mr_source_ops memory_ops = {.name = "memory", .topic_name = no_topic, .timestamp_ms = no_timestamp, .header = no_header};
+static const struct mr_source_ops memory_ops = {
+    .name = "memory", .topic_name = no_topic, .timestamp_ms = no_timestamp, .header = no_header};
 
 static mr_status file_read(struct bench *bench, size_t *bytes_out, struct mr_err *err)
 {
@@ -93,7 +95,9 @@ static mr_status messages_cut(struct bench *bench, struct mr_err *err)
             bench->message = grown;
         }
         const char *end = *at == '\n' ? at : at + 1;
-        if (end > first) bench->message[bench->count++] = (struct mr_message){.value = first, .value_bytes = (size_t)(end - first), .offset = (int64_t)bench->count};
+        if (end > first)
+            bench->message[bench->count++] = (struct mr_message){
+                .value = first, .value_bytes = (size_t)(end - first), .offset = (int64_t)bench->count};
         first = at + 1;
     }
     if (!status && !bench->count) status = mr_fail(err, MR_EDATA, "%s holds no records", bench->opt->rows);
@@ -136,7 +140,8 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
     struct mr_run *run = bench->run;
     struct mr_rows *rows = &bench->slot.rows;
     struct mr_cursor cursor = {0};
-    const struct mr_encode_input input = {.messages = bench->message, .scores = bench->slot.scores, .source_ops = &memory_ops};
+    const struct mr_encode_input input = {
+        .messages = bench->message, .scores = bench->slot.scores, .source_ops = &memory_ops};
     mr_status status = MR_OK;
 
     bench->rows = bench->rejects = bench->bytes_out = 0;
@@ -201,24 +206,30 @@ static void print(struct bench *bench)
     cJSON_AddNumberToObject(root, "bad", (double)bench->rejects);
     cJSON_AddNumberToObject(root, "repetitions", (double)bench->sample_count);
     if (!bench->opt->json) {
-        printf("job %s on %s: %.0f records of %.0f bytes (%llu bad), %zu repetitions; ns a record\n%-8s %10s %10s %10s\n", bench->run->job->name,
-               bench->run->backend_ops->describe(bench->run->backend), records, (double)bench->bytes_in / records,
-               (unsigned long long)bench->rejects, bench->sample_count, "stage", "min", "median", "max");
+        printf(
+            "job %s on %s: %.0f records of %.0f bytes (%llu bad), %zu repetitions; ns a record\n%-8s %10s %10s %10s\n",
+            bench->run->job->name, bench->run->backend_ops->describe(bench->run->backend), records,
+            (double)bench->bytes_in / records, (unsigned long long)bench->rejects, bench->sample_count, "stage", "min",
+            "median", "max");
     }
     for (size_t k = 0; k < 3; k++) {
         double *sample = bench->sample[stages[k]];
         qsort(sample, bench->sample_count, sizeof *sample, by_size);
         const double median = sample[bench->sample_count / 2];
         total += median;
-        if (!bench->opt->json) printf("%-8s %10.1f %10.1f %10.1f\n", mr_stage_name(stages[k]), sample[0], median, sample[bench->sample_count - 1]);
+        if (!bench->opt->json)
+            printf("%-8s %10.1f %10.1f %10.1f\n", mr_stage_name(stages[k]), sample[0], median,
+                   sample[bench->sample_count - 1]);
         cJSON *item = cJSON_AddObjectToObject(root, mr_stage_name(stages[k]));
         cJSON_AddNumberToObject(item, "min_ns", sample[0]);
         cJSON_AddNumberToObject(item, "median_ns", median);
         cJSON_AddNumberToObject(item, "max_ns", sample[bench->sample_count - 1]);
     }
     char *text = bench->opt->json ? cJSON_PrintUnformatted(root) : NULL;
-    if (text) puts(text);
-    else printf("%-8s %32.1f = %.2f M records/s on one core, Kafka not included\n", "all", total, 1e3 / total);
+    if (text)
+        puts(text);
+    else
+        printf("%-8s %32.1f = %.2f M records/s on one core, Kafka not included\n", "all", total, 1e3 / total);
     free(text);
     cJSON_Delete(root);
 }
@@ -227,7 +238,8 @@ static mr_status bench_run(const void *options, const struct mr_words *words, st
 {
     struct bench *bench = calloc(1, sizeof *bench);
     struct mr_job *job = NULL;
-    mr_status status = bench ? mr_job_load(words->item[0], stderr, &job, err) : mr_fail(err, MR_ENOMEM, "out of memory");
+    mr_status status =
+        bench ? mr_job_load(words->item[0], stderr, &job, err) : mr_fail(err, MR_ENOMEM, "out of memory");
 
     if (!status) {
         bench->opt = options;
@@ -244,10 +256,33 @@ static mr_status bench_run(const void *options, const struct mr_words *words, st
 
 #define AT(field) offsetof(struct bench_options, field)
 static const struct mr_flag bench_flags[] = {
-    {.argument = "FILE", .row = {.key = "rows", .type = MR_OPT_STRING, .offset = AT(rows), .required = true, .doc = "Records as the topic holds them, one a line."}},
-    {.argument = "N", .row = {.key = "lines", .type = MR_OPT_INT, .offset = AT(lines), .fallback = "1", .min = 1, .max = 1e6, .doc = "Lines joined into one message (record.framing \"lines\")."}},
-    {.argument = "N", .row = {.key = "repetitions", .type = MR_OPT_INT, .offset = AT(repetitions), .fallback = "21", .min = 1, .max = SAMPLE_MAX, .doc = "How often all rows are measured."}},
-    {.argument = "NAME", .row = {.key = "backend", .type = MR_OPT_STRING, .offset = AT(backend), .doc = "Backend over the job file, such as cpu:avx2."}},
+    {.argument = "FILE",
+     .row = {.key = "rows",
+             .type = MR_OPT_STRING,
+             .offset = AT(rows),
+             .required = true,
+             .doc = "Records as the topic holds them, one a line."}},
+    {.argument = "N",
+     .row = {.key = "lines",
+             .type = MR_OPT_INT,
+             .offset = AT(lines),
+             .fallback = "1",
+             .min = 1,
+             .max = 1e6,
+             .doc = "Lines joined into one message (record.framing \"lines\")."}},
+    {.argument = "N",
+     .row = {.key = "repetitions",
+             .type = MR_OPT_INT,
+             .offset = AT(repetitions),
+             .fallback = "21",
+             .min = 1,
+             .max = SAMPLE_MAX,
+             .doc = "How often all rows are measured."}},
+    {.argument = "NAME",
+     .row = {.key = "backend",
+             .type = MR_OPT_STRING,
+             .offset = AT(backend),
+             .doc = "Backend over the job file, such as cpu:avx2."}},
     {.row = {.key = "json", .type = MR_OPT_BOOL, .offset = AT(json), .doc = "One JSON object."}},
     {0},
 };

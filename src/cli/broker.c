@@ -38,7 +38,8 @@ static mr_status broker_run(const void *options, const struct mr_words *words, s
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
     status = mr_kafka_embedded_start(&servers, err);
-    for (size_t i = 0; i < opt->topics.count && !status; i++) status = mr_kafka_embedded_topic(opt->topics.item[i], (int32_t)opt->partitions, err);
+    for (size_t i = 0; i < opt->topics.count && !status; i++)
+        status = mr_kafka_embedded_topic(opt->topics.item[i], (int32_t)opt->partitions, err);
     if (!status && opt->address_file) status = address_write(opt->address_file, servers, err);
     if (!status) {
         printf("%s\n", servers);
@@ -52,9 +53,25 @@ static mr_status broker_run(const void *options, const struct mr_words *words, s
 
 #define AT(field) offsetof(struct broker_options, field)
 static const struct mr_flag broker_flags[] = {
-    {.letter = 't', .argument = "TOPIC", .row = {.key = "topic", .type = MR_OPT_STRINGS, .offset = AT(topics), .doc = "Topic to create at start; repeatable. Others appear with 4 partitions when they are asked for."}},
-    {.argument = "N", .row = {.key = "partitions", .type = MR_OPT_INT, .offset = AT(partitions), .fallback = "4", .min = 1, .max = 1000, .doc = "Partitions of the topics named with --topic."}},
-    {.argument = "FILE", .row = {.key = "address-file", .type = MR_OPT_STRING, .offset = AT(address_file), .doc = "Write the address to a file once the broker listens: scripts wait for it."}},
+    {.letter = 't',
+     .argument = "TOPIC",
+     .row = {.key = "topic",
+             .type = MR_OPT_STRINGS,
+             .offset = AT(topics),
+             .doc = "Topic to create at start; repeatable. Others appear with 4 partitions when they are asked for."}},
+    {.argument = "N",
+     .row = {.key = "partitions",
+             .type = MR_OPT_INT,
+             .offset = AT(partitions),
+             .fallback = "4",
+             .min = 1,
+             .max = 1000,
+             .doc = "Partitions of the topics named with --topic."}},
+    {.argument = "FILE",
+     .row = {.key = "address-file",
+             .type = MR_OPT_STRING,
+             .offset = AT(address_file),
+             .doc = "Write the address to a file once the broker listens: scripts wait for it."}},
     {0},
 };
 #undef AT
@@ -65,7 +82,8 @@ const struct mr_command mr_command_broker = {
     .usage = "[flags]",
     .examples = "millrace broker --topic example_1 --topic example_2\n"
                 "millrace broker --address-file /tmp/broker   # then: -b \"$(cat /tmp/broker)\"",
-    .notes = "It keeps at most 5 MiB a partition, drops the oldest silently, forgets all at its end, does not hide aborted transactions, and its\n"
+    .notes = "It keeps at most 5 MiB a partition, drops the oldest silently, forgets all at its end, does not hide "
+             "aborted transactions, and its\n"
              "latency is that of its fetch wait. It says nothing about how a real broker behaves.",
     .flags = broker_flags,
     .options_size = sizeof(struct broker_options),

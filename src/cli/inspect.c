@@ -150,7 +150,8 @@ static void print_text(const struct subject *subject)
                layer->out, mr_activation_name(layer->activation), weights.min, weights.max, range_rms(&weights),
                biases.min, biases.max);
     }
-    if (mr_safetensors_find(subject->file, "input.scale")) puts("  input     standardised: mean and scale of the file are applied");
+    if (mr_safetensors_find(subject->file, "input.scale"))
+        puts("  input     standardised: mean and scale of the file are applied");
     printf("  cost      %zu parameters, %.0f operations a row\n", info->parameter_count, info->flops_per_row);
     printf("  file      %zu bytes, %zu tensors, sha256 %s\n", subject->byte_count, mr_safetensors_count(subject->file),
            subject->sha256);

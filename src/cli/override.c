@@ -18,7 +18,8 @@ mr_status mr_override_string(char **member, const char *text, struct mr_err *err
 static struct mr_map *properties_of(const struct mr_option *table, void *options)
 {
     for (const struct mr_option *row = table; row && row->key; row++) {
-        if (row->type == MR_OPT_MAP && !strcmp(row->key, "properties")) return (struct mr_map *)((char *)options + row->offset);
+        if (row->type == MR_OPT_MAP && !strcmp(row->key, "properties"))
+            return (struct mr_map *)((char *)options + row->offset);
     }
     return NULL;
 }
@@ -26,7 +27,8 @@ static struct mr_map *properties_of(const struct mr_option *table, void *options
 static mr_status map_put_all(struct mr_map *map, const struct mr_map *properties, struct mr_err *err)
 {
     for (size_t i = 0; i < properties->count; i++) {
-        if (!mr_map_put(map, properties->item[i].key, properties->item[i].value)) return mr_fail(err, MR_ENOMEM, "out of memory");
+        if (!mr_map_put(map, properties->item[i].key, properties->item[i].value))
+            return mr_fail(err, MR_ENOMEM, "out of memory");
     }
     return MR_OK;
 }

@@ -4,7 +4,8 @@
 
 #include "config/job.h"
 
-/** Sets client properties of the source, and of the sinks that have their own. MR_EUSAGE when the source has no client. */
+/** Sets client properties of the source, and of the sinks that have their own. MR_EUSAGE when the source has no client.
+ */
 mr_status mr_override_properties(struct mr_job *job, const struct mr_map *properties, struct mr_err *err);
 
 /** Replaces a string of the job. */

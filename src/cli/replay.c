@@ -2,8 +2,8 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "cli/command.h"
 #include "base/options.h"
+#include "cli/command.h"
 #include "kafka/client.h"
 #include "kafka/feed.h"
 
@@ -19,27 +19,69 @@ static mr_status replay_run(const void *options, const struct mr_words *words, s
 {
     struct replay_options *opt = (struct replay_options *)(uintptr_t)options; /* the map grows; its owner frees it */
     const bool is_given = mr_kafka_property(&opt->properties, "bootstrap.servers") != NULL; /* with -X */
-    mr_status status = is_given || mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
-    struct mr_feed feed = {.properties = &opt->properties, .path = words->item[0], .topic = opt->topic, .records_per_s = opt->rate,
-                           .lines_per_message = opt->lines, .repeat = opt->repeat};
+    mr_status status = is_given || mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap)
+                           ? MR_OK
+                           : mr_fail(err, MR_ENOMEM, "out of memory");
+    struct mr_feed feed = {.properties = &opt->properties,
+                           .path = words->item[0],
+                           .topic = opt->topic,
+                           .records_per_s = opt->rate,
+                           .lines_per_message = opt->lines,
+                           .repeat = opt->repeat};
     const int64_t started_ns = mr_clock_ns();
 
     if (!status) status = mr_feed_run(&feed, err);
     if (status) return status;
     const double seconds = (double)(mr_clock_ns() - started_ns) / 1e9;
-    fprintf(stderr, "%llu lines to %s in %.2f s (%.0f a second), all acknowledged\n", (unsigned long long)feed.sent, opt->topic, seconds,
-            (double)feed.sent / (seconds > 0 ? seconds : 1));
+    fprintf(stderr, "%llu lines to %s in %.2f s (%.0f a second), all acknowledged\n", (unsigned long long)feed.sent,
+            opt->topic, seconds, (double)feed.sent / (seconds > 0 ? seconds : 1));
     return MR_OK;
 }
 
 #define AT(field) offsetof(struct replay_options, field)
 static const struct mr_flag replay_flags[] = {
-    {.letter = 't', .argument = "TOPIC", .row = {.key = "topic", .type = MR_OPT_STRING, .offset = AT(topic), .required = true, .doc = "Topic to write to."}},
-    {.letter = 'b', .argument = "HOST:PORT", .row = {.key = "bootstrap", .type = MR_OPT_STRING, .offset = AT(bootstrap), .fallback = "localhost:9092", .doc = "Broker to start from."}},
-    {.letter = 'X', .argument = "KEY=VALUE", .row = {.key = "property", .type = MR_OPT_MAP, .offset = AT(properties), .doc = "Set a librdkafka property; repeatable."}},
-    {.letter = 'r', .argument = "N", .row = {.key = "rate", .type = MR_OPT_DOUBLE, .offset = AT(rate), .fallback = "0", .min = 0, .max = 1e9, .doc = "Lines a second; 0: as fast as the broker takes them."}},
-    {.argument = "N", .row = {.key = "lines", .type = MR_OPT_INT, .offset = AT(lines), .fallback = "1", .min = 1, .max = 1e6, .doc = "Lines joined into one message (record.framing \"lines\")."}},
-    {.argument = "N", .row = {.key = "repeat", .type = MR_OPT_INT, .offset = AT(repeat), .fallback = "1", .min = 1, .max = 1e9, .doc = "How many times the file is sent."}},
+    {.letter = 't',
+     .argument = "TOPIC",
+     .row =
+         {.key = "topic", .type = MR_OPT_STRING, .offset = AT(topic), .required = true, .doc = "Topic to write to."}},
+    {.letter = 'b',
+     .argument = "HOST:PORT",
+     .row = {.key = "bootstrap",
+             .type = MR_OPT_STRING,
+             .offset = AT(bootstrap),
+             .fallback = "localhost:9092",
+             .doc = "Broker to start from."}},
+    {.letter = 'X',
+     .argument = "KEY=VALUE",
+     .row = {.key = "property",
+             .type = MR_OPT_MAP,
+             .offset = AT(properties),
+             .doc = "Set a librdkafka property; repeatable."}},
+    {.letter = 'r',
+     .argument = "N",
+     .row = {.key = "rate",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(rate),
+             .fallback = "0",
+             .min = 0,
+             .max = 1e9,
+             .doc = "Lines a second; 0: as fast as the broker takes them."}},
+    {.argument = "N",
+     .row = {.key = "lines",
+             .type = MR_OPT_INT,
+             .offset = AT(lines),
+             .fallback = "1",
+             .min = 1,
+             .max = 1e6,
+             .doc = "Lines joined into one message (record.framing \"lines\")."}},
+    {.argument = "N",
+     .row = {.key = "repeat",
+             .type = MR_OPT_INT,
+             .offset = AT(repeat),
+             .fallback = "1",
+             .min = 1,
+             .max = 1e9,
+             .doc = "How many times the file is sent."}},
     {0},
 };
 #undef AT

@@ -17,16 +17,16 @@
 #include "kafka/feed.h"
 #include "metrics/summary.h"
 
-#define DRAIN_LIMIT_NS (7 * 1000000000LL) /* SIGTERM: over within 10 s, what follows included */
-#define ABORT_LIMIT_NS (2 * 1000000000LL)
-#define CLOSE_LIMIT_S 2
+#define DRAIN_LIMIT_NS       (7 * 1000000000LL) /* SIGTERM: over within 10 s, what follows included */
+#define ABORT_LIMIT_NS       (2 * 1000000000LL)
+#define CLOSE_LIMIT_S        2
 #define CLOSE_LIMIT_FAILED_S 1 /* after an error the clients may have nobody left to say goodbye to */
-#define UNTIL_US_MAX (365 * 86400 * 1e6)
-#define UNTIL_COUNT_MAX 1e15
-#define START_TICK_NS 2000000
-#define FEED_WAKE_NS 50000000
-#define TICK_US 20000
-#define LIVE_INTERVAL_NS 200000000
+#define UNTIL_US_MAX         (365 * 86400 * 1e6)
+#define UNTIL_COUNT_MAX      1e15
+#define START_TICK_NS        2000000
+#define FEED_WAKE_NS         50000000
+#define TICK_US              20000
+#define LIVE_INTERVAL_NS     200000000
 
 struct run_options {
     char *until;
@@ -63,11 +63,22 @@ static mr_status until_parse(const char *text, struct mr_until *until, struct mr
         return MR_OK;
     }
     value = strtod(text, &end);
-    const double unit = !strcmp(end, "s") ? 1e6 : !strcmp(end, "ms") ? 1e3 : !strcmp(end, "m") ? 60e6 : !strcmp(end, "h") ? 3600e6 : 0;
-    const bool is_decimal = isdigit((unsigned char)*text) && !strpbrk(text, "xX"); /* strtod takes inf, nan and 0x10 too */
-    if (is_decimal && unit > 0 && value * unit >= 1 && value * unit <= UNTIL_US_MAX) until->duration_us = (int64_t)(value * unit);
-    else if (is_decimal && !*end && value >= 1 && value <= UNTIL_COUNT_MAX && value == (double)(int64_t)value) until->records = (int64_t)value;
-    else return mr_fail(err, MR_EUSAGE, "--until \"%s\": give end, a duration (30s, 5m, 1h; at most 8760h) or a whole number of messages (at most 1e15)", text);
+    const double unit = !strcmp(end, "s")    ? 1e6
+                        : !strcmp(end, "ms") ? 1e3
+                        : !strcmp(end, "m")  ? 60e6
+                        : !strcmp(end, "h")  ? 3600e6
+                                             : 0;
+    const bool is_decimal =
+        isdigit((unsigned char)*text) && !strpbrk(text, "xX"); /* strtod takes inf, nan and 0x10 too */
+    if (is_decimal && unit > 0 && value * unit >= 1 && value * unit <= UNTIL_US_MAX)
+        until->duration_us = (int64_t)(value * unit);
+    else if (is_decimal && !*end && value >= 1 && value <= UNTIL_COUNT_MAX && value == (double)(int64_t)value)
+        until->records = (int64_t)value;
+    else
+        return mr_fail(err, MR_EUSAGE,
+                       "--until \"%s\": give end, a duration (30s, 5m, 1h; at most 8760h) or a whole number of "
+                       "messages (at most 1e15)",
+                       text);
     return MR_OK;
 }
 
@@ -77,7 +88,7 @@ static void signals_block(sigset_t *set)
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is the sink's error, which says so */
+    signal(SIGXFSZ, SIG_IGN);              /* a file at its size limit is the sink's error, which says so */
     pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread starts: all inherit it, and only this one takes them */
 }
 
@@ -99,8 +110,11 @@ static void progress(struct watch *watch)
     const int64_t now_ns = mr_clock_ns();
     if (watch->opt->quiet || now_ns < watch->progress_due_ns) return;
     mr_summary_take(watch->run, &watch->now);
-    if (watch->is_live) live_print(watch);
-    else mr_progress_print_json(watch->opt->json ? stdout : stderr, watch->run, &watch->before, &watch->now, watch->sequence);
+    if (watch->is_live)
+        live_print(watch);
+    else
+        mr_progress_print_json(watch->opt->json ? stdout : stderr, watch->run, &watch->before, &watch->now,
+                               watch->sequence);
     watch->sequence++;
     /* The live line moves five times a second but shows the rate of about the last second. */
     if (!watch->is_live || watch->now.seconds - watch->before.seconds > 1) watch->before = watch->now;
@@ -115,9 +129,13 @@ static void *feed_main(void *argument)
     return NULL;
 }
 
-static void feed_wake(int number) { (void)number; }
+static void feed_wake(int number)
+{
+    (void)number;
+}
 
-/* The stopped feeder may sit in a read of a terminal or a pipe: a signal interrupts it, again until it has seen the stop. */
+/* The stopped feeder may sit in a read of a terminal or a pipe: a signal interrupts it, again until it has seen the
+ * stop. */
 static void feed_join(struct watch *watch)
 {
     const struct sigaction wake = {.sa_handler = feed_wake}; /* without SA_RESTART */
@@ -135,9 +153,14 @@ static void feed_join(struct watch *watch)
 /* --feed FILE: the lines of a file go into the job's first topic while it runs. */
 static mr_status feed_start(struct watch *watch, const char *topic, struct mr_err *err)
 {
-    watch->feed = (struct mr_feed){.properties = watch->run->properties, .path = watch->opt->feed, .topic = topic,
-                                   .records_per_s = watch->opt->rate, .lines_per_message = 1, .repeat = 1};
-    if (pthread_create(&watch->feeder, NULL, feed_main, watch)) return mr_fail(err, MR_ENOMEM, "could not start the feeder");
+    watch->feed = (struct mr_feed){.properties = watch->run->properties,
+                                   .path = watch->opt->feed,
+                                   .topic = topic,
+                                   .records_per_s = watch->opt->rate,
+                                   .lines_per_message = 1,
+                                   .repeat = 1};
+    if (pthread_create(&watch->feeder, NULL, feed_main, watch))
+        return mr_fail(err, MR_ENOMEM, "could not start the feeder");
     return MR_OK;
 }
 
@@ -145,8 +168,8 @@ static void signal_take(struct watch *watch, int number)
 {
     const mr_run_state state = (mr_run_state)atomic_load(&watch->run->state);
     if (state == MR_RUN_ON) {
-        mr_log(MR_LOG_INFO, "run", "%s: finishing what was taken in, then committing%s", number == SIGINT ? "Ctrl-C" : "SIGTERM",
-               number == SIGINT ? "; once more to leave at once" : "");
+        mr_log(MR_LOG_INFO, "run", "%s: finishing what was taken in, then committing%s",
+               number == SIGINT ? "Ctrl-C" : "SIGTERM", number == SIGINT ? "; once more to leave at once" : "");
         mr_run_stop(watch->run, MR_RUN_DRAIN);
     } else {
         mr_log(MR_LOG_WARN, "run", "leaving at once: what is not committed will be repeated");
@@ -159,8 +182,10 @@ static void signal_take(struct watch *watch, int number)
 static void report(struct watch *watch, mr_status status)
 {
     mr_summary_take(watch->run, &watch->now);
-    if (watch->opt->json) mr_summary_print_json(stdout, watch->run, &watch->now, status);
-    else if (watch->has_started) mr_summary_print(stdout, watch->run, &watch->now);
+    if (watch->opt->json)
+        mr_summary_print_json(stdout, watch->run, &watch->now, status);
+    else if (watch->has_started)
+        mr_summary_print(stdout, watch->run, &watch->now);
     fflush(stdout);
 }
 
@@ -190,8 +215,10 @@ static void watch_loop(struct watch *watch, const sigset_t *set)
         const int number = sigtimedwait(set, NULL, &tick);
         if (number > 0) signal_take(watch, number);
         if (!is_over) {
-            is_over = mr_run_wait(watch->run, 0) || atomic_load(&watch->run->state) != MR_RUN_ON || (watch->is_fed && watch->feed_err.status);
-            if (until->duration_us && mr_clock_ns() - watch->run->started_ns >= until->duration_us * 1000) is_over = true;
+            is_over = mr_run_wait(watch->run, 0) || atomic_load(&watch->run->state) != MR_RUN_ON ||
+                      (watch->is_fed && watch->feed_err.status);
+            if (until->duration_us && mr_clock_ns() - watch->run->started_ns >= until->duration_us * 1000)
+                is_over = true;
             if (is_over) {
                 mr_run_stop(watch->run, MR_RUN_DRAIN);
                 watch->feed.stop = true;
@@ -219,14 +246,16 @@ static void *start_main(void *argument)
     return NULL;
 }
 
-/* Starts the lanes. Brokers may take long to answer, or never do: a signal meanwhile ends the process, which has taken nothing in yet. */
+/* Starts the lanes. Brokers may take long to answer, or never do: a signal meanwhile ends the process, which has taken
+ * nothing in yet. */
 static mr_status lanes_start(struct mr_run *run, const sigset_t *set, struct mr_err *err)
 {
     const struct timespec tick = {.tv_nsec = START_TICK_NS};
     struct starting starting = {.run = run, .err = err};
     pthread_t starter;
 
-    if (pthread_create(&starter, NULL, start_main, &starting)) return mr_fail(err, MR_ENOMEM, "could not start a thread");
+    if (pthread_create(&starter, NULL, start_main, &starting))
+        return mr_fail(err, MR_ENOMEM, "could not start a thread");
     while (!atomic_load(&starting.is_over)) {
         const int number = sigtimedwait(set, NULL, &tick);
         if (number < 0) continue;
@@ -243,7 +272,8 @@ static mr_status watch_run(struct watch *watch, const sigset_t *set, const char 
     if (status) return status;
     watch->has_started = true;
     watch->is_live = mr_term_is_live(STDERR_FILENO) && !watch->opt->json;
-    watch->progress_due_ns = mr_clock_ns() + (watch->is_live ? LIVE_INTERVAL_NS : watch->run->job->progress_interval * 1000);
+    watch->progress_due_ns =
+        mr_clock_ns() + (watch->is_live ? LIVE_INTERVAL_NS : watch->run->job->progress_interval * 1000);
     if (watch->is_live && !watch->opt->quiet) mr_log_clear_line_set(live_clear);
     if (feed_topic) status = feed_start(watch, feed_topic, err);
     if (status) mr_run_stop(watch->run, MR_RUN_ABORT);
@@ -281,7 +311,10 @@ static mr_status feed_bound(const struct run_options *opt, struct mr_until *unti
     uint64_t count = 0;
     if (!opt->feed || !until->end) return MR_OK;
     if (!strcmp(opt->feed, "-") || (!stat(opt->feed, &info) && !S_ISREG(info.st_mode))) {
-        return mr_fail(err, MR_EUSAGE, "--feed %s --until end: the lines of a stream cannot be counted before they are sent: give a file, or a duration or a count to --until", opt->feed);
+        return mr_fail(err, MR_EUSAGE,
+                       "--feed %s --until end: the lines of a stream cannot be counted before they are sent: give a "
+                       "file, or a duration or a count to --until",
+                       opt->feed);
     }
     const mr_status status = mr_feed_count(opt->feed, &count, err);
     if (count) *until = (struct mr_until){.records = (int64_t)count}; /* 0 would be no limit */
@@ -302,7 +335,8 @@ static void close_late(int number)
     _exit(closing.exit_code);
 }
 
-/* Everything is committed or will be repeated; a client that hangs while it closes changes neither, and must not keep the process. */
+/* Everything is committed or will be repeated; a client that hangs while it closes changes neither, and must not keep
+ * the process. */
 static void run_close(struct mr_run *run, const struct mr_err *err, mr_status status)
 {
     if (status && err) snprintf(closing.text, sizeof closing.text, "millrace run: %s\n", err->text);
@@ -351,21 +385,50 @@ static mr_status run_run(const void *options, const struct mr_words *words, stru
 
 #define AT(field) offsetof(struct run_options, field)
 static const struct mr_flag run_flags[] = {
-    {.argument = "LIMIT", .row = {.key = "until", .type = MR_OPT_STRING, .offset = AT(until),
-     .doc = "Stop at end (of what was there at start), after a duration (30s, 5m) or after so many messages (one may hold many records); then report."}},
-    {.letter = 'X', .argument = "KEY=VALUE", .row = {.key = "property", .type = MR_OPT_MAP, .offset = AT(properties),
-     .doc = "Set a librdkafka property of source and sinks, over the job file; repeatable."}},
-    {.argument = "N", .row = {.key = "lanes", .type = MR_OPT_INT, .offset = AT(lanes), .min = 0, .max = 64,
-     .doc = "Lanes (threads that poll, score and emit); by default one a core, at most one a partition."}},
-    {.argument = "NAME", .row = {.key = "backend", .type = MR_OPT_STRING, .offset = AT(backend),
-     .doc = "Backend over the job file: auto, cpu, cpu:avx2; see `millrace backends`."}},
-    {.argument = "FILE", .row = {.key = "feed", .type = MR_OPT_STRING, .offset = AT(feed),
-     .doc = "Send the lines of a file to the job's first topic while it runs: for demos. With --until end it ends after as many messages as the "
-            "file has lines: the topic should be empty, for unread messages that it holds count too."}},
-    {.argument = "N", .row = {.key = "rate", .type = MR_OPT_DOUBLE, .offset = AT(rate), .min = 0, .max = 1e9,
-     .doc = "Records a second that --feed sends; 0: as fast as the broker takes them."}},
-    {.row = {.key = "json", .type = MR_OPT_BOOL, .offset = AT(json), .doc = "Progress and report as JSON lines on stdout."}},
-    {.letter = 'q', .row = {.key = "quiet", .type = MR_OPT_BOOL, .offset = AT(quiet), .doc = "No progress, only the report."}},
+    {.argument = "LIMIT",
+     .row = {.key = "until",
+             .type = MR_OPT_STRING,
+             .offset = AT(until),
+             .doc = "Stop at end (of what was there at start), after a duration (30s, 5m) or after so many messages "
+                    "(one may hold many records); then report."}},
+    {.letter = 'X',
+     .argument = "KEY=VALUE",
+     .row = {.key = "property",
+             .type = MR_OPT_MAP,
+             .offset = AT(properties),
+             .doc = "Set a librdkafka property of source and sinks, over the job file; repeatable."}},
+    {.argument = "N",
+     .row = {.key = "lanes",
+             .type = MR_OPT_INT,
+             .offset = AT(lanes),
+             .min = 0,
+             .max = 64,
+             .doc = "Lanes (threads that poll, score and emit); by default one a core, at most one a partition."}},
+    {.argument = "NAME",
+     .row = {.key = "backend",
+             .type = MR_OPT_STRING,
+             .offset = AT(backend),
+             .doc = "Backend over the job file: auto, cpu, cpu:avx2; see `millrace backends`."}},
+    {.argument = "FILE",
+     .row = {.key = "feed",
+             .type = MR_OPT_STRING,
+             .offset = AT(feed),
+             .doc = "Send the lines of a file to the job's first topic while it runs: for demos. With --until end it "
+                    "ends after as many messages as the "
+                    "file has lines: the topic should be empty, for unread messages that it holds count too."}},
+    {.argument = "N",
+     .row = {.key = "rate",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(rate),
+             .min = 0,
+             .max = 1e9,
+             .doc = "Records a second that --feed sends; 0: as fast as the broker takes them."}},
+    {.row = {.key = "json",
+             .type = MR_OPT_BOOL,
+             .offset = AT(json),
+             .doc = "Progress and report as JSON lines on stdout."}},
+    {.letter = 'q',
+     .row = {.key = "quiet", .type = MR_OPT_BOOL, .offset = AT(quiet), .doc = "No progress, only the report."}},
     {0},
 };
 #undef AT
@@ -378,8 +441,9 @@ const struct mr_command mr_command_run = {
                 "millrace run job.json --until end                       # what is there now, then a report\n"
                 "millrace run job.json -X bootstrap.servers=kafka:9092   # the same job on another cluster\n"
                 "millrace run datasets/temperature/job.json --feed datasets/temperature/readings.jsonl --until end",
-    .notes = "SIGTERM and the first Ctrl-C finish and commit what was taken in, within 10 s; the second leaves at once.\n"
-             "Offsets are committed only when every output of a batch is acknowledged: a restart repeats, it never skips.",
+    .notes =
+        "SIGTERM and the first Ctrl-C finish and commit what was taken in, within 10 s; the second leaves at once.\n"
+        "Offsets are committed only when every output of a batch is acknowledged: a restart repeats, it never skips.",
     .flags = run_flags,
     .options_size = sizeof(struct run_options),
     .word_min = 1,

@@ -6,9 +6,9 @@
 
 #include "base/base64.h"
 #include "base/json_text.h"
+#include "base/options.h"
 #include "base/utf8.h"
 #include "cli/command.h"
-#include "base/options.h"
 #include "kafka/client.h"
 
 #define POLL_MS 100
@@ -41,11 +41,16 @@ static void stop(int number)
 static mr_status offset_parse(const char *text, int64_t *offset_out, struct mr_err *err)
 {
     char *end;
-    if (!strcmp(text, "beginning")) *offset_out = RD_KAFKA_OFFSET_BEGINNING;
-    else if (!strcmp(text, "end")) *offset_out = RD_KAFKA_OFFSET_END;
+    if (!strcmp(text, "beginning"))
+        *offset_out = RD_KAFKA_OFFSET_BEGINNING;
+    else if (!strcmp(text, "end"))
+        *offset_out = RD_KAFKA_OFFSET_END;
     else {
         const long long number = strtoll(text, &end, 10);
-        if (*end || end == text) return mr_fail(err, MR_EUSAGE, "--offset \"%s\": give beginning, end, an offset, or -N for the last N of each partition", text);
+        if (*end || end == text)
+            return mr_fail(err, MR_EUSAGE,
+                           "--offset \"%s\": give beginning, end, an offset, or -N for the last N of each partition",
+                           text);
         *offset_out = number < 0 ? RD_KAFKA_OFFSET_TAIL(-number) : number;
     }
     return MR_OK;
@@ -114,9 +119,13 @@ static void message_print(const struct tap *tap, const rd_kafka_message_t *messa
 
 static mr_status tap_open(struct tap *tap, struct mr_map *properties, struct mr_err *err)
 {
-    const struct mr_kafka_default defaults[] = {{.key = "group.id", .value = "millrace-tap"}, {.key = "enable.auto.commit", .value = "false"},
-                                                {.key = "enable.partition.eof", .value = "true"}, {.key = "client.id", .value = "millrace-tap"},
-                                                {.key = "fetch.wait.max.ms", .value = "50"}, {.key = "allow.auto.create.topics", .value = "false"}, {0}};
+    const struct mr_kafka_default defaults[] = {{.key = "group.id", .value = "millrace-tap"},
+                                                {.key = "enable.auto.commit", .value = "false"},
+                                                {.key = "enable.partition.eof", .value = "true"},
+                                                {.key = "client.id", .value = "millrace-tap"},
+                                                {.key = "fetch.wait.max.ms", .value = "50"},
+                                                {.key = "allow.auto.create.topics", .value = "false"},
+                                                {0}};
     rd_kafka_conf_t *conf;
     int64_t offset = 0;
     mr_status status = offset_parse(tap->opt->offset, &offset, err);
@@ -130,7 +139,8 @@ static mr_status tap_open(struct tap *tap, struct mr_map *properties, struct mr_
     tap->is_ended = calloc((size_t)tap->partition_count + 1, sizeof *tap->is_ended);
     if (!tap->is_ended) return mr_fail(err, MR_ENOMEM, "out of memory");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(tap->partition_count);
-    for (int32_t i = 0; i < tap->partition_count; i++) rd_kafka_topic_partition_list_add(list, tap->topic, i)->offset = offset;
+    for (int32_t i = 0; i < tap->partition_count; i++)
+        rd_kafka_topic_partition_list_add(list, tap->topic, i)->offset = offset;
     const rd_kafka_resp_err_t code = rd_kafka_assign(tap->client, list);
     rd_kafka_topic_partition_list_destroy(list);
     return code ? mr_fail(err, MR_EKAFKA, "topic \"%s\": %s", tap->topic, rd_kafka_err2str(code)) : MR_OK;
@@ -138,7 +148,8 @@ static mr_status tap_open(struct tap *tap, struct mr_map *properties, struct mr_
 
 static void tap_loop(struct tap *tap)
 {
-    while (!is_stopped && (!tap->opt->count || tap->seen < (uint64_t)tap->opt->count) && !(tap->opt->exit_at_end && tap->ended_count == tap->partition_count)) {
+    while (!is_stopped && (!tap->opt->count || tap->seen < (uint64_t)tap->opt->count) &&
+           !(tap->opt->exit_at_end && tap->ended_count == tap->partition_count)) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(tap->client, POLL_MS);
         if (!message) {
             fflush(stdout);
@@ -163,7 +174,9 @@ static mr_status tap_run(const void *options, const struct mr_words *words, stru
     struct tap_options *opt = (struct tap_options *)(uintptr_t)options;
     struct tap tap = {.opt = opt, .topic = words->item[0]};
     const bool is_given = mr_kafka_property(&opt->properties, "bootstrap.servers") != NULL; /* with -X */
-    mr_status status = is_given || mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+    mr_status status = is_given || mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap)
+                           ? MR_OK
+                           : mr_fail(err, MR_ENOMEM, "out of memory");
 
     signal(SIGINT, stop);
     signal(SIGTERM, stop);
@@ -179,12 +192,41 @@ static mr_status tap_run(const void *options, const struct mr_words *words, stru
 
 #define AT(field) offsetof(struct tap_options, field)
 static const struct mr_flag tap_flags[] = {
-    {.letter = 'b', .argument = "HOST:PORT", .row = {.key = "bootstrap", .type = MR_OPT_STRING, .offset = AT(bootstrap), .fallback = "localhost:9092", .doc = "Broker to start from."}},
-    {.letter = 'o', .argument = "WHERE", .row = {.key = "offset", .type = MR_OPT_STRING, .offset = AT(offset), .fallback = "beginning", .doc = "beginning, end, an offset, or -N for the last N of each partition."}},
-    {.letter = 'c', .argument = "N", .row = {.key = "count", .type = MR_OPT_INT, .offset = AT(count), .min = 0, .max = 1e15, .doc = "Leave after so many messages; 0: no limit."}},
-    {.letter = 'e', .row = {.key = "exit", .type = MR_OPT_BOOL, .offset = AT(exit_at_end), .doc = "Leave at the end of the topic."}},
-    {.letter = 'J', .row = {.key = "json", .type = MR_OPT_BOOL, .offset = AT(json), .doc = "One JSON object a message: topic, partition, offset, timestamp, key, value, headers."}},
-    {.letter = 'X', .argument = "KEY=VALUE", .row = {.key = "property", .type = MR_OPT_MAP, .offset = AT(properties), .doc = "Set a librdkafka property; repeatable."}},
+    {.letter = 'b',
+     .argument = "HOST:PORT",
+     .row = {.key = "bootstrap",
+             .type = MR_OPT_STRING,
+             .offset = AT(bootstrap),
+             .fallback = "localhost:9092",
+             .doc = "Broker to start from."}},
+    {.letter = 'o',
+     .argument = "WHERE",
+     .row = {.key = "offset",
+             .type = MR_OPT_STRING,
+             .offset = AT(offset),
+             .fallback = "beginning",
+             .doc = "beginning, end, an offset, or -N for the last N of each partition."}},
+    {.letter = 'c',
+     .argument = "N",
+     .row = {.key = "count",
+             .type = MR_OPT_INT,
+             .offset = AT(count),
+             .min = 0,
+             .max = 1e15,
+             .doc = "Leave after so many messages; 0: no limit."}},
+    {.letter = 'e',
+     .row = {.key = "exit", .type = MR_OPT_BOOL, .offset = AT(exit_at_end), .doc = "Leave at the end of the topic."}},
+    {.letter = 'J',
+     .row = {.key = "json",
+             .type = MR_OPT_BOOL,
+             .offset = AT(json),
+             .doc = "One JSON object a message: topic, partition, offset, timestamp, key, value, headers."}},
+    {.letter = 'X',
+     .argument = "KEY=VALUE",
+     .row = {.key = "property",
+             .type = MR_OPT_MAP,
+             .offset = AT(properties),
+             .doc = "Set a librdkafka property; repeatable."}},
     {0},
 };
 #undef AT

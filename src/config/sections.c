@@ -256,7 +256,8 @@ static const struct mr_option batch_rows[] = {
      .min = 0,
      .max = 10e6,
      .doc = "How long a batch may wait to fill, counted from its first record: latency against CPU time. At 20,000 "
-            "records/s the default has a median of 2.7 ms from producer to consumer; 5ms has 6.3 ms for a third less CPU. A "
+            "records/s the default has a median of 2.7 ms from producer to consumer; 5ms has 6.3 ms for a third less "
+            "CPU. A "
             "backlog fills batches without waiting."},
     {0},
 };

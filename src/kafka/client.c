@@ -26,7 +26,8 @@ bool mr_kafka_is_embedded(const struct mr_map *properties)
 
 bool mr_kafka_is_secret(const char *key)
 {
-    static const char *const marks[] = {"pass", "secret", "token", "pem", "jaas", "oauth", "username", ".key", "_key", NULL};
+    static const char *const marks[] = {"pass",  "secret",   "token", "pem",  "jaas",
+                                        "oauth", "username", ".key",  "_key", NULL};
     for (size_t i = 0; marks[i]; i++) {
         if (strcasestr(key, marks[i])) return true;
     }
@@ -36,20 +37,29 @@ bool mr_kafka_is_secret(const char *key)
 /* librdkafka's own lines. It does not print property values; its addresses and client ids are not secrets. */
 static void log_line(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
-    const mr_log_level mapped = level <= 3 ? MR_LOG_ERROR : level == 4 ? MR_LOG_WARN : level <= 6 ? MR_LOG_INFO : MR_LOG_DEBUG;
+    const mr_log_level mapped = level <= 3   ? MR_LOG_ERROR
+                                : level == 4 ? MR_LOG_WARN
+                                : level <= 6 ? MR_LOG_INFO
+                                             : MR_LOG_DEBUG;
     /* A lost connection is an everyday event that the client mends: the error callback tells when it matters. */
     const bool is_transport = strstr(facility, "FAIL") || strstr(facility, "ERROR");
     (void)client;
-    if (strstr(text, "allow.auto.create.topics")) return; /* the embedded broker speaks an old Metadata version: nothing to do about it */
-    if (strstr(text, "and will be ignored by this")) return; /* source and sinks share properties: each takes those that are its own */
+    if (strstr(text, "allow.auto.create.topics"))
+        return; /* the embedded broker speaks an old Metadata version: nothing to do about it */
+    if (strstr(text, "and will be ignored by this"))
+        return; /* source and sinks share properties: each takes those that are its own */
     mr_log(is_transport ? MR_LOG_DEBUG : mapped, "kafka", "%s", text);
 }
 
-/* While a broker is away every client of every lane says so several times a second: one line of each kind in 5 s is enough. */
+/* While a broker is away every client of every lane says so several times a second: one line of each kind in 5 s is
+ * enough. */
 static bool is_news(int code)
 {
     static _Atomic int64_t quiet_until_us[4];
-    _Atomic int64_t *until_us = &quiet_until_us[code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? 0 : code == RD_KAFKA_RESP_ERR__TRANSPORT ? 1 : code == RD_KAFKA_RESP_ERR__RESOLVE ? 2 : 3];
+    _Atomic int64_t *until_us = &quiet_until_us[code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? 0
+                                                : code == RD_KAFKA_RESP_ERR__TRANSPORT      ? 1
+                                                : code == RD_KAFKA_RESP_ERR__RESOLVE        ? 2
+                                                                                            : 3];
     const int64_t now_us = mr_clock_us();
     int64_t before_us = atomic_load(until_us);
     if (until_us == &quiet_until_us[3]) return true; /* anything else is rare and worth a line */
@@ -64,28 +74,32 @@ static void log_error(rd_kafka_t *client, int code, const char *reason, void *op
         rd_kafka_fatal_error(client, text, sizeof text);
         mr_log(MR_LOG_ERROR, "kafka", "%s: %s", rd_kafka_name(client), text);
     } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-        mr_log(is_news(code) ? MR_LOG_WARN : MR_LOG_DEBUG, "kafka", "%s: no broker can be reached; trying on", rd_kafka_name(client));
+        mr_log(is_news(code) ? MR_LOG_WARN : MR_LOG_DEBUG, "kafka", "%s: no broker can be reached; trying on",
+               rd_kafka_name(client));
     } else {
         mr_log(is_news(code) ? MR_LOG_WARN : MR_LOG_DEBUG, "kafka", "%s: %s", rd_kafka_name(client), reason);
     }
 }
 
-static mr_status conf_set(const char *what, rd_kafka_conf_t *conf, const char *key, const char *value, struct mr_err *err)
+static mr_status conf_set(const char *what, rd_kafka_conf_t *conf, const char *key, const char *value,
+                          struct mr_err *err)
 {
     char reason[256];
     const rd_kafka_conf_res_t result = rd_kafka_conf_set(conf, key, value, reason, sizeof reason);
     if (result == RD_KAFKA_CONF_OK) return MR_OK;
     return mr_fail(err, MR_ECONFIG, "kafka %s: property \"%s\" = \"%s\": %s (librdkafka %s)", what, key,
-                   mr_kafka_is_secret(key) ? "[set]" : value, mr_kafka_is_secret(key) ? "not accepted" : reason, rd_kafka_version_str());
+                   mr_kafka_is_secret(key) ? "[set]" : value, mr_kafka_is_secret(key) ? "not accepted" : reason,
+                   rd_kafka_version_str());
 }
 
-static mr_status conf_set_defaults(const char *what, const struct mr_map *properties, const struct mr_kafka_default *defaults,
-                                   rd_kafka_conf_t *conf, struct mr_err *err)
+static mr_status conf_set_defaults(const char *what, const struct mr_map *properties,
+                                   const struct mr_kafka_default *defaults, rd_kafka_conf_t *conf, struct mr_err *err)
 {
     for (const struct mr_kafka_default *row = defaults; row->key; row++) {
         const bool is_given = mr_kafka_property(properties, row->key) != NULL;
         if (is_given && row->is_reserved) {
-            return mr_fail(err, MR_ECONFIG, "kafka %s: property \"%s\" is set by millrace (%s) and its promises rest on it: remove it",
+            return mr_fail(err, MR_ECONFIG,
+                           "kafka %s: property \"%s\" is set by millrace (%s) and its promises rest on it: remove it",
                            what, row->key, row->value);
         }
         if (is_given) continue;
@@ -100,8 +114,8 @@ static mr_status conf_set_defaults(const char *what, const struct mr_map *proper
     return MR_OK;
 }
 
-mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties, const struct mr_kafka_default *defaults,
-                               rd_kafka_conf_t **conf_out, struct mr_err *err)
+mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties,
+                               const struct mr_kafka_default *defaults, rd_kafka_conf_t **conf_out, struct mr_err *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     mr_status status = MR_OK;
@@ -141,18 +155,23 @@ mr_status mr_kafka_partition_count(rd_kafka_t *client, const char *servers, cons
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
     const struct rd_kafka_metadata *metadata = NULL;
     mr_status status = MR_OK;
-    const rd_kafka_resp_err_t code = handle ? rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms) : rd_kafka_last_error();
+    const rd_kafka_resp_err_t code =
+        handle ? rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms) : rd_kafka_last_error();
 
     *count_out = 0;
     if (code) {
-        status = mr_fail(err, MR_EKAFKA, "no Kafka broker answered at %s within %g s (%s): is it running, and is the address right?",
+        status = mr_fail(err, MR_EKAFKA,
+                         "no Kafka broker answered at %s within %g s (%s): is it running, and is the address right?",
                          servers, timeout_ms / 1000.0, rd_kafka_err2str(code));
     } else if (metadata->topic_cnt != 1 || metadata->topics[0].err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-        status = mr_fail(err, MR_EINPUT,
-                         "topic \"%s\" does not exist at %s: create it first (kafka-topics --bootstrap-server %s --create "
-                         "--topic %s --partitions 4)", topic, servers, servers, topic);
+        status =
+            mr_fail(err, MR_EINPUT,
+                    "topic \"%s\" does not exist at %s: create it first (kafka-topics --bootstrap-server %s --create "
+                    "--topic %s --partitions 4)",
+                    topic, servers, servers, topic);
     } else if (metadata->topics[0].err && metadata->topics[0].err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
-        status = mr_fail(err, MR_EKAFKA, "topic \"%s\" at %s: %s", topic, servers, rd_kafka_err2str(metadata->topics[0].err));
+        status = mr_fail(err, MR_EKAFKA, "topic \"%s\" at %s: %s", topic, servers,
+                         rd_kafka_err2str(metadata->topics[0].err));
     } else {
         *count_out = metadata->topics[0].partition_cnt;
     }
@@ -182,9 +201,11 @@ mr_status mr_kafka_fatal(rd_kafka_t *client, const char *what, struct mr_err *er
     const rd_kafka_resp_err_t code = rd_kafka_fatal_error(client, reason, sizeof reason);
     if (!code) return MR_OK;
     if (mr_kafka_status(code) == MR_EFENCED) {
-        return mr_fail(err, MR_EFENCED,
-                       "kafka %s: another process runs with the same identity and has taken this one's place (%s): stop one of "
-                       "them, or give each its own source.instance", what, reason);
+        return mr_fail(
+            err, MR_EFENCED,
+            "kafka %s: another process runs with the same identity and has taken this one's place (%s): stop one of "
+            "them, or give each its own source.instance",
+            what, reason);
     }
     return mr_fail(err, MR_EKAFKA, "kafka %s: %s", what, reason);
 }

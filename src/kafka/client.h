@@ -21,8 +21,8 @@ struct mr_kafka_default {
  * what: "source", "sink", ... for messages. On success the caller owns *conf_out (rd_kafka_new takes it over).
  * Errors: MR_ECONFIG names the property, its value unless it is secret, and what librdkafka says of it.
  */
-mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties, const struct mr_kafka_default *defaults,
-                               rd_kafka_conf_t **conf_out, struct mr_err *err);
+mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties,
+                               const struct mr_kafka_default *defaults, rd_kafka_conf_t **conf_out, struct mr_err *err);
 
 /**
  * Whether librdkafka knows a property and takes that value: for option tables (check_pair). Starts nothing.

@@ -31,7 +31,8 @@ static mr_status embedded_open(struct mr_err *err)
         return mr_fail(err, MR_EKAFKA, "embedded broker: could not listen on the loopback address");
     }
     mr_log(MR_LOG_INFO, "broker",
-           "embedded broker at %s: for demos and tests only; it keeps at most 5 MiB a partition, in memory, and promises nothing",
+           "embedded broker at %s: for demos and tests only; it keeps at most 5 MiB a partition, in memory, and "
+           "promises nothing",
            rd_kafka_mock_cluster_bootstraps(embedded.cluster));
     return MR_OK;
 }

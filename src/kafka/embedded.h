@@ -1,4 +1,5 @@
-/** The embedded broker: librdkafka's in-process mock cluster. It keeps little (5 MiB a partition, in memory) and promises nothing. */
+/** The embedded broker: librdkafka's in-process mock cluster. It keeps little (5 MiB a partition, in memory) and
+ * promises nothing. */
 #ifndef MR_KAFKA_EMBEDDED_H
 #define MR_KAFKA_EMBEDDED_H
 
@@ -6,7 +7,8 @@
 
 #include "millrace/status.h"
 
-/** Starts this process's embedded broker unless it runs; *servers_out is its address, valid to the end of the process. Thread-safe. */
+/** Starts this process's embedded broker unless it runs; *servers_out is its address, valid to the end of the process.
+ * Thread-safe. */
 mr_status mr_kafka_embedded_start(const char **servers_out, struct mr_err *err);
 
 /** Creates a topic on it. A topic that is only asked for appears with 4 partitions. MR_EKAFKA if it exists already. */

@@ -9,8 +9,8 @@
 #include "kafka/client.h"
 
 #define FLUSH_TIMEOUT_MS 30000
-#define FLUSH_STEP_MS 100 /* between two looks at feed->stop */
-#define PACE_NS 2000000 /* records of 2 ms go out together */
+#define FLUSH_STEP_MS    100     /* between two looks at feed->stop */
+#define PACE_NS          2000000 /* records of 2 ms go out together */
 
 struct feeding {
     struct mr_feed *feed;
@@ -18,7 +18,7 @@ struct feeding {
     int64_t started_ns;
     uint64_t messages, failed;
     char reason[128];
-    char *block;          /* lines that are being joined */
+    char *block; /* lines that are being joined */
     size_t block_bytes, block_cap;
     int64_t block_lines;
 };
@@ -28,7 +28,8 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     struct feeding *feeding = opaque;
     (void)client;
     if (!message->err) return;
-    if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return; /* given up by a stop */
+    if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
+        return; /* given up by a stop */
     if (!feeding->failed++) snprintf(feeding->reason, sizeof feeding->reason, "%s", rd_kafka_err2str(message->err));
 }
 
@@ -51,10 +52,12 @@ static mr_status message_send(struct feeding *feeding, const char *bytes, size_t
             const char *from;
             void *to;
         } value = {bytes}; /* RD_KAFKA_MSG_F_COPY: only read */
-        const rd_kafka_resp_err_t code = rd_kafka_producev(feeding->client, RD_KAFKA_V_TOPIC(feeding->feed->topic), RD_KAFKA_V_VALUE(value.to, count),
+        const rd_kafka_resp_err_t code = rd_kafka_producev(feeding->client, RD_KAFKA_V_TOPIC(feeding->feed->topic),
+                                                           RD_KAFKA_V_VALUE(value.to, count),
                                                            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
         if (!code) break;
-        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return mr_fail(err, MR_EKAFKA, "topic \"%s\": %s", feeding->feed->topic, rd_kafka_err2str(code));
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+            return mr_fail(err, MR_EKAFKA, "topic \"%s\": %s", feeding->feed->topic, rd_kafka_err2str(code));
         if (feeding->feed->stop) return MR_OK; /* what waits is given up, and so is this */
         rd_kafka_poll(feeding->client, 10);
     }
@@ -65,7 +68,8 @@ static mr_status message_send(struct feeding *feeding, const char *bytes, size_t
 static mr_status block_send(struct feeding *feeding, struct mr_err *err)
 {
     if (!feeding->block_lines) return MR_OK;
-    const mr_status status = message_send(feeding, feeding->block, feeding->block_bytes - 1, err); /* without the last \n */
+    const mr_status status =
+        message_send(feeding, feeding->block, feeding->block_bytes - 1, err); /* without the last \n */
     feeding->block_bytes = 0;
     feeding->block_lines = 0;
     return status;
@@ -137,8 +141,8 @@ static mr_status acknowledged_wait(struct feeding *feeding, struct mr_err *err)
     while (code && !feeding->feed->stop && mr_clock_ns() < due_ns);
     if (!code) return MR_OK;
     if (!feeding->feed->stop) {
-        return mr_fail(err, MR_EKAFKA, "topic \"%s\": %d messages were not acknowledged within %d s", feeding->feed->topic,
-                       rd_kafka_outq_len(feeding->client), FLUSH_TIMEOUT_MS / 1000);
+        return mr_fail(err, MR_EKAFKA, "topic \"%s\": %d messages were not acknowledged within %d s",
+                       feeding->feed->topic, rd_kafka_outq_len(feeding->client), FLUSH_TIMEOUT_MS / 1000);
     }
     rd_kafka_purge(feeding->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(feeding->client, FLUSH_STEP_MS);
@@ -147,9 +151,11 @@ static mr_status acknowledged_wait(struct feeding *feeding, struct mr_err *err)
 
 mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
 {
-    const struct mr_kafka_default defaults[] = {{.key = "linger.ms", .value = "5"}, {.key = "socket.nagle.disable", .value = "true"},
+    const struct mr_kafka_default defaults[] = {{.key = "linger.ms", .value = "5"},
+                                                {.key = "socket.nagle.disable", .value = "true"},
                                                 {.key = "client.id", .value = "millrace-replay"},
-                                                {.key = "queue.buffering.max.messages", .value = "1000000"}, {0}};
+                                                {.key = "queue.buffering.max.messages", .value = "1000000"},
+                                                {0}};
     struct feeding feeding = {.feed = feed};
     rd_kafka_conf_t *conf;
     int32_t partitions;
@@ -165,7 +171,9 @@ mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
     feeding.started_ns = mr_clock_ns();
     for (int64_t i = 0; i < feed->repeat && !status && !feed->stop; i++) status = file_send(&feeding, err);
     if (!status) status = acknowledged_wait(&feeding, err);
-    if (!status && feeding.failed) status = mr_fail(err, MR_EKAFKA, "topic \"%s\": %llu messages failed: %s", feed->topic, (unsigned long long)feeding.failed, feeding.reason);
+    if (!status && feeding.failed)
+        status = mr_fail(err, MR_EKAFKA, "topic \"%s\": %llu messages failed: %s", feed->topic,
+                         (unsigned long long)feeding.failed, feeding.reason);
     free(feeding.block);
     rd_kafka_destroy(feeding.client);
     return status;

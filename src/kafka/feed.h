@@ -10,7 +10,7 @@
 
 struct mr_feed {
     const struct mr_map *properties;
-    const char *path;          /* "-": standard input */
+    const char *path; /* "-": standard input */
     const char *topic;
     double records_per_s;      /* 0: as fast as the broker takes them */
     int64_t lines_per_message; /* 1: one message a line; more: so many lines joined by \n */
@@ -20,8 +20,8 @@ struct mr_feed {
 };
 
 /**
- * Sends all lines and waits until they are acknowledged. Empty lines are skipped. MR_EINPUT: the file cannot be read; MR_EKAFKA: the
- * broker refuses or does not answer. Blocks; one call a feed at a time.
+ * Sends all lines and waits until they are acknowledged. Empty lines are skipped. MR_EINPUT: the file cannot be read;
+ * MR_EKAFKA: the broker refuses or does not answer. Blocks; one call a feed at a time.
  */
 mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err);
 

@@ -5,4 +5,7 @@ static const char *const stages[MR_STAGE_COUNT] = {
     [MR_STAGE_ENCODE] = "encode", [MR_STAGE_EMIT] = "emit", [MR_STAGE_SETTLE] = "settle",
 };
 
-const char *mr_stage_name(mr_stage stage) { return (unsigned)stage < MR_STAGE_COUNT ? stages[stage] : "unknown"; }
+const char *mr_stage_name(mr_stage stage)
+{
+    return (unsigned)stage < MR_STAGE_COUNT ? stages[stage] : "unknown";
+}

@@ -10,10 +10,10 @@
 
 /** The steps of a batch, in the order of DESIGN's table; names (mr_stage_name) are those of the metrics. */
 typedef enum {
-    MR_STAGE_POLL,   /* waiting excluded: time inside the client's batch calls that brought messages */
-    MR_STAGE_WAIT,   /* waiting for messages, or for room in a sink */
+    MR_STAGE_POLL, /* waiting excluded: time inside the client's batch calls that brought messages */
+    MR_STAGE_WAIT, /* waiting for messages, or for room in a sink */
     MR_STAGE_DECODE,
-    MR_STAGE_SCORE,  /* kernel; on a device also upload and download */
+    MR_STAGE_SCORE, /* kernel; on a device also upload and download */
     MR_STAGE_ENCODE,
     MR_STAGE_EMIT,
     MR_STAGE_SETTLE, /* delivery reports and commits */
@@ -23,13 +23,13 @@ typedef enum {
 struct mr_stats {
     _Atomic uint64_t messages_in, bytes_in, records_in;
     _Atomic uint64_t records_out, records_dead, records_filtered; /* settled */
-    _Atomic uint64_t values_null; /* outputs that were not finite and print as null */
+    _Atomic uint64_t values_null;                                 /* outputs that were not finite and print as null */
     _Atomic uint64_t messages_out, bytes_out, batches, commits, commit_failures;
     _Atomic uint64_t reasons[MR_REASON_COUNT];
     _Atomic uint64_t stage_ns[MR_STAGE_COUNT];     /* wall */
     _Atomic uint64_t stage_cpu_ns[MR_STAGE_COUNT]; /* of the lane's thread */
-    _Atomic int64_t first_out_ns; /* monotonic time of the first settled record; 0: none yet */
-    struct mr_histogram process_ns;    /* from poll to acknowledgement, a batch weighs its records */
+    _Atomic int64_t first_out_ns;                  /* monotonic time of the first settled record; 0: none yet */
+    struct mr_histogram process_ns;                /* from poll to acknowledgement, a batch weighs its records */
     struct mr_histogram end_to_end_us; /* from the oldest record's timestamp to acknowledgement, once a batch */
 };
 
@@ -38,7 +38,10 @@ static inline void mr_stats_add(_Atomic uint64_t *counter, uint64_t by)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
 }
 
-static inline uint64_t mr_stats_get(const _Atomic uint64_t *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
+static inline uint64_t mr_stats_get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
 
 /** Stable lower-case name; never NULL. */
 const char *mr_stage_name(mr_stage stage);

@@ -96,7 +96,8 @@ void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
         if (run->lane[i]) lane_add(report, run, &run->lane[i]->stats);
     }
     getrusage(RUSAGE_SELF, &usage);
-    report->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
+    report->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
+                     (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
     report->rss_max_bytes = (uint64_t)usage.ru_maxrss * 1024;
     threads_take(report);
     for (unsigned i = 0; run->lane && i < run->lane_count; i++) {

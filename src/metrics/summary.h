@@ -16,15 +16,15 @@ struct mr_thread_cpu {
 };
 
 struct mr_summary {
-    double seconds;          /* since the run was created */
-    uint64_t messages_in, bytes_in, records_in, records_out, records_dead, records_filtered, values_null, messages_out, bytes_out, batches, commits,
-        commit_failures;
+    double seconds; /* since the run was created */
+    uint64_t messages_in, bytes_in, records_in, records_out, records_dead, records_filtered, values_null, messages_out,
+        bytes_out, batches, commits, commit_failures;
     uint64_t reasons[MR_REASON_COUNT];
     uint64_t stage_ns[MR_STAGE_COUNT], stage_cpu_ns[MR_STAGE_COUNT];
-    double first_out_s;      /* from the start of the run to the first acknowledged record; negative: none yet */
+    double first_out_s; /* from the start of the run to the first acknowledged record; negative: none yet */
     struct mr_histogram process_ns, end_to_end_us;
-    uint64_t cpu_ns;         /* of the process */
-    uint64_t rss_max_bytes;  /* largest resident size so far */
+    uint64_t cpu_ns;        /* of the process */
+    uint64_t rss_max_bytes; /* largest resident size so far */
     struct mr_thread_cpu thread[MR_THREAD_MAX];
     size_t thread_count;
 };
@@ -38,8 +38,10 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
 /** One JSON object on one line. */
 void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *report, mr_status status);
 
-/** One line of progress as JSON, with the field names of Spark's StreamingQueryProgress; `before` is the previous one (or all zero). */
-void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now, uint64_t sequence);
+/** One line of progress as JSON, with the field names of Spark's StreamingQueryProgress; `before` is the previous one
+ * (or all zero). */
+void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *before,
+                            const struct mr_summary *now, uint64_t sequence);
 
 /** The moving line of a terminal, at most `cols` wide, without newline. */
 void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *before, const struct mr_summary *now,

@@ -34,7 +34,10 @@ static const char *scaled(double value, char out[32])
     return out;
 }
 
-static double rate(uint64_t count, double seconds) { return seconds > 0 ? (double)count / seconds : 0; }
+static double rate(uint64_t count, double seconds)
+{
+    return seconds > 0 ? (double)count / seconds : 0;
+}
 
 static void threads_print(FILE *out, const struct mr_summary *report)
 {
@@ -52,32 +55,42 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
     const double records = report->records_in ? (double)report->records_in : 1;
     const uint64_t left = report->records_in - report->records_out - report->records_dead - report->records_filtered;
 
-    fprintf(out, "\njob %s: %.2f s, %u lane%s on %s\n", run->job->name, report->seconds, run->lane_count, run->lane_count == 1 ? "" : "s",
-            run->backend_ops->describe(run->backend));
-    fprintf(out, "  in        %12s records in %s messages, %s bytes; %s records/s\n", grouped(report->records_in, text[0]),
-            grouped(report->messages_in, text[1]), grouped(report->bytes_in, text[2]), scaled(rate(report->records_in, report->seconds), text[3]));
+    fprintf(out, "\njob %s: %.2f s, %u lane%s on %s\n", run->job->name, report->seconds, run->lane_count,
+            run->lane_count == 1 ? "" : "s", run->backend_ops->describe(run->backend));
+    fprintf(out, "  in        %12s records in %s messages, %s bytes; %s records/s\n",
+            grouped(report->records_in, text[0]), grouped(report->messages_in, text[1]),
+            grouped(report->bytes_in, text[2]), scaled(rate(report->records_in, report->seconds), text[3]));
     fprintf(out, "  out       %12s scored and acknowledged\n", grouped(report->records_out, text[0]));
     fprintf(out, "  dead      %12s", grouped(report->records_dead, text[0]));
     for (int i = 0; i < MR_REASON_COUNT; i++) {
-        if (report->reasons[i]) fprintf(out, "  %s: %s", mr_reason_name((mr_reason)i), grouped(report->reasons[i], text[1]));
+        if (report->reasons[i])
+            fprintf(out, "  %s: %s", mr_reason_name((mr_reason)i), grouped(report->reasons[i], text[1]));
     }
     fprintf(out, "\n  filtered  %12s\n", grouped(report->records_filtered, text[0]));
-    if (report->values_null) fprintf(out, "  null      %12s outputs were not finite and were written as null\n", grouped(report->values_null, text[0]));
-    if (left) fprintf(out, "  not acknowledged %s: not committed, a restart repeats them\n", grouped(left, text[0]));
-    else fprintf(out, "  in = out + dead + filtered holds\n");
+    if (report->values_null)
+        fprintf(out, "  null      %12s outputs were not finite and were written as null\n",
+                grouped(report->values_null, text[0]));
+    if (left)
+        fprintf(out, "  not acknowledged %s: not committed, a restart repeats them\n", grouped(left, text[0]));
+    else
+        fprintf(out, "  in = out + dead + filtered holds\n");
     if (report->process_ns.count) {
         fprintf(out, "  latency   p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms from poll to acknowledgement\n",
-                (double)mr_histogram_quantile(&report->process_ns, 0.5) / 1e6, (double)mr_histogram_quantile(&report->process_ns, 0.99) / 1e6,
+                (double)mr_histogram_quantile(&report->process_ns, 0.5) / 1e6,
+                (double)mr_histogram_quantile(&report->process_ns, 0.99) / 1e6,
                 (double)mr_histogram_quantile(&report->process_ns, 0.999) / 1e6);
     }
-    if (report->first_out_s >= 0) fprintf(out, "  first     %.3f s from start to the first acknowledged record\n", report->first_out_s);
-    fprintf(out, "  memory    %.0f MiB at most; %llu commits\n", (double)report->rss_max_bytes / 1048576, (unsigned long long)report->commits);
+    if (report->first_out_s >= 0)
+        fprintf(out, "  first     %.3f s from start to the first acknowledged record\n", report->first_out_s);
+    fprintf(out, "  memory    %.0f MiB at most; %llu commits\n", (double)report->rss_max_bytes / 1048576,
+            (unsigned long long)report->commits);
     if (!report->records_in) {
         fprintf(out, "  CPU       %.2f s\n", (double)report->cpu_ns / 1e9);
         return;
     }
     fprintf(out, "  CPU       %.0f ns a record in all; by stage:", (double)report->cpu_ns / records);
-    for (int i = 0; i < MR_STAGE_COUNT; i++) fprintf(out, " %s %.0f", mr_stage_name((mr_stage)i), (double)report->stage_cpu_ns[i] / records);
+    for (int i = 0; i < MR_STAGE_COUNT; i++)
+        fprintf(out, " %s %.0f", mr_stage_name((mr_stage)i), (double)report->stage_cpu_ns[i] / records);
     fprintf(out, "\n");
     threads_print(out, report);
 }
@@ -109,15 +122,19 @@ static void counts_add(cJSON *root, const struct mr_summary *report)
         const char *name;
         uint64_t value;
     } counts[] = {
-        {"records_in", report->records_in},     {"records_out", report->records_out},   {"records_dead", report->records_dead},
-        {"records_filtered", report->records_filtered}, {"messages_in", report->messages_in}, {"messages_out", report->messages_out},
-        {"values_null", report->values_null},   {"bytes_in", report->bytes_in},         {"bytes_out", report->bytes_out},       {"batches", report->batches},
+        {"records_in", report->records_in},     {"records_out", report->records_out},
+        {"records_dead", report->records_dead}, {"records_filtered", report->records_filtered},
+        {"messages_in", report->messages_in},   {"messages_out", report->messages_out},
+        {"values_null", report->values_null},   {"bytes_in", report->bytes_in},
+        {"bytes_out", report->bytes_out},       {"batches", report->batches},
         {"commits", report->commits},           {"commit_failures", report->commit_failures},
     };
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) cJSON_AddNumberToObject(root, counts[i].name, (double)counts[i].value);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        cJSON_AddNumberToObject(root, counts[i].name, (double)counts[i].value);
     cJSON *reasons = cJSON_AddObjectToObject(root, "reasons");
     for (int i = 0; i < MR_REASON_COUNT; i++) {
-        if (report->reasons[i]) cJSON_AddNumberToObject(reasons, mr_reason_name((mr_reason)i), (double)report->reasons[i]);
+        if (report->reasons[i])
+            cJSON_AddNumberToObject(reasons, mr_reason_name((mr_reason)i), (double)report->reasons[i]);
     }
 }
 
@@ -140,13 +157,16 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
     cJSON_AddNumberToObject(root, "rss_max_bytes", (double)report->rss_max_bytes);
     cJSON_AddNumberToObject(root, "cpu_ns_per_record", (double)report->cpu_ns / records);
     cJSON *stages = cJSON_AddObjectToObject(root, "stage_cpu_ns_per_record");
-    for (int i = 0; i < MR_STAGE_COUNT; i++) cJSON_AddNumberToObject(stages, mr_stage_name((mr_stage)i), (double)report->stage_cpu_ns[i] / records);
+    for (int i = 0; i < MR_STAGE_COUNT; i++)
+        cJSON_AddNumberToObject(stages, mr_stage_name((mr_stage)i), (double)report->stage_cpu_ns[i] / records);
     cJSON *threads = cJSON_AddObjectToObject(root, "thread_cpu_ns_per_record");
-    for (size_t i = 0; i < report->thread_count; i++) cJSON_AddNumberToObject(threads, report->thread[i].name, (double)report->thread[i].cpu_ns / records);
+    for (size_t i = 0; i < report->thread_count; i++)
+        cJSON_AddNumberToObject(threads, report->thread[i].name, (double)report->thread[i].cpu_ns / records);
     line_print(out, root);
 }
 
-void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *before, const struct mr_summary *now, uint64_t sequence)
+void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *before,
+                            const struct mr_summary *now, uint64_t sequence)
 {
     const double seconds = now->seconds - before->seconds;
     char timestamp[40];
@@ -167,7 +187,8 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     cJSON_AddNumberToObject(root, "processedRowsPerSecond", rate(now->records_out - before->records_out, seconds));
     cJSON *durations = cJSON_AddObjectToObject(root, "durationMs");
     for (int i = 0; i < MR_STAGE_COUNT; i++) {
-        cJSON_AddNumberToObject(durations, mr_stage_name((mr_stage)i), (double)(now->stage_ns[i] - before->stage_ns[i]) / 1e6);
+        cJSON_AddNumberToObject(durations, mr_stage_name((mr_stage)i),
+                                (double)(now->stage_ns[i] - before->stage_ns[i]) / 1e6);
     }
     cJSON *sources = cJSON_AddArrayToObject(root, "sources"), *source = cJSON_CreateObject();
     cJSON_AddItemToArray(sources, source);
@@ -188,9 +209,11 @@ void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *befo
     char text[4][32];
     const double seconds = now->seconds - before->seconds;
     const unsigned whole = (unsigned)now->seconds;
-    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s  %s records/s  p50 %.1f ms  p99 %.1f ms", whole / 60, whole % 60,
-             grouped(now->records_in, text[0]), grouped(now->records_out, text[1]), grouped(now->records_dead, text[2]),
-             scaled(rate(now->records_out - before->records_out, seconds), text[3]), (double)mr_histogram_quantile(&now->process_ns, 0.5) / 1e6,
+    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s  %s records/s  p50 %.1f ms  p99 %.1f ms", whole / 60,
+             whole % 60, grouped(now->records_in, text[0]), grouped(now->records_out, text[1]),
+             grouped(now->records_dead, text[2]),
+             scaled(rate(now->records_out - before->records_out, seconds), text[3]),
+             (double)mr_histogram_quantile(&now->process_ns, 0.5) / 1e6,
              (double)mr_histogram_quantile(&now->process_ns, 0.99) / 1e6);
     if (cols && strlen(out) >= cols) out[cols - 1] = '\0';
 }

@@ -10,11 +10,11 @@
 #include "pipeline/dead_file.h"
 #include "pipeline/deliver.h"
 
-#define BOX_COUNT 8
-#define RECORD_CAP 1024
-#define ARENA_BYTES (1u << 20)
-#define HEADER_MAX 9
-#define TEXT_BYTES 512        /* room for the values of one record's headers */
+#define BOX_COUNT         8
+#define RECORD_CAP        1024
+#define ARENA_BYTES       (1u << 20)
+#define HEADER_MAX        9
+#define TEXT_BYTES        512   /* room for the values of one record's headers */
 #define UNDELIVERABLE_MAX 65536 /* bytes kept of an output that no topic takes */
 
 /* An undeliverable record, copied: its box is reused as soon as it has settled. */
@@ -22,8 +22,8 @@ struct undeliverable {
     struct undeliverable *next;
     struct mr_ticket *ticket; /* kept from completing by one box_count */
     struct mr_bad bad;
-    bool is_again;            /* a dead letter that was too large */
-    char bytes[];             /* key, then value */
+    bool is_again; /* a dead letter that was too large */
+    char bytes[];  /* key, then value */
 };
 
 struct mr_dead {
@@ -41,9 +41,13 @@ struct mr_dead {
     uint64_t seen, bad, run_length; /* circuit breaker */
 };
 
-static bool is_file(const struct mr_dead *dead) { return dead->run->job->bad_records.file != NULL; }
+static bool is_file(const struct mr_dead *dead)
+{
+    return dead->run->job->bad_records.file != NULL;
+}
 
-mr_status mr_dead_create(const struct mr_run *run, unsigned lane, struct mr_stats *stats, struct mr_dead **dead_out, struct mr_err *err)
+mr_status mr_dead_create(const struct mr_run *run, unsigned lane, struct mr_stats *stats, struct mr_dead **dead_out,
+                         struct mr_err *err)
 {
     struct mr_dead *dead = calloc(1, sizeof *dead);
     *dead_out = dead;
@@ -80,8 +84,13 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
 {
     const struct mr_job *job = dead->run->job;
     const struct mr_sink_ops *ops = mr_sink_find(is_file(dead) ? "file" : "kafka");
-    const struct mr_sink_open open_base = {.job = job->name, .lane = dead->lane, .lane_count = dead->run->lane_count, .memory_bytes = 4u << 20,
-                                           .linger_us = 5000, .properties = dead->run->properties, .connect_timeout_us = dead->run->connect_timeout_us};
+    const struct mr_sink_open open_base = {.job = job->name,
+                                           .lane = dead->lane,
+                                           .lane_count = dead->run->lane_count,
+                                           .memory_bytes = 4u << 20,
+                                           .linger_us = 5000,
+                                           .properties = dead->run->properties,
+                                           .connect_timeout_us = dead->run->connect_timeout_us};
     struct mr_sink_open open = open_base;
     mr_status status;
 
@@ -96,7 +105,8 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
     open.options = dead->sink_options;
     if (!status) status = ops->open(&open, &dead->sink.sink, err);
     if (!status) status = mr_flight_init(&dead->boxes, 1, BOX_COUNT, RECORD_CAP, ARENA_BYTES, dead->stats, err);
-    if (!status && !(dead->sent = calloc(BOX_COUNT * RECORD_CAP, sizeof *dead->sent))) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!status && !(dead->sent = calloc(BOX_COUNT * RECORD_CAP, sizeof *dead->sent)))
+        status = mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < BOX_COUNT && !status; i++) {
         dead->boxes.box[i].header = calloc(RECORD_CAP * HEADER_MAX, sizeof(struct mr_header));
         if (!dead->boxes.box[i].header) status = mr_fail(err, MR_ENOMEM, "out of memory");
@@ -125,12 +135,14 @@ static mr_status box_ready(struct mr_dead *dead, struct mr_ticket *ticket, size_
     mr_status status = MR_OK;
     struct mr_box *box = dead->box;
 
-    if (box && (box->ticket != ticket || box->out.count == box->out.record_cap || box->out.arena_cap - box->out.arena_used < bytes)) {
+    if (box && (box->ticket != ticket || box->out.count == box->out.record_cap ||
+                box->out.arena_cap - box->out.arena_used < bytes)) {
         status = box_send(dead, err);
     }
     while (!status && !dead->box && !(dead->box = mr_box_open(&dead->boxes, ticket))) {
         status = dead->sink.ops->poll(dead->sink.sink, 10000, err);
-        if (!status && dead->run->state == MR_RUN_ABORT) status = mr_fail(err, MR_ERETRY, "stopped while dead letters were not delivered");
+        if (!status && dead->run->state == MR_RUN_ABORT)
+            status = mr_fail(err, MR_ERETRY, "stopped while dead letters were not delivered");
     }
     if (status) return status;
     dead->box->is_dead = true;
@@ -151,10 +163,11 @@ static const char *arena_copy(struct mr_outbox *out, const void *from, size_t by
     return to;
 }
 
-static void header_add(struct mr_outbox *out, struct mr_header *header, uint32_t *count, const char *name, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+static void header_add(struct mr_outbox *out, struct mr_header *header, uint32_t *count, const char *name,
+                       const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-static void header_add(struct mr_outbox *out, struct mr_header *header, uint32_t *count, const char *name, const char *format, ...)
+static void header_add(struct mr_outbox *out, struct mr_header *header, uint32_t *count, const char *name,
+                       const char *format, ...)
 {
     char text[256];
     va_list arguments;
@@ -179,11 +192,16 @@ static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)
 
     *sent_of(dead, dead->box, out->count++) = *bad;
     /* The value first: values lie in the arena in the order of the records. */
-    *record = (struct mr_record){.partition = MR_PARTITION_BY_KEY, .header = header, .timestamp_ms = bad->timestamp_ms,
-                                 .offset = bad->offset, .source_partition = bad->partition, .row_count = (uint32_t)bad->rows};
+    *record = (struct mr_record){.partition = MR_PARTITION_BY_KEY,
+                                 .header = header,
+                                 .timestamp_ms = bad->timestamp_ms,
+                                 .offset = bad->offset,
+                                 .source_partition = bad->partition,
+                                 .row_count = (uint32_t)bad->rows};
     if (is_file(dead)) {
         record->value = out->arena + out->arena_used;
-        record->value_bytes = (uint32_t)mr_dead_file_line(bad, out->arena + out->arena_used, out->arena_cap - out->arena_used);
+        record->value_bytes =
+            (uint32_t)mr_dead_file_line(bad, out->arena + out->arena_used, out->arena_cap - out->arena_used);
         out->arena_used += record->value_bytes;
         record->timestamp_ms = -1;
         return;
@@ -201,7 +219,8 @@ static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)
     header_add(out, header, &record->header_count, "millrace-source-partition", "%d", bad->partition);
     header_add(out, header, &record->header_count, "millrace-source-offset", "%lld", (long long)bad->offset);
     header_add(out, header, &record->header_count, "millrace-job", "%s", dead->run->job->name);
-    if (bad->truncated_from) header_add(out, header, &record->header_count, "millrace-truncated-from", "%zu", bad->truncated_from);
+    if (bad->truncated_from)
+        header_add(out, header, &record->header_count, "millrace-truncated-from", "%zu", bad->truncated_from);
 }
 
 static mr_status bad_add(struct mr_dead *dead, struct mr_ticket *ticket, const struct mr_bad *bad, struct mr_err *err)
@@ -214,7 +233,10 @@ static mr_status bad_add(struct mr_dead *dead, struct mr_ticket *ticket, const s
         return MR_OK;
     }
     status = mr_dead_open(dead, err);
-    if (!status) status = box_ready(dead, ticket, (is_file(dead) ? mr_dead_file_bytes(bad) : bad->value_bytes) + bad->key_bytes + TEXT_BYTES * 2, err);
+    if (!status)
+        status = box_ready(
+            dead, ticket,
+            (is_file(dead) ? mr_dead_file_bytes(bad) : bad->value_bytes) + bad->key_bytes + TEXT_BYTES * 2, err);
     if (status) return status;
     record_fill(dead, bad);
     dead->box->rows += bad->rows;
@@ -227,16 +249,23 @@ mr_status mr_dead_add(struct mr_dead *dead, struct mr_ticket *ticket, const stru
     return bad_add(dead, ticket, bad, err);
 }
 
-/* An output that no topic takes becomes a dead letter; a dead letter that is too large goes once more, cut, with its own facts. */
-static struct mr_bad bad_of(const struct mr_dead *dead, const struct mr_box *box, const struct mr_record *record, mr_reason reason)
+/* An output that no topic takes becomes a dead letter; a dead letter that is too large goes once more, cut, with its
+ * own facts. */
+static struct mr_bad bad_of(const struct mr_dead *dead, const struct mr_box *box, const struct mr_record *record,
+                            mr_reason reason)
 {
     if (box->is_dead) return *sent_of(dead, box, (size_t)(record - box->out.record));
     return (struct mr_bad){.topic = dead->source_ops->topic_name(dead->source, record->topic),
-                           .partition = record->source_partition, .offset = record->offset, .timestamp_ms = -1, .reason = reason,
-                           .stage = "output", .rows = record->row_count};
+                           .partition = record->source_partition,
+                           .offset = record->offset,
+                           .timestamp_ms = -1,
+                           .reason = reason,
+                           .stage = "output",
+                           .rows = record->row_count};
 }
 
-void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason, const char *text)
+void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason,
+                           const char *text)
 {
     struct mr_dead *dead = context;
     if (!dead->source) return; /* the lane is being closed: nothing more is committed, all of it will be repeated */
@@ -244,11 +273,13 @@ void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *
     const size_t value_bytes = record->value_bytes > UNDELIVERABLE_MAX ? UNDELIVERABLE_MAX : record->value_bytes;
     struct undeliverable *item = malloc(sizeof *item + record->key_bytes + value_bytes);
 
-    mr_log(MR_LOG_WARN, "dead", "%s[%d] offset %lld: %s of %u bytes was not accepted: %s", bad.topic, bad.partition, (long long)bad.offset,
-           box->is_dead ? "a dead letter" : "an output", record->value_bytes, text ? text : mr_reason_name(reason));
+    mr_log(MR_LOG_WARN, "dead", "%s[%d] offset %lld: %s of %u bytes was not accepted: %s", bad.topic, bad.partition,
+           (long long)bad.offset, box->is_dead ? "a dead letter" : "an output", record->value_bytes,
+           text ? text : mr_reason_name(reason));
     if (!item || (box->is_dead && record->value_bytes <= UNDELIVERABLE_MAX)) {
         if (!box->flight->failure.status) {
-            mr_fail(&box->flight->failure, item ? MR_ESINK : MR_ENOMEM, "a dead letter could not be delivered (%s): nothing past it was committed",
+            mr_fail(&box->flight->failure, item ? MR_ESINK : MR_ENOMEM,
+                    "a dead letter could not be delivered (%s): nothing past it was committed",
                     text ? text : mr_reason_name(reason));
         }
         free(item);
@@ -277,7 +308,8 @@ mr_status mr_dead_flush(struct mr_dead *dead, struct mr_err *err)
         struct undeliverable *item = dead->first;
         dead->first = item->next;
         if (!dead->first) dead->last = &dead->first;
-        status = item->is_again ? bad_add(dead, item->ticket, &item->bad, err) : mr_dead_add(dead, item->ticket, &item->bad, err);
+        status = item->is_again ? bad_add(dead, item->ticket, &item->bad, err)
+                                : mr_dead_add(dead, item->ticket, &item->bad, err);
         item->ticket->box_count--; /* the dead letter's own box holds the ticket now */
         free(item);
         if (!status && !dead->first) status = box_send(dead, err);
@@ -302,8 +334,8 @@ static bool row_lies_within(const struct mr_rows *rows, size_t *row, uint32_t fr
 }
 
 /*
- * Bad records in a row, across batches: longest run that ends in this one. Within a message of many records their order is not known,
- * so that a scored row of the same message ends a run.
+ * Bad records in a row, across batches: longest run that ends in this one. Within a message of many records their order
+ * is not known, so that a scored row of the same message ends a run.
  */
 static uint64_t run_count(struct mr_dead *dead, const struct mr_rows *rows)
 {
@@ -330,18 +362,22 @@ mr_status mr_dead_breaker(struct mr_dead *dead, const struct mr_rows *rows, stru
 
     const uint64_t run = run_count(dead, rows);
     if (opt->run_max && run >= (uint64_t)opt->run_max) {
-        return mr_fail(err, MR_EDATA, "circuit breaker: %llu bad records in a row (the last one: %s): is the right topic read, and does "
-                       "\"record\" describe it? Raise bad_records.run_max to go on all the same", (unsigned long long)run,
-                       mr_reason_name(rows->reject[rows->reject_count - 1].reason));
+        return mr_fail(
+            err, MR_EDATA,
+            "circuit breaker: %llu bad records in a row (the last one: %s): is the right topic read, and does "
+            "\"record\" describe it? Raise bad_records.run_max to go on all the same",
+            (unsigned long long)run, mr_reason_name(rows->reject[rows->reject_count - 1].reason));
     }
     dead->seen += rows->row_count + rows->reject_count;
     dead->bad += rows->reject_count;
     if (opt->window && dead->seen >= (uint64_t)opt->window) {
         const double share = (double)dead->bad / (double)dead->seen;
         if (opt->share_max < 1 && share > opt->share_max) {
-            return mr_fail(err, MR_EDATA, "circuit breaker: %.1f %% of the last %llu records were bad, and bad_records.share_max is %.1f %%: "
-                           "look at the dead letters, mend the producer or the job, and start again: nothing is lost",
-                           100 * share, (unsigned long long)dead->seen, 100 * opt->share_max);
+            return mr_fail(
+                err, MR_EDATA,
+                "circuit breaker: %.1f %% of the last %llu records were bad, and bad_records.share_max is %.1f %%: "
+                "look at the dead letters, mend the producer or the job, and start again: nothing is lost",
+                100 * share, (unsigned long long)dead->seen, 100 * opt->share_max);
         }
         dead->seen /= 2;
         dead->bad /= 2;

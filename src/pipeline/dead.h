@@ -1,6 +1,7 @@
 /**
- * Dead letters of a lane: records that could not be scored, or whose output could not be delivered, go to a topic or a file with
- * their bytes unchanged, where they came from and why. Also the circuit breaker that ends a job whose input is mostly bad.
+ * Dead letters of a lane: records that could not be scored, or whose output could not be delivered, go to a topic or a
+ * file with their bytes unchanged, where they came from and why. Also the circuit breaker that ends a job whose input
+ * is mostly bad.
  */
 #ifndef MR_PIPELINE_DEAD_H
 #define MR_PIPELINE_DEAD_H
@@ -19,23 +20,24 @@ struct mr_bad {
     int64_t offset;
     int64_t timestamp_ms;
     mr_reason reason;
-    const char *stage; /* "decode" or "output" */
-    const char *field; /* path, or NULL */
-    uint64_t rows;     /* input records that it stands for */
+    const char *stage;     /* "decode" or "output" */
+    const char *field;     /* path, or NULL */
+    uint64_t rows;         /* input records that it stands for */
     size_t truncated_from; /* 0: whole; else the length before it was cut */
 };
 
 struct mr_dead;
 
-mr_status mr_dead_create(const struct mr_run *run, unsigned lane, struct mr_stats *stats, struct mr_dead **dead_out, struct mr_err *err);
+mr_status mr_dead_create(const struct mr_run *run, unsigned lane, struct mr_stats *stats, struct mr_dead **dead_out,
+                         struct mr_err *err);
 void mr_dead_destroy(struct mr_dead *dead);
 
 /** Opens topic or file now instead of at the first dead letter, so that one that is missing is found at start. */
 mr_status mr_dead_open(struct mr_dead *dead, struct mr_err *err);
 
 /**
- * Takes one bad record of a ticket; it is delivered at the next flush or when the box is full. Blocks while the dead letters' sink is
- * full. MR_ERETRY when the run is aborted meanwhile.
+ * Takes one bad record of a ticket; it is delivered at the next flush or when the box is full. Blocks while the dead
+ * letters' sink is full. MR_ERETRY when the run is aborted meanwhile.
  */
 mr_status mr_dead_add(struct mr_dead *dead, struct mr_ticket *ticket, const struct mr_bad *bad, struct mr_err *err);
 
@@ -45,8 +47,10 @@ mr_status mr_dead_flush(struct mr_dead *dead, struct mr_err *err);
 /** Serves acknowledgements without waiting. */
 mr_status mr_dead_poll(struct mr_dead *dead, struct mr_err *err);
 
-/** An output record that a sink refused for good: kept until the next flush. Matches mr_undeliverable_fn; context is the mr_dead. */
-void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason, const char *text);
+/** An output record that a sink refused for good: kept until the next flush. Matches mr_undeliverable_fn; context is
+ * the mr_dead. */
+void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason,
+                           const char *text);
 
 /** Names of topics for undeliverable records: set once the source is open. */
 void mr_dead_source_set(struct mr_dead *dead, const struct mr_source_ops *ops, struct mr_source *source);

@@ -11,7 +11,8 @@
 
 size_t mr_dead_file_bytes(const struct mr_bad *bad)
 {
-    return FIXED_BYTES + 6 * (strlen(bad->topic) + (bad->field ? strlen(bad->field) : 0)) + 6 * (bad->key_bytes + bad->value_bytes);
+    return FIXED_BYTES + 6 * (strlen(bad->topic) + (bad->field ? strlen(bad->field) : 0)) +
+           6 * (bad->key_bytes + bad->value_bytes);
 }
 
 static size_t member_put(char *out, const char *name, const char *bytes, size_t count)
@@ -27,14 +28,17 @@ static size_t member_put(char *out, const char *name, const char *bytes, size_t 
 
 size_t mr_dead_file_line(const struct mr_bad *bad, char *out, size_t cap)
 {
-    size_t used = (size_t)snprintf(out, cap, "{\"error\":\"%s\",\"stage\":\"%s\"", mr_reason_name(bad->reason), bad->stage);
+    size_t used =
+        (size_t)snprintf(out, cap, "{\"error\":\"%s\",\"stage\":\"%s\"", mr_reason_name(bad->reason), bad->stage);
     if (bad->field) used += member_put(out + used, "field", bad->field, strlen(bad->field));
     used += member_put(out + used, "topic", bad->topic, strlen(bad->topic));
     used += (size_t)sprintf(out + used, ",\"partition\":%d,\"offset\":%lld", bad->partition, (long long)bad->offset);
     if (bad->truncated_from) used += (size_t)sprintf(out + used, ",\"truncated_from\":%zu", bad->truncated_from);
     if (bad->key) used += member_put(out + used, "key", bad->key, bad->key_bytes);
-    if (bad->value) used += member_put(out + used, "value", bad->value, bad->value_bytes);
-    else used += (size_t)sprintf(out + used, ",\"value\":null");
+    if (bad->value)
+        used += member_put(out + used, "value", bad->value, bad->value_bytes);
+    else
+        used += (size_t)sprintf(out + used, ",\"value\":null");
     out[used++] = '}';
     return used;
 }

@@ -8,8 +8,9 @@
 size_t mr_dead_file_bytes(const struct mr_bad *bad);
 
 /**
- * Writes {"error","stage","field","topic","partition","offset","key","value"} to out; a key or value that is not UTF-8 stands as
- * "key_base64" or "value_base64" instead, so that its bytes survive. Returns the bytes written; cap is at least mr_dead_file_bytes.
+ * Writes {"error","stage","field","topic","partition","offset","key","value"} to out; a key or value that is not UTF-8
+ * stands as "key_base64" or "value_base64" instead, so that its bytes survive. Returns the bytes written; cap is at
+ * least mr_dead_file_bytes.
  */
 size_t mr_dead_file_line(const struct mr_bad *bad, char *out, size_t cap);
 

@@ -3,7 +3,8 @@
 #include "base/clock.h"
 
 #define ROOM_WAIT_US 10000
-#define IDLE_INTERVAL_US 30000000 /* long: partitions that leave meanwhile cannot be drained, and what is in flight of them is repeated */
+#define IDLE_INTERVAL_US                                                                                               \
+    30000000 /* long: partitions that leave meanwhile cannot be drained, and what is in flight of them is repeated */
 
 mr_status mr_deliver(const struct mr_run *run, struct mr_box *box, const struct mr_lane_sink *sinks, size_t sink_count,
                      void (*idle)(void *context), void *context, struct mr_err *err)
@@ -22,7 +23,8 @@ mr_status mr_deliver(const struct mr_run *run, struct mr_box *box, const struct 
             if (status == MR_OK || status == MR_AGAIN) status = sinks[i].ops->poll(sinks[i].sink, ROOM_WAIT_US, err);
             if (status) return status;
             if (atomic_load_explicit(&run->state, memory_order_relaxed) == MR_RUN_ABORT) {
-                return mr_fail(err, MR_ERETRY, "stopped while a sink had no room: what was not delivered is not committed");
+                return mr_fail(err, MR_ERETRY,
+                               "stopped while a sink had no room: what was not delivered is not committed");
             }
             if (idle && mr_clock_us() >= idle_due_us) {
                 idle(context);

@@ -11,8 +11,9 @@ struct mr_lane_sink {
 };
 
 /**
- * Gives every record of the box to every sink, serving acknowledgements while a queue is full. The box must not be touched afterwards.
- * idle (may be NULL) is called now and then while waiting, so that the group hears from us before max.poll.interval.ms. MR_ERETRY when the run is aborted meanwhile.
+ * Gives every record of the box to every sink, serving acknowledgements while a queue is full. The box must not be
+ * touched afterwards. idle (may be NULL) is called now and then while waiting, so that the group hears from us before
+ * max.poll.interval.ms. MR_ERETRY when the run is aborted meanwhile.
  */
 mr_status mr_deliver(const struct mr_run *run, struct mr_box *box, const struct mr_lane_sink *sinks, size_t sink_count,
                      void (*idle)(void *context), void *context, struct mr_err *err);

@@ -8,7 +8,8 @@
 
 static void box_settle(struct mr_box *box, size_t count);
 
-static void record_settled(struct mr_outbox *out, struct mr_record *record, mr_status status, mr_reason reason, const char *text)
+static void record_settled(struct mr_outbox *out, struct mr_record *record, mr_status status, mr_reason reason,
+                           const char *text)
 {
     struct mr_box *box = (struct mr_box *)out;
     if (status && record->row_count) { /* once, also when several sinks refuse it */
@@ -19,21 +20,27 @@ static void record_settled(struct mr_outbox *out, struct mr_record *record, mr_s
     box_settle(box, 1);
 }
 
-static void records_settled_ok(struct mr_outbox *out, size_t count) { box_settle((struct mr_box *)out, count); }
+static void records_settled_ok(struct mr_outbox *out, size_t count)
+{
+    box_settle((struct mr_box *)out, count);
+}
 
 static void box_settle(struct mr_box *box, size_t count)
 {
     struct mr_ticket *ticket = box->ticket;
     if (count > box->unsettled) {
         if (!box->flight->failure.status) {
-            mr_fail(&box->flight->failure, MR_EINVARIANT, "a sink acknowledged %zu records more than it was given", count - box->unsettled);
+            mr_fail(&box->flight->failure, MR_EINVARIANT, "a sink acknowledged %zu records more than it was given",
+                    count - box->unsettled);
         }
         count = box->unsettled;
     }
     box->unsettled -= count;
     if (box->unsettled) return;
-    if (box->is_dead) ticket->dead += box->rows - box->failed_rows;
-    else ticket->out += box->rows - box->failed_rows;
+    if (box->is_dead)
+        ticket->dead += box->rows - box->failed_rows;
+    else
+        ticket->out += box->rows - box->failed_rows;
     ticket->box_count--;
     box->is_used = false;
 }
@@ -50,8 +57,8 @@ static mr_status box_init(struct mr_flight *flight, struct mr_box *box, size_t r
     return box->out.record && box->out.arena ? MR_OK : MR_ENOMEM;
 }
 
-mr_status mr_flight_init(struct mr_flight *flight, size_t ticket_cap, size_t box_cap, size_t record_cap, size_t arena_bytes,
-                         struct mr_stats *stats, struct mr_err *err)
+mr_status mr_flight_init(struct mr_flight *flight, size_t ticket_cap, size_t box_cap, size_t record_cap,
+                         size_t arena_bytes, struct mr_stats *stats, struct mr_err *err)
 {
     mr_status status = MR_OK;
     *flight = (struct mr_flight){.ticket_cap = ticket_cap, .box_cap = box_cap, .stats = stats};
@@ -67,7 +74,8 @@ mr_status mr_flight_init(struct mr_flight *flight, size_t ticket_cap, size_t box
     }
     if (!status) return MR_OK;
     mr_flight_deinit(flight);
-    return mr_fail(err, MR_ENOMEM, "no memory for %zu outboxes of %zu bytes: lower batch.records_max", box_cap, arena_bytes);
+    return mr_fail(err, MR_ENOMEM, "no memory for %zu outboxes of %zu bytes: lower batch.records_max", box_cap,
+                   arena_bytes);
 }
 
 void mr_flight_deinit(struct mr_flight *flight)
@@ -90,12 +98,18 @@ struct mr_ticket *mr_ticket_open(struct mr_flight *flight)
     struct mr_ticket *ticket = &flight->ticket[(flight->ticket_first + flight->ticket_count++) % flight->ticket_cap];
     struct mr_position *position = ticket->position;
     const size_t position_cap = ticket->position_cap;
-    *ticket = (struct mr_ticket){.position = position, .position_cap = position_cap, .is_open = true, .polled_ns = mr_clock_ns(), .oldest_ms = -1, .sequence = ++flight->sequence};
+    *ticket = (struct mr_ticket){.position = position,
+                                 .position_cap = position_cap,
+                                 .is_open = true,
+                                 .polled_ns = mr_clock_ns(),
+                                 .oldest_ms = -1,
+                                 .sequence = ++flight->sequence};
     return ticket;
 }
 
 /* The entry of a partition in a list that grows as needed; NULL: no memory. */
-static struct mr_position *position_of(struct mr_position **list, size_t *count, size_t *cap, uint32_t topic, int32_t partition)
+static struct mr_position *position_of(struct mr_position **list, size_t *count, size_t *cap, uint32_t topic,
+                                       int32_t partition)
 {
     for (size_t i = 0; i < *count; i++) {
         if ((*list)[i].partition == partition && (*list)[i].topic == topic) return &(*list)[i];
@@ -117,7 +131,8 @@ mr_status mr_ticket_cover(struct mr_ticket *ticket, const struct mr_message *mes
     for (size_t i = 0; i < count; i++) {
         const struct mr_message *message = &messages[i];
         if (!last || last->partition != message->partition || last->topic != message->topic) {
-            last = position_of(&ticket->position, &ticket->position_count, &ticket->position_cap, message->topic, message->partition);
+            last = position_of(&ticket->position, &ticket->position_count, &ticket->position_cap, message->topic,
+                               message->partition);
             if (!last) return mr_fail(err, MR_ENOMEM, "no memory for the positions of a batch");
         }
         last->next_offset = message->offset + 1;
@@ -167,13 +182,16 @@ static mr_status ticket_finish(struct mr_flight *flight, const struct mr_ticket 
 {
     struct mr_stats *stats = flight->stats;
     if (ticket->in != ticket->out + ticket->dead + ticket->filtered) {
-        return mr_fail(err, MR_EINVARIANT, "batch %llu: %llu records in, but %llu out, %llu dead and %llu filtered: nothing of it was committed",
-                       (unsigned long long)ticket->sequence, (unsigned long long)ticket->in, (unsigned long long)ticket->out,
-                       (unsigned long long)ticket->dead, (unsigned long long)ticket->filtered);
+        return mr_fail(
+            err, MR_EINVARIANT,
+            "batch %llu: %llu records in, but %llu out, %llu dead and %llu filtered: nothing of it was committed",
+            (unsigned long long)ticket->sequence, (unsigned long long)ticket->in, (unsigned long long)ticket->out,
+            (unsigned long long)ticket->dead, (unsigned long long)ticket->filtered);
     }
     for (size_t i = 0; i < ticket->position_count; i++) {
         const struct mr_position *from = &ticket->position[i];
-        struct mr_position *into = position_of(&flight->ready, &flight->ready_count, &flight->ready_cap, from->topic, from->partition);
+        struct mr_position *into =
+            position_of(&flight->ready, &flight->ready_count, &flight->ready_cap, from->topic, from->partition);
         if (!into) return mr_fail(err, MR_ENOMEM, "no memory for committed positions");
         into->next_offset = from->next_offset;
     }
@@ -183,8 +201,10 @@ static mr_status ticket_finish(struct mr_flight *flight, const struct mr_ticket 
     mr_stats_add(&stats->records_filtered, ticket->filtered);
     mr_stats_add(&stats->batches, 1);
     if (ticket->in) mr_histogram_add(&stats->process_ns, now_ns - ticket->polled_ns, ticket->in);
-    if (ticket->oldest_ms >= 0) mr_histogram_add(&stats->end_to_end_us, (mr_clock_epoch_ms() - ticket->oldest_ms) * 1000, 1);
-    if (ticket->out && !atomic_load_explicit(&stats->first_out_ns, memory_order_relaxed)) atomic_store_explicit(&stats->first_out_ns, now_ns, memory_order_relaxed);
+    if (ticket->oldest_ms >= 0)
+        mr_histogram_add(&stats->end_to_end_us, (mr_clock_epoch_ms() - ticket->oldest_ms) * 1000, 1);
+    if (ticket->out && !atomic_load_explicit(&stats->first_out_ns, memory_order_relaxed))
+        atomic_store_explicit(&stats->first_out_ns, now_ns, memory_order_relaxed);
     return MR_OK;
 }
 
@@ -208,7 +228,8 @@ static void positions_remove(struct mr_position *list, size_t *count, const stru
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++) {
         bool is_gone = false;
-        for (size_t k = 0; k < gone_count && !is_gone; k++) is_gone = list[i].topic == gone[k].topic && list[i].partition == gone[k].partition;
+        for (size_t k = 0; k < gone_count && !is_gone; k++)
+            is_gone = list[i].topic == gone[k].topic && list[i].partition == gone[k].partition;
         if (!is_gone) list[kept++] = list[i];
     }
     *count = kept;

@@ -1,7 +1,8 @@
 /**
- * Batches on their way: which input messages are covered by which output records, what is settled, and up to where offsets may be
- * committed. A ticket stands for one polled batch of messages; an outbox belongs to one ticket; a ticket is done when its last message
- * is encoded and every record of its outboxes is settled. Tickets complete in order, so a committed offset never runs ahead.
+ * Batches on their way: which input messages are covered by which output records, what is settled, and up to where
+ * offsets may be committed. A ticket stands for one polled batch of messages; an outbox belongs to one ticket; a ticket
+ * is done when its last message is encoded and every record of its outboxes is settled. Tickets complete in order, so a
+ * committed offset never runs ahead.
  *
  * Everything is allocated by init and reused; one thread (the lane's) at a time.
  */
@@ -27,42 +28,45 @@ struct mr_ticket {
 };
 
 struct mr_box {
-    struct mr_outbox out;      /* first: a sink's outbox is the box */
+    struct mr_outbox out; /* first: a sink's outbox is the box */
     struct mr_flight *flight;
     struct mr_ticket *ticket;
-    size_t unsettled;          /* records not yet settled, times the sinks that must */
+    size_t unsettled;           /* records not yet settled, times the sinks that must */
     uint64_t rows, failed_rows; /* input records that the box answers */
     bool is_dead, is_used;
-    struct mr_header *header;  /* dead letters: [record_cap][MR_DEAD_HEADERS] */
+    struct mr_header *header; /* dead letters: [record_cap][MR_DEAD_HEADERS] */
 };
 
 /** Called when a record can never be delivered; the bytes are those of the record, valid during the call. */
-typedef void mr_undeliverable_fn(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason, const char *text);
+typedef void mr_undeliverable_fn(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason,
+                                 const char *text);
 
 struct mr_flight {
     struct mr_ticket *ticket; /* ring [ticket_cap] */
     size_t ticket_cap, ticket_first, ticket_count;
     uint64_t sequence;
-    struct mr_box *box;       /* [box_cap] */
+    struct mr_box *box; /* [box_cap] */
     size_t box_cap;
     struct mr_position *ready; /* offsets that may be committed and are not yet */
     size_t ready_count, ready_cap;
     struct mr_stats *stats;
     mr_undeliverable_fn *undeliverable;
     void *context;
-    struct mr_err failure;    /* a broken invariant, or no memory */
+    struct mr_err failure; /* a broken invariant, or no memory */
 };
 
 /** record_cap and arena_bytes are those of one outbox. */
-mr_status mr_flight_init(struct mr_flight *flight, size_t ticket_cap, size_t box_cap, size_t record_cap, size_t arena_bytes,
-                         struct mr_stats *stats, struct mr_err *err);
+mr_status mr_flight_init(struct mr_flight *flight, size_t ticket_cap, size_t box_cap, size_t record_cap,
+                         size_t arena_bytes, struct mr_stats *stats, struct mr_err *err);
 void mr_flight_deinit(struct mr_flight *flight);
 
 /** A new open ticket, or NULL when all are in flight. */
 struct mr_ticket *mr_ticket_open(struct mr_flight *flight);
 
-/** Notes that messages[0 .. count) belong to the ticket. MR_ENOMEM when they come from more partitions than memory allows. */
-mr_status mr_ticket_cover(struct mr_ticket *ticket, const struct mr_message *messages, size_t count, struct mr_err *err);
+/** Notes that messages[0 .. count) belong to the ticket. MR_ENOMEM when they come from more partitions than memory
+ * allows. */
+mr_status mr_ticket_cover(struct mr_ticket *ticket, const struct mr_message *messages, size_t count,
+                          struct mr_err *err);
 
 /** No more records will be added to the ticket. */
 void mr_ticket_close(struct mr_ticket *ticket);
@@ -76,7 +80,8 @@ void mr_box_seal(struct mr_box *box, size_t sink_count);
 /** Takes a box out of flight that was never handed to a sink. */
 void mr_box_drop(struct mr_box *box);
 
-/** Settles tickets that are done, in order: their offsets become ready. MR_EINVARIANT when in = out + dead + filtered does not hold. */
+/** Settles tickets that are done, in order: their offsets become ready. MR_EINVARIANT when in = out + dead + filtered
+ * does not hold. */
 mr_status mr_flight_settle(struct mr_flight *flight, struct mr_err *err);
 
 /** Forgets the offsets of partitions that left without their records being acknowledged. */

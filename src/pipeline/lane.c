@@ -8,12 +8,14 @@
 #include "base/log.h"
 #include "pipeline/parts.h"
 
-#define IDLE_WAIT_US 100000     /* how long to wait for messages when nothing is in flight */
-#define IN_FLIGHT_WAIT_US 5000  /* while acknowledgements are due */
-#define JOIN_TIMEOUT_NS (5 * 1000000000LL)    /* then a lane joins without waiting for lane 0 any longer */
-#define IDLE_INTERVAL_NS (30 * 1000000000LL)  /* without room for outputs, how often the group is told that we are there */
-#define DRAIN_TIMEOUT_NS (5 * 1000000000LL)   /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
-#define COMMIT_PAUSE_NS 50000000
+#define IDLE_WAIT_US      100000             /* how long to wait for messages when nothing is in flight */
+#define IN_FLIGHT_WAIT_US 5000               /* while acknowledgements are due */
+#define JOIN_TIMEOUT_NS   (5 * 1000000000LL) /* then a lane joins without waiting for lane 0 any longer */
+#define IDLE_INTERVAL_NS                                                                                               \
+    (30 * 1000000000LL) /* without room for outputs, how often the group is told that we are there */
+#define DRAIN_TIMEOUT_NS                                                                                               \
+    (5 * 1000000000LL) /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
+#define COMMIT_PAUSE_NS   50000000
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
 
 /* Ends the current stage and begins the next: the time since the last mark, and the CPU time, go to `stage`. */
@@ -26,7 +28,10 @@ static void stage_mark(struct mr_lane *lane, mr_stage stage)
     lane->stage_cpu_ns = cpu_ns;
 }
 
-static mr_run_state run_state(const struct mr_lane *lane) { return atomic_load_explicit(&lane->run->state, memory_order_relaxed); }
+static mr_run_state run_state(const struct mr_lane *lane)
+{
+    return atomic_load_explicit(&lane->run->state, memory_order_relaxed);
+}
 
 static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_err *err);
 
@@ -38,7 +43,10 @@ static size_t quota_take(struct mr_run *run, size_t count)
     return left <= 0 ? 0 : left < (int64_t)count ? (size_t)left : count;
 }
 
-static bool quota_is_used(const struct mr_run *run) { return run->until.records && atomic_load(&run->records_left) <= 0; }
+static bool quota_is_used(const struct mr_run *run)
+{
+    return run->until.records && atomic_load(&run->records_left) <= 0;
+}
 
 static struct mr_raw *raw_free(struct mr_lane *lane)
 {
@@ -86,11 +94,14 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
     struct mr_raw *raw = raw_free(lane);
     size_t count = 0;
 
-    if (!raw || lane->flight.ticket_count == lane->flight.ticket_cap || quota_is_used(lane->run)) return lane_rest(lane, err);
+    if (!raw || lane->flight.ticket_count == lane->flight.ticket_cap || quota_is_used(lane->run))
+        return lane_rest(lane, err);
     /* Revocations run inside: the ticket is opened afterwards, so that they find only what is really in flight. */
-    const mr_status status = job->source->poll(lane->source, raw->message, raw->cap, wait_us, lane->fill_us, &count, err);
+    const mr_status status =
+        job->source->poll(lane->source, raw->message, raw->cap, wait_us, lane->fill_us, &count, err);
     atomic_store(&lane->is_at_end, status == MR_END);
-    if (!lane->has_joined && job->source->has_joined && job->source->has_joined(lane->source)) atomic_store(&lane->has_joined, true);
+    if (!lane->has_joined && job->source->has_joined && job->source->has_joined(lane->source))
+        atomic_store(&lane->has_joined, true);
     stage_mark(lane, count ? MR_STAGE_POLL : MR_STAGE_WAIT);
     if (status && status != MR_END) return status;
     if (!count) return MR_OK;
@@ -111,7 +122,8 @@ static void slot_decode(struct mr_lane *lane, struct mr_slot *slot)
         size_t end = raw->cursor.message;
         if (!raw->message[end].value) {
             if (job->record.tombstones == MR_TOMBSTONE_DEAD) {
-                rows->reject[rows->reject_count++] = (struct mr_reject){.message = (uint32_t)end, .reason = MR_REASON_TOMBSTONE, .field = MR_FIELD_NONE};
+                rows->reject[rows->reject_count++] =
+                    (struct mr_reject){.message = (uint32_t)end, .reason = MR_REASON_TOMBSTONE, .field = MR_FIELD_NONE};
             } else {
                 raw->ticket->filtered++;
                 raw->ticket->in++;
@@ -199,7 +211,8 @@ static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct m
     return status;
 }
 
-static mr_status box_acquire(struct mr_lane *lane, struct mr_ticket *ticket, struct mr_box **box_out, struct mr_err *err)
+static mr_status box_acquire(struct mr_lane *lane, struct mr_ticket *ticket, struct mr_box **box_out,
+                             struct mr_err *err)
 {
     int64_t idle_due_ns = mr_clock_ns() + IDLE_INTERVAL_NS;
     while (!(*box_out = mr_box_open(&lane->flight, ticket))) {
@@ -211,7 +224,8 @@ static mr_status box_acquire(struct mr_lane *lane, struct mr_ticket *ticket, str
             lane->is_delivering = false;
             idle_due_ns = mr_clock_ns() + IDLE_INTERVAL_NS;
         }
-        if (run_state(lane) == MR_RUN_ABORT) return mr_fail(err, MR_ERETRY, "stopped while outputs were not acknowledged");
+        if (run_state(lane) == MR_RUN_ABORT)
+            return mr_fail(err, MR_ERETRY, "stopped while outputs were not acknowledged");
     }
     return MR_OK;
 }
@@ -224,11 +238,18 @@ static mr_status rejects_add(struct mr_lane *lane, const struct mr_slot *slot, s
         const struct mr_reject *reject = &slot->rows.reject[i];
         const struct mr_message *message = &slot->raw->message[reject->message];
         const struct mr_bad bad = {
-            .value = message->value ? message->value + reject->first : NULL, .value_bytes = reject->bytes, .key = message->key,
-            .key_bytes = message->key_bytes, .topic = job->source->topic_name(lane->source, message->topic), .partition = message->partition,
-            .offset = message->offset, .timestamp_ms = job->source->timestamp_ms(lane->source, message), .reason = reject->reason,
+            .value = message->value ? message->value + reject->first : NULL,
+            .value_bytes = reject->bytes,
+            .key = message->key,
+            .key_bytes = message->key_bytes,
+            .topic = job->source->topic_name(lane->source, message->topic),
+            .partition = message->partition,
+            .offset = message->offset,
+            .timestamp_ms = job->source->timestamp_ms(lane->source, message),
+            .reason = reject->reason,
             .stage = reject->reason == MR_REASON_OUTPUT_SIZE ? "output" : "decode",
-            .field = reject->field == MR_FIELD_NONE ? NULL : lane->run->layout->schema.field[reject->field].path, .rows = 1};
+            .field = reject->field == MR_FIELD_NONE ? NULL : lane->run->layout->schema.field[reject->field].path,
+            .rows = 1};
         status = mr_dead_add(lane->dead, slot->raw->ticket, &bad, err);
     }
     if (!status) status = mr_dead_flush(lane->dead, err);
@@ -248,7 +269,10 @@ static void raw_leave(struct mr_lane *lane, struct mr_raw *raw)
 static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_slot *slot = &lane->slot[lane->slot_first];
-    const struct mr_encode_input input = {.messages = slot->raw->message, .scores = slot->scores, .source_ops = lane->run->job->source, .source = lane->source};
+    const struct mr_encode_input input = {.messages = slot->raw->message,
+                                          .scores = slot->scores,
+                                          .source_ops = lane->run->job->source,
+                                          .source = lane->source};
     mr_status status = lane->run->backend_ops->wait(slot->queue, err);
     size_t row = 0;
 
@@ -259,7 +283,8 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
         status = box_acquire(lane, slot->raw->ticket, &box, err);
         if (status) break;
         mr_encode(lane->encoder, &input, &slot->rows, &row, &box->out);
-        atomic_store_explicit(&lane->stats.values_null, mr_encoder_nonfinite_count(lane->encoder), memory_order_relaxed);
+        atomic_store_explicit(&lane->stats.values_null, mr_encoder_nonfinite_count(lane->encoder),
+                              memory_order_relaxed);
         box->rows = row - row_before - (slot->rows.reject_count - rejects_before);
         stage_mark(lane, MR_STAGE_ENCODE);
         status = lane_deliver(lane, box, err);
@@ -283,7 +308,8 @@ static mr_status commit_ready(struct mr_lane *lane, bool wait, struct mr_err *er
     struct mr_flight *flight = &lane->flight;
     const bool is_any = flight->ready_count;
     lane->commit_due_ns = mr_clock_ns() + lane->run->job->commit_interval * 1000;
-    const mr_status status = lane->run->job->source->commit(lane->source, flight->ready, flight->ready_count, wait, err);
+    const mr_status status =
+        lane->run->job->source->commit(lane->source, flight->ready, flight->ready_count, wait, err);
     flight->ready_count = 0; /* the source sends again what could not be stored */
     if (status) {
         mr_log(MR_LOG_WARN, "lane", "%s", err->text);
@@ -300,21 +326,26 @@ static mr_status commit_finish(struct mr_lane *lane, int64_t deadline_ns, struct
 {
     const struct timespec pause = {.tv_nsec = COMMIT_PAUSE_NS};
     mr_status status;
-    while ((status = commit_ready(lane, true, err)) == MR_AGAIN && mr_clock_ns() < deadline_ns && run_state(lane) != MR_RUN_ABORT) {
+    while ((status = commit_ready(lane, true, err)) == MR_AGAIN && mr_clock_ns() < deadline_ns &&
+           run_state(lane) != MR_RUN_ABORT) {
         nanosleep(&pause, NULL);
     }
     if (status != MR_AGAIN) return status;
     char reason[256];
     snprintf(reason, sizeof reason, "%.250s", err->text);
-    return mr_fail(err, MR_ERETRY, "outputs are delivered, but their offsets could not be committed in time (%s): they will be repeated", reason);
+    return mr_fail(
+        err, MR_ERETRY,
+        "outputs are delivered, but their offsets could not be committed in time (%s): they will be repeated", reason);
 }
 
-/* Encodes what is scored, waits for its acknowledgements until the deadline, commits. False: not all was acknowledged in time. */
+/* Encodes what is scored, waits for its acknowledgements until the deadline, commits. False: not all was acknowledged
+ * in time. */
 static bool lane_drain(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *err)
 {
     const int64_t deadline_ns = mr_clock_ns() + timeout_ns;
     mr_status status = MR_OK;
-    while (!status && (lane->slot_count || lane->input)) status = lane->slot_count ? slot_finish(lane, err) : slot_start(lane, err);
+    while (!status && (lane->slot_count || lane->input))
+        status = lane->slot_count ? slot_finish(lane, err) : slot_start(lane, err);
     while (!status && lane->flight.ticket_count && mr_clock_ns() < deadline_ns && run_state(lane) != MR_RUN_ABORT) {
         status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
     }
@@ -326,10 +357,13 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
 {
     struct mr_err err = {0};
     atomic_store(&lane->is_at_end, false); /* a bounded run goes on until the partitions that come instead are read */
-    const bool can_drain = !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
+    const bool can_drain =
+        !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
     lane->is_revoking = true;
     if (can_drain && !lane_drain(lane, REVOKE_TIMEOUT_NS, &err)) {
-        mr_log(MR_LOG_WARN, "lane", "%zu partitions leave before all of their records are acknowledged: their next owner repeats some", count);
+        mr_log(MR_LOG_WARN, "lane",
+               "%zu partitions leave before all of their records are acknowledged: their next owner repeats some",
+               count);
         if (err.status && err.status != MR_ERETRY) lane->err = err;
     }
     lane->is_revoking = false;
@@ -349,8 +383,10 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
         has_started = true;
         status = slot_start(lane, err);
     }
-    /* A slot stays on the device while the next one is polled and decoded; without more input there is nothing to overlap with. */
-    if (!status && lane->slot_count && (lane->slot_count == MR_SLOT_COUNT || !has_started || !lane->run->backend_ops->overlaps)) {
+    /* A slot stays on the device while the next one is polled and decoded; without more input there is nothing to
+     * overlap with. */
+    if (!status && lane->slot_count &&
+        (lane->slot_count == MR_SLOT_COUNT || !has_started || !lane->run->backend_ops->overlaps)) {
         status = slot_finish(lane, err);
     }
     if (!status) status = lane_settle(lane, 0, err);
@@ -367,7 +403,9 @@ static mr_status lane_join(struct mr_lane *lane, struct mr_err *err)
     const int64_t deadline_ns = mr_clock_ns() + JOIN_TIMEOUT_NS;
 
     if (!ops->join) return MR_OK;
-    while (lane != first && !atomic_load(&first->has_joined) && run_state(lane) == MR_RUN_ON && mr_clock_ns() < deadline_ns) nanosleep(&pause, NULL);
+    while (lane != first && !atomic_load(&first->has_joined) && run_state(lane) == MR_RUN_ON &&
+           mr_clock_ns() < deadline_ns)
+        nanosleep(&pause, NULL);
     return ops->join(lane->source, err);
 }
 
@@ -385,15 +423,23 @@ void *mr_lane_main(void *argument)
     lane->commit_due_ns = lane->stage_ns + lane->run->job->commit_interval * 1000;
     status = lane_join(lane, &err);
     while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
-    if (status && !lane->err.status) lane->err = err; /* err alone may hold what has passed: a commit that was sent again */
-    if (run_state(lane) != MR_RUN_ABORT && (!status || status == MR_EDATA)) { /* the breaker's stop still delivers what is scored */
+    if (status && !lane->err.status)
+        lane->err = err; /* err alone may hold what has passed: a commit that was sent again */
+    if (run_state(lane) != MR_RUN_ABORT &&
+        (!status || status == MR_EDATA)) { /* the breaker's stop still delivers what is scored */
         struct mr_err drain_err = {0};
         if (!lane_drain(lane, DRAIN_TIMEOUT_NS, &drain_err) && !lane->err.status) {
-            if (drain_err.status) lane->err = drain_err;
-            else mr_fail(&lane->err, MR_ERETRY, "not every output was acknowledged within %d s: what was not is not committed and will be repeated", (int)(DRAIN_TIMEOUT_NS / 1000000000));
+            if (drain_err.status)
+                lane->err = drain_err;
+            else
+                mr_fail(
+                    &lane->err, MR_ERETRY,
+                    "not every output was acknowledged within %d s: what was not is not committed and will be repeated",
+                    (int)(DRAIN_TIMEOUT_NS / 1000000000));
         }
     }
-    if (run_state(lane) == MR_RUN_ABORT && !lane->err.status && (lane->flight.ticket_count || lane->flight.ready_count)) {
+    if (run_state(lane) == MR_RUN_ABORT && !lane->err.status &&
+        (lane->flight.ticket_count || lane->flight.ready_count)) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");
     }
     atomic_store(&lane->is_over, true);

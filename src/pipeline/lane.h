@@ -17,23 +17,23 @@ struct mr_lane {
     pthread_t thread;
     bool has_thread;
     struct mr_source *source;
-    struct mr_lane_sink *sink;   /* [job->sink_count] */
+    struct mr_lane_sink *sink; /* [job->sink_count] */
     struct mr_decoder *decoder;
     struct mr_encoder *encoder;
-    struct mr_raw raw[MR_SLOT_COUNT];   /* polled batches; one more message batch than slots is never needed */
+    struct mr_raw raw[MR_SLOT_COUNT]; /* polled batches; one more message batch than slots is never needed */
     struct mr_slot slot[MR_SLOT_COUNT];
-    size_t slot_first, slot_count;      /* slots whose scores are not yet encoded */
-    struct mr_raw *input;               /* the batch that is being decoded, or NULL */
+    size_t slot_first, slot_count; /* slots whose scores are not yet encoded */
+    struct mr_raw *input;          /* the batch that is being decoded, or NULL */
     struct mr_flight flight;
     struct mr_dead *dead;
     struct mr_stats stats;
-    int64_t fill_us, linger_us;         /* how long batch.wait_max lets the source fill a batch, and the sinks gather records */
+    int64_t fill_us, linger_us; /* how long batch.wait_max lets the source fill a batch, and the sinks gather records */
     int64_t commit_due_ns, stage_ns, stage_cpu_ns; /* stage_...: when the current stage began */
-    bool has_tripped;                   /* the circuit breaker: what was polled is finished, nothing more is polled */
-    bool is_delivering;                 /* inside mr_deliver: events that come now must not start another delivery */
-    bool is_revoking;                   /* inside the callback of a rebalance */
+    bool has_tripped;   /* the circuit breaker: what was polled is finished, nothing more is polled */
+    bool is_delivering; /* inside mr_deliver: events that come now must not start another delivery */
+    bool is_revoking;   /* inside the callback of a rebalance */
     _Atomic bool has_joined, is_at_end, is_over;
-    struct mr_err err;                  /* why it ended; status MR_OK when it was asked to */
+    struct mr_err err; /* why it ended; status MR_OK when it was asked to */
 };
 
 /** Opens everything the lane needs. On error *lane_out is NULL. */
@@ -42,7 +42,8 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
 /** The thread: runs until the run is over. argument is the lane; returns NULL, the outcome is in lane->err. */
 void *mr_lane_main(void *argument);
 
-/** Partitions leave: finishes, delivers and commits what was taken from them; what cannot be, is forgotten. On the lane's thread. */
+/** Partitions leave: finishes, delivers and commits what was taken from them; what cannot be, is forgotten. On the
+ * lane's thread. */
 void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost);
 
 /** Accepts NULL. The thread must have been joined. */

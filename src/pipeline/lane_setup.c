@@ -5,10 +5,10 @@
 #include "base/log.h"
 #include "pipeline/lane.h"
 
-#define BOX_COUNT 16
-#define TICKET_COUNT 64
+#define BOX_COUNT            16
+#define TICKET_COUNT         64
 #define ARENA_BYTES_A_RECORD 96 /* on average; a box that is full earlier is sent earlier */
-#define ARENA_BYTES_MIN (256u << 10)
+#define ARENA_BYTES_MIN      (256u << 10)
 
 static size_t arena_bytes(const struct mr_job *job)
 {
@@ -17,8 +17,8 @@ static size_t arena_bytes(const struct mr_job *job)
 }
 
 /*
- * Splits the lane's share of the budget: what is fixed first (slots, boxes), then two thirds of the rest for prefetched messages, one
- * third for the sinks' queues.
+ * Splits the lane's share of the budget: what is fixed first (slots, boxes), then two thirds of the rest for prefetched
+ * messages, one third for the sinks' queues.
  */
 static mr_status memory_split(const struct mr_run *run, size_t *source_out, size_t *sink_out, struct mr_err *err)
 {
@@ -30,9 +30,12 @@ static mr_status memory_split(const struct mr_run *run, size_t *source_out, size
     const size_t least = 8u << 20;
 
     if (fixed + least > share) {
-        return mr_fail(err, MR_ECONFIG, "memory: %lld MiB for %u lanes is too little: batches of %lld records need %zu MiB a lane: raise "
-                       "memory to %zuMiB, or lower batch.records_max or lanes", (long long)(job->memory >> 20), run->lane_count,
-                       (long long)job->batch.records_max, (fixed + least) >> 20, ((fixed + least) * run->lane_count >> 20) + 1);
+        return mr_fail(
+            err, MR_ECONFIG,
+            "memory: %lld MiB for %u lanes is too little: batches of %lld records need %zu MiB a lane: raise "
+            "memory to %zuMiB, or lower batch.records_max or lanes",
+            (long long)(job->memory >> 20), run->lane_count, (long long)job->batch.records_max, (fixed + least) >> 20,
+            ((fixed + least) * run->lane_count >> 20) + 1);
     }
     *source_out = (share - fixed) / 3 * 2;
     *sink_out = (share - fixed) / 3 / job->sink_count;
@@ -40,9 +43,10 @@ static mr_status memory_split(const struct mr_run *run, size_t *source_out, size
 }
 
 /*
- * Divides batch.wait_max between source and sinks. The records of a batch reach a sink within microseconds of each other, so it needs
- * little time to gather them (measured: with 0.3 ms instead of 1 ms p50 falls from 4.2 to 2.7 ms at 20,000 records/s, for 5 % more CPU);
- * what is more than that is better spent in the source, where it makes larger batches for everything. The source waits in milliseconds.
+ * Divides batch.wait_max between source and sinks. The records of a batch reach a sink within microseconds of each
+ * other, so it needs little time to gather them (measured: with 0.3 ms instead of 1 ms p50 falls from 4.2 to 2.7 ms at
+ * 20,000 records/s, for 5 % more CPU); what is more than that is better spent in the source, where it makes larger
+ * batches for everything. The source waits in milliseconds.
  */
 #define LINGER_US 300
 static void wait_divide(struct mr_lane *lane)
@@ -61,9 +65,14 @@ static mr_status sinks_open(struct mr_lane *lane, size_t memory_bytes, struct mr
     lane->sink = calloc(job->sink_count, sizeof *lane->sink);
     if (!lane->sink) return mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < job->sink_count && !status; i++) {
-        const struct mr_sink_open open = {.options = job->sink[i].options, .job = job->name, .lane = lane->index,
-                                          .lane_count = lane->run->lane_count, .memory_bytes = memory_bytes,
-                                          .linger_us = lane->linger_us, .properties = lane->run->properties, .connect_timeout_us = lane->run->connect_timeout_us};
+        const struct mr_sink_open open = {.options = job->sink[i].options,
+                                          .job = job->name,
+                                          .lane = lane->index,
+                                          .lane_count = lane->run->lane_count,
+                                          .memory_bytes = memory_bytes,
+                                          .linger_us = lane->linger_us,
+                                          .properties = lane->run->properties,
+                                          .connect_timeout_us = lane->run->connect_timeout_us};
         lane->sink[i].ops = job->sink[i].ops;
         status = job->sink[i].ops->open(&open, &lane->sink[i].sink, err);
     }
@@ -78,9 +87,14 @@ static void lane_revoked(void *context, const struct mr_position *positions, siz
 static mr_status source_open(struct mr_lane *lane, size_t memory_bytes, struct mr_err *err)
 {
     const struct mr_run *run = lane->run;
-    const struct mr_source_open open = {.options = run->job->source_options, .job = run->job->name, .lane = lane->index,
-                                        .lane_count = run->lane_count, .memory_bytes = memory_bytes, .is_bounded = run->until.end,
-                                        .reads_headers = run->layout->reads_headers, .reads_timestamps = run->layout->reads_timestamps,
+    const struct mr_source_open open = {.options = run->job->source_options,
+                                        .job = run->job->name,
+                                        .lane = lane->index,
+                                        .lane_count = run->lane_count,
+                                        .memory_bytes = memory_bytes,
+                                        .is_bounded = run->until.end,
+                                        .reads_headers = run->layout->reads_headers,
+                                        .reads_timestamps = run->layout->reads_timestamps,
                                         .events = {.context = lane, .revoke = lane_revoked}};
     return run->job->source->open(&open, &lane->source, err);
 }
@@ -103,7 +117,8 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         status = mr_raw_init(&lane->raw[i], row_cap, err);
         if (!status) status = mr_slot_init(&lane->slot[i], run, row_cap, err);
     }
-    if (!status) status = mr_flight_init(&lane->flight, TICKET_COUNT, BOX_COUNT, row_cap, arena_bytes(job), &lane->stats, err);
+    if (!status)
+        status = mr_flight_init(&lane->flight, TICKET_COUNT, BOX_COUNT, row_cap, arena_bytes(job), &lane->stats, err);
     if (!status) status = mr_dead_create(run, index, &lane->stats, &lane->dead, err);
     if (!status) {
         lane->flight.undeliverable = mr_dead_undeliverable;
@@ -112,11 +127,14 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
     }
     if (!status) status = mr_encoder_create(job, run->layout, run->info, &lane->encoder, err);
     if (!status) status = sinks_open(lane, sink_bytes, err);
-    if (!status && index == 0) status = mr_dead_open(lane->dead, err); /* the other lanes when they need it: most never do */
+    if (!status && index == 0)
+        status = mr_dead_open(lane->dead, err); /* the other lanes when they need it: most never do */
     if (!status) status = source_open(lane, source_bytes, err);
     if (!status) mr_dead_source_set(lane->dead, job->source, lane->source);
-    if (status) mr_lane_destroy(lane);
-    else *lane_out = lane;
+    if (status)
+        mr_lane_destroy(lane);
+    else
+        *lane_out = lane;
     return status;
 }
 

@@ -10,10 +10,12 @@
 mr_status mr_path_check(const char *place, const char *path, struct mr_err *err);
 
 /**
- * Appends what a path stands for to paths_out: itself, or one path for each number of its ranges, the last range fastest. Both ends
- * belong to a range. At most count_max paths. On error paths_out may hold some of them; the caller deinits it.
+ * Appends what a path stands for to paths_out: itself, or one path for each number of its ranges, the last range
+ * fastest. Both ends belong to a range. At most count_max paths. On error paths_out may hold some of them; the caller
+ * deinits it.
  */
-mr_status mr_paths_expand(const char *place, const char *path, size_t count_max, struct mr_strings *paths_out, struct mr_err *err);
+mr_status mr_paths_expand(const char *place, const char *path, size_t count_max, struct mr_strings *paths_out,
+                          struct mr_err *err);
 
 /** Appends a copy of path. False: out of memory, paths unchanged. */
 bool mr_paths_add(struct mr_strings *paths, const char *path);

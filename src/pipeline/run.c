@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "pipeline/lane.h"
 
-#define LANES_MAX 64
-#define WAIT_STEP_US 2000
+#define LANES_MAX          64
+#define WAIT_STEP_US       2000
 #define CONNECT_TIMEOUT_US 10000000
 
 static mr_status models_open(struct mr_run *run, struct mr_err *err)
@@ -42,9 +42,12 @@ static mr_status backend_open(struct mr_run *run, struct mr_err *err)
         name[bytes] = '\0';
         run->backend_ops = mr_backend_find(name);
     }
-    if (!run->backend_ops) return mr_fail(err, MR_ECONFIG, "backend: \"%s\" is not in this build: see `millrace backends`", wanted);
+    if (!run->backend_ops)
+        return mr_fail(err, MR_ECONFIG, "backend: \"%s\" is not in this build: see `millrace backends`", wanted);
     const mr_status status = run->backend_ops->open(colon ? colon + 1 : NULL, &run->backend, err);
-    if (!status) mr_log(MR_LOG_INFO, "run", "backend %s%s", run->backend_ops->describe(run->backend), strcmp(wanted, "auto") ? "" : " (auto)");
+    if (!status)
+        mr_log(MR_LOG_INFO, "run", "backend %s%s", run->backend_ops->describe(run->backend),
+               strcmp(wanted, "auto") ? "" : " (auto)");
     return status;
 }
 
@@ -52,8 +55,9 @@ static mr_status plans_create(struct mr_run *run, struct mr_err *err)
 {
     mr_status status = MR_OK;
     for (size_t i = 0; i < run->job->model_count && !status; i++) {
-        status = run->backend_ops->plan_create(run->backend, run->job->model[i].ops, run->model[i], (size_t)run->job->batch.records_max,
-                                               run->layout->want[i], &run->plan[i], err);
+        status = run->backend_ops->plan_create(run->backend, run->job->model[i].ops, run->model[i],
+                                               (size_t)run->job->batch.records_max, run->layout->want[i], &run->plan[i],
+                                               err);
     }
     return status;
 }
@@ -67,7 +71,8 @@ static const void *source_option(const struct mr_job *job, const char *key, mr_o
     return NULL;
 }
 
-mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, struct mr_run **run_out, struct mr_err *err)
+mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, struct mr_run **run_out,
+                        struct mr_err *err)
 {
     struct mr_run *run = calloc(1, sizeof *run);
     mr_status status = run ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
@@ -85,8 +90,10 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     if (!status) status = mr_layout_create(job, run->info, &run->layout, err);
     if (!status) status = backend_open(run, err);
     if (!status) status = plans_create(run, err);
-    if (status) mr_run_destroy(run);
-    else *run_out = run;
+    if (status)
+        mr_run_destroy(run);
+    else
+        *run_out = run;
     return status;
 }
 
@@ -98,7 +105,8 @@ static mr_status lane_count_choose(struct mr_run *run, struct mr_err *err)
     mr_status status = MR_OK;
 
     run->lane_count = run->job->lanes ? (unsigned)run->job->lanes : cores > 0 ? (unsigned)cores : 1;
-    if (!run->job->lanes && run->job->source->lane_count_max) status = run->job->source->lane_count_max(run->job->source_options, &most, err);
+    if (!run->job->lanes && run->job->source->lane_count_max)
+        status = run->job->source->lane_count_max(run->job->source_options, &most, err);
     if (run->lane_count > most) run->lane_count = most;
     if (run->lane_count > LANES_MAX) run->lane_count = LANES_MAX;
     if (!run->lane_count) run->lane_count = 1;
@@ -114,8 +122,10 @@ mr_status mr_run_start(struct mr_run *run, struct mr_err *err)
     if (!run->lane) return mr_fail(err, MR_ENOMEM, "out of memory");
     for (unsigned i = 0; i < run->lane_count && !status; i++) status = mr_lane_create(run, i, &run->lane[i], err);
     for (unsigned i = 0; i < run->lane_count && !status; i++) {
-        if (pthread_create(&run->lane[i]->thread, NULL, mr_lane_main, run->lane[i])) status = mr_fail(err, MR_ENOMEM, "could not start lane %u", i);
-        else run->lane[i]->has_thread = true;
+        if (pthread_create(&run->lane[i]->thread, NULL, mr_lane_main, run->lane[i]))
+            status = mr_fail(err, MR_ENOMEM, "could not start lane %u", i);
+        else
+            run->lane[i]->has_thread = true;
     }
     if (status) {
         mr_run_stop(run, MR_RUN_ABORT);

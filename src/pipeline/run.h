@@ -17,9 +17,9 @@ typedef enum {
 
 /** How far a bounded run goes. */
 struct mr_until {
-    bool end;             /* to what was there at start */
-    int64_t duration_us;  /* 0: no limit */
-    int64_t records;      /* 0: no limit */
+    bool end;            /* to what was there at start */
+    int64_t duration_us; /* 0: no limit */
+    int64_t records;     /* 0: no limit */
 };
 
 struct mr_lane;
@@ -27,23 +27,24 @@ struct mr_lane;
 struct mr_run {
     const struct mr_job *job;
     struct mr_until until;
-    struct mr_model **model;                  /* [job->model_count] */
+    struct mr_model **model; /* [job->model_count] */
     const struct mr_model_info **info;
     struct mr_plan **plan;
     const struct mr_backend_ops *backend_ops;
     struct mr_backend *backend;
     struct mr_layout *layout;
-    const struct mr_map *properties;          /* client properties of the source, for sinks that name none */
-    int64_t connect_timeout_us;               /* how long the source waits for its broker; sinks do too */
+    const struct mr_map *properties; /* client properties of the source, for sinks that name none */
+    int64_t connect_timeout_us;      /* how long the source waits for its broker; sinks do too */
     int64_t started_ns;
-    _Atomic int state;                        /* mr_run_state */
-    _Atomic int64_t records_left;             /* of until.records */
-    struct mr_lane **lane;                    /* [lane_count] */
+    _Atomic int state;            /* mr_run_state */
+    _Atomic int64_t records_left; /* of until.records */
+    struct mr_lane **lane;        /* [lane_count] */
     unsigned lane_count;
 };
 
 /** Loads models, opens the backend, works out the layout. On error *run_out is NULL. job must outlive the run. */
-mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, struct mr_run **run_out, struct mr_err *err);
+mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, struct mr_run **run_out,
+                        struct mr_err *err);
 
 /** Opens the lanes (the first error wins) and starts their threads. */
 mr_status mr_run_start(struct mr_run *run, struct mr_err *err);

@@ -15,15 +15,23 @@ void mr_raw_deinit(struct mr_raw *raw)
     *raw = (struct mr_raw){0};
 }
 
-static size_t tiles_bytes(size_t row_cap, size_t cols) { return mr_tile_count(row_cap) * MR_TILE_ROWS * cols * sizeof(float); }
-static size_t classes_bytes(size_t row_cap) { return mr_tile_count(row_cap) * MR_TILE_ROWS * sizeof(int32_t); }
+static size_t tiles_bytes(size_t row_cap, size_t cols)
+{
+    return mr_tile_count(row_cap) * MR_TILE_ROWS * cols * sizeof(float);
+}
+static size_t classes_bytes(size_t row_cap)
+{
+    return mr_tile_count(row_cap) * MR_TILE_ROWS * sizeof(int32_t);
+}
 
 size_t mr_slot_bytes(const struct mr_run *run, size_t row_cap)
 {
     const struct mr_schema *schema = &run->layout->schema;
     size_t bytes = tiles_bytes(row_cap, schema->feature_count) +
-                   row_cap * (sizeof(double) + sizeof(uint32_t) + 2 * sizeof(struct mr_reject) + schema->capture_count * sizeof(struct mr_span));
-    for (size_t i = 0; i < run->job->model_count; i++) bytes += tiles_bytes(row_cap, run->info[i]->width) + classes_bytes(row_cap);
+                   row_cap * (sizeof(double) + sizeof(uint32_t) + 2 * sizeof(struct mr_reject) +
+                              schema->capture_count * sizeof(struct mr_span));
+    for (size_t i = 0; i < run->job->model_count; i++)
+        bytes += tiles_bytes(row_cap, run->info[i]->width) + classes_bytes(row_cap);
     return bytes;
 }
 
@@ -36,7 +44,8 @@ static mr_status scores_init(struct mr_slot *slot, const struct mr_run *run, siz
         scores->width = run->info[i]->width;
         scores->row_cap = row_cap;
         scores->y = run->backend_ops->slab_acquire(run->backend, tiles_bytes(row_cap, scores->width));
-        if (run->info[i]->is_classifier) scores->class_index = run->backend_ops->slab_acquire(run->backend, classes_bytes(row_cap));
+        if (run->info[i]->is_classifier)
+            scores->class_index = run->backend_ops->slab_acquire(run->backend, classes_bytes(row_cap));
         if (!scores->y || (run->info[i]->is_classifier && !scores->class_index)) return MR_ENOMEM;
     }
     return MR_OK;
@@ -49,14 +58,18 @@ mr_status mr_slot_init(struct mr_slot *slot, const struct mr_run *run, size_t ro
     bool is_whole;
 
     *slot = (struct mr_slot){0};
-    *rows = (struct mr_rows){.feature_count = schema->feature_count, .capture_count = schema->capture_count, .row_cap = row_cap,
-                             .reject_cap = 2 * row_cap}; /* half for the decoder; the other for rows that fail behind it */
+    *rows =
+        (struct mr_rows){.feature_count = schema->feature_count,
+                         .capture_count = schema->capture_count,
+                         .row_cap = row_cap,
+                         .reject_cap = 2 * row_cap}; /* half for the decoder; the other for rows that fail behind it */
     rows->x = run->backend_ops->slab_acquire(run->backend, tiles_bytes(row_cap, schema->feature_count));
     rows->label = calloc(row_cap, sizeof *rows->label);
     rows->message = calloc(row_cap, sizeof *rows->message);
     rows->reject = calloc(rows->reject_cap, sizeof *rows->reject);
     rows->capture = calloc(row_cap * schema->capture_count + 1, sizeof *rows->capture);
-    is_whole = rows->x && rows->label && rows->message && rows->reject && rows->capture && !scores_init(slot, run, row_cap);
+    is_whole =
+        rows->x && rows->label && rows->message && rows->reject && rows->capture && !scores_init(slot, run, row_cap);
     if (!is_whole) return mr_fail(err, MR_ENOMEM, "no memory for a slot of %zu rows: lower batch.records_max", row_cap);
     return run->backend_ops->queue_open(run->backend, &slot->queue, err);
 }
@@ -67,8 +80,10 @@ void mr_slot_deinit(struct mr_slot *slot, const struct mr_run *run)
     if (slot->queue) run->backend_ops->queue_close(slot->queue);
     for (size_t i = 0; slot->scores && i < run->job->model_count; i++) {
         struct mr_scores *scores = &slot->scores[i];
-        if (scores->y) run->backend_ops->slab_release(run->backend, scores->y, tiles_bytes(scores->row_cap, scores->width));
-        if (scores->class_index) run->backend_ops->slab_release(run->backend, scores->class_index, classes_bytes(scores->row_cap));
+        if (scores->y)
+            run->backend_ops->slab_release(run->backend, scores->y, tiles_bytes(scores->row_cap, scores->width));
+        if (scores->class_index)
+            run->backend_ops->slab_release(run->backend, scores->class_index, classes_bytes(scores->row_cap));
     }
     if (rows->x) run->backend_ops->slab_release(run->backend, rows->x, tiles_bytes(rows->row_cap, rows->feature_count));
     free(slot->scores);

@@ -9,16 +9,16 @@
 struct mr_raw {
     struct mr_message *message; /* [cap] */
     size_t count, cap;
-    struct mr_cursor cursor;    /* what is decoded of it */
+    struct mr_cursor cursor; /* what is decoded of it */
     struct mr_ticket *ticket;
-    size_t slot_count;          /* slots that still need its bytes */
+    size_t slot_count; /* slots that still need its bytes */
     bool is_used;
 };
 
 /** Rows of one raw batch (or a part of it) with their scores. */
 struct mr_slot {
     struct mr_rows rows;
-    struct mr_scores *scores;   /* [model_count] */
+    struct mr_scores *scores; /* [model_count] */
     struct mr_queue *queue;
     struct mr_raw *raw;
 };

@@ -66,7 +66,8 @@ static void connection_lost_while_producing(void **state)
     PUSH(API_PRODUCE, RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TRANSPORT);
     fixture_run_to_end(&run, &job);
     fixture_run_free(&run);
-    /* At least once: the mock stores what the lost request carried, and knows no retries; a real broker does (tests/kafka). */
+    /* At least once: the mock stores what the lost request carried, and knows no retries; a real broker does
+     * (tests/kafka). */
     fixture_check_scores("lostlink.out", 0, 5000, 4, false);
 }
 

@@ -93,7 +93,9 @@ static void dynamic_members_cooperative(void **state)
 {
     (void)state;
     if (rd_kafka_version() < 0x02010000) {
-        print_message("SKIP: cooperative rebalances: librdkafka %s loses records in them, and millrace refuses them there\n", rd_kafka_version_str());
+        print_message(
+            "SKIP: cooperative rebalances: librdkafka %s loses records in them, and millrace refuses them there\n",
+            rd_kafka_version_str());
         skip();
     }
     hand_over("cooperative", "dynamic", ",\"partition.assignment.strategy\":\"cooperative-sticky\"");

@@ -15,7 +15,8 @@ static void test_offsets(void **state)
     struct mr_kafka_start start;
     struct mr_err err = {0};
     (void)state;
-    assert_int_equal(mr_kafka_start_parse("in/0=12,in/10=99,a.b-c_d/1=0,in.x/1=9223372036854775807", &start, &err), MR_OK);
+    assert_int_equal(mr_kafka_start_parse("in/0=12,in/10=99,a.b-c_d/1=0,in.x/1=9223372036854775807", &start, &err),
+                     MR_OK);
     assert_int_equal(start.kind, MR_START_OFFSETS);
     assert_int_equal(mr_kafka_start_offset(&start, "in", 0), 12);
     assert_int_equal(mr_kafka_start_offset(&start, "in", 10), 99);
@@ -27,20 +28,21 @@ static void test_offsets(void **state)
 static void test_malformed(void **state)
 {
     static const char *const cases[][2] = {
-        {"in/0=12,in/1", "\"in/1\""},       {"in/0=12,", "\"\""},
-        {"in/0=x", "\"in/0=x\""},           {"in/0=12x,in/1=3", "\"in/0=12x\""},
-        {"in/0=-1", "\"in/0=-1\""},         {"in/x=1", "\"in/x=1\""},
-        {"/0=1", "\"/0=1\""},               {"in/0=1, in/1=2,in/2", "\"in/2\""},
-        {"in/0=", "\"in/0=\""},             {"in/99999999999=1", "\"in/99999999999=1\""},
-        {"in=0/1", "\"in=0/1\""},           {"in/0=99999999999999999999", "99999999999999999999"},
-        {"in,in/0=1", "\"in\""},            {"in/0", "in/0"},
+        {"in/0=12,in/1", "\"in/1\""}, {"in/0=12,", "\"\""},
+        {"in/0=x", "\"in/0=x\""},     {"in/0=12x,in/1=3", "\"in/0=12x\""},
+        {"in/0=-1", "\"in/0=-1\""},   {"in/x=1", "\"in/x=1\""},
+        {"/0=1", "\"/0=1\""},         {"in/0=1, in/1=2,in/2", "\"in/2\""},
+        {"in/0=", "\"in/0=\""},       {"in/99999999999=1", "\"in/99999999999=1\""},
+        {"in=0/1", "\"in=0/1\""},     {"in/0=99999999999999999999", "99999999999999999999"},
+        {"in,in/0=1", "\"in\""},      {"in/0", "in/0"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mr_kafka_start start;
         struct mr_err err = {0};
         const mr_status status = mr_kafka_start_parse(cases[i][0], &start, &err);
-        if (status != MR_ECONFIG || !strstr(err.text, cases[i][1]) || !strstr(err.text, "topic/0=12")) fail_msg("%s: %d %s", cases[i][0], status, err.text);
+        if (status != MR_ECONFIG || !strstr(err.text, cases[i][1]) || !strstr(err.text, "topic/0=12"))
+            fail_msg("%s: %d %s", cases[i][0], status, err.text);
     }
 }
 
@@ -48,8 +50,10 @@ static mr_status check(const char *servers, const char *topic, int membership, c
 {
     struct mr_pair pair = {(char *)(uintptr_t) "bootstrap.servers", (char *)(uintptr_t)servers};
     char *topics[] = {(char *)(uintptr_t) "other", (char *)(uintptr_t)topic};
-    const struct mr_kafka_source_options opt = {.properties = {.item = &pair, .count = 1}, .topics = {.item = topics, .count = 2},
-                                                .membership = membership, .start = (char *)(uintptr_t)start};
+    const struct mr_kafka_source_options opt = {.properties = {.item = &pair, .count = 1},
+                                                .topics = {.item = topics, .count = 2},
+                                                .membership = membership,
+                                                .start = (char *)(uintptr_t)start};
     return mr_kafka_source_check(&opt, err);
 }
 
@@ -78,6 +82,7 @@ static void test_pattern(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_malformed), cmocka_unit_test(test_topics), cmocka_unit_test(test_pattern)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_malformed),
+                                       cmocka_unit_test(test_topics), cmocka_unit_test(test_pattern)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,17 +20,17 @@ static void test_utf8(void **state)
         {"plain ascii, longer than eight bytes", 36, true},
         {"\x00", 1, true},
         {"gr\xc3\xbc\xc3\x9f", 6, true},
-        {"\xe2\x82\xac", 3, true},             /* U+20AC */
-        {"\xf0\x9f\x98\x80", 4, true},         /* U+1F600 */
-        {"\xf4\x8f\xbf\xbf", 4, true},         /* U+10FFFF */
-        {"\xf4\x90\x80\x80", 4, false},        /* beyond it */
-        {"\xed\xa0\x80", 3, false},            /* a surrogate */
-        {"\xc0\x80", 2, false},                /* overlong */
+        {"\xe2\x82\xac", 3, true},      /* U+20AC */
+        {"\xf0\x9f\x98\x80", 4, true},  /* U+1F600 */
+        {"\xf4\x8f\xbf\xbf", 4, true},  /* U+10FFFF */
+        {"\xf4\x90\x80\x80", 4, false}, /* beyond it */
+        {"\xed\xa0\x80", 3, false},     /* a surrogate */
+        {"\xc0\x80", 2, false},         /* overlong */
         {"\xe0\x80\x80", 3, false},
         {"\xf0\x80\x80\x80", 4, false},
         {"\x80", 1, false},
         {"\xff", 1, false},
-        {"abcdefg\xe2\x82", 9, false},         /* cut at the end */
+        {"abcdefg\xe2\x82", 9, false}, /* cut at the end */
         {"\xc3", 1, false},
         {"12345678\xc3\x28", 10, false},
     };

@@ -1,7 +1,7 @@
 /*
- * The Kafka sink: records go to the client in batches without a copy; they stay in the outbox until their delivery report.
- * A record that the broker refuses is sent once more alone, because a refusal hits all records of a request; refused again, it is
- * settled as undeliverable.
+ * The Kafka sink: records go to the client in batches without a copy; they stay in the outbox until their delivery
+ * report. A record that the broker refuses is sent once more alone, because a refusal hits all records of a request;
+ * refused again, it is settled as undeliverable.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "kafka/client.h"
 #include "millrace/sink.h"
 
-#define CHUNK 512
+#define CHUNK          512
 #define SOLO_TRIES_MAX 1000 /* of 10 ms */
 
 struct mr_kafka_sink_options {
@@ -25,22 +25,29 @@ struct mr_sink {
     const struct mr_map *properties;
     rd_kafka_t *client;
     rd_kafka_topic_t *topic;
-    rd_kafka_t *solo;             /* one record a request; made when a record is first refused */
+    rd_kafka_t *solo;              /* one record a request; made when a record is first refused */
     int32_t partition_count, turn; /* turn: the partition of the current outbox for records that may go anywhere */
     rd_kafka_message_t chunk[CHUNK];
-    struct mr_outbox *run_box;    /* successful delivery reports come in long runs of one outbox */
+    struct mr_outbox *run_box; /* successful delivery reports come in long runs of one outbox */
     size_t run_count;
     bool has_warned;
-    size_t last_failed;           /* where the search for the record of a failed report begins */
+    size_t last_failed; /* where the search for the record of a failed report begins */
     bool is_closing;
     struct mr_err failure;
 };
 
 #define AT(field) offsetof(struct mr_kafka_sink_options, field)
 static const struct mr_option kafka_sink_options[] = {
-    {.key = "topic", .type = MR_OPT_STRING, .offset = AT(topic), .required = true, .doc = "Topic that the records are written to.",
+    {.key = "topic",
+     .type = MR_OPT_STRING,
+     .offset = AT(topic),
+     .required = true,
+     .doc = "Topic that the records are written to.",
      .example = "\"example_2\""},
-    {.key = "properties", .type = MR_OPT_MAP, .offset = AT(properties), .check_pair = mr_kafka_property_check,
+    {.key = "properties",
+     .type = MR_OPT_MAP,
+     .offset = AT(properties),
+     .check_pair = mr_kafka_property_check,
      .doc = "Any librdkafka property; without any, the source's are used."},
     {0},
 };
@@ -74,7 +81,8 @@ static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **cl
     /* At least one message of the largest size must fit. */
     const char *message_max = mr_kafka_property(sink->properties, "message.max.bytes");
     const size_t least = message_max && atoll(message_max) > 0 ? (size_t)atoll(message_max) / 1024 + 1 : 1024;
-    snprintf(kbytes, sizeof kbytes, "%zu", sink->open.memory_bytes / 1024 < least ? least : sink->open.memory_bytes / 1024);
+    snprintf(kbytes, sizeof kbytes, "%zu",
+             sink->open.memory_bytes / 1024 < least ? least : sink->open.memory_bytes / 1024);
     const mr_status status = mr_kafka_conf_create("sink", sink->properties, defaults, &conf, err);
     if (status) return status;
     rd_kafka_conf_set_opaque(conf, sink);
@@ -93,22 +101,28 @@ static mr_status kafka_open(const struct mr_sink_open *open, struct mr_sink **si
     sink->open = *open;
     sink->properties = sink->opt->properties.count || !open->properties ? &sink->opt->properties : open->properties;
     const char *servers = mr_kafka_property(sink->properties, "bootstrap.servers");
-    if (!servers) status = mr_fail(err, MR_ECONFIG, "kafka sink: properties: bootstrap.servers is missing, and the source has none to share");
+    if (!servers)
+        status = mr_fail(err, MR_ECONFIG,
+                         "kafka sink: properties: bootstrap.servers is missing, and the source has none to share");
     if (!status) status = client_open(sink, false, &sink->client, err);
     if (!status) {
-        status = mr_kafka_partition_count(sink->client, servers, sink->opt->topic, (int)(open->connect_timeout_us / 1000),
-                                          &sink->partition_count, err);
+        status = mr_kafka_partition_count(sink->client, servers, sink->opt->topic,
+                                          (int)(open->connect_timeout_us / 1000), &sink->partition_count, err);
     }
     if (!status && !(sink->topic = rd_kafka_topic_new(sink->client, sink->opt->topic, NULL))) {
-        status = mr_fail(err, MR_EKAFKA, "kafka sink: topic \"%s\": %s", sink->opt->topic, rd_kafka_err2str(rd_kafka_last_error()));
+        status = mr_fail(err, MR_EKAFKA, "kafka sink: topic \"%s\": %s", sink->opt->topic,
+                         rd_kafka_err2str(rd_kafka_last_error()));
     }
     if (sink->partition_count) sink->turn = (int32_t)(open->lane % (unsigned)sink->partition_count);
-    if (status) kafka_close(sink);
-    else *sink_out = sink;
+    if (status)
+        kafka_close(sink);
+    else
+        *sink_out = sink;
     return status;
 }
 
-/* A record that finds the client's queue full although nothing is in it is larger than the queue and can never be sent. */
+/* A record that finds the client's queue full although nothing is in it is larger than the queue and can never be sent.
+ */
 static bool is_too_large(const struct mr_sink *sink, rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR__QUEUE_FULL && rd_kafka_outq_len(sink->client) == 0;
@@ -123,10 +137,12 @@ static void run_settle(struct mr_sink *sink)
 static bool is_record_of(const struct mr_record *record, const rd_kafka_message_t *message)
 {
     if (message->payload) return record->value == message->payload;
-    return !record->value && record->key == message->key && record->row_count; /* a null, which only dead letters have */
+    return !record->value && record->key == message->key &&
+           record->row_count; /* a null, which only dead letters have */
 }
 
-/* The record that a failed message was made from. Reports come in the order of the records, so the search begins behind the last one. */
+/* The record that a failed message was made from. Reports come in the order of the records, so the search begins behind
+ * the last one. */
 static struct mr_record *record_of(struct mr_sink *sink, struct mr_outbox *box, const rd_kafka_message_t *message)
 {
     for (size_t i = 0; i < box->count; i++) {
@@ -138,20 +154,24 @@ static struct mr_record *record_of(struct mr_sink *sink, struct mr_outbox *box, 
     return NULL;
 }
 
-static rd_kafka_resp_err_t produce_one(rd_kafka_t *client, const char *topic, int32_t partition, const struct mr_record *record, void *opaque)
+static rd_kafka_resp_err_t produce_one(rd_kafka_t *client, const char *topic, int32_t partition,
+                                       const struct mr_record *record, void *opaque)
 {
     rd_kafka_headers_t *headers = record->header_count ? rd_kafka_headers_new(record->header_count) : NULL;
     for (uint32_t i = 0; i < record->header_count; i++) {
-        rd_kafka_header_add(headers, record->header[i].name, -1, record->header[i].value, (ssize_t)record->header[i].value_bytes);
+        rd_kafka_header_add(headers, record->header[i].name, -1, record->header[i].value,
+                            (ssize_t)record->header[i].value_bytes);
     }
     union {
         const char *from;
         void *to;
-    } value = {record->value}, key = {record->key}; /* the client's interface is not const; without RD_KAFKA_MSG_F_FREE it only reads */
+    } value = {record->value},
+      key = {record->key}; /* the client's interface is not const; without RD_KAFKA_MSG_F_FREE it only reads */
     const rd_kafka_resp_err_t code = rd_kafka_producev(
-        client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_VALUE(value.to, record->value_bytes),
-        RD_KAFKA_V_KEY(key.to, record->key_bytes), RD_KAFKA_V_TIMESTAMP(record->timestamp_ms < 0 ? 0 : record->timestamp_ms),
-        RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+        client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
+        RD_KAFKA_V_VALUE(value.to, record->value_bytes), RD_KAFKA_V_KEY(key.to, record->key_bytes),
+        RD_KAFKA_V_TIMESTAMP(record->timestamp_ms < 0 ? 0 : record->timestamp_ms), RD_KAFKA_V_MSGFLAGS(0),
+        RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
     if (code && headers) rd_kafka_headers_destroy(headers);
     return code;
 }
@@ -165,7 +185,9 @@ static bool is_refusal(rd_kafka_resp_err_t code)
 
 static mr_reason refusal_reason(rd_kafka_resp_err_t code)
 {
-    return code == RD_KAFKA_RESP_ERR_INVALID_RECORD || code == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP ? MR_REASON_REFUSED : MR_REASON_OUTPUT_SIZE;
+    return code == RD_KAFKA_RESP_ERR_INVALID_RECORD || code == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP
+               ? MR_REASON_REFUSED
+               : MR_REASON_OUTPUT_SIZE;
 }
 
 static void retry_alone(struct mr_sink *sink, struct mr_outbox *box, struct mr_record *record, int32_t partition)
@@ -173,11 +195,15 @@ static void retry_alone(struct mr_sink *sink, struct mr_outbox *box, struct mr_r
     if (!sink->solo && client_open(sink, true, &sink->solo, &sink->failure)) return;
     rd_kafka_resp_err_t code;
     int tries = SOLO_TRIES_MAX; /* a user's own limit may be small */
-    while ((code = produce_one(sink->solo, sink->opt->topic, partition, record, box)) == RD_KAFKA_RESP_ERR__QUEUE_FULL && tries--) {
+    while ((code = produce_one(sink->solo, sink->opt->topic, partition, record, box)) ==
+               RD_KAFKA_RESP_ERR__QUEUE_FULL &&
+           tries--) {
         rd_kafka_poll(sink->solo, 10);
     }
-    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": no room to send records alone", sink->opt->topic);
-    else if (code) box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+        mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": no room to send records alone", sink->opt->topic);
+    else if (code)
+        box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
 }
 
 /* A delivery report. Runs inside rd_kafka_poll on the lane's thread. */
@@ -197,12 +223,16 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
     if (sink->is_closing) return; /* neither retried nor told: it is not committed and will be repeated */
     struct mr_record *record = record_of(sink, box, message);
-    if (!record) mr_fail(&sink->failure, MR_EINVARIANT, "kafka sink: a delivery report for a record that was not sent");
-    else if (is_refusal(message->err) && client == sink->client) retry_alone(sink, box, record, message->partition);
-    else if (is_refusal(message->err)) box->settled(box, record, MR_EDATA, refusal_reason(message->err), rd_kafka_err2str(message->err));
+    if (!record)
+        mr_fail(&sink->failure, MR_EINVARIANT, "kafka sink: a delivery report for a record that was not sent");
+    else if (is_refusal(message->err) && client == sink->client)
+        retry_alone(sink, box, record, message->partition);
+    else if (is_refusal(message->err))
+        box->settled(box, record, MR_EDATA, refusal_reason(message->err), rd_kafka_err2str(message->err));
     else if (!sink->failure.status) {
-        mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": %s; nothing past the last delivered record was committed",
-                sink->opt->topic, rd_kafka_err2str(message->err));
+        mr_fail(&sink->failure, MR_ESINK,
+                "kafka sink: topic \"%s\": %s; nothing past the last delivered record was committed", sink->opt->topic,
+                rd_kafka_err2str(message->err));
     }
 }
 
@@ -211,14 +241,19 @@ static int32_t partition_choose(struct mr_sink *sink, const struct mr_record *re
     if (record->partition >= 0 && record->partition < sink->partition_count) return record->partition;
     if (record->partition >= 0 && !sink->has_warned) {
         sink->has_warned = true;
-        mr_log(MR_LOG_WARN, "kafka", "topic \"%s\" has %d partitions, fewer than the input: records of the others go by key, or by batch, and "
-               "lose their order; give it as many, or set emit.partition", sink->opt->topic, sink->partition_count);
+        mr_log(
+            MR_LOG_WARN, "kafka",
+            "topic \"%s\" has %d partitions, fewer than the input: records of the others go by key, or by batch, and "
+            "lose their order; give it as many, or set emit.partition",
+            sink->opt->topic, sink->partition_count);
     }
-    if (record->partition != MR_PARTITION_BY_BATCH && record->key) return RD_KAFKA_PARTITION_UA; /* the client hashes the key */
+    if (record->partition != MR_PARTITION_BY_BATCH && record->key)
+        return RD_KAFKA_PARTITION_UA; /* the client hashes the key */
     return sink->turn;
 }
 
-/* What the client said when it was offered a record. True: it took it, or never will; false: it has no room, or the sink failed. */
+/* What the client said when it was offered a record. True: it took it, or never will; false: it has no room, or the
+ * sink failed. */
 static bool offer_judge(struct mr_sink *sink, struct mr_outbox *box, struct mr_record *record, rd_kafka_resp_err_t code)
 {
     if (!code) return true;
@@ -272,7 +307,8 @@ static size_t run_produce(struct mr_sink *sink, struct mr_outbox *box, size_t fr
     return chunk_produce(sink, box, from, count, partition);
 }
 
-static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t from, size_t *taken_out, struct mr_err *err)
+static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t from, size_t *taken_out,
+                            struct mr_err *err)
 {
     size_t next = from;
 
@@ -309,7 +345,10 @@ static mr_status kafka_poll(struct mr_sink *sink, int64_t wait_us, struct mr_err
     return sink->failure.status;
 }
 
-static int32_t kafka_partition_count(struct mr_sink *sink) { return sink->partition_count; }
+static int32_t kafka_partition_count(struct mr_sink *sink)
+{
+    return sink->partition_count;
+}
 
 static void client_close(rd_kafka_t *client)
 {

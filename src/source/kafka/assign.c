@@ -8,7 +8,7 @@
 #include "kafka/client.h"
 #include "source/kafka/source.h"
 
-#define BROKER_TIMEOUT_MS 15000
+#define BROKER_TIMEOUT_MS  15000
 #define COMMITTED_PAUSE_NS 50000000
 
 uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name)
@@ -16,7 +16,8 @@ uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name)
     for (uint32_t i = 0; i < source->topic_count; i++) {
         if (!strcmp(source->topic[i], name)) return i;
     }
-    if (source->topic_count == MR_TOPIC_COUNT_MAX || !(source->topic[source->topic_count] = strdup(name))) return UINT32_MAX;
+    if (source->topic_count == MR_TOPIC_COUNT_MAX || !(source->topic[source->topic_count] = strdup(name)))
+        return UINT32_MAX;
     return source->topic_count++;
 }
 
@@ -76,8 +77,8 @@ static mr_status start_resolve(struct mr_source *source, rd_kafka_topic_partitio
         entry->offset = times->elems[0].offset;
         rd_kafka_topic_partition_list_destroy(times);
         if (code) {
-            return mr_fail(err, MR_EKAFKA, "kafka source: offset of %s[%d] at source.start: %s", entry->topic, entry->partition,
-                           rd_kafka_err2str(code));
+            return mr_fail(err, MR_EKAFKA, "kafka source: offset of %s[%d] at source.start: %s", entry->topic,
+                           entry->partition, rd_kafka_err2str(code));
         }
         if (entry->offset < 0) entry->offset = RD_KAFKA_OFFSET_END; /* nothing that young is there yet */
     }
@@ -87,9 +88,10 @@ static mr_status start_resolve(struct mr_source *source, rd_kafka_topic_partitio
 /* What passes by itself: the group's coordinator is moving, loading or out of reach. */
 static bool is_passing(rd_kafka_resp_err_t code)
 {
-    return code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
-           code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT ||
-           code == RD_KAFKA_RESP_ERR__WAIT_COORD || code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
+    return code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+           code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+           code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+           code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
 }
 
 /* Reads the committed offsets into the list, trying again for a while. */
@@ -101,13 +103,15 @@ static mr_status committed_read(struct mr_source *source, rd_kafka_topic_partiti
         rd_kafka_resp_err_t code = rd_kafka_committed(source->client, list, BROKER_TIMEOUT_MS);
         for (int i = 0; i < list->cnt && !code; i++) code = list->elems[i].err;
         if (!code) return MR_OK;
-        if (!is_passing(code) || mr_clock_us() >= deadline_us) return mr_fail(err, MR_EKAFKA, "kafka source: committed offsets: %s", rd_kafka_err2str(code));
+        if (!is_passing(code) || mr_clock_us() >= deadline_us)
+            return mr_fail(err, MR_EKAFKA, "kafka source: committed offsets: %s", rd_kafka_err2str(code));
         nanosleep(&pause, NULL);
     }
 }
 
 /* A committed offset that the topic does not hold, before a bounded run takes it for its end. */
-static mr_status lost_resolve(const struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t low, int64_t high, struct mr_err *err)
+static mr_status lost_resolve(const struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t low,
+                              int64_t high, struct mr_err *err)
 {
     if (entry->offset >= low && entry->offset <= high) return MR_OK;
     if (source->opt->lost_offsets == MR_LOST_STOP) return mr_kafka_lost(entry->topic, entry->partition, err);
@@ -116,22 +120,25 @@ static mr_status lost_resolve(const struct mr_source *source, rd_kafka_topic_par
 }
 
 /*
- * First and next offset of a partition. One that was just added may be assigned before this client has heard of it: its metadata is
- * asked for again until it has.
+ * First and next offset of a partition. One that was just added may be assigned before this client has heard of it: its
+ * metadata is asked for again until it has.
  */
-static mr_status bounds_query(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t *low, int64_t *high, struct mr_err *err)
+static mr_status bounds_query(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t *low,
+                              int64_t *high, struct mr_err *err)
 {
     const struct timespec pause = {.tv_nsec = COMMITTED_PAUSE_NS};
     const int64_t deadline_us = mr_clock_us() + BROKER_TIMEOUT_MS * 1000LL;
     for (;;) {
-        const rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(source->client, entry->topic, entry->partition, low, high, BROKER_TIMEOUT_MS);
-        const bool is_unknown = code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-                                code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+        const rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+            source->client, entry->topic, entry->partition, low, high, BROKER_TIMEOUT_MS);
+        const bool is_unknown =
+            code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+            code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
         int32_t count;
         if (!code) return MR_OK;
         if ((!is_unknown && !is_passing(code)) || mr_clock_us() >= deadline_us) {
-            return mr_fail(err, MR_EKAFKA, "kafka source: bounds of %s[%d]: %s", entry->topic, entry->partition, rd_kafka_err2str(code));
+            return mr_fail(err, MR_EKAFKA, "kafka source: bounds of %s[%d]: %s", entry->topic, entry->partition,
+                           rd_kafka_err2str(code));
         }
         mr_kafka_partition_count(source->client, source->servers, entry->topic, BROKER_TIMEOUT_MS, &count, NULL);
         nanosleep(&pause, NULL);
@@ -139,7 +146,8 @@ static mr_status bounds_query(struct mr_source *source, const rd_kafka_topic_par
 }
 
 /* The concrete start (and, for a bounded run, the end) of one partition. */
-static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t *end_out, struct mr_err *err)
+static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t *end_out,
+                                struct mr_err *err)
 {
     int64_t low = 0, high = 0;
     *end_out = -1;
@@ -153,7 +161,8 @@ static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partiti
     return lost_resolve(source, entry, low, high, err);
 }
 
-static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t end_offset, struct mr_err *err)
+static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t end_offset,
+                               struct mr_err *err)
 {
     if (source->partition_count == source->partition_cap) {
         const size_t cap = source->partition_cap ? source->partition_cap * 2 : 64;
@@ -166,12 +175,17 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
     const uint32_t topic = mr_kafka_topic_index(source, entry->topic);
     if (topic == UINT32_MAX) return mr_fail(err, MR_ECONFIG, "kafka source: more than %d topics", MR_TOPIC_COUNT_MAX);
     struct partition *part = &source->partition[source->partition_count++];
-    *part = (struct partition){.topic = topic, .partition = entry->partition, .next_offset = entry->offset, .end_offset = end_offset,
-                               .commit_offset = -1, .stored_offset = -1};
+    *part = (struct partition){.topic = topic,
+                               .partition = entry->partition,
+                               .next_offset = entry->offset,
+                               .end_offset = end_offset,
+                               .commit_offset = -1,
+                               .stored_offset = -1};
     part->is_done = end_offset >= 0 && entry->offset >= end_offset;
     /* Before assign, so that no message ever takes the consumer's own queue. */
     part->queue = rd_kafka_queue_get_partition(source->client, entry->topic, entry->partition);
-    if (!part->queue) return mr_fail(err, MR_EKAFKA, "kafka source: no queue for %s[%d]", entry->topic, entry->partition);
+    if (!part->queue)
+        return mr_fail(err, MR_EKAFKA, "kafka source: no queue for %s[%d]", entry->topic, entry->partition);
     rd_kafka_queue_forward(part->queue, source->queue);
     return MR_OK;
 }
@@ -190,7 +204,8 @@ static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partit
         if (!status) status = bounds_resolve(source, entry, &end_offset, err);
         if (!status) status = partition_add(source, entry, end_offset, err);
         if (status) return status;
-        /* The end is stored as if it had been reached: else the next rebalance would look for it again, and skip what came meanwhile. */
+        /* The end is stored as if it had been reached: else the next rebalance would look for it again, and skip what
+         * came meanwhile. */
         if (is_end) source->partition[source->partition_count - 1].commit_offset = entry->offset;
     }
     source->has_assignment = true;
@@ -210,7 +225,8 @@ static void partitions_drop(struct mr_source *source, const rd_kafka_topic_parti
         if (positions) positions[count++] = (struct mr_position){part->topic, part->partition, part->next_offset};
     }
     source->has_assignment = false; /* until the next one comes, having no partitions does not mean that all are read */
-    if (count && source->open.events.revoke) source->open.events.revoke(source->open.events.context, positions, count, is_lost);
+    if (count && source->open.events.revoke)
+        source->open.events.revoke(source->open.events.context, positions, count, is_lost);
     for (size_t i = 0; i < source->partition_count; i++) {
         if (!source->partition[i].is_revoked) {
             source->partition[kept++] = source->partition[i];
@@ -228,12 +244,14 @@ static void check_rebalance(struct mr_source *source, rd_kafka_error_t *error, c
     if (!error) return;
     mr_log(MR_LOG_WARN, "kafka", "%s: %s", what, rd_kafka_error_string(error));
     if (rd_kafka_error_is_fatal(error)) {
-        failed(source, mr_fail(&source->failure, mr_kafka_status(rd_kafka_error_code(error)), "kafka source: %s: %s", what, rd_kafka_error_string(error)));
+        failed(source, mr_fail(&source->failure, mr_kafka_status(rd_kafka_error_code(error)), "kafka source: %s: %s",
+                               what, rd_kafka_error_string(error)));
     }
     rd_kafka_error_destroy(error);
 }
 
-void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque)
+void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
+                        void *opaque)
 {
     struct mr_source *source = opaque;
     const bool is_cooperative = !strcmp(rd_kafka_rebalance_protocol(client), "COOPERATIVE");
@@ -245,14 +263,19 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
             if (!source->failure.status) source->failure = err;
             return;
         }
-        mr_log(MR_LOG_INFO, "kafka", "lane %u reads %zu partition%s", source->open.lane, source->partition_count, source->partition_count == 1 ? "" : "s");
-        if (is_cooperative) check_rebalance(source, rd_kafka_incremental_assign(client, list), "incremental assign");
-        else failed(source, mr_kafka_status(rd_kafka_assign(client, list)));
+        mr_log(MR_LOG_INFO, "kafka", "lane %u reads %zu partition%s", source->open.lane, source->partition_count,
+               source->partition_count == 1 ? "" : "s");
+        if (is_cooperative)
+            check_rebalance(source, rd_kafka_incremental_assign(client, list), "incremental assign");
+        else
+            failed(source, mr_kafka_status(rd_kafka_assign(client, list)));
     } else {
         const bool is_lost = rd_kafka_assignment_lost(client) != 0;
         if (code != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) partitions_drop(source, list, is_lost);
-        if (is_cooperative && code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) check_rebalance(source, rd_kafka_incremental_unassign(client, list), "incremental unassign");
-        else rd_kafka_assign(client, NULL);
+        if (is_cooperative && code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
+            check_rebalance(source, rd_kafka_incremental_unassign(client, list), "incremental unassign");
+        else
+            rd_kafka_assign(client, NULL);
     }
 }
 
@@ -267,7 +290,8 @@ mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err)
         status = mr_kafka_partition_count(source->client, source->servers, source->opt->topics.item[i],
                                           (int)(source->opt->connect_timeout / 1000), &count, err);
         for (int32_t number = 0; !status && number < count; number++) {
-            if (turn++ % source->open.lane_count == source->open.lane) rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], number);
+            if (turn++ % source->open.lane_count == source->open.lane)
+                rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], number);
         }
     }
     if (!status) status = partitions_take(source, list, err);

@@ -1,6 +1,6 @@
 /*
- * Offsets to the group: what is acknowledged, and what is stored; a commit that fails is sent again. One at a time is on its way: the
- * client tries a commit again by itself, and an older one that arrives late would set the group back.
+ * Offsets to the group: what is acknowledged, and what is stored; a commit that fails is sent again. One at a time is
+ * on its way: the client tries a commit again by itself, and an older one that arrives late would set the group back.
  */
 #include <string.h>
 
@@ -19,10 +19,12 @@ static struct partition *owned_find(struct mr_source *source, uint32_t topic, in
     return NULL;
 }
 
-/* The group moves on without this member: its partitions are, or will be, others'. Trying on would only keep it from joining again. */
+/* The group moves on without this member: its partitions are, or will be, others'. Trying on would only keep it from
+ * joining again. */
 static bool is_out_of_group(rd_kafka_resp_err_t code)
 {
-    return code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID || code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
+    return code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
+           code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
 }
 
 /* After a fatal error of the client (another process took its place) there is no point in trying on. */
@@ -46,8 +48,10 @@ static rd_kafka_resp_err_t outcome_note(struct mr_source *source, rd_kafka_resp_
     for (int i = 0; list && i < list->cnt && !code; i++) {
         const rd_kafka_topic_partition_t *entry = &list->elems[i];
         struct partition *part = owned_find(source, mr_kafka_topic_index(source, entry->topic), entry->partition);
-        if (entry->err) code = entry->err;
-        else if (part) part->stored_offset = entry->offset;
+        if (entry->err)
+            code = entry->err;
+        else if (part)
+            part->stored_offset = entry->offset;
     }
     return code == RD_KAFKA_RESP_ERR__NO_OFFSET ? RD_KAFKA_RESP_ERR_NO_ERROR : code;
 }
@@ -101,7 +105,8 @@ mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *po
     }
     do {
         if (source->is_committing && !report_take(source, deadline_us - mr_clock_us(), &code)) {
-            return wait ? mr_fail(err, MR_AGAIN, "kafka source: commit: no answer within %d s", COMMIT_WAIT_MS / 1000) : MR_OK;
+            return wait ? mr_fail(err, MR_AGAIN, "kafka source: commit: no answer within %d s", COMMIT_WAIT_MS / 1000)
+                        : MR_OK;
         }
         if (!code) code = due_send(source);
     } while (wait && !code && source->is_committing);

@@ -9,15 +9,18 @@
 #include "source/kafka/source.h"
 
 #define MESSAGE_OVERHEAD_BYTES 512 /* what librdkafka keeps beside the bytes of a queued message, rounded up */
-#define FETCH_MAX_BYTES "16777216"
+#define FETCH_MAX_BYTES        "16777216"
 
 static void kafka_close(struct mr_source *source);
 
-static int64_t at_least(int64_t value, int64_t least) { return value < least ? least : value; }
+static int64_t at_least(int64_t value, int64_t least)
+{
+    return value < least ? least : value;
+}
 
 /*
- * The consumer's prefetch: enough to keep the lane busy, within its share of the job's memory. Small records are bound by their number,
- * because the client keeps more beside them than in them; large ones by their bytes.
+ * The consumer's prefetch: enough to keep the lane busy, within its share of the job's memory. Small records are bound
+ * by their number, because the client keeps more beside them than in them; large ones by their bytes.
  */
 static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
 {
@@ -42,7 +45,8 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         if (mr_kafka_property(properties, limits[i].key)) continue;
         snprintf(text, sizeof text, "%lld", (long long)limits[i].value);
-        if (rd_kafka_conf_set(conf, limits[i].key, text, reason, sizeof reason)) return mr_fail(err, MR_ECONFIG, "kafka source: %s", reason);
+        if (rd_kafka_conf_set(conf, limits[i].key, text, reason, sizeof reason))
+            return mr_fail(err, MR_ECONFIG, "kafka source: %s", reason);
     }
     return MR_OK;
 }
@@ -51,12 +55,16 @@ static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, st
 {
     char group[256], instance[512], host[128] = "host", reason[256];
 
-    snprintf(group, sizeof group, "%s%s", source->opt->group ? "" : "millrace-", source->opt->group ? source->opt->group : source->open.job);
-    if (rd_kafka_conf_set(conf, "group.id", group, reason, sizeof reason)) return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
+    snprintf(group, sizeof group, "%s%s", source->opt->group ? "" : "millrace-",
+             source->opt->group ? source->opt->group : source->open.job);
+    if (rd_kafka_conf_set(conf, "group.id", group, reason, sizeof reason))
+        return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
     if (source->opt->membership != MR_MEMBER_STATIC) return MR_OK;
     gethostname(host, sizeof host - 1);
-    snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job, source->opt->instance ? source->opt->instance : host, source->open.lane);
-    if (mr_kafka_property(&source->opt->properties, "group.instance.id")) { /* -X comes after the check of the job file */
+    snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job,
+             source->opt->instance ? source->opt->instance : host, source->open.lane);
+    if (mr_kafka_property(&source->opt->properties,
+                          "group.instance.id")) { /* -X comes after the check of the job file */
         return mr_fail(err, MR_ECONFIG, "group.instance.id stands in source.instance: each lane adds its number to it");
     }
     if (rd_kafka_conf_set(conf, "group.instance.id", instance, reason, sizeof reason)) {
@@ -78,9 +86,11 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
         {.key = "isolation.level", .value = "read_committed"},
         {.key = "topic.metadata.refresh.interval.ms", .value = "30000"},
         {.key = "fetch.message.max.bytes", .value = "1048576"},
-        {.key = "fetch.max.bytes", .value = is_large ? message_max : FETCH_MAX_BYTES}, /* the client wants it no smaller */
+        {.key = "fetch.max.bytes",
+         .value = is_large ? message_max : FETCH_MAX_BYTES}, /* the client wants it no smaller */
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
-        /* A member learns of a rebalance at its next heartbeat: with the usual 3 s, the second lane's join would stop the first for 2 s. */
+        /* A member learns of a rebalance at its next heartbeat: with the usual 3 s, the second lane's join would stop
+           the first for 2 s. */
         {.key = "heartbeat.interval.ms", .value = "250"},
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "check.crcs", .value = "true"},
@@ -117,7 +127,8 @@ static mr_status topics_check(struct mr_source *source, struct mr_err *err)
         const char *name = source->opt->topics.item[i];
         int32_t count;
         if (name[0] == '^') continue;
-        const mr_status status = mr_kafka_partition_count(source->client, source->servers, name, (int)(source->opt->connect_timeout / 1000), &count, err);
+        const mr_status status = mr_kafka_partition_count(source->client, source->servers, name,
+                                                          (int)(source->opt->connect_timeout / 1000), &count, err);
         if (status) return status;
         const uint32_t topic = mr_kafka_topic_index(source, name);
         if (topic != UINT32_MAX) source->initial_count[topic] = count;
@@ -137,14 +148,16 @@ static bool is_mock(struct mr_source *source)
 static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
 {
     /*
-     * The embedded broker takes 3 s for a group's first join (librdkafka 2.0.2), waits for static members that never come back, and
-     * refuses commits while a group changes: there, in this process or another, each lane takes its share itself. Asked for dynamic
-     * members, it gets them.
+     * The embedded broker takes 3 s for a group's first join (librdkafka 2.0.2), waits for static members that never
+     * come back, and refuses commits while a group changes: there, in this process or another, each lane takes its
+     * share itself. Asked for dynamic members, it gets them.
      */
     const bool is_alone = source->opt->membership == MR_MEMBER_STATIC && is_mock(source);
-    if (is_alone && !source->open.lane) mr_log(MR_LOG_INFO, "kafka", "embedded broker: this process reads all partitions, whoever else does");
+    if (is_alone && !source->open.lane)
+        mr_log(MR_LOG_INFO, "kafka", "embedded broker: this process reads all partitions, whoever else does");
     if (is_alone || source->opt->membership == MR_MEMBER_NONE) {
-        const mr_status status = mr_kafka_pattern_check(source->opt, false, err); /* only here is it known what the broker is */
+        const mr_status status =
+            mr_kafka_pattern_check(source->opt, false, err); /* only here is it known what the broker is */
         return status ? status : mr_kafka_assign_share(source, err);
     }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->opt->topics.count);
@@ -156,12 +169,18 @@ static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
     return code ? mr_fail(err, MR_EKAFKA, "kafka source: subscribe: %s", rd_kafka_err2str(code)) : MR_OK;
 }
 
-static bool kafka_has_joined(const struct mr_source *source) { return source->has_assignment; }
+static bool kafka_has_joined(const struct mr_source *source)
+{
+    return source->has_assignment;
+}
 
 static mr_status kafka_lane_count_max(const void *options, unsigned *count_out, struct mr_err *err)
 {
     const struct mr_kafka_source_options *opt = options;
-    const struct mr_kafka_default defaults[] = {{.key = "client.id", .value = "millrace"}, {.key = "log_level", .value = "3"}, {.key = "socket.nagle.disable", .value = "true"}, {0}};
+    const struct mr_kafka_default defaults[] = {{.key = "client.id", .value = "millrace"},
+                                                {.key = "log_level", .value = "3"},
+                                                {.key = "socket.nagle.disable", .value = "true"},
+                                                {0}};
     const char *servers = mr_kafka_property(&opt->properties, "bootstrap.servers");
     rd_kafka_conf_t *conf;
     rd_kafka_t *client;
@@ -176,7 +195,8 @@ static mr_status kafka_lane_count_max(const void *options, unsigned *count_out, 
             *count_out = UINT32_MAX / 2;
             continue;
         }
-        status = mr_kafka_partition_count(client, servers, opt->topics.item[i], (int)(opt->connect_timeout / 1000), &count, err);
+        status = mr_kafka_partition_count(client, servers, opt->topics.item[i], (int)(opt->connect_timeout / 1000),
+                                          &count, err);
         *count_out += (unsigned)count;
     }
     rd_kafka_destroy(client);
@@ -200,8 +220,10 @@ static mr_status kafka_open(const struct mr_source_open *open, struct mr_source 
     if (!status) status = mr_kafka_start_parse(source->opt->start, &source->start, err);
     if (!status) status = client_open(source, err);
     if (!status) status = topics_check(source, err);
-    if (status) kafka_close(source);
-    else *source_out = source;
+    if (status)
+        kafka_close(source);
+    else
+        *source_out = source;
     return status;
 }
 
@@ -224,13 +246,15 @@ static int64_t kafka_timestamp_ms(const struct mr_source *source, const struct m
     return type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : time_ms;
 }
 
-static bool kafka_header(const struct mr_source *source, const struct mr_message *message, const char *name, struct mr_span *value_out)
+static bool kafka_header(const struct mr_source *source, const struct mr_message *message, const char *name,
+                         struct mr_span *value_out)
 {
     rd_kafka_headers_t *headers;
     const void *value;
     size_t bytes;
     (void)source;
-    if (rd_kafka_message_headers(message->handle, &headers) || rd_kafka_header_get_last(headers, name, &value, &bytes)) return false;
+    if (rd_kafka_message_headers(message->handle, &headers) || rd_kafka_header_get_last(headers, name, &value, &bytes))
+        return false;
     *value_out = (struct mr_span){value, bytes};
     return true;
 }

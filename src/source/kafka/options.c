@@ -10,33 +10,71 @@
 #include "kafka/client.h"
 
 #define COOPERATIVE_VERSION 0x02010000
-#define TOPIC_BYTES_MAX 249 /* Kafka's limit */
+#define TOPIC_BYTES_MAX     249 /* Kafka's limit */
 
 static const char *const memberships[] = {"static", "dynamic", "none", NULL};
 static const char *const lost_offsets[] = {"stop", "earliest", "latest", NULL};
 
 #define AT(field) offsetof(struct mr_kafka_source_options, field)
 const struct mr_option mr_kafka_source_options[] = {
-    {.key = "properties", .type = MR_OPT_MAP, .offset = AT(properties), .required = true, .check_pair = mr_kafka_property_check,
+    {.key = "properties",
+     .type = MR_OPT_MAP,
+     .offset = AT(properties),
+     .required = true,
+     .check_pair = mr_kafka_property_check,
      .doc = "Any librdkafka property; bootstrap.servers is needed, \"embedded\" starts a broker inside this process.",
      .example = "{ \"bootstrap.servers\": \"localhost:9092\" }"},
-    {.key = "topics", .type = MR_OPT_STRINGS, .offset = AT(topics), .required = true,
-     .doc = "Topics to read; one that begins with ^ is a regular expression.", .example = "[\"example_1\"]"},
-    {.key = "group", .type = MR_OPT_STRING, .offset = AT(group),
+    {.key = "topics",
+     .type = MR_OPT_STRINGS,
+     .offset = AT(topics),
+     .required = true,
+     .doc = "Topics to read; one that begins with ^ is a regular expression.",
+     .example = "[\"example_1\"]"},
+    {.key = "group",
+     .type = MR_OPT_STRING,
+     .offset = AT(group),
      .doc = "Consumer group that offsets are committed to; by default millrace-<job>."},
-    {.key = "start", .type = MR_OPT_STRING, .offset = AT(start), .fallback = "earliest",
-     .doc = "Where a partition without a committed offset starts: earliest, latest, a time such as 2026-01-31T12:00:00Z, or "
+    {.key = "start",
+     .type = MR_OPT_STRING,
+     .offset = AT(start),
+     .fallback = "earliest",
+     .doc = "Where a partition without a committed offset starts: earliest, latest, a time such as "
+            "2026-01-31T12:00:00Z, or "
             "offsets such as topic/0=12,topic/1=99."},
-    {.key = "membership", .type = MR_OPT_ENUM, .offset = AT(membership), .fallback = "static", .choices = memberships,
-     .doc = "static: a restart causes no rebalance; dynamic: a fresh member each time; none: takes all partitions, no group protocol."},
-    {.key = "instance", .type = MR_OPT_STRING, .offset = AT(instance),
-     .doc = "Name of this process in its group for static membership; by default the host's name. Two processes need two names."},
-    {.key = "lost_offsets", .type = MR_OPT_ENUM, .offset = AT(lost_offsets), .fallback = "stop", .choices = lost_offsets,
-     .doc = "What to do when the committed offset is no longer in the topic: stop, or go on at the earliest or latest record."},
-    {.key = "connect_timeout", .type = MR_OPT_DURATION, .offset = AT(connect_timeout), .fallback = "10s", .min = 1e5, .max = 6e8,
+    {.key = "membership",
+     .type = MR_OPT_ENUM,
+     .offset = AT(membership),
+     .fallback = "static",
+     .choices = memberships,
+     .doc = "static: a restart causes no rebalance; dynamic: a fresh member each time; none: takes all partitions, no "
+            "group protocol."},
+    {.key = "instance",
+     .type = MR_OPT_STRING,
+     .offset = AT(instance),
+     .doc = "Name of this process in its group for static membership; by default the host's name. Two processes need "
+            "two names."},
+    {.key = "lost_offsets",
+     .type = MR_OPT_ENUM,
+     .offset = AT(lost_offsets),
+     .fallback = "stop",
+     .choices = lost_offsets,
+     .doc = "What to do when the committed offset is no longer in the topic: stop, or go on at the earliest or latest "
+            "record."},
+    {.key = "connect_timeout",
+     .type = MR_OPT_DURATION,
+     .offset = AT(connect_timeout),
+     .fallback = "10s",
+     .min = 1e5,
+     .max = 6e8,
      .doc = "How long to wait at start for a broker to answer."},
-    {.key = "fetch_wait_max", .type = MR_OPT_DURATION, .offset = AT(fetch_wait_max), .fallback = "100ms", .min = 1e3, .max = 3e7,
-     .doc = "How long the broker may hold a fetch while nothing is there. A real broker answers at once when something comes; the embedded one "
+    {.key = "fetch_wait_max",
+     .type = MR_OPT_DURATION,
+     .offset = AT(fetch_wait_max),
+     .fallback = "100ms",
+     .min = 1e3,
+     .max = 3e7,
+     .doc = "How long the broker may hold a fetch while nothing is there. A real broker answers at once when something "
+            "comes; the embedded one "
             "does not, so 5ms is the most there."},
     {0},
 };
@@ -82,7 +120,8 @@ static mr_status offsets_check(const char *text, struct mr_err *err)
         const char *entry_text = at;
         struct start_entry entry;
         if (!entry_read(&at, &entry)) {
-            return mr_fail(err, MR_ECONFIG, "source.start: entry \"%.*s\" is not TOPIC/PARTITION=OFFSET, such as topic/0=12",
+            return mr_fail(err, MR_ECONFIG,
+                           "source.start: entry \"%.*s\" is not TOPIC/PARTITION=OFFSET, such as topic/0=12",
                            (int)strcspn(entry_text, ","), entry_text);
         }
         if (!*at) return MR_OK;
@@ -114,9 +153,11 @@ mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_ou
         start_out->offsets = text;
         return MR_OK;
     }
-    return mr_fail(err, MR_ECONFIG,
-                   "source.start: \"%s\" is none of: earliest, latest, a time such as 2026-01-31T12:00:00Z (UTC), offsets such as "
-                   "topic/0=12,topic/1=99", text);
+    return mr_fail(
+        err, MR_ECONFIG,
+        "source.start: \"%s\" is none of: earliest, latest, a time such as 2026-01-31T12:00:00Z (UTC), offsets such as "
+        "topic/0=12,topic/1=99",
+        text);
 }
 
 int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *topic, int32_t partition)
@@ -134,9 +175,12 @@ mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err
     const char *strategy = mr_kafka_property(properties, "partition.assignment.strategy");
     if (!strategy || !strstr(strategy, "cooperative") || rd_kafka_version() >= COOPERATIVE_VERSION) return MR_OK;
     return mr_fail(err, MR_ECONFIG,
-                   "source.properties: partition.assignment.strategy \"%s\" loses records with librdkafka %s, which pauses partitions in "
-                   "a cooperative rebalance and goes on behind records that were not handed over (its issue 4208): remove the property, "
-                   "or use librdkafka 2.1 or later", strategy, rd_kafka_version_str());
+                   "source.properties: partition.assignment.strategy \"%s\" loses records with librdkafka %s, which "
+                   "pauses partitions in "
+                   "a cooperative rebalance and goes on behind records that were not handed over (its issue 4208): "
+                   "remove the property, "
+                   "or use librdkafka 2.1 or later",
+                   strategy, rd_kafka_version_str());
 }
 
 mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool has_group, struct mr_err *err)
@@ -144,15 +188,19 @@ mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool
     for (size_t i = 0; i < opt->topics.count && !has_group; i++) {
         if (opt->topics.item[i][0] != '^') continue;
         return mr_fail(err, MR_ECONFIG,
-                       "source.topics: a regular expression needs a group: with membership \"%s\"%s each lane takes its share of the "
-                       "named topics itself: name the topics instead of \"%s\", or set membership to \"%s\"", memberships[opt->membership],
-                       opt->membership == MR_MEMBER_NONE ? "" : " on the embedded broker", opt->topics.item[i],
-                       mr_kafka_is_embedded(&opt->properties) || opt->membership != MR_MEMBER_NONE ? "dynamic" : "static");
+                       "source.topics: a regular expression needs a group: with membership \"%s\"%s each lane takes "
+                       "its share of the "
+                       "named topics itself: name the topics instead of \"%s\", or set membership to \"%s\"",
+                       memberships[opt->membership], opt->membership == MR_MEMBER_NONE ? "" : " on the embedded broker",
+                       opt->topics.item[i],
+                       mr_kafka_is_embedded(&opt->properties) || opt->membership != MR_MEMBER_NONE ? "dynamic"
+                                                                                                   : "static");
     }
     return MR_OK;
 }
 
-/* Whether the source reads a topic: by its name, or by a pattern (one that does not compile is librdkafka's to refuse). */
+/* Whether the source reads a topic: by its name, or by a pattern (one that does not compile is librdkafka's to refuse).
+ */
 static bool is_read(const struct mr_strings *topics, const char *topic)
 {
     for (size_t i = 0; i < topics->count; i++) {
@@ -167,7 +215,8 @@ static bool is_read(const struct mr_strings *topics, const char *topic)
     return false;
 }
 
-static mr_status start_topics_check(const struct mr_kafka_start *start, const struct mr_strings *topics, struct mr_err *err)
+static mr_status start_topics_check(const struct mr_kafka_start *start, const struct mr_strings *topics,
+                                    struct mr_err *err)
 {
     struct start_entry entry;
     for (const char *at = start->offsets; at && entry_read(&at, &entry); at++) {
@@ -184,15 +233,19 @@ mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
     const struct mr_kafka_source_options *opt = options;
     struct mr_kafka_start start;
     if (!mr_kafka_property(&opt->properties, "bootstrap.servers")) {
-        return mr_fail(err, MR_ECONFIG, "source.properties: bootstrap.servers is missing: give host:port, or \"embedded\"");
+        return mr_fail(err, MR_ECONFIG,
+                       "source.properties: bootstrap.servers is missing: give host:port, or \"embedded\"");
     }
     if (mr_kafka_property(&opt->properties, "group.id")) {
         return mr_fail(err, MR_ECONFIG, "source.properties: group.id stands in source.group");
     }
     if (mr_kafka_property(&opt->properties, "group.instance.id")) {
-        return mr_fail(err, MR_ECONFIG, "source.properties: group.instance.id stands in source.instance; each lane adds its number to it");
+        return mr_fail(
+            err, MR_ECONFIG,
+            "source.properties: group.instance.id stands in source.instance; each lane adds its number to it");
     }
-    const bool is_shared = opt->membership == MR_MEMBER_NONE || (opt->membership == MR_MEMBER_STATIC && mr_kafka_is_embedded(&opt->properties));
+    const bool is_shared = opt->membership == MR_MEMBER_NONE ||
+                           (opt->membership == MR_MEMBER_STATIC && mr_kafka_is_embedded(&opt->properties));
     mr_status status = mr_kafka_strategy_check(&opt->properties, err);
     if (!status) status = mr_kafka_pattern_check(opt, !is_shared, err);
     if (!status) status = mr_kafka_start_parse(opt->start, &start, err);

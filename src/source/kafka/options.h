@@ -17,10 +17,10 @@ typedef enum { MR_LOST_STOP, MR_LOST_EARLIEST, MR_LOST_LATEST } mr_lost_offsets;
 struct mr_kafka_source_options {
     struct mr_map properties;
     struct mr_strings topics;
-    char *group;    /* NULL: millrace-<job> */
+    char *group; /* NULL: millrace-<job> */
     char *start;
-    int membership; /* mr_membership */
-    char *instance; /* NULL: the host's name */
+    int membership;   /* mr_membership */
+    char *instance;   /* NULL: the host's name */
     int lost_offsets; /* mr_lost_offsets */
     int64_t connect_timeout;
     int64_t fetch_wait_max;
@@ -44,7 +44,8 @@ int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *to
 /** MR_ECONFIG for a partition.assignment.strategy that this librdkafka cannot do without losing records. */
 mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err *err);
 
-/** MR_ECONFIG for a topic that is a regular expression where lanes share out the topics without a group (has_group false). */
+/** MR_ECONFIG for a topic that is a regular expression where lanes share out the topics without a group (has_group
+ * false). */
 mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool has_group, struct mr_err *err);
 
 /** Checks that need no network (mr_source_ops.check). */

@@ -6,19 +6,21 @@
 #include "kafka/client.h"
 #include "source/kafka/source.h"
 
-#define EVENTS_INTERVAL_US 20000
-#define STARVED_WAIT_US 3000
-#define WAKE_INTERVAL_US 20000
-#define WAKE_TIMEOUT_MS 1000
-#define FULL_SHARE 0.9 /* of the queue's limits: then the fetcher has stopped, or is about to */
-#define WAKE_SHARE 0.7
+#define EVENTS_INTERVAL_US    20000
+#define STARVED_WAIT_US       3000
+#define WAKE_INTERVAL_US      20000
+#define WAKE_TIMEOUT_MS       1000
+#define FULL_SHARE            0.9 /* of the queue's limits: then the fetcher has stopped, or is about to */
+#define WAKE_SHARE            0.7
 #define FETCH_BACKOFF_VERSION 0x02020000 /* from here on fetch.queue.backoff.ms exists */
 
 mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err)
 {
     return mr_fail(err, MR_EDATA,
-                   "kafka source: the next record of %s[%d] is not in the topic (retention was shorter than the pause, or the topic was made anew): "
-                   "set source.lost_offsets to \"earliest\" or \"latest\" to go on without the lost ones; nothing was committed past them",
+                   "kafka source: the next record of %s[%d] is not in the topic (retention was shorter than the pause, "
+                   "or the topic was made anew): "
+                   "set source.lost_offsets to \"earliest\" or \"latest\" to go on without the lost ones; nothing was "
+                   "committed past them",
                    topic, partition);
 }
 
@@ -45,7 +47,8 @@ static void error_take(struct mr_source *source, const rd_kafka_message_t *messa
         break;
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-        mr_fail(&source->failure, MR_EKAFKA, "kafka source: %s: %s: grant this user read rights", topic, rd_kafka_err2str(message->err));
+        mr_fail(&source->failure, MR_EKAFKA, "kafka source: %s: %s: grant this user read rights", topic,
+                rd_kafka_err2str(message->err));
         break;
     case RD_KAFKA_RESP_ERR__FATAL:
         mr_kafka_fatal(source->client, "source", &source->failure);
@@ -69,9 +72,9 @@ static void events_serve(struct mr_source *source, int64_t now_us, int timeout_m
 }
 
 /*
- * librdkafka before 2.2.0 stops fetching when its local queue is full and looks again only after a second, unless a request to the
- * same broker wakes it. Asking for the bounds of a partition is such a request. Measured: without it the rate falls to what the queue
- * holds a second.
+ * librdkafka before 2.2.0 stops fetching when its local queue is full and looks again only after a second, unless a
+ * request to the same broker wakes it. Asking for the bounds of a partition is such a request. Measured: without it the
+ * rate falls to what the queue holds a second.
  */
 static void fetcher_wake(struct mr_source *source, int64_t now_us)
 {
@@ -80,7 +83,8 @@ static void fetcher_wake(struct mr_source *source, int64_t now_us)
     source->was_full = false;
     if (!part || rd_kafka_version() >= FETCH_BACKOFF_VERSION || now_us < source->wake_due_us) return;
     source->wake_due_us = now_us + WAKE_INTERVAL_US;
-    rd_kafka_query_watermark_offsets(source->client, source->topic[part->topic], part->partition, &low, &high, WAKE_TIMEOUT_MS);
+    rd_kafka_query_watermark_offsets(source->client, source->topic[part->topic], part->partition, &low, &high,
+                                     WAKE_TIMEOUT_MS);
 }
 
 static bool is_behind(const struct mr_source *source)
@@ -90,7 +94,8 @@ static bool is_behind(const struct mr_source *source)
         int64_t low, high;
         if (part->is_done) continue;
         if (!rd_kafka_get_watermark_offsets(source->client, source->topic[part->topic], part->partition, &low, &high) &&
-            high > part->next_offset && part->next_offset >= 0) return true;
+            high > part->next_offset && part->next_offset >= 0)
+            return true;
     }
     return false;
 }
@@ -109,8 +114,10 @@ static size_t consume_some(struct mr_source *source, size_t cap, int64_t wait_us
     const double share_count = queued / (double)source->queued_messages_max;
     const double share_bytes = queued * source->message_bytes / (double)source->queued_bytes_max;
     const double share = share_count > share_bytes ? share_count : share_bytes;
-    if (share >= FULL_SHARE) source->was_full = true;
-    else if (source->was_full && share < WAKE_SHARE) fetcher_wake(source, mr_clock_us());
+    if (share >= FULL_SHARE)
+        source->was_full = true;
+    else if (source->was_full && share < WAKE_SHARE)
+        fetcher_wake(source, mr_clock_us());
     size_t count = consume(source, 0, cap, 0);
     if (count || wait_us <= 0) return count;
 
@@ -154,8 +161,8 @@ static bool is_at_end(const struct mr_source *source)
     return true;
 }
 
-mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us, int64_t fill_us,
-                        size_t *count_out, struct mr_err *err)
+mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us,
+                        int64_t fill_us, size_t *count_out, struct mr_err *err)
 {
     const int64_t now_us = mr_clock_us();
     size_t taken = 0;
@@ -163,8 +170,10 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
 
     *count_out = 0;
     /* Without messages to wait for, the next thing to happen is an event. */
-    if (!source->partition_count || is_at_end(source)) events_serve(source, now_us, (int)((wait_us + 999) / 1000));
-    else if (now_us >= source->events_due_us) events_serve(source, now_us, 0);
+    if (!source->partition_count || is_at_end(source))
+        events_serve(source, now_us, (int)((wait_us + 999) / 1000));
+    else if (now_us >= source->events_due_us)
+        events_serve(source, now_us, 0);
     if (source->failure.status) {
         if (err) *err = source->failure;
         return source->failure.status;
@@ -177,7 +186,8 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
     if (count && count < cap && fill_us >= 1000) count += consume(source, count, cap, fill_us);
     for (size_t i = 0; i < count; i++) {
         rd_kafka_message_t *raw = source->raw[i];
-        if (raw->err) error_take(source, raw);
+        if (raw->err)
+            error_take(source, raw);
         else if (message_take(source, raw, &messages[taken])) {
             bytes += (double)(raw->len + raw->key_len);
             taken++;

@@ -1,4 +1,5 @@
-/** Inside the Kafka source: one consumer, the partitions that it owns, and the queue that their messages come through. */
+/** Inside the Kafka source: one consumer, the partitions that it owns, and the queue that their messages come through.
+ */
 #ifndef MR_SOURCE_KAFKA_SOURCE_H
 #define MR_SOURCE_KAFKA_SOURCE_H
 
@@ -13,7 +14,8 @@
 struct partition {
     uint32_t topic;
     int32_t partition;
-    int64_t next_offset;     /* the offset that the lane wants next: smaller ones are repeats and dropped; -1: whatever comes */
+    int64_t
+        next_offset; /* the offset that the lane wants next: smaller ones are repeats and dropped; -1: whatever comes */
     int64_t end_offset;      /* bounded: the end when the job started; -1: none */
     int64_t commit_offset;   /* everything before it is acknowledged; -1: nothing yet */
     int64_t stored_offset;   /* of the last commit that succeeded; -1: none */
@@ -27,25 +29,26 @@ struct mr_source {
     const struct mr_kafka_source_options *opt;
     struct mr_source_open open;
     struct mr_kafka_start start;
-    const char *servers;            /* for messages */
+    const char *servers; /* for messages */
     rd_kafka_t *client;
-    rd_kafka_queue_t *queue;        /* messages of all owned partitions; group events stay on the consumer's own queue, so a lane
-                                       that does not want messages can go on serving events and stays in the group */
-    rd_kafka_queue_t *reports;      /* on commits */
-    bool is_committing;             /* a commit is on its way */
-    struct partition *partition;    /* [partition_count] */
+    rd_kafka_queue_t *queue;   /* messages of all owned partitions; group events stay on the consumer's own queue, so a
+                                  lane   that does not want messages can go on serving events and stays in the group */
+    rd_kafka_queue_t *reports; /* on commits */
+    bool is_committing;        /* a commit is on its way */
+    struct partition *partition; /* [partition_count] */
     size_t partition_count, partition_cap;
-    struct partition *last;         /* the partition of the last message: runs are long */
+    struct partition *last; /* the partition of the last message: runs are long */
     char *topic[MR_TOPIC_COUNT_MAX];
     uint32_t topic_count;
-    int32_t initial_count[MR_TOPIC_COUNT_MAX]; /* partitions at start: later ones are read from their beginning; 0: unknown */
-    rd_kafka_message_t **raw;       /* [raw_cap] */
+    int32_t initial_count[MR_TOPIC_COUNT_MAX]; /* partitions at start: later ones are read from their beginning; 0:
+                                                  unknown */
+    rd_kafka_message_t **raw;                  /* [raw_cap] */
     size_t raw_cap;
     int64_t queued_messages_max, queued_bytes_max; /* the client stops fetching above either */
-    double message_bytes;           /* of a message, on average lately */
+    double message_bytes;                          /* of a message, on average lately */
     int64_t events_due_us, wake_due_us;
     bool was_full, has_assignment, is_closing;
-    struct mr_err failure;          /* an error that a callback met; poll returns it */
+    struct mr_err failure; /* an error that a callback met; poll returns it */
 };
 
 /** Index of a topic, adding it. UINT32_MAX when there are too many. */
@@ -55,7 +58,8 @@ uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name);
 struct partition *mr_kafka_partition_of(struct mr_source *source, const rd_kafka_message_t *message);
 
 /** The rebalance callback of the consumer; opaque is the source. */
-void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque);
+void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
+                        void *opaque);
 
 /** Membership none: takes this lane's share of all partitions of the topics. */
 mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err);
@@ -66,10 +70,11 @@ mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err
 /** Forgets all partitions, releasing their queues. */
 void mr_kafka_partitions_clear(struct mr_source *source);
 
-mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us, int64_t fill_us,
-                        size_t *count_out, struct mr_err *err);
+mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us,
+                        int64_t fill_us, size_t *count_out, struct mr_err *err);
 
 /** See mr_source_ops.commit. */
-mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait, struct mr_err *err);
+mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
+                          struct mr_err *err);
 
 #endif

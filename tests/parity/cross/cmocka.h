@@ -17,10 +17,10 @@ struct CMUnitTest {
     do {                                                                                                               \
         if (!(condition)) fail_msg("%s:%d: %s", __FILE__, __LINE__, #condition);                                       \
     } while (0)
-#define assert_non_null(pointer) assert_true((pointer) != NULL)
-#define assert_int_equal(a, b) assert_true((a) == (b))
+#define assert_non_null(pointer)  assert_true((pointer) != NULL)
+#define assert_int_equal(a, b)    assert_true((a) == (b))
 #define assert_string_equal(a, b) assert_true(!strcmp((a), (b)))
-#define skip() return
+#define skip()                    return
 
 static inline int _cmocka_run_group_tests(const char *name, const struct CMUnitTest *tests, size_t count, void *setup,
                                           void *teardown)
