@@ -27,13 +27,25 @@ struct mr_source_events {
     void (*revoke)(void *context, const struct mr_position *positions, size_t count, bool is_lost);
 };
 
+/**
+ * Where a bounded run ends, kept by the run for all its lanes. A source tells it the end of each partition that it is
+ * given, each time; what comes back is where to stop: the end that was noted when the first lane saw the partition. So
+ * a partition that moves between lanes, or leaves and comes back, keeps its end; one that is added later gets one then.
+ */
+struct mr_source_ends {
+    void *context;
+    /* Any thread. -1: no memory. */
+    int64_t (*note)(void *context, const char *topic, int32_t partition, int64_t end);
+};
+
 /** How a lane opens its source. */
 struct mr_source_open {
     const void *options;
     const char *job; /* name of the job */
     unsigned lane, lane_count;
-    size_t memory_bytes; /* budget for prefetched messages of this lane */
-    bool is_bounded;     /* stop at what was there at start: poll then ends with MR_END */
+    size_t memory_bytes;        /* budget for prefetched messages of this lane */
+    bool is_bounded;            /* stop at what was there at start: poll then ends with MR_END */
+    struct mr_source_ends ends; /* if bounded */
     bool reads_headers, reads_timestamps;
     struct mr_source_events events;
 };

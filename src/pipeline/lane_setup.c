@@ -84,15 +84,21 @@ static void lane_revoked(void *context, const struct mr_position *positions, siz
     mr_lane_revoked(context, positions, count, is_lost);
 }
 
+static int64_t end_note(void *context, const char *topic, int32_t partition, int64_t end)
+{
+    return mr_ends_note(context, topic, partition, end);
+}
+
 static mr_status source_open(struct mr_lane *lane, size_t memory_bytes, struct mr_err *err)
 {
-    const struct mr_run *run = lane->run;
+    struct mr_run *run = lane->run;
     const struct mr_source_open open = {.options = run->job->source_options,
                                         .job = run->job->name,
                                         .lane = lane->index,
                                         .lane_count = run->lane_count,
                                         .memory_bytes = memory_bytes,
                                         .is_bounded = run->until.end,
+                                        .ends = {.context = &run->ends, .note = end_note},
                                         .reads_headers = run->layout->reads_headers,
                                         .reads_timestamps = run->layout->reads_timestamps,
                                         .events = {.context = lane, .revoke = lane_revoked}};

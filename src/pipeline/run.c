@@ -81,6 +81,7 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     if (status) return status;
     run->job = job;
     run->until = *until;
+    mr_ends_init(&run->ends);
     run->started_ns = mr_clock_ns();
     run->records_left = until->records;
     run->properties = source_option(job, "properties", MR_OPT_MAP);
@@ -195,6 +196,7 @@ void mr_run_destroy(struct mr_run *run)
     }
     if (run->backend_ops) run->backend_ops->close(run->backend);
     mr_layout_destroy(run->layout);
+    mr_ends_deinit(&run->ends);
     free(run->plan);
     free(run->info);
     free(run->model);

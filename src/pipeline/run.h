@@ -7,6 +7,7 @@
 #include "config/job.h"
 #include "metrics/stats.h"
 #include "millrace/backend.h"
+#include "pipeline/ends.h"
 #include "pipeline/layout.h"
 
 typedef enum {
@@ -17,7 +18,7 @@ typedef enum {
 
 /** How far a bounded run goes. */
 struct mr_until {
-    bool end;            /* to what was there at start */
+    bool end;            /* to what was there when the run first saw each partition */
     int64_t duration_us; /* 0: no limit */
     int64_t records;     /* 0: no limit */
 };
@@ -38,6 +39,7 @@ struct mr_run {
     int64_t started_ns;
     _Atomic int state;            /* mr_run_state */
     _Atomic int64_t records_left; /* of until.records */
+    struct mr_ends ends;          /* of until.end */
     struct mr_lane **lane;        /* [lane_count] */
     unsigned lane_count;
 };

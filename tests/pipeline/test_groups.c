@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pipeline/lane.h"
+
 #define PARTITIONS 4
 #define STEP       200
 #define TOTAL_MAX  60000
@@ -100,6 +102,76 @@ static void dynamic_members_cooperative(void **state)
     }
     hand_over("cooperative", "dynamic", ",\"partition.assignment.strategy\":\"cooperative-sticky\"");
 }
+/* A member of a group that reads nothing. Returns when it has partitions. */
+static rd_kafka_t *member_join(const char *group, const char *topic)
+{
+    char reason[256];
+    const char *const pairs[][2] = {{"bootstrap.servers", fixture_servers()},
+                                    {"group.id", group},
+                                    {"session.timeout.ms", "4000"},
+                                    {"heartbeat.interval.ms", "100"},
+                                    {"enable.auto.commit", "false"}};
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        assert_int_equal(rd_kafka_conf_set(conf, pairs[i][0], pairs[i][1], reason, sizeof reason), RD_KAFKA_CONF_OK);
+    rd_kafka_t *member = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
+    assert_non_null(member);
+    rd_kafka_poll_set_consumer(member);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA);
+    assert_int_equal(rd_kafka_subscribe(member, list), 0);
+    rd_kafka_topic_partition_list_destroy(list);
+    const int64_t deadline_ns = fixture_deadline_ns();
+    for (int count = 0; !count; rd_kafka_topic_partition_list_destroy(list)) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(member, 10);
+        if (message) rd_kafka_message_destroy(message);
+        assert_int_equal(rd_kafka_assignment(member, &list), 0);
+        count = list->cnt;
+        fixture_tick(deadline_ns, "the member has partitions");
+    }
+    return member;
+}
+
+/*
+ * Records flow in while partitions go from lane to lane of a bounded run, to another member, and back: it ends where
+ * each partition ended when it first saw it. Fetches fail meanwhile, so that nothing is read before all that is over.
+ */
+static void a_bounded_run_keeps_its_ends(void **state)
+{
+    const struct fixture_job job = {.name = "ends",
+                                    .servers = fixture_servers(),
+                                    .source = "\"membership\":\"dynamic\",\"fetch_wait_max\":\"5ms\",",
+                                    .properties = ",\"session.timeout.ms\":4000,\"heartbeat.interval.ms\":100",
+                                    .rest = ",\"lanes\":2"};
+    enum { ERRORS = 2000, FIRST = 2000 };
+    static rd_kafka_resp_err_t errors[ERRORS];
+    struct fixture_run run;
+    (void)state;
+    fixture_topic("ends.in", PARTITIONS);
+    fixture_topic("ends.out", PARTITIONS);
+    fixture_fill("ends.in", 0, FIRST, PARTITIONS);
+    for (size_t i = 0; i < ERRORS; i++) errors[i] = RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    rd_kafka_mock_push_request_errors_array(fixture_cluster(), API_FETCH, ERRORS, errors);
+    assert_int_equal(fixture_start(&run, &job, &(struct mr_until){.end = true}), MR_OK);
+    fixture_wait(atomic_load(&run.run->lane[0]->has_joined)); /* it has all partitions */
+    fixture_fill("ends.in", FIRST, STEP, PARTITIONS);
+    fixture_wait(atomic_load(&run.run->lane[1]->has_joined));
+    fixture_fill("ends.in", FIRST + STEP, STEP, PARTITIONS);
+    rd_kafka_t *member = member_join("ends", "ends.in");
+    fixture_fill("ends.in", FIRST + 2 * STEP, STEP, PARTITIONS);
+    assert_int_equal(rd_kafka_consumer_close(member), 0);
+    rd_kafka_destroy(member);
+    assert_int_equal(fixture_sum(&run, records_in), 0);
+    rd_kafka_mock_clear_request_errors(fixture_cluster(), API_FETCH);
+
+    fixture_wait(mr_run_wait(run.run, 0));
+    assert_int_equal(fixture_stop(&run, MR_RUN_DRAIN), MR_OK);
+    assert_int_equal(run.summary->records_in, FIRST);
+    fixture_check_scores("ends.out", 0, FIRST, PARTITIONS, true);
+    for (int i = 0; i < PARTITIONS; i++) assert_int_equal(fixture_committed("ends", "ends.in", i), FIRST / PARTITIONS);
+    fixture_run_free(&run);
+}
+
 /* The group's coordinator cannot say what is committed, for good: the run ends with a reason, and can be closed. */
 static void committed_offsets_cannot_be_read(void **state)
 {
@@ -126,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dynamic_members_eager),
         cmocka_unit_test(dynamic_members_cooperative),
+        cmocka_unit_test(a_bounded_run_keeps_its_ends),
         cmocka_unit_test(committed_offsets_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);

@@ -157,7 +157,9 @@ static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partiti
     if (entry->offset == RD_KAFKA_OFFSET_BEGINNING) entry->offset = low;
     if (entry->offset == RD_KAFKA_OFFSET_END) entry->offset = high;
     if (!source->open.is_bounded) return MR_OK;
-    *end_out = high;
+    const int64_t first_end = source->open.ends.note(source->open.ends.context, entry->topic, entry->partition, high);
+    if (first_end < 0) return mr_fail(err, MR_ENOMEM, "kafka source: no memory for the ends of a bounded run");
+    *end_out = first_end < high ? first_end : high; /* a topic may have lost its tail, or been made anew */
     return lost_resolve(source, entry, low, high, err);
 }
 

@@ -16,7 +16,7 @@ struct partition {
     int32_t partition;
     int64_t
         next_offset; /* the offset that the lane wants next: smaller ones are repeats and dropped; -1: whatever comes */
-    int64_t end_offset;      /* bounded: the end when the job started; -1: none */
+    int64_t end_offset;      /* bounded: the end when the run first saw it; -1: none */
     int64_t commit_offset;   /* everything before it is acknowledged; -1: nothing yet */
     int64_t stored_offset;   /* of the last commit that succeeded; -1: none */
     bool is_done;            /* bounded: read to its end */

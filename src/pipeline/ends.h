@@ -1,0 +1,29 @@
+/**
+ * Where a bounded run ends in each partition: noted once, when the first of its lanes sees the partition, so that a
+ * partition that moves from lane to lane, or leaves and comes back, does not get another end while records flow in.
+ */
+#ifndef MR_PIPELINE_ENDS_H
+#define MR_PIPELINE_ENDS_H
+
+#include <pthread.h>
+
+#include "base/part_index.h"
+
+struct mr_ends {
+    pthread_mutex_t lock;
+    char **topic; /* [topic_count] */
+    uint32_t topic_count;
+    struct mr_part_index index; /* into end */
+    int64_t *end;               /* [end_count] */
+    uint32_t end_count, end_cap;
+};
+
+/** The end of a partition as it was first noted: `end` itself the first time. -1: no memory. Any thread. */
+int64_t mr_ends_note(struct mr_ends *ends, const char *topic, int32_t partition, int64_t end);
+
+void mr_ends_init(struct mr_ends *ends);
+
+/** A zeroed one is fine. */
+void mr_ends_deinit(struct mr_ends *ends);
+
+#endif
