@@ -46,6 +46,7 @@ struct watch {
     int64_t progress_due_ns, stop_ns;
     uint64_t sequence;
     bool is_live, has_started;
+    bool is_cut; /* a signal came before the run was where --until ends it */
     struct mr_feed feed;
     pthread_t feeder;
     struct mr_err feed_err;
@@ -164,10 +165,26 @@ static mr_status feed_start(struct watch *watch, const char *topic, struct mr_er
     return MR_OK;
 }
 
+static bool is_limited(const struct mr_until *until)
+{
+    return until->end || until->duration_us || until->records;
+}
+
+static bool is_time_over(const struct mr_run *run)
+{
+    return run->until.duration_us && mr_clock_ns() - run->started_ns >= run->until.duration_us * 1000;
+}
+
+static mr_status cut_fail(struct mr_err *err)
+{
+    return mr_fail(err, MR_ERETRY, "stopped before it was where --until ends it: start again to go on");
+}
+
 static void signal_take(struct watch *watch, int number)
 {
     const mr_run_state state = (mr_run_state)atomic_load(&watch->run->state);
     if (state == MR_RUN_ON) {
+        watch->is_cut = is_limited(&watch->run->until) && !mr_run_wait(watch->run, 0) && !is_time_over(watch->run);
         mr_log(MR_LOG_INFO, "run", "%s: finishing what was taken in, then committing%s",
                number == SIGINT ? "Ctrl-C" : "SIGTERM", number == SIGINT ? "; once more to leave at once" : "");
         mr_run_stop(watch->run, MR_RUN_DRAIN);
@@ -208,7 +225,6 @@ static void stop_enforce(struct watch *watch)
 static void watch_loop(struct watch *watch, const sigset_t *set)
 {
     const struct timespec tick = {.tv_nsec = TICK_US * 1000};
-    const struct mr_until *until = &watch->run->until;
     bool is_over = false;
 
     while (!is_over || !mr_run_lanes_ended(watch->run)) {
@@ -216,9 +232,7 @@ static void watch_loop(struct watch *watch, const sigset_t *set)
         if (number > 0) signal_take(watch, number);
         if (!is_over) {
             is_over = mr_run_wait(watch->run, 0) || atomic_load(&watch->run->state) != MR_RUN_ON ||
-                      (watch->is_fed && watch->feed_err.status);
-            if (until->duration_us && mr_clock_ns() - watch->run->started_ns >= until->duration_us * 1000)
-                is_over = true;
+                      (watch->is_fed && watch->feed_err.status) || is_time_over(watch->run);
             if (is_over) {
                 mr_run_stop(watch->run, MR_RUN_DRAIN);
                 watch->feed.stop = true;
@@ -260,7 +274,7 @@ static mr_status lanes_start(struct mr_run *run, const sigset_t *set, struct mr_
         const int number = sigtimedwait(set, NULL, &tick);
         if (number < 0) continue;
         mr_log(MR_LOG_INFO, "run", "%s while starting: nothing was taken in", number == SIGINT ? "Ctrl-C" : "SIGTERM");
-        _exit(0);
+        _exit(is_limited(&run->until) ? mr_status_exit(MR_ERETRY) : 0);
     }
     pthread_join(starter, NULL);
     return starting.status;
@@ -289,6 +303,7 @@ static mr_status watch_run(struct watch *watch, const sigset_t *set, const char 
         status = lane_status;
         if (err) *err = lane_err;
     }
+    if (!status && watch->is_cut) status = cut_fail(err);
     if (watch->is_live && !watch->opt->quiet) live_clear();
     mr_log_clear_line_set(NULL);
     return status;
@@ -443,6 +458,7 @@ const struct mr_command mr_command_run = {
                 "millrace run datasets/temperature/job.json --feed datasets/temperature/readings.jsonl --until end",
     .notes =
         "SIGTERM and the first Ctrl-C finish and commit what was taken in, within 10 s; the second leaves at once.\n"
+        "That is a normal end (0), unless --until asked for more: then the exit code is 75.\n"
         "Offsets are committed only when every output of a batch is acknowledged: a restart repeats, it never skips.",
     .flags = run_flags,
     .options_size = sizeof(struct run_options),
