@@ -25,7 +25,7 @@ struct mr_record {
     const char *key;   /* NULL: none */
     uint32_t value_bytes;
     uint32_t key_bytes;
-    int32_t partition; /* wanted output partition, or MR_PARTITION_BY_KEY, MR_PARTITION_BY_BATCH */
+    int32_t partition; /* that of its input (see mr_partition_rule), or MR_PARTITION_BY_KEY, MR_PARTITION_BY_BATCH */
     uint32_t header_count;
     const struct mr_header *header;
     int64_t timestamp_ms; /* -1: now */
@@ -55,6 +55,15 @@ struct mr_outbox {
 
 struct mr_sink; /* the sink of one lane; one thread at a time */
 
+/**
+ * What a sink with partitions does with records that name the partition of their input. It decides at open, once for
+ * all records: some of them to the partition that they name and others by key would leave no order at all.
+ */
+typedef enum {
+    MR_PARTITION_IF_EQUAL, /* they go there if input and destination have as many partitions, else by key */
+    MR_PARTITION_ALWAYS,   /* they go there; MR_ECONFIG if the destination has fewer partitions */
+} mr_partition_rule;
+
 struct mr_sink_open {
     const void *options;
     const char *job;
@@ -64,6 +73,10 @@ struct mr_sink_open {
     const struct mr_map
         *properties; /* client properties of the job's source, for a sink that names none; may be NULL */
     int64_t connect_timeout_us;
+    mr_partition_rule partition_rule;
+    /* Of the topics that the job reads, at start: the fewest and the most. 0: not known. Where an input grows later,
+     * the records of partitions that the destination lacks go by key, those of the others stay where they were. */
+    int32_t source_partitions_min, source_partitions_max;
 };
 
 /** A sink: a folder src/sink/<name>/ and a line in registry.def. */
@@ -75,13 +88,11 @@ struct mr_sink_ops {
     mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
     mr_status (*open)(const struct mr_sink_open *open, struct mr_sink **sink_out, struct mr_err *err);
     /* Required. Takes records box->record[from .. count): *taken_out of them; fewer when its queue is full (MR_AGAIN).
-     * Never blocks. */
+     * Does not block, unless it must ask for what it cannot know (that a topic has grown), and then about a second. */
     mr_status (*emit)(struct mr_sink *sink, struct mr_outbox *box, size_t from, size_t *taken_out, struct mr_err *err);
     /* Required. Serves acknowledgements: waits up to wait_us for at least one, calls settled(). An error ends the lane.
      */
     mr_status (*poll)(struct mr_sink *sink, int64_t wait_us, struct mr_err *err);
-    /* Optional. Partitions of the destination, for `partition: "same"`; 0: has none. */
-    int32_t (*partition_count)(struct mr_sink *sink);
     /* Required. Accepts NULL. Records not yet settled are dropped. */
     void (*close)(struct mr_sink *sink);
 };

@@ -60,6 +60,9 @@ struct mr_source_ops {
     mr_status (*open)(const struct mr_source_open *open, struct mr_source **source_out, struct mr_err *err);
     /* Optional. How many lanes could have work at once (partitions); asks the broker. Also proves that it is there. */
     mr_status (*lane_count_max)(const void *options, unsigned *count_out, struct mr_err *err);
+    /* Optional. Partitions of the topics that it reads, now: the fewest and the most; 0 and 0 when there are none yet.
+     */
+    mr_status (*partition_range)(struct mr_source *source, int32_t *min_out, int32_t *max_out, struct mr_err *err);
     /*
      * Optional. Takes up its share of the input (joins the group): called once on the lane's thread before the first
      * poll. Lane 0 goes first and the others follow when it has_joined(), so that one process costs its group two

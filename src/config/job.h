@@ -11,7 +11,8 @@
 typedef enum { MR_DELIVERY_AT_LEAST_ONCE } mr_delivery; /* the others come with transactions */
 
 typedef enum { MR_EMIT_SINGLE, MR_EMIT_LINES, MR_EMIT_ARRAY } mr_emit_framing;
-typedef enum { MR_PARTITION_SAME, MR_PARTITION_KEY, MR_PARTITION_STICKY } mr_emit_partition;
+/* What output records ask for: auto and same, the partition of their input (sinks know whether auto can be held). */
+typedef enum { MR_PARTITION_AUTO, MR_PARTITION_SAME, MR_PARTITION_KEY, MR_PARTITION_STICKY } mr_emit_partition;
 typedef enum { MR_TOMBSTONE_SKIP, MR_TOMBSTONE_DEAD } mr_tombstones;
 
 /** "record": what all codecs share. */

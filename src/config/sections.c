@@ -82,7 +82,7 @@ static const char *const framings[] = {"single", "lines", "array", "packed", NUL
 static const char *const missing_policies[] = {"dead", "default", NULL};
 static const char *const tombstone_policies[] = {"skip", "dead", NULL};
 static const char *const emit_framings[] = {"single", "lines", "array", NULL};
-static const char *const partitions[] = {"same", "key", "sticky", NULL};
+static const char *const partitions[] = {"auto", "same", "key", "sticky", NULL};
 static const char *const deliveries[] = {"at-least-once", NULL};
 
 #define AT(field) offsetof(struct mr_record_options, field)
@@ -166,11 +166,11 @@ static const struct mr_option emit_rows[] = {
     {.key = "partition",
      .type = MR_OPT_ENUM,
      .offset = AT(partition),
-     .fallback = "same",
+     .fallback = "auto",
      .choices = partitions,
-     .doc = "Output partition: that of the input where the counts agree, so that order is kept; by key; or one for "
-            "each batch, which "
-            "is cheapest."},
+     .doc = "Output partition. same: that of the input, so that order is kept; needs at least as many. key: by hash of "
+            "the key, or as sticky without one. sticky: one for each batch, which is cheapest. auto: same where both "
+            "topics have as many partitions at start, else key."},
     {.key = "floats",
      .type = MR_OPT_STRING,
      .offset = AT(floats),

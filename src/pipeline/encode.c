@@ -137,6 +137,13 @@ static void put_headers(const struct mr_encoder *encoder, const struct mr_encode
     writer->out = out;
 }
 
+static inline int32_t partition_of(int choice, const struct mr_message *message)
+{
+    return choice == MR_PARTITION_STICKY ? MR_PARTITION_BY_BATCH
+           : choice == MR_PARTITION_KEY  ? MR_PARTITION_BY_KEY
+                                         : message->partition;
+}
+
 /* Everything of a record but its value. */
 static void record_finish(const struct mr_encoder *encoder, const struct mr_encode_input *input,
                           const struct mr_message *message, const char *value, uint32_t row_count,
@@ -147,9 +154,7 @@ static void record_finish(const struct mr_encoder *encoder, const struct mr_enco
     *record = (struct mr_record){
         .value = value,
         .value_bytes = (uint32_t)(writer->out - value),
-        .partition = emit->partition == MR_PARTITION_SAME  ? message->partition
-                     : emit->partition == MR_PARTITION_KEY ? MR_PARTITION_BY_KEY
-                                                           : MR_PARTITION_BY_BATCH,
+        .partition = partition_of(emit->partition, message),
         .timestamp_ms = emit->timestamp ? input->source_ops->timestamp_ms(input->source, message) : -1,
         .offset = message->offset,
         .source_partition = message->partition,
@@ -241,9 +246,7 @@ static void put_fast(struct mr_encoder *encoder, const struct mr_encode_input *i
         record->key = NULL;
         record->value_bytes = (uint32_t)(end - out);
         record->key_bytes = 0;
-        record->partition = partition == MR_PARTITION_SAME  ? message->partition
-                            : partition == MR_PARTITION_KEY ? MR_PARTITION_BY_KEY
-                                                            : MR_PARTITION_BY_BATCH;
+        record->partition = partition_of(partition, message);
         record->header_count = 0;
         record->header = NULL;
         record->timestamp_ms = -1;

@@ -65,14 +65,18 @@ static mr_status sinks_open(struct mr_lane *lane, size_t memory_bytes, struct mr
     lane->sink = calloc(job->sink_count, sizeof *lane->sink);
     if (!lane->sink) return mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < job->sink_count && !status; i++) {
-        const struct mr_sink_open open = {.options = job->sink[i].options,
-                                          .job = job->name,
-                                          .lane = lane->index,
-                                          .lane_count = lane->run->lane_count,
-                                          .memory_bytes = memory_bytes,
-                                          .linger_us = lane->linger_us,
-                                          .properties = lane->run->properties,
-                                          .connect_timeout_us = lane->run->connect_timeout_us};
+        const struct mr_sink_open open = {
+            .options = job->sink[i].options,
+            .job = job->name,
+            .lane = lane->index,
+            .lane_count = lane->run->lane_count,
+            .memory_bytes = memory_bytes,
+            .linger_us = lane->linger_us,
+            .properties = lane->run->properties,
+            .connect_timeout_us = lane->run->connect_timeout_us,
+            .partition_rule = job->emit.partition == MR_PARTITION_SAME ? MR_PARTITION_ALWAYS : MR_PARTITION_IF_EQUAL,
+            .source_partitions_min = lane->run->source_partitions_min,
+            .source_partitions_max = lane->run->source_partitions_max};
         lane->sink[i].ops = job->sink[i].ops;
         status = job->sink[i].ops->open(&open, &lane->sink[i].sink, err);
     }
@@ -102,7 +106,16 @@ static mr_status source_open(struct mr_lane *lane, size_t memory_bytes, struct m
                                         .reads_headers = run->layout->reads_headers,
                                         .reads_timestamps = run->layout->reads_timestamps,
                                         .events = {.context = lane, .revoke = lane_revoked}};
-    return run->job->source->open(&open, &lane->source, err);
+    const struct mr_source_ops *ops = run->job->source;
+    const mr_status status = ops->open(&open, &lane->source, err);
+    if (status || lane->index || !ops->partition_range) return status;
+    const mr_status range_status =
+        ops->partition_range(lane->source, &run->source_partitions_min, &run->source_partitions_max, err);
+    if (!range_status && !run->source_partitions_max && run->job->emit.partition == MR_PARTITION_AUTO)
+        mr_log(MR_LOG_WARN, "lane",
+               "no input topic is there yet: records go by key; to keep their order set "
+               "emit.partition to \"same\"");
+    return range_status;
 }
 
 mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **lane_out, struct mr_err *err)
@@ -132,10 +145,10 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         status = job->codec->create(job->codec_options, &run->layout->schema, &lane->decoder, err);
     }
     if (!status) status = mr_encoder_create(job, run->layout, run->info, &lane->encoder, err);
-    if (!status) status = sinks_open(lane, sink_bytes, err);
+    if (!status) status = source_open(lane, source_bytes, err);
+    if (!status) status = sinks_open(lane, sink_bytes, err); /* they are told of the source's partitions */
     if (!status && index == 0)
         status = mr_dead_open(lane->dead, err); /* the other lanes when they need it: most never do */
-    if (!status) status = source_open(lane, source_bytes, err);
     if (!status) mr_dead_source_set(lane->dead, job->source, lane->source);
     if (status)
         mr_lane_destroy(lane);

@@ -37,10 +37,11 @@ struct mr_run {
     const struct mr_map *properties; /* client properties of the source, for sinks that name none */
     int64_t connect_timeout_us;      /* how long the source waits for its broker; sinks do too */
     int64_t started_ns;
-    _Atomic int state;            /* mr_run_state */
-    _Atomic int64_t records_left; /* of until.records */
-    struct mr_ends ends;          /* of until.end */
-    struct mr_lane **lane;        /* [lane_count] */
+    _Atomic int state;                                    /* mr_run_state */
+    _Atomic int64_t records_left;                         /* of until.records */
+    struct mr_ends ends;                                  /* of until.end */
+    int32_t source_partitions_min, source_partitions_max; /* as lane 0 found them: all lanes decide alike */
+    struct mr_lane **lane;                                /* [lane_count] */
     unsigned lane_count;
 };
 

@@ -125,5 +125,27 @@ def case_more_partitions(rig):
     return "2 -> 5 partitions, all 5000 new records answered once"
 
 
+def case_more_partitions_in_order(rig):
+    """The input grows more than the output: what has its partition stays in it, the rest goes by key, and the log says so."""
+    rig.trio("wider", 2, out=2)
+    rig.produce("wider", 2000, "--keys")
+    run = rig.run(rig.job("wider"), "-X", "topic.metadata.refresh.interval.ms=2000")
+    run.wait_out(2000)
+    rig.oracle("grow", "wider.out", 3)
+    rig.oracle("grow", "wider.in", 4)
+    rig.produce("wider", 8000, "--keys", "--partitions", 4, first=2000)
+    run.wait_out(10_000, 60)
+    run.wait_log('topic \\"wider.out\\" has grown: 2 partitions, now 3')
+    run.wait_log('the input has grown, topic \\"wider.out\\" has 3 partitions')
+    rig.oracle("grow", "wider.out", 4)
+    rig.produce("wider", 4000, "--keys", "--partitions", 4, first=10_000)
+    run.wait_out(14_000, 60)
+    run.signal(signal.SIGTERM)
+    run.expect_end(0, 15)
+    rig.check("wider", "--count", 14_000, "--ordered", "--partitions", 3, "--once")
+    expect(run.err().count("the input has grown") == run.err().count("has grown: 2"), f"it says so more than once a lane:\n{run.err()}")
+    return "input 2 -> 4, output 2 -> 3 partitions: 3 in order"
+
+
 if __name__ == "__main__":
-    main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions])
+    main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions, case_more_partitions_in_order])

@@ -315,8 +315,8 @@ static void test_record_facts(void **state)
     assert_int_equal(b.record[0].timestamp_ms, -1);
     assert_int_equal(b.record[0].header_count, 3);
     batch_deinit(&b);
-    static const int32_t wanted[] = {3, MR_PARTITION_BY_KEY, MR_PARTITION_BY_BATCH};
-    for (int partition = MR_PARTITION_SAME; partition <= MR_PARTITION_STICKY; partition++) {
+    static const int32_t wanted[] = {3, 3, MR_PARTITION_BY_KEY, MR_PARTITION_BY_BATCH};
+    for (int partition = MR_PARTITION_AUTO; partition <= MR_PARTITION_STICKY; partition++) {
         b.f.job.emit.partition = partition;
         batch_compile(&b);
         b.box.count = 0;

@@ -13,6 +13,8 @@
 
 #define CHUNK          512
 #define SOLO_TRIES_MAX 1000 /* of 10 ms */
+#define ASK_TIMEOUT_MS 1000
+#define NOT_KNOWN      (-2) /* partition: the topic must be asked whether it has grown */
 
 struct mr_kafka_sink_options {
     char *topic;
@@ -25,12 +27,14 @@ struct mr_sink {
     const struct mr_map *properties;
     rd_kafka_t *client;
     rd_kafka_topic_t *topic;
-    rd_kafka_t *solo;              /* one record a request; made when a record is first refused */
+    rd_kafka_t *solo; /* one record a request; made when a record is first refused */
+    const char *servers;
     int32_t partition_count, turn; /* turn: the partition of the current outbox for records that may go anywhere */
+    int32_t same_count;            /* records that name a partition below it go there */
+    bool same_may_grow;            /* with the topic; else what is not below goes by key, for good */
     rd_kafka_message_t chunk[CHUNK];
     struct mr_outbox *run_box; /* successful delivery reports come in long runs of one outbox */
     size_t run_count;
-    bool has_warned;
     size_t last_failed; /* where the search for the record of a failed report begins */
     bool is_closing;
     struct mr_err failure;
@@ -90,6 +94,34 @@ static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **cl
     return mr_kafka_client_create("sink", RD_KAFKA_PRODUCER, conf, client_out, err);
 }
 
+/*
+ * Whether records go to the partitions that they name. A topic with more partitions than its input can keep each
+ * record's: that is done where it is asked for by name, not by default, which would leave partitions empty.
+ */
+static mr_status same_decide(struct mr_sink *sink, struct mr_err *err)
+{
+    const struct mr_sink_open *open = &sink->open;
+    const char *topic = sink->opt->topic;
+    const int32_t least = open->source_partitions_min, most = open->source_partitions_max, own = sink->partition_count;
+
+    if (open->partition_rule == MR_PARTITION_ALWAYS && most > own) {
+        return mr_fail(err, MR_ECONFIG,
+                       "emit.partition \"same\": topic \"%s\" has %d partitions, the input has %d: give it as many "
+                       "(kafka-topics --bootstrap-server %s --alter --topic %s --partitions %d), or set emit.partition "
+                       "to \"key\" or \"sticky\"",
+                       topic, own, most, sink->servers, topic, most);
+    }
+    sink->same_may_grow = open->partition_rule == MR_PARTITION_ALWAYS || (least == own && most == own);
+    sink->same_count = sink->same_may_grow ? own : 0;
+    if (!sink->same_may_grow && most && !open->lane) {
+        mr_log(MR_LOG_WARN, "kafka",
+               "topic \"%s\" has %d partitions, the input has %d: all records go by key, or by batch where they have "
+               "none, and the order of an input partition is not kept; give it as many, or set emit.partition",
+               topic, own, least == own ? most : least);
+    }
+    return MR_OK;
+}
+
 static mr_status kafka_open(const struct mr_sink_open *open, struct mr_sink **sink_out, struct mr_err *err)
 {
     struct mr_sink *sink = calloc(1, sizeof *sink);
@@ -100,19 +132,20 @@ static mr_status kafka_open(const struct mr_sink_open *open, struct mr_sink **si
     sink->opt = open->options;
     sink->open = *open;
     sink->properties = sink->opt->properties.count || !open->properties ? &sink->opt->properties : open->properties;
-    const char *servers = mr_kafka_property(sink->properties, "bootstrap.servers");
-    if (!servers)
+    sink->servers = mr_kafka_property(sink->properties, "bootstrap.servers");
+    if (!sink->servers)
         status = mr_fail(err, MR_ECONFIG,
                          "kafka sink: properties: bootstrap.servers is missing, and the source has none to share");
     if (!status) status = client_open(sink, false, &sink->client, err);
     if (!status) {
-        status = mr_kafka_partition_count(sink->client, servers, sink->opt->topic,
+        status = mr_kafka_partition_count(sink->client, sink->servers, sink->opt->topic,
                                           (int)(open->connect_timeout_us / 1000), &sink->partition_count, err);
     }
     if (!status && !(sink->topic = rd_kafka_topic_new(sink->client, sink->opt->topic, NULL))) {
         status = mr_fail(err, MR_EKAFKA, "kafka sink: topic \"%s\": %s", sink->opt->topic,
                          rd_kafka_err2str(rd_kafka_last_error()));
     }
+    if (!status) status = same_decide(sink, err);
     if (sink->partition_count) sink->turn = (int32_t)(open->lane % (unsigned)sink->partition_count);
     if (status)
         kafka_close(sink);
@@ -236,20 +269,43 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     }
 }
 
-static int32_t partition_choose(struct mr_sink *sink, const struct mr_record *record)
+static int32_t partition_choose(const struct mr_sink *sink, const struct mr_record *record)
 {
-    if (record->partition >= 0 && record->partition < sink->partition_count) return record->partition;
-    if (record->partition >= 0 && !sink->has_warned) {
-        sink->has_warned = true;
-        mr_log(
-            MR_LOG_WARN, "kafka",
-            "topic \"%s\" has %d partitions, fewer than the input: records of the others go by key, or by batch, and "
-            "lose their order; give it as many, or set emit.partition",
-            sink->opt->topic, sink->partition_count);
+    if (record->partition >= 0) {
+        if (record->partition < sink->same_count) return record->partition;
+        if (sink->same_may_grow) return NOT_KNOWN;
     }
     if (record->partition != MR_PARTITION_BY_BATCH && record->key)
         return RD_KAFKA_PARTITION_UA; /* the client hashes the key */
     return sink->turn;
+}
+
+/*
+ * A record comes from a partition that this topic did not have: the input has grown. If the topic has too, nothing
+ * changes; if not, records of the partitions that it lacks go by key from now on, also when it grows later, so that
+ * they do not change their place twice. False: no broker said.
+ */
+static bool growth_resolve(struct mr_sink *sink, int32_t wanted)
+{
+    const char *topic = sink->opt->topic;
+    struct mr_err err;
+    int32_t count;
+    const mr_status status = mr_kafka_partition_count(sink->client, sink->servers, topic, ASK_TIMEOUT_MS, &count, &err);
+
+    if (status == MR_EINPUT) sink->failure = err; /* it is gone */
+    if (status) return false;
+    if (count > sink->partition_count)
+        mr_log(MR_LOG_INFO, "kafka", "topic \"%s\" has grown: %d partitions, now %d", topic, sink->partition_count,
+               count);
+    if (count < sink->partition_count) count = sink->partition_count; /* topics do not shrink */
+    sink->partition_count = sink->same_count = count;
+    if (wanted < count) return true;
+    sink->same_may_grow = false;
+    mr_log(MR_LOG_WARN, "kafka",
+           "the input has grown, topic \"%s\" has %d partitions: records of input partitions 0 to %d stay in theirs, "
+           "those of the new ones go by key, or by batch; give it as many and start again, or set emit.partition",
+           topic, count, count - 1);
+    return true;
 }
 
 /* What the client said when it was offered a record. True: it took it, or never will; false: it has no room, or the
@@ -316,7 +372,9 @@ static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t 
     while (next < box->count && !sink->failure.status) {
         struct mr_record *record = &box->record[next];
         const int32_t partition = partition_choose(sink, record);
-        if (record->header_count || record->timestamp_ms >= 0) {
+        if (partition == NOT_KNOWN) {
+            if (!growth_resolve(sink, record->partition)) break;
+        } else if (record->header_count || record->timestamp_ms >= 0) {
             const rd_kafka_resp_err_t code = produce_one(sink->client, sink->opt->topic, partition, record, box);
             if (!offer_judge(sink, box, record, code)) break;
             next++;
@@ -343,11 +401,6 @@ static mr_status kafka_poll(struct mr_sink *sink, int64_t wait_us, struct mr_err
     if (!sink->failure.status) return MR_OK;
     if (err) *err = sink->failure;
     return sink->failure.status;
-}
-
-static int32_t kafka_partition_count(struct mr_sink *sink)
-{
-    return sink->partition_count;
 }
 
 static void client_close(rd_kafka_t *client)
@@ -377,6 +430,5 @@ const struct mr_sink_ops mr_sink_kafka = {
     .open = kafka_open,
     .emit = kafka_emit,
     .poll = kafka_poll,
-    .partition_count = kafka_partition_count,
     .close = kafka_close,
 };

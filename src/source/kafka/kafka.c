@@ -136,6 +136,35 @@ static mr_status topics_check(struct mr_source *source, struct mr_err *err)
     return MR_OK;
 }
 
+static void range_add(int32_t count, int32_t *min, int32_t *max)
+{
+    if (count < *min || !*min) *min = count;
+    if (count > *max) *max = count;
+}
+
+static mr_status kafka_partition_range(struct mr_source *source, int32_t *min_out, int32_t *max_out, struct mr_err *err)
+{
+    const struct rd_kafka_metadata *metadata;
+    const int timeout_ms = (int)(source->opt->connect_timeout / 1000);
+    bool has_pattern = false;
+
+    *min_out = *max_out = 0;
+    for (size_t i = 0; i < source->opt->topics.count; i++) has_pattern |= source->opt->topics.item[i][0] == '^';
+    if (!has_pattern) {
+        for (uint32_t i = 0; i < source->topic_count; i++) range_add(source->initial_count[i], min_out, max_out);
+        return MR_OK;
+    }
+    const rd_kafka_resp_err_t code = rd_kafka_metadata(source->client, 1, NULL, &metadata, timeout_ms);
+    if (code) return mr_fail(err, MR_EKAFKA, "kafka source: topics at %s: %s", source->servers, rd_kafka_err2str(code));
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
+        if (topic->partition_cnt && mr_kafka_is_read(&source->opt->topics, topic->topic))
+            range_add(topic->partition_cnt, min_out, max_out);
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return MR_OK;
+}
+
 /* Whether the broker is librdkafka's mock cluster, which names itself. */
 static bool is_mock(struct mr_source *source)
 {
@@ -284,6 +313,7 @@ const struct mr_source_ops mr_source_kafka = {
     .check = mr_kafka_source_check,
     .lane_count_max = kafka_lane_count_max,
     .open = kafka_open,
+    .partition_range = kafka_partition_range,
     .join = kafka_join,
     .has_joined = kafka_has_joined,
     .poll = mr_kafka_poll,

@@ -199,9 +199,7 @@ mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool
     return MR_OK;
 }
 
-/* Whether the source reads a topic: by its name, or by a pattern (one that does not compile is librdkafka's to refuse).
- */
-static bool is_read(const struct mr_strings *topics, const char *topic)
+bool mr_kafka_is_read(const struct mr_strings *topics, const char *topic)
 {
     for (size_t i = 0; i < topics->count; i++) {
         regex_t pattern;
@@ -220,7 +218,7 @@ static mr_status start_topics_check(const struct mr_kafka_start *start, const st
 {
     struct start_entry entry;
     for (const char *at = start->offsets; at && entry_read(&at, &entry); at++) {
-        if (!is_read(topics, entry.topic)) {
+        if (!mr_kafka_is_read(topics, entry.topic)) {
             return mr_fail(err, MR_ECONFIG, "source.start: topic \"%s\" is not in source.topics", entry.topic);
         }
         if (!*at) break;

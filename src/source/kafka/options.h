@@ -48,6 +48,11 @@ mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err
  * false). */
 mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool has_group, struct mr_err *err);
 
+/** Whether the source reads a topic: by its name, or by a pattern (one that does not compile is librdkafka's to
+ * refuse).
+ */
+bool mr_kafka_is_read(const struct mr_strings *topics, const char *topic);
+
 /** Checks that need no network (mr_source_ops.check). */
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err);
 
