@@ -116,7 +116,7 @@ static char *record_b_mixed(char *out, uint64_t *seed, float *x)
 /* Keys in random order among unknown ones. */
 static char *record_hostile(char *out, uint64_t *seed, float *x)
 {
-    unsigned order[20];
+    unsigned order[20] = {0};
     for (unsigned i = 0; i < 20; i++) {
         const unsigned at = (unsigned)(random_next(seed) % (i + 1));
         order[i] = order[at];
@@ -242,6 +242,7 @@ static bool bench_is_right(const struct bench *bench, const struct workload *wor
     for (size_t row = 0; row < bench->record_count; row++) {
         for (size_t col = 0; col < workload->feature_count; col++) {
             const float *const got = &bench->rows.x[mr_tile_at(row, col, workload->feature_count)];
+            /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): bit for bit is what is meant */
             if (memcmp(got, &bench->want[row * workload->feature_count + col], sizeof *got)) return false;
         }
     }

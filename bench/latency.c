@@ -173,6 +173,11 @@ static int compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+static double ms_at(const int64_t *window, uint64_t index)
+{
+    return (double)window[index] * 1e-6;
+}
+
 static int report(const struct latency *latency)
 {
     const uint64_t sent = latency->window_last - latency->window_first;
@@ -185,14 +190,12 @@ static int report(const struct latency *latency)
     }
     if (!count) bench_die("no record of the window was answered");
     qsort(window, count, sizeof *window, compare);
-    const double ms = 1e-6;
     printf(
         "{\"sent\": %llu, \"answered\": %llu, \"p50_ms\": %.3f, \"p90_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, "
         "\"max_ms\": %.3f, \"late_bursts\": %llu, \"strange\": %llu}\n",
-        (unsigned long long)sent, (unsigned long long)count, (double)window[count / 2] * ms,
-        (double)window[count * 9 / 10] * ms, (double)window[count * 99 / 100] * ms,
-        (double)window[count * 999 / 1000] * ms, (double)window[count - 1] * ms,
-        (unsigned long long)latency->late_bursts, (unsigned long long)latency->strange);
+        (unsigned long long)sent, (unsigned long long)count, ms_at(window, count * 500 / 1000),
+        ms_at(window, count * 900 / 1000), ms_at(window, count * 990 / 1000), ms_at(window, count * 999 / 1000),
+        ms_at(window, count - 1), (unsigned long long)latency->late_bursts, (unsigned long long)latency->strange);
     free(window);
     return count == sent && !latency->strange ? 0 : 2;
 }

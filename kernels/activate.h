@@ -12,7 +12,8 @@
 #include "kernels/mlp_forward/mlp_forward.h"
 #include "kernels/simd.h"
 
-#define MR_GROUP_MAX      2
+#define MR_GROUP_MAX 2
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): i is declared here */
 #define MR_EACH(i, count) MR_UNROLL for (int i = 0; i < (count); i++)
 
 /**

@@ -15,7 +15,7 @@ static const struct {
     [MR_EFENCED] = {"fenced", 73}, [MR_EINVARIANT] = {"invariant", 70}, [MR_ERETRY] = {"retry", 75},
 };
 
-mr_status mr_fail(struct mr_err *err, mr_status status, const char *format, ...)
+mr_status(mr_fail)(struct mr_err *err, mr_status status, const char *format, ...)
 {
     if (err) {
         va_list arguments;

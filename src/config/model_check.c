@@ -62,7 +62,7 @@ void mr_load_check_models(struct mr_load *load)
     if (!load->report.error_count && open_count == job->model_count && !load->is_out_of_memory)
         check_layout(load, info);
     for (size_t i = 0; model && i < job->model_count; i++) {
-        if (model[i]) job->model[i].ops->close(model[i]);
+        if (model[i] && job->model[i].ops) job->model[i].ops->close(model[i]);
     }
     free(model);
     free(info);

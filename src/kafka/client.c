@@ -159,7 +159,7 @@ mr_status mr_kafka_partition_count(rd_kafka_t *client, const char *servers, cons
         handle ? rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms) : rd_kafka_last_error();
 
     *count_out = 0;
-    if (code) {
+    if (code || !metadata) {
         status = mr_fail(err, MR_EKAFKA,
                          "no Kafka broker answered at %s within %g s (%s): is it running, and is the address right?",
                          servers, timeout_ms / 1000.0, rd_kafka_err2str(code));

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
 import time
 
 from rig import LONG, expect, main, wait_for

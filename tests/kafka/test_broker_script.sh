@@ -8,6 +8,7 @@ code_of() { local code=0; "$@" >/dev/null 2>&1 || code=$?; echo "$code"; }
 
 scripts/kafka fetch || exit $? # 77 where Java or the jars cannot be had
 work=$(mktemp -d)
+# shellcheck disable=SC2154 # b is set in the trap itself
 trap 'for b in a b c; do scripts/kafka stop --dir "$work/$b" --kill --clean; done; rm -rf "$work"' EXIT
 
 one=$(scripts/kafka start --dir "$work/a")
