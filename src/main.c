@@ -7,12 +7,15 @@
 #define KEEP_BYTES (1 << 30)
 #define MAP_BYTES  (32 << 20) /* the most that glibc takes */
 
-/* A closed standard stream would lend its number to the next file or socket, and a report would be written into that.
+/*
+ * A closed standard stream would lend its number to the next file or socket, and a report would be written into that.
+ * What takes its place fails when it is used: a result that goes nowhere is an error. stderr has nobody left to tell.
  */
 static void streams_open(void)
 {
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR};
     for (int fd = 0; fd < 3; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) return;
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) < 0) return;
     }
 }
 

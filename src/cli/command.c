@@ -1,6 +1,7 @@
 /* The command table and the way from arguments to a command. */
 #include "cli/command.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,6 +72,16 @@ static mr_status check_words(const struct mr_command *command, const struct mr_w
     return mr_fail(err, MR_EUSAGE, "no \"%s\" here: expected %s", words->item[0], command->usage);
 }
 
+/* A result counts when it has left: a full disk or a closed stdout shows here at the latest. */
+static mr_status result_flush(struct mr_err *err)
+{
+    const bool has_failed = ferror(stdout);
+    errno = 0;
+    if (!fflush(stdout) && !has_failed) return MR_OK;
+    return mr_fail(err, MR_EIO, "cannot write the result to stdout%s%s", errno ? ": " : "",
+                   errno ? strerror(errno) : "");
+}
+
 /* The same for every command: flags, help, words, run. */
 static int run_command(const struct mr_command *command, int argc, char **argv)
 {
@@ -93,9 +104,17 @@ static int run_command(const struct mr_command *command, int argc, char **argv)
     if (options) mr_command_release(command, options);
     free(options);
     free(word);
-    if ((fflush(stdout) || ferror(stdout)) && status == MR_OK)
-        status = mr_fail(&err, MR_EIO, "cannot write the result to stdout");
+    if (status == MR_OK) status = result_flush(&err);
     return mr_status_exit(status) ? complain(command, &err, status) : 0;
+}
+
+/* Help of the program; nothing else is said on stdout outside of a command. */
+static int program_help(bool is_short)
+{
+    struct mr_err err = {0};
+    mr_help_print(stdout, NULL, is_short);
+    const mr_status status = result_flush(&err);
+    return status ? complain(NULL, &err, status) : 0;
 }
 
 static bool is_any(const char *text, const char *a, const char *b)
@@ -110,15 +129,9 @@ int mr_command_main(int argc, char **argv)
         mr_term_color_forbid();
         first++;
     }
-    if (first >= argc) {
-        mr_help_print(stdout, NULL, true);
-        return 0;
-    }
+    if (first >= argc) return program_help(true);
     const char *const name = argv[first];
-    if (is_any(name, "-h", "--help")) {
-        mr_help_print(stdout, NULL, false);
-        return 0;
-    }
+    if (is_any(name, "-h", "--help")) return program_help(false);
     const struct mr_command *const command = mr_command_find(is_any(name, "-V", "--version") ? "version" : name);
     if (!command) return unknown_command(name);
     const int code = run_command(command, argc - first - 1, argv + first + 1);

@@ -76,6 +76,7 @@ JOB
     job '"Temperature"' regime.safetensors m.class >job.json
     expect 0 out '^ok job.json: job: kafka -> json -> mlp -> kafka, 1 feature in, 1 field out$' check job.json; silent err
     expect 0 out '"ok":true' check --json job.json
+    cp job.json good.json
     # --until: what is no limit is refused before anything starts.
     for limit in inf nan -inf 1e300 1e300h 1.5 0 0s -1 0x10 1e16 8761h 1e-9s 5d ' 5' ''; do
         expect 64 err '^millrace run: --until ' run job.json --until "$limit"; silent out
@@ -108,10 +109,31 @@ for word in 'check bad.json' '--help' 'version'; do
     grep -q $'\033' out && { echo "colours in a file: $word"; failed=1; }
 done
 
-# A full disk is an error, not a silent loss.
-if [[ -e /dev/full ]]; then
-    "$MILLRACE" config reference >/dev/full 2>err
-    [[ $? -eq 74 ]] || { echo "full disk: exit code is not 74"; failed=1; }
+# A result that a full disk or a closed stdout takes is an error of output, not a silent loss.
+lost() { # exit code, what happened to stdout, arguments
+    local got=$1 how=$2
+    shift 2
+    if [[ $got -ne 74 ]] || ! grep -q 'cannot write the result to stdout: ' err; then
+        echo "millrace $* with a $how stdout: exit $got, wanted 74 and a word on stderr"; head -3 err; failed=1
+    fi
+}
+results=('' --help --version help 'help run' 'check --help' version 'version --json' backends 'backends --json'
+    'config schema' 'config reference' 'completion bash' 'completion zsh' 'completion fish')
+[[ ! -e regime.safetensors ]] || results+=('inspect regime.safetensors' 'inspect regime.safetensors --json'
+    'check good.json' 'check good.json --json' 'config show good.json')
+for words in "${results[@]}"; do
+    # shellcheck disable=SC2086
+    if [[ -e /dev/full ]]; then "$MILLRACE" $words >/dev/full 2>err; lost $? full "$words"; fi
+    # shellcheck disable=SC2086
+    "$MILLRACE" $words >&- 2>err; lost $? closed "$words"
+done
+"$MILLRACE" check bad.json >&- 2>err
+[[ $? -eq 78 ]] || { echo "a command that says nothing on stdout must not care that it is closed"; failed=1; }
+if [[ -e regime.safetensors ]]; then
+    printf '{"Temperature":20}\n' | "$MILLRACE" score regime.safetensors >&- 2>err
+    [[ $? -eq 74 ]] || { echo "score with a closed stdout: exit code is not 74"; cat err; failed=1; }
+    "$MILLRACE" score regime.safetensors <&- >out 2>err
+    [[ $? -eq 66 ]] || { echo "score with a closed stdin: exit code is not 66"; cat err; failed=1; }
 fi
 
 # Completions: the scripts parse, and bash's really completes.
