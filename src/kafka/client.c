@@ -9,6 +9,7 @@
 #include "kafka/embedded.h"
 
 #define NEWS_INTERVAL_US 5000000
+#define AUTO_CREATE      "allow.auto.create.topics"
 
 const char *mr_kafka_property(const struct mr_map *properties, const char *key)
 {
@@ -131,6 +132,9 @@ mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties
         }
         if (!status) status = conf_set(what, conf, properties->item[i].key, value, err);
     }
+    /* Where nobody can create a topic, asking for one does; from librdkafka 2.3 on a consumer has to say so. */
+    if (!status && mr_kafka_is_embedded(properties) && !mr_kafka_property(properties, AUTO_CREATE))
+        status = conf_set(what, conf, AUTO_CREATE, "true", err);
     if (status) {
         rd_kafka_conf_destroy(conf);
         return status;
