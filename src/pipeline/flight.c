@@ -68,6 +68,7 @@ mr_status mr_flight_init(struct mr_flight *flight, size_t ticket_cap, size_t box
     for (size_t i = 0; i < box_cap && !status; i++) status = box_init(flight, &flight->box[i], record_cap, arena_bytes);
     for (size_t i = 0; i < ticket_cap && !status; i++) {
         struct mr_ticket *ticket = &flight->ticket[i];
+        ticket->flight = flight;
         ticket->position = calloc(POSITION_CAP, sizeof *ticket->position);
         ticket->position_cap = POSITION_CAP;
         if (!ticket->position) status = MR_ENOMEM;
@@ -89,6 +90,9 @@ void mr_flight_deinit(struct mr_flight *flight)
     free(flight->ticket);
     free(flight->box);
     free(flight->ready);
+    mr_part_free(&flight->covered_at);
+    mr_part_free(&flight->ready_at);
+    mr_part_free(&flight->gone);
     *flight = (struct mr_flight){0};
 }
 
@@ -98,7 +102,8 @@ struct mr_ticket *mr_ticket_open(struct mr_flight *flight)
     struct mr_ticket *ticket = &flight->ticket[(flight->ticket_first + flight->ticket_count++) % flight->ticket_cap];
     struct mr_position *position = ticket->position;
     const size_t position_cap = ticket->position_cap;
-    *ticket = (struct mr_ticket){.position = position,
+    *ticket = (struct mr_ticket){.flight = flight,
+                                 .position = position,
                                  .position_cap = position_cap,
                                  .is_open = true,
                                  .polled_ns = mr_clock_ns(),
@@ -108,12 +113,11 @@ struct mr_ticket *mr_ticket_open(struct mr_flight *flight)
 }
 
 /* The entry of a partition in a list that grows as needed; NULL: no memory. */
-static struct mr_position *position_of(struct mr_position **list, size_t *count, size_t *cap, uint32_t topic,
-                                       int32_t partition)
+static struct mr_position *position_of(struct mr_position **list, size_t *count, size_t *cap,
+                                       struct mr_part_index *index, uint32_t topic, int32_t partition)
 {
-    for (size_t i = 0; i < *count; i++) {
-        if ((*list)[i].partition == partition && (*list)[i].topic == topic) return &(*list)[i];
-    }
+    const uint32_t at = mr_part_get(index, topic, partition);
+    if (at < *count && (*list)[at].partition == partition && (*list)[at].topic == topic) return &(*list)[at];
     if (*count == *cap) {
         const size_t grown_cap = *cap ? *cap * 2 : POSITION_CAP;
         struct mr_position *grown = realloc(*list, grown_cap * sizeof *grown);
@@ -121,17 +125,26 @@ static struct mr_position *position_of(struct mr_position **list, size_t *count,
         *list = grown;
         *cap = grown_cap;
     }
+    if (!mr_part_set(index, topic, partition, (uint32_t)*count)) return NULL;
     (*list)[*count] = (struct mr_position){topic, partition, 0};
     return &(*list)[(*count)++];
 }
 
+/* Notes anew where the partitions of a list stand: they have their places, so nothing can fail. */
+static void positions_index(struct mr_part_index *index, const struct mr_position *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) mr_part_set(index, list[i].topic, list[i].partition, (uint32_t)i);
+}
+
 mr_status mr_ticket_cover(struct mr_ticket *ticket, const struct mr_message *messages, size_t count, struct mr_err *err)
 {
-    struct mr_position *last = NULL; /* messages come in long runs of one partition */
+    struct mr_part_index *index = &ticket->flight->covered_at;
+    struct mr_position *last = NULL;                                  /* messages come in long runs of one partition */
+    positions_index(index, ticket->position, ticket->position_count); /* others were covered since */
     for (size_t i = 0; i < count; i++) {
         const struct mr_message *message = &messages[i];
         if (!last || last->partition != message->partition || last->topic != message->topic) {
-            last = position_of(&ticket->position, &ticket->position_count, &ticket->position_cap, message->topic,
+            last = position_of(&ticket->position, &ticket->position_count, &ticket->position_cap, index, message->topic,
                                message->partition);
             if (!last) return mr_fail(err, MR_ENOMEM, "no memory for the positions of a batch");
         }
@@ -190,8 +203,8 @@ static mr_status ticket_finish(struct mr_flight *flight, const struct mr_ticket 
     }
     for (size_t i = 0; i < ticket->position_count; i++) {
         const struct mr_position *from = &ticket->position[i];
-        struct mr_position *into =
-            position_of(&flight->ready, &flight->ready_count, &flight->ready_cap, from->topic, from->partition);
+        struct mr_position *into = position_of(&flight->ready, &flight->ready_count, &flight->ready_cap,
+                                               &flight->ready_at, from->topic, from->partition);
         if (!into) return mr_fail(err, MR_ENOMEM, "no memory for committed positions");
         into->next_offset = from->next_offset;
     }
@@ -223,23 +236,27 @@ mr_status mr_flight_settle(struct mr_flight *flight, struct mr_err *err)
     return flight->failure.status;
 }
 
-static void positions_remove(struct mr_position *list, size_t *count, const struct mr_position *gone, size_t gone_count)
+/* Takes out of a list what the forget of that number names. */
+static void positions_remove(const struct mr_part_index *gone, uint32_t number, struct mr_position *list, size_t *count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++) {
-        bool is_gone = false;
-        for (size_t k = 0; k < gone_count && !is_gone; k++)
-            is_gone = list[i].topic == gone[k].topic && list[i].partition == gone[k].partition;
-        if (!is_gone) list[kept++] = list[i];
+        if (mr_part_get(gone, list[i].topic, list[i].partition) != number) list[kept++] = list[i];
     }
     *count = kept;
 }
 
 void mr_flight_forget(struct mr_flight *flight, const struct mr_position *positions, size_t count)
 {
-    positions_remove(flight->ready, &flight->ready_count, positions, count);
+    const uint32_t number = flight->forgets++;
+    for (size_t i = 0; i < count; i++) {
+        if (!mr_part_set(&flight->gone, positions[i].topic, positions[i].partition, number) && !flight->failure.status)
+            mr_fail(&flight->failure, MR_ENOMEM, "no memory for the partitions that leave");
+    }
+    positions_remove(&flight->gone, number, flight->ready, &flight->ready_count);
+    positions_index(&flight->ready_at, flight->ready, flight->ready_count);
     for (size_t i = 0; i < flight->ticket_count; i++) {
         struct mr_ticket *ticket = &flight->ticket[(flight->ticket_first + i) % flight->ticket_cap];
-        positions_remove(ticket->position, &ticket->position_count, positions, count);
+        positions_remove(&flight->gone, number, ticket->position, &ticket->position_count);
     }
 }

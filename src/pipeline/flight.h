@@ -4,13 +4,15 @@
  * is done when its last message is encoded and every record of its outboxes is settled. Tickets complete in order, so a
  * committed offset never runs ahead.
  *
- * Everything is allocated by init and reused; one thread (the lane's) at a time.
+ * Everything is allocated by init and reused, except lists of positions, which grow when they meet more partitions than
+ * before. One thread (the lane's) at a time.
  */
 #ifndef MR_PIPELINE_FLIGHT_H
 #define MR_PIPELINE_FLIGHT_H
 
 #include <stdbool.h>
 
+#include "base/part_index.h"
 #include "metrics/stats.h"
 #include "millrace/sink.h"
 #include "millrace/source.h"
@@ -18,6 +20,7 @@
 struct mr_flight;
 
 struct mr_ticket {
+    struct mr_flight *flight;
     struct mr_position *position; /* [position_count]: where reading goes on after this batch */
     size_t position_count, position_cap;
     uint64_t in, out, dead, filtered; /* records */
@@ -49,6 +52,10 @@ struct mr_flight {
     size_t box_cap;
     struct mr_position *ready; /* offsets that may be committed and are not yet */
     size_t ready_count, ready_cap;
+    /* Where a partition may stand in the list of the ticket that was covered last, and in ready: a place counts only if
+     * it is that partition's. gone: those of the last forget, by its number. */
+    struct mr_part_index covered_at, ready_at, gone;
+    uint32_t forgets;
     struct mr_stats *stats;
     mr_undeliverable_fn *undeliverable;
     void *context;

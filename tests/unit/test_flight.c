@@ -258,6 +258,37 @@ static void partitions_that_left_are_forgotten(void **state)
     assert_int_equal(ready_of(0, 1), -1);
 }
 
+/* Lists that share what finds their places: tickets that are covered in turns, and what is left by a forget. */
+static void each_partition_stands_once(void **state)
+{
+    enum { COUNT = 300 };
+    static struct mr_message messages[COUNT];
+    static struct mr_position gone[COUNT / 3];
+    struct mr_ticket *first = mr_ticket_open(&flight), *second = mr_ticket_open(&flight);
+    (void)state;
+    for (int i = 0; i < COUNT; i++) messages[i] = message(0, (i * 7) % COUNT, 10);
+    assert_int_equal(mr_ticket_cover(first, messages, COUNT, &err), MR_OK);
+    assert_int_equal(mr_ticket_cover(second, messages + COUNT / 2, COUNT / 2, &err), MR_OK);
+    assert_int_equal(mr_ticket_cover(first, messages + COUNT / 2, COUNT / 2, &err), MR_OK);
+    assert_int_equal(first->position_count, COUNT);
+    assert_int_equal(second->position_count, COUNT / 2);
+    mr_ticket_close(first);
+    mr_ticket_close(second);
+    assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
+    assert_int_equal(flight.ready_count, COUNT);
+
+    for (int i = 0; i < COUNT / 3; i++) gone[i] = (struct mr_position){0, 3 * i, 0};
+    mr_flight_forget(&flight, gone, COUNT / 3);
+    assert_int_equal(flight.ready_count, COUNT - COUNT / 3);
+    for (int i = 0; i < COUNT; i++) messages[i].offset = 20;
+    struct mr_ticket *third = mr_ticket_open(&flight);
+    assert_int_equal(mr_ticket_cover(third, messages, COUNT, &err), MR_OK);
+    mr_ticket_close(third);
+    assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
+    assert_int_equal(flight.ready_count, COUNT);
+    for (int i = 0; i < COUNT; i++) assert_int_equal(ready_of(0, i), 21);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, flight_open, flight_close)
@@ -274,6 +305,7 @@ int main(void)
         TEST(a_record_that_is_missing_is_an_error),
         TEST(too_many_acknowledgements_are_an_error),
         TEST(partitions_that_left_are_forgotten),
+        TEST(each_partition_stands_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,32 +21,48 @@ uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name)
     return source->topic_count++;
 }
 
-static struct partition *partition_find(struct mr_source *source, const char *topic, int32_t number)
+struct partition *mr_kafka_owned(struct mr_source *source, uint32_t topic, int32_t partition)
 {
-    for (size_t i = 0; i < source->partition_count; i++) {
-        struct partition *part = &source->partition[i];
-        if (part->partition == number && !strcmp(source->topic[part->topic], topic)) return part;
+    const uint32_t at = mr_part_get(&source->owned, topic, partition);
+    return at == MR_PART_NONE ? NULL : &source->partition[at];
+}
+
+/* The topic of a handle: from the cell that is its own by its address, else by name. */
+static uint32_t topic_of(struct mr_source *source, const rd_kafka_topic_t *handle)
+{
+    const size_t cell = ((uintptr_t)handle * 0x9e3779b97f4a7c15u >> 32) % MR_HANDLE_CAP;
+    if (source->known[cell].handle != handle) {
+        source->known[cell].topic = mr_kafka_topic_index(source, rd_kafka_topic_name(handle));
+        source->known[cell].handle = handle;
     }
-    return NULL;
+    return source->known[cell].topic;
 }
 
 struct partition *mr_kafka_partition_of(struct mr_source *source, const rd_kafka_message_t *message)
 {
     struct partition *last = source->last;
-    if (last && last->rkt == message->rkt && last->partition == message->partition) return last;
-    last = partition_find(source, rd_kafka_topic_name(message->rkt), message->partition);
-    if (last) last->rkt = message->rkt;
-    source->last = last;
-    return last;
+    if (last && source->last_handle == message->rkt && last->partition == message->partition) return last;
+    source->last = mr_kafka_owned(source, topic_of(source, message->rkt), message->partition);
+    source->last_handle = message->rkt;
+    return source->last;
+}
+
+/* Before partitions change: a handle that nothing holds any more may become that of another topic. */
+static void handles_forget(struct mr_source *source)
+{
+    memset(source->known, 0, sizeof source->known);
+    source->last = NULL;
 }
 
 void mr_kafka_partitions_clear(struct mr_source *source)
 {
     for (size_t i = 0; i < source->partition_count; i++) {
-        if (source->partition[i].queue) rd_kafka_queue_destroy(source->partition[i].queue);
+        const struct partition *part = &source->partition[i];
+        if (part->queue) rd_kafka_queue_destroy(part->queue);
+        mr_part_set(&source->owned, part->topic, part->partition, MR_PART_NONE);
     }
     source->partition_count = 0;
-    source->last = NULL;
+    handles_forget(source);
 }
 
 static bool failed(struct mr_source *source, mr_status status)
@@ -172,10 +188,11 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
         if (!grown) return mr_fail(err, MR_ENOMEM, "kafka source: no memory for %zu partitions", cap);
         source->partition = grown;
         source->partition_cap = cap;
-        source->last = NULL;
     }
     const uint32_t topic = mr_kafka_topic_index(source, entry->topic);
     if (topic == UINT32_MAX) return mr_fail(err, MR_ECONFIG, "kafka source: more than %d topics", MR_TOPIC_COUNT_MAX);
+    if (!mr_part_set(&source->owned, topic, entry->partition, (uint32_t)source->partition_count))
+        return mr_fail(err, MR_ENOMEM, "kafka source: no memory for %s[%d]", entry->topic, entry->partition);
     struct partition *part = &source->partition[source->partition_count++];
     *part = (struct partition){.topic = topic,
                                .partition = entry->partition,
@@ -195,6 +212,7 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
 /* Fills in the offsets of list (committed ones first) and takes its partitions into the table. */
 static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list, struct mr_err *err)
 {
+    handles_forget(source);
     const mr_status read_status = list->cnt ? committed_read(source, list, err) : MR_OK;
     if (read_status) return read_status;
     for (int i = 0; i < list->cnt; i++) {
@@ -221,7 +239,8 @@ static void partitions_drop(struct mr_source *source, const rd_kafka_topic_parti
     size_t count = 0, kept = 0;
 
     for (int i = 0; i < list->cnt; i++) {
-        struct partition *part = partition_find(source, list->elems[i].topic, list->elems[i].partition);
+        struct partition *part =
+            mr_kafka_owned(source, mr_kafka_topic_index(source, list->elems[i].topic), list->elems[i].partition);
         if (!part) continue;
         part->is_revoked = true;
         if (positions) positions[count++] = (struct mr_position){part->topic, part->partition, part->next_offset};
@@ -230,14 +249,15 @@ static void partitions_drop(struct mr_source *source, const rd_kafka_topic_parti
     if (count && source->open.events.revoke)
         source->open.events.revoke(source->open.events.context, positions, count, is_lost);
     for (size_t i = 0; i < source->partition_count; i++) {
-        if (!source->partition[i].is_revoked) {
-            source->partition[kept++] = source->partition[i];
-        } else if (source->partition[i].queue) {
-            rd_kafka_queue_destroy(source->partition[i].queue);
-        }
+        struct partition *part = &source->partition[i];
+        mr_part_set(&source->owned, part->topic, part->partition, part->is_revoked ? MR_PART_NONE : (uint32_t)kept);
+        if (!part->is_revoked)
+            source->partition[kept++] = *part;
+        else if (part->queue)
+            rd_kafka_queue_destroy(part->queue);
     }
     source->partition_count = kept;
-    source->last = NULL;
+    handles_forget(source);
     free(positions);
 }
 

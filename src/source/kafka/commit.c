@@ -10,15 +10,6 @@
 
 #define COMMIT_WAIT_MS 3000
 
-static struct partition *owned_find(struct mr_source *source, uint32_t topic, int32_t number)
-{
-    for (size_t i = 0; i < source->partition_count; i++) {
-        if (source->partition[i].partition == number && source->partition[i].topic == topic)
-            return &source->partition[i];
-    }
-    return NULL;
-}
-
 /* The group moves on without this member: its partitions are, or will be, others'. Trying on would only keep it from
  * joining again. */
 static bool is_out_of_group(rd_kafka_resp_err_t code)
@@ -47,7 +38,7 @@ static rd_kafka_resp_err_t outcome_note(struct mr_source *source, rd_kafka_resp_
 {
     for (int i = 0; list && i < list->cnt && !code; i++) {
         const rd_kafka_topic_partition_t *entry = &list->elems[i];
-        struct partition *part = owned_find(source, mr_kafka_topic_index(source, entry->topic), entry->partition);
+        struct partition *part = mr_kafka_owned(source, mr_kafka_topic_index(source, entry->topic), entry->partition);
         if (entry->err)
             code = entry->err;
         else if (part)
@@ -100,7 +91,7 @@ mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *po
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 
     for (size_t i = 0; i < count; i++) {
-        struct partition *part = owned_find(source, positions[i].topic, positions[i].partition);
+        struct partition *part = mr_kafka_owned(source, positions[i].topic, positions[i].partition);
         if (part) part->commit_offset = positions[i].next_offset;
     }
     do {

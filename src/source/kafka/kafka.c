@@ -301,6 +301,7 @@ static void kafka_close(struct mr_source *source)
     }
     for (uint32_t i = 0; i < source->topic_count; i++) free(source->topic[i]);
     free(source->partition);
+    mr_part_free(&source->owned);
     free(source->raw);
     free(source);
 }

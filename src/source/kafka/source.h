@@ -5,10 +5,12 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include "base/part_index.h"
 #include "millrace/source.h"
 #include "source/kafka/options.h"
 
 #define MR_TOPIC_COUNT_MAX 1024
+#define MR_HANDLE_CAP      256 /* a power of two */
 
 /** A partition that this consumer owns. */
 struct partition {
@@ -21,7 +23,6 @@ struct partition {
     int64_t stored_offset;   /* of the last commit that succeeded; -1: none */
     bool is_done;            /* bounded: read to its end */
     bool is_revoked;         /* leaves in the rebalance under way */
-    rd_kafka_topic_t *rkt;   /* compared, never used */
     rd_kafka_queue_t *queue; /* forwarded to the lane's queue */
 };
 
@@ -37,7 +38,14 @@ struct mr_source {
     bool is_committing;        /* a commit is on its way */
     struct partition *partition; /* [partition_count] */
     size_t partition_count, partition_cap;
-    struct partition *last; /* the partition of the last message: runs are long */
+    struct mr_part_index owned; /* into partition */
+    struct partition *last;     /* the partition of the last message, and the topic handle there: runs are long */
+    const rd_kafka_topic_t *last_handle;
+    /* Topics by the client's handle on them, which is compared and never used; emptied whenever partitions change. */
+    struct {
+        const rd_kafka_topic_t *handle;
+        uint32_t topic;
+    } known[MR_HANDLE_CAP];
     char *topic[MR_TOPIC_COUNT_MAX];
     uint32_t topic_count;
     int32_t initial_count[MR_TOPIC_COUNT_MAX]; /* partitions at start: later ones are read from their beginning; 0:
@@ -53,6 +61,9 @@ struct mr_source {
 
 /** Index of a topic, adding it. UINT32_MAX when there are too many. */
 uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name);
+
+/** Owned partition by its numbers, NULL when it is not owned (any more). */
+struct partition *mr_kafka_owned(struct mr_source *source, uint32_t topic, int32_t partition);
 
 /** Owned partition of a message, NULL when it is not owned (any more). */
 struct partition *mr_kafka_partition_of(struct mr_source *source, const rd_kafka_message_t *message);
