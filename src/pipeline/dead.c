@@ -1,12 +1,12 @@
 #include "pipeline/dead.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "pipeline/dead_file.h"
 #include "pipeline/deliver.h"
 
@@ -14,7 +14,7 @@
 #define RECORD_CAP        1024
 #define ARENA_BYTES       (1u << 20)
 #define HEADER_MAX        9
-#define TEXT_BYTES        512   /* room for the values of one record's headers */
+#define NUMBERS_BYTES     96    /* room for the numbers in one record's headers */
 #define UNDELIVERABLE_MAX 65536 /* bytes kept of an output that no topic takes */
 
 /* An undeliverable record, copied: its box is reused as soon as it has settled. */
@@ -90,7 +90,8 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
                                            .memory_bytes = 4u << 20,
                                            .linger_us = 5000,
                                            .properties = dead->run->properties,
-                                           .connect_timeout_us = dead->run->connect_timeout_us};
+                                           .connect_timeout_us = dead->run->connect_timeout_us,
+                                           .compress = true};
     struct mr_sink_open open = open_base;
     mr_status status;
 
@@ -163,19 +164,19 @@ static const char *arena_copy(struct mr_outbox *out, const void *from, size_t by
     return to;
 }
 
-static void header_add(struct mr_outbox *out, struct mr_header *header, uint32_t *count, const char *name,
-                       const char *format, ...) __attribute__((format(printf, 5, 6)));
-
-static void header_add(struct mr_outbox *out, struct mr_header *header, uint32_t *count, const char *name,
-                       const char *format, ...)
+/* The text is borrowed: it lives as long as the run, or the source (the name of a topic). */
+static void header_put(struct mr_record *record, struct mr_header *header, const char *name, const char *text)
 {
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    int bytes = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    if (bytes >= (int)sizeof text) bytes = (int)sizeof text - 1;
-    header[(*count)++] = (struct mr_header){name, arena_copy(out, text, (size_t)bytes), (size_t)bytes};
+    header[record->header_count++] = (struct mr_header){name, text, strlen(text)};
+}
+
+static void header_put_number(struct mr_record *record, struct mr_header *header, const char *name, int64_t number,
+                              struct mr_outbox *out)
+{
+    char *text = out->arena + out->arena_used;
+    const size_t bytes = mr_print_i64(number, text);
+    out->arena_used += bytes;
+    header[record->header_count++] = (struct mr_header){name, text, bytes};
 }
 
 /* Where the facts of a record on its way are kept. */
@@ -212,15 +213,15 @@ static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)
         record->key = arena_copy(out, bad->key, bad->key_bytes);
         record->key_bytes = (uint32_t)bad->key_bytes;
     }
-    header_add(out, header, &record->header_count, "millrace-error", "%s", mr_reason_name(bad->reason));
-    header_add(out, header, &record->header_count, "millrace-error-stage", "%s", bad->stage);
-    if (bad->field) header_add(out, header, &record->header_count, "millrace-error-field", "%s", bad->field);
-    header_add(out, header, &record->header_count, "millrace-source-topic", "%s", bad->topic);
-    header_add(out, header, &record->header_count, "millrace-source-partition", "%d", bad->partition);
-    header_add(out, header, &record->header_count, "millrace-source-offset", "%lld", (long long)bad->offset);
-    header_add(out, header, &record->header_count, "millrace-job", "%s", dead->run->job->name);
+    header_put(record, header, "millrace-error", mr_reason_name(bad->reason));
+    header_put(record, header, "millrace-error-stage", bad->stage);
+    if (bad->field) header_put(record, header, "millrace-error-field", bad->field);
+    header_put(record, header, "millrace-source-topic", bad->topic);
+    header_put_number(record, header, "millrace-source-partition", bad->partition, out);
+    header_put_number(record, header, "millrace-source-offset", bad->offset, out);
+    header_put(record, header, "millrace-job", dead->run->job->name);
     if (bad->truncated_from)
-        header_add(out, header, &record->header_count, "millrace-truncated-from", "%zu", bad->truncated_from);
+        header_put_number(record, header, "millrace-truncated-from", (int64_t)bad->truncated_from, out);
 }
 
 static mr_status bad_add(struct mr_dead *dead, struct mr_ticket *ticket, const struct mr_bad *bad, struct mr_err *err)
@@ -235,8 +236,8 @@ static mr_status bad_add(struct mr_dead *dead, struct mr_ticket *ticket, const s
     status = mr_dead_open(dead, err);
     if (!status)
         status = box_ready(
-            dead, ticket,
-            (is_file(dead) ? mr_dead_file_bytes(bad) : bad->value_bytes) + bad->key_bytes + TEXT_BYTES * 2, err);
+            dead, ticket, (is_file(dead) ? mr_dead_file_bytes(bad) : bad->value_bytes) + bad->key_bytes + NUMBERS_BYTES,
+            err);
     if (status) return status;
     record_fill(dead, bad);
     dead->box->rows += bad->rows;

@@ -9,7 +9,8 @@
 #include "pipeline/flight.h"
 #include "pipeline/run.h"
 
-/** One bad record. All borrowed for the call. */
+/** One bad record. Key and value are borrowed for the call; the texts live as long as the run, topic as long as the
+ * source. */
 struct mr_bad {
     const char *value;
     size_t value_bytes;

@@ -12,13 +12,20 @@
 #include "millrace/sink.h"
 
 #define CHUNK          512
-#define SOLO_TRIES_MAX 1000 /* of 10 ms */
+#define ALONE_CAP      64 /* refused records that wait, before the list grows */
 #define ASK_TIMEOUT_MS 1000
 #define NOT_KNOWN      (-2) /* partition: the topic must be asked whether it has grown */
 
 struct mr_kafka_sink_options {
     char *topic;
     struct mr_map properties;
+};
+
+/* A refused record that waits for its second try. Its bytes lie in the outbox, which lives until it is settled. */
+struct alone {
+    struct mr_outbox *box;
+    struct mr_record *record;
+    int32_t partition;
 };
 
 struct mr_sink {
@@ -29,11 +36,17 @@ struct mr_sink {
     rd_kafka_topic_t *topic;
     rd_kafka_t *solo; /* one record a request; made when a record is first refused */
     const char *servers;
+    rd_kafka_topic_t *solo_topic;
+    struct alone *alone; /* ring [alone_cap]: what the solo client had no room for yet */
+    size_t alone_first, alone_count, alone_cap;
     int32_t partition_count, turn; /* turn: the partition of the current outbox for records that may go anywhere */
     int32_t same_count;            /* records that name a partition below it go there */
     bool same_may_grow;            /* with the topic; else what is not below goes by key, for good */
     rd_kafka_message_t chunk[CHUNK];
-    struct mr_outbox *run_box; /* successful delivery reports come in long runs of one outbox */
+    struct mr_outbox **box; /* [box_cap]: those whose records have headers */
+    size_t box_count, box_cap;
+    struct mr_outbox *box_last; /* noted last */
+    struct mr_outbox *run_box;  /* successful delivery reports come in long runs of one outbox */
     size_t run_count;
     size_t last_failed; /* where the search for the record of a failed report begins */
     bool is_closing;
@@ -67,6 +80,7 @@ static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **cl
     char linger_ms[32], kbytes[32];
     const struct mr_kafka_default defaults[] = {
         {.key = "linger.ms", .value = linger_ms},
+        {.key = "compression.codec", .value = sink->open.compress ? "lz4" : "none", .is_optional = true},
         {.key = "queue.buffering.max.kbytes", .value = is_solo ? solo_kbytes : kbytes},
         {.key = "queue.buffering.max.messages", .value = is_solo ? solo_messages : "1000000"},
         {.key = "batch.num.messages", .value = is_solo ? "1" : "100000", .is_reserved = is_solo},
@@ -167,42 +181,104 @@ static void run_settle(struct mr_sink *sink)
     sink->run_count = 0;
 }
 
-static bool is_record_of(const struct mr_record *record, const rd_kafka_message_t *message)
+/*
+ * What a message carries through the client: its outbox, or, if it has headers, its record, marked by the lowest bit.
+ */
+union tag {
+    const void *pointer;
+    uintptr_t bits;
+};
+
+static void *record_tag(const struct mr_record *record)
 {
-    if (message->payload) return record->value == message->payload;
-    return !record->value && record->key == message->key &&
-           record->row_count; /* a null, which only dead letters have */
+    union {
+        uintptr_t bits;
+        void *pointer;
+    } tag = {.bits = (union tag){.pointer = record}.bits | 1};
+    return tag.pointer;
+}
+
+static struct mr_record *record_tagged(const void *opaque)
+{
+    union {
+        uintptr_t bits;
+        struct mr_record *record;
+    } tag = {.bits = (union tag){.pointer = opaque}.bits & ~(uintptr_t)1};
+    return (union tag){.pointer = opaque}.bits & 1 ? tag.record : NULL;
+}
+
+static bool is_within(const struct mr_outbox *box, const struct mr_record *record)
+{
+    return box && record >= box->record && record < box->record + box->record_cap;
+}
+
+static struct mr_outbox *box_of(const struct mr_sink *sink, const struct mr_record *record)
+{
+    if (is_within(sink->run_box, record)) return sink->run_box;
+    for (size_t i = 0; i < sink->box_count; i++) {
+        if (is_within(sink->box[i], record)) return sink->box[i];
+    }
+    return NULL;
+}
+
+/* Outboxes are few, and used again and again. */
+static bool box_note(struct mr_sink *sink, struct mr_outbox *box)
+{
+    if (sink->box_last == box) return true;
+    sink->box_last = box;
+    for (size_t i = 0; i < sink->box_count; i++) {
+        if (sink->box[i] == box) return true;
+    }
+    if (sink->box_count == sink->box_cap) {
+        const size_t cap = sink->box_cap ? 2 * sink->box_cap : 16;
+        struct mr_outbox **grown = realloc(sink->box, cap * sizeof(*grown));
+        if (!grown) {
+            mr_fail(&sink->failure, MR_ENOMEM, "kafka sink: out of memory");
+            return false;
+        }
+        sink->box = grown;
+        sink->box_cap = cap;
+    }
+    sink->box[sink->box_count++] = box;
+    return true;
+}
+
+static rd_kafka_headers_t *headers_make(const struct mr_record *record)
+{
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
+    for (uint32_t i = 0; i < record->header_count; i++) {
+        rd_kafka_header_add(headers, record->header[i].name, -1, record->header[i].value,
+                            (ssize_t)record->header[i].value_bytes);
+    }
+    return headers;
 }
 
 /* The record that a failed message was made from. Reports come in the order of the records, so the search begins behind
- * the last one. */
+ * the last one. Records without a value have headers, and are known by them. */
 static struct mr_record *record_of(struct mr_sink *sink, struct mr_outbox *box, const rd_kafka_message_t *message)
 {
     for (size_t i = 0; i < box->count; i++) {
         struct mr_record *record = &box->record[(sink->last_failed + 1 + i) % box->count];
-        if (!is_record_of(record, message)) continue;
+        if (record->value != message->payload) continue;
         sink->last_failed = (size_t)(record - box->record);
         return record;
     }
     return NULL;
 }
 
-static rd_kafka_resp_err_t produce_one(rd_kafka_t *client, const char *topic, int32_t partition,
-                                       const struct mr_record *record, void *opaque)
+static rd_kafka_resp_err_t produce_one(rd_kafka_t *client, rd_kafka_topic_t *topic, int32_t partition,
+                                       const struct mr_record *record, struct mr_outbox *box)
 {
-    rd_kafka_headers_t *headers = record->header_count ? rd_kafka_headers_new(record->header_count) : NULL;
-    for (uint32_t i = 0; i < record->header_count; i++) {
-        rd_kafka_header_add(headers, record->header[i].name, -1, record->header[i].value,
-                            (ssize_t)record->header[i].value_bytes);
-    }
+    void *opaque = record->header_count ? record_tag(record) : box;
+    rd_kafka_headers_t *headers = record->header_count ? headers_make(record) : NULL;
     union {
         const char *from;
         void *to;
     } value = {record->value},
       key = {record->key}; /* the client's interface is not const; without RD_KAFKA_MSG_F_FREE it only reads */
     const rd_kafka_resp_err_t code = rd_kafka_producev(
-        client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
-        RD_KAFKA_V_VALUE(value.to, record->value_bytes), RD_KAFKA_V_KEY(key.to, record->key_bytes),
+        client, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_VALUE(value.to, record->value_bytes),
+        RD_KAFKA_V_KEY(key.to, record->key_bytes),
         RD_KAFKA_V_TIMESTAMP(record->timestamp_ms < 0 ? 0 : record->timestamp_ms), RD_KAFKA_V_MSGFLAGS(0),
         RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
     if (code && headers) rd_kafka_headers_destroy(headers);
@@ -223,27 +299,64 @@ static mr_reason refusal_reason(rd_kafka_resp_err_t code)
                : MR_REASON_OUTPUT_SIZE;
 }
 
-static void retry_alone(struct mr_sink *sink, struct mr_outbox *box, struct mr_record *record, int32_t partition)
+static bool alone_grow(struct mr_sink *sink)
 {
-    if (!sink->solo && client_open(sink, true, &sink->solo, &sink->failure)) return;
-    rd_kafka_resp_err_t code;
-    int tries = SOLO_TRIES_MAX; /* a user's own limit may be small */
-    while ((code = produce_one(sink->solo, sink->opt->topic, partition, record, box)) ==
-               RD_KAFKA_RESP_ERR__QUEUE_FULL &&
-           tries--) {
-        rd_kafka_poll(sink->solo, 10);
+    const size_t cap = sink->alone_cap ? sink->alone_cap * 2 : ALONE_CAP;
+    struct alone *grown = calloc(cap, sizeof *grown);
+    if (!grown) return false;
+    for (size_t i = 0; i < sink->alone_count; i++) grown[i] = sink->alone[(sink->alone_first + i) % sink->alone_cap];
+    free(sink->alone);
+    sink->alone = grown;
+    sink->alone_cap = cap;
+    sink->alone_first = 0;
+    return true;
+}
+
+/* Inside a delivery report: only notes it. alone_send sends it. */
+static void alone_add(struct mr_sink *sink, struct mr_outbox *box, struct mr_record *record, int32_t partition)
+{
+    if (sink->alone_count == sink->alone_cap && !alone_grow(sink)) {
+        if (!sink->failure.status) mr_fail(&sink->failure, MR_ENOMEM, "kafka sink: out of memory for refused records");
+        return;
     }
-    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-        mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": no room to send records alone", sink->opt->topic);
-    else if (code)
-        box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
+    sink->alone[(sink->alone_first + sink->alone_count++) % sink->alone_cap] = (struct alone){box, record, partition};
+}
+
+static bool solo_open(struct mr_sink *sink)
+{
+    if (sink->solo_topic) return true;
+    if (sink->failure.status || client_open(sink, true, &sink->solo, &sink->failure)) return false;
+    sink->solo_topic = rd_kafka_topic_new(sink->solo, sink->opt->topic, NULL);
+    if (!sink->solo_topic)
+        mr_fail(&sink->failure, MR_EKAFKA, "kafka sink: topic \"%s\": %s", sink->opt->topic,
+                rd_kafka_err2str(rd_kafka_last_error()));
+    return sink->solo_topic;
+}
+
+/* Sends the refused records, each in a request of its own, in their order, as far as the solo client has room: a user's
+ * own limit may be small. Never waits. */
+static void alone_send(struct mr_sink *sink)
+{
+    while (sink->alone_count && solo_open(sink)) {
+        const struct alone next = sink->alone[sink->alone_first];
+        const rd_kafka_resp_err_t code =
+            produce_one(sink->solo, sink->solo_topic, next.partition, next.record, next.box);
+        if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && rd_kafka_outq_len(sink->solo)) return; /* after the next report */
+        sink->alone_first = (sink->alone_first + 1) % sink->alone_cap;
+        sink->alone_count--;
+        if (is_refusal(code) || code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+            next.box->settled(next.box, next.record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
+        else if (code && !sink->failure.status)
+            mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": %s", sink->opt->topic, rd_kafka_err2str(code));
+    }
 }
 
 /* A delivery report. Runs inside rd_kafka_poll on the lane's thread. */
 static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
 {
     struct mr_sink *sink = opaque;
-    struct mr_outbox *box = message->_private;
+    struct mr_record *record = record_tagged(message->_private);
+    struct mr_outbox *box = record ? box_of(sink, record) : message->_private;
 
     if (!message->err) {
         if (box != sink->run_box) {
@@ -255,11 +368,11 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     }
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
     if (sink->is_closing) return; /* neither retried nor told: it is not committed and will be repeated */
-    struct mr_record *record = record_of(sink, box, message);
+    if (!record) record = record_of(sink, box, message);
     if (!record)
         mr_fail(&sink->failure, MR_EINVARIANT, "kafka sink: a delivery report for a record that was not sent");
     else if (is_refusal(message->err) && client == sink->client)
-        retry_alone(sink, box, record, message->partition);
+        alone_add(sink, box, record, message->partition);
     else if (is_refusal(message->err))
         box->settled(box, record, MR_EDATA, refusal_reason(message->err), rd_kafka_err2str(message->err));
     else if (!sink->failure.status) {
@@ -375,7 +488,8 @@ static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t 
         if (partition == NOT_KNOWN) {
             if (!growth_resolve(sink, record->partition)) break;
         } else if (record->header_count || record->timestamp_ms >= 0) {
-            const rd_kafka_resp_err_t code = produce_one(sink->client, sink->opt->topic, partition, record, box);
+            if (record->header_count && !box_note(sink, box)) break;
+            const rd_kafka_resp_err_t code = produce_one(sink->client, sink->topic, partition, record, box);
             if (!offer_judge(sink, box, record, code)) break;
             next++;
         } else {
@@ -394,9 +508,13 @@ static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t 
 
 static mr_status kafka_poll(struct mr_sink *sink, int64_t wait_us, struct mr_err *err)
 {
-    rd_kafka_poll(sink->client, (int)((wait_us + 999) / 1000));
-    if (sink->solo) rd_kafka_poll(sink->solo, 0);
+    const int wait_ms = (int)((wait_us + 999) / 1000);
+    alone_send(sink);
+    const bool waits_alone = sink->solo && rd_kafka_outq_len(sink->solo); /* the reports that come next come there */
+    rd_kafka_poll(sink->client, waits_alone ? 0 : wait_ms);
+    if (sink->solo) rd_kafka_poll(sink->solo, waits_alone ? wait_ms : 0);
     run_settle(sink);
+    alone_send(sink);
     if (!sink->failure.status) mr_kafka_fatal(sink->client, "sink", &sink->failure);
     if (!sink->failure.status) return MR_OK;
     if (err) *err = sink->failure;
@@ -417,8 +535,11 @@ static void kafka_close(struct mr_sink *sink)
     if (!sink) return;
     sink->is_closing = true;
     if (sink->topic) rd_kafka_topic_destroy(sink->topic);
+    if (sink->solo_topic) rd_kafka_topic_destroy(sink->solo_topic);
     client_close(sink->client);
     client_close(sink->solo);
+    free(sink->box);
+    free(sink->alone);
     free(sink);
 }
 
