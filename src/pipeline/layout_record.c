@@ -1,0 +1,184 @@
+/* The "record" of a job: message parts, features, the label and the defaults of what may be missing. */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/near.h"
+#include "pipeline/layout_build.h"
+#include "pipeline/paths.h"
+
+static const struct mr_layout_part parts[] = {
+    {"@key", MR_PART_KEY, true},       {"@timestamp", MR_PART_TIMESTAMP, true}, {"@partition", MR_PART_PARTITION, true},
+    {"@offset", MR_PART_OFFSET, true}, {"@topic", MR_PART_TOPIC, false},        {"@header.", MR_PART_HEADER, true},
+};
+#define PART_COUNT (sizeof parts / sizeof *parts)
+
+mr_status mr_layout_part_find(struct mr_layout_builder *b, const char *place, const char *text,
+                              const struct mr_layout_part **part_out, char **header_out)
+{
+    const size_t header_bytes = strlen("@header.");
+    *header_out = NULL;
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        const bool is_header = parts[i].part == MR_PART_HEADER;
+        if (is_header ? strncmp(text, parts[i].name, header_bytes) || !text[header_bytes] : strcmp(text, parts[i].name))
+            continue;
+        if (is_header && !(*header_out = strdup(text + header_bytes))) return mr_layout_no_memory(b->err);
+        if (is_header) b->layout->reads_headers = true;
+        if (parts[i].part == MR_PART_TIMESTAMP) b->layout->reads_timestamps = true;
+        *part_out = &parts[i];
+        return MR_OK;
+    }
+    struct mr_near near;
+    mr_near_start(&near, text);
+    for (size_t i = 0; i < PART_COUNT; i++) mr_near_offer(&near, parts[i].name);
+    const char *best = mr_near_best(&near);
+    return mr_fail(
+        b->err, MR_ECONFIG,
+        "%s: \"%s\" is no message part; did you mean %s? Known: @key @timestamp @partition @offset @topic @header.NAME "
+        "(a field whose name begins with @ is written in quotes: \"\\\"%s\\\"\")",
+        place, text, best ? best : "one of these", text);
+}
+
+static mr_status default_of(struct mr_layout_builder *b, const char *path, const char *written, mr_missing *missing_out,
+                            double *value_out)
+{
+    const struct mr_record_options *record = &b->job->record;
+    *missing_out = MR_MISSING_DEAD;
+    *value_out = 0;
+    if (record->missing != MR_MISSING_DEFAULT) return MR_OK;
+    for (size_t i = 0; i < record->defaults.count; i++) {
+        const struct mr_pair *pair = &record->defaults.item[i];
+        if (strcmp(pair->key, path) && strcmp(pair->key, written)) continue;
+        char *end;
+        const double value = strtod(pair->value, &end);
+        if (end == pair->value || *end || !(fabs(value) <= FLT_MAX)) {
+            return mr_fail(b->err, MR_ECONFIG, "record.defaults.%s: \"%s\" is not a number within the range of float32",
+                           pair->key, pair->value);
+        }
+        *missing_out = MR_MISSING_DEFAULT;
+        *value_out = value;
+    }
+    return MR_OK;
+}
+
+mr_status mr_layout_field_add(struct mr_layout_builder *b, const char *path, const char *written, mr_field_role role,
+                              uint32_t column)
+{
+    struct mr_schema *schema = &b->layout->schema;
+    struct mr_field field = {.role = role, .column = column};
+    if (schema->field_count >= MR_FIELD_NONE)
+        return mr_fail(b->err, MR_ECONFIG, "record: more than %u fields", MR_FIELD_NONE);
+    const mr_status status =
+        role == MR_FIELD_CAPTURE ? MR_OK : default_of(b, path, written, &field.missing, &field.default_value);
+    if (status) return status;
+    struct mr_field *grown = realloc((void *)(uintptr_t)schema->field, (schema->field_count + 1) * sizeof *grown);
+    if (!grown) return mr_layout_no_memory(b->err);
+    schema->field = grown;
+    if (!(field.path = strdup(path))) return mr_layout_no_memory(b->err);
+    grown[schema->field_count++] = field;
+    return MR_OK;
+}
+
+static mr_status part_field_add(struct mr_layout_builder *b, const char *place, const char *text, mr_field_role role,
+                                uint32_t column)
+{
+    struct mr_layout *layout = b->layout;
+    struct mr_part_field field = {.role = role, .column = column};
+    const struct mr_layout_part *part;
+    mr_status status = mr_layout_part_find(b, place, text, &part, &field.header);
+    if (status) return status;
+    field.part = part->part;
+    if (!part->is_numeric) {
+        status = mr_fail(b->err, MR_ECONFIG, "%s: %s is not a number: it can be emitted, but is no feature or label",
+                         place, text);
+    } else {
+        status = default_of(b, text, text, &field.missing, &field.default_value);
+    }
+    struct mr_part_field *grown =
+        status ? NULL : realloc(layout->part_field, (layout->part_field_count + 1) * sizeof *grown);
+    if (!grown) {
+        free(field.header);
+        return status ? status : mr_layout_no_memory(b->err);
+    }
+    layout->part_field = grown;
+    grown[layout->part_field_count++] = field;
+    return MR_OK;
+}
+
+static mr_status feature_add(struct mr_layout_builder *b, const char *place, const char *path, const char *written)
+{
+    for (size_t i = 0; i < b->features.count; i++) {
+        if (!strcmp(b->features.item[i], path)) {
+            return mr_fail(b->err, MR_ECONFIG, "%s: \"%s\" is there twice (also as feature %zu)", place, path, i);
+        }
+    }
+    const uint32_t column = (uint32_t)b->features.count;
+    if (!mr_paths_add(&b->features, path)) return mr_layout_no_memory(b->err);
+    return *path == '@' ? part_field_add(b, place, path, MR_FIELD_FEATURE, column)
+                        : mr_layout_field_add(b, path, written, MR_FIELD_FEATURE, column);
+}
+
+static mr_status features_read(struct mr_layout_builder *b)
+{
+    const struct mr_strings *written = &b->job->record.features;
+    if (!written->count)
+        return mr_fail(b->err, MR_ECONFIG, "record.features: names no feature; a model needs at least one");
+    for (size_t i = 0; i < written->count; i++) {
+        char place[64];
+        struct mr_strings expanded = {0};
+        snprintf(place, sizeof place, "record.features[%zu]", i);
+        mr_status status = mr_paths_expand(place, written->item[i], MR_FIELD_NONE, &expanded, b->err);
+        for (size_t k = 0; !status && k < expanded.count; k++) {
+            status = feature_add(b, place, expanded.item[k], written->item[i]);
+        }
+        mr_paths_deinit(&expanded);
+        if (status) return status;
+    }
+    return MR_OK;
+}
+
+static mr_status label_read(struct mr_layout_builder *b)
+{
+    const char *label = b->job->record.label;
+    if (!label) return MR_OK;
+    if (*label == '@') return part_field_add(b, "record.label", label, MR_FIELD_LABEL, 0);
+    const mr_status status = mr_path_check("record.label", label, b->err);
+    return status ? status : mr_layout_field_add(b, label, label, MR_FIELD_LABEL, 0);
+}
+
+/* Every key of record.defaults must be a field that the job reads. */
+static mr_status defaults_check(struct mr_layout_builder *b)
+{
+    const struct mr_record_options *record = &b->job->record;
+    if (record->defaults.count && record->missing != MR_MISSING_DEFAULT) {
+        return mr_fail(b->err, MR_ECONFIG,
+                       "record.defaults: has no effect while record.missing is \"dead\": say \"missing\": \"default\"");
+    }
+    for (size_t i = 0; i < record->defaults.count; i++) {
+        const char *key = record->defaults.item[i].key;
+        struct mr_near near;
+        bool is_known = record->label && !strcmp(key, record->label);
+        mr_near_start(&near, key);
+        for (size_t k = 0; k < record->features.count; k++) {
+            is_known |= !strcmp(key, record->features.item[k]);
+            mr_near_offer(&near, record->features.item[k]);
+        }
+        for (size_t k = 0; k < b->features.count; k++) {
+            is_known |= !strcmp(key, b->features.item[k]);
+            mr_near_offer(&near, b->features.item[k]);
+        }
+        if (is_known) continue;
+        const char *best = mr_near_best(&near);
+        return mr_fail(b->err, MR_ECONFIG, "record.defaults.%s: no such feature or label%s%s%s", key,
+                       best ? "; did you mean \"" : "", best ? best : "", best ? "\"?" : "");
+    }
+    return MR_OK;
+}
+
+mr_status mr_layout_record(struct mr_layout_builder *b)
+{
+    mr_status status = features_read(b);
+    if (!status) status = label_read(b);
+    return status ? status : defaults_check(b);
+}
