@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cli/command.h"
+#include "cli/no_source.h"
 #include "cli/override.h"
+#include "cli/shared_flags.h"
 #include "metrics/stats.h"
 #include "pipeline/encode.h"
 #include "pipeline/run.h"
@@ -36,28 +37,6 @@ struct bench {
     size_t sample_count;
     uint64_t rows, rejects, bytes_in, bytes_out; /* of one repetition */
 };
-
-static const char *no_topic(const struct mr_source *source, uint32_t topic)
-{
-    (void)source, (void)topic;
-    return "bench";
-}
-
-static int64_t no_timestamp(const struct mr_source *source, const struct mr_message *message)
-{
-    (void)source, (void)message;
-    return 0;
-}
-
-static bool no_header(const struct mr_source *source, const struct mr_message *message, const char *name,
-                      struct mr_span *value_out)
-{
-    (void)source, (void)message, (void)name, (void)value_out;
-    return false;
-}
-
-static const struct mr_source_ops memory_ops = {
-    .name = "memory", .topic_name = no_topic, .timestamp_ms = no_timestamp, .header = no_header};
 
 static mr_status file_read(struct bench *bench, size_t *bytes_out, struct mr_err *err)
 {
@@ -141,7 +120,7 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
     struct mr_rows *rows = &bench->slot.rows;
     struct mr_cursor cursor = {0};
     const struct mr_encode_input input = {
-        .messages = bench->message, .scores = bench->slot.scores, .source_ops = &memory_ops};
+        .messages = bench->message, .scores = bench->slot.scores, .source_ops = &mr_no_source};
     mr_status status = MR_OK;
 
     bench->rows = bench->rejects = bench->bytes_out = 0;
@@ -149,6 +128,7 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
         const int64_t t0 = mr_clock_ns();
         rows->row_count = rows->reject_count = 0;
         run->job->codec->decode(bench->decoder, bench->message, bench->count, &cursor, rows);
+        mr_rows_tail_zero(rows);
         const int64_t t1 = mr_clock_ns();
         for (size_t i = 0; i < run->job->model_count && !status; i++) {
             status = run->backend_ops->score(bench->slot.queue, run->plan[i], rows, &bench->slot.scores[i], err);
@@ -262,14 +242,7 @@ static const struct mr_flag bench_flags[] = {
              .offset = AT(rows),
              .required = true,
              .doc = "Records as the topic holds them, one a line."}},
-    {.argument = "N",
-     .row = {.key = "lines",
-             .type = MR_OPT_INT,
-             .offset = AT(lines),
-             .fallback = "1",
-             .min = 1,
-             .max = 1e6,
-             .doc = "Lines joined into one message (record.framing \"lines\")."}},
+    MR_FLAG_LINES(AT(lines)),
     {.argument = "N",
      .row = {.key = "repetitions",
              .type = MR_OPT_INT,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "kafka/client.h"
 
 mr_status mr_override_string(char **member, const char *text, struct mr_err *err)
 {
@@ -12,6 +13,12 @@ mr_status mr_override_string(char **member, const char *text, struct mr_err *err
     free(*member);
     *member = copy;
     return MR_OK;
+}
+
+mr_status mr_override_bootstrap(struct mr_map *properties, const char *bootstrap, struct mr_err *err)
+{
+    if (mr_kafka_property(properties, "bootstrap.servers")) return MR_OK;
+    return mr_map_put(properties, "bootstrap.servers", bootstrap) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 }
 
 /* The "properties" of a plug-in's options, or NULL when it has none. */

@@ -3,7 +3,8 @@
 
 #include "base/clock.h"
 #include "base/options.h"
-#include "cli/command.h"
+#include "cli/override.h"
+#include "cli/shared_flags.h"
 #include "kafka/client.h"
 #include "kafka/feed.h"
 
@@ -18,10 +19,7 @@ struct replay_options {
 static mr_status replay_run(const void *options, const struct mr_words *words, struct mr_err *err)
 {
     struct replay_options *opt = (struct replay_options *)(uintptr_t)options; /* the map grows; its owner frees it */
-    const bool is_given = mr_kafka_property(&opt->properties, "bootstrap.servers") != NULL; /* with -X */
-    mr_status status = is_given || mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap)
-                           ? MR_OK
-                           : mr_fail(err, MR_ENOMEM, "out of memory");
+    mr_status status = mr_override_bootstrap(&opt->properties, opt->bootstrap, err);
     struct mr_feed feed = {.properties = &opt->properties,
                            .path = words->item[0],
                            .topic = opt->topic,
@@ -44,19 +42,8 @@ static const struct mr_flag replay_flags[] = {
      .argument = "TOPIC",
      .row =
          {.key = "topic", .type = MR_OPT_STRING, .offset = AT(topic), .required = true, .doc = "Topic to write to."}},
-    {.letter = 'b',
-     .argument = "HOST:PORT",
-     .row = {.key = "bootstrap",
-             .type = MR_OPT_STRING,
-             .offset = AT(bootstrap),
-             .fallback = "localhost:9092",
-             .doc = "Broker to start from."}},
-    {.letter = 'X',
-     .argument = "KEY=VALUE",
-     .row = {.key = "property",
-             .type = MR_OPT_MAP,
-             .offset = AT(properties),
-             .doc = "Set a librdkafka property; repeatable."}},
+    MR_FLAG_BOOTSTRAP(AT(bootstrap)),
+    MR_FLAG_PROPERTY(AT(properties)),
     {.letter = 'r',
      .argument = "N",
      .row = {.key = "rate",
@@ -66,14 +53,7 @@ static const struct mr_flag replay_flags[] = {
              .min = 0,
              .max = 1e9,
              .doc = "Lines a second; 0: as fast as the broker takes them."}},
-    {.argument = "N",
-     .row = {.key = "lines",
-             .type = MR_OPT_INT,
-             .offset = AT(lines),
-             .fallback = "1",
-             .min = 1,
-             .max = 1e6,
-             .doc = "Lines joined into one message (record.framing \"lines\")."}},
+    MR_FLAG_LINES(AT(lines)),
     {.argument = "N",
      .row = {.key = "repeat",
              .type = MR_OPT_INT,

@@ -8,7 +8,8 @@
 #include "base/json_text.h"
 #include "base/options.h"
 #include "base/utf8.h"
-#include "cli/command.h"
+#include "cli/override.h"
+#include "cli/shared_flags.h"
 #include "kafka/client.h"
 
 #define POLL_MS 100
@@ -173,10 +174,7 @@ static mr_status tap_run(const void *options, const struct mr_words *words, stru
 {
     struct tap_options *opt = (struct tap_options *)(uintptr_t)options;
     struct tap tap = {.opt = opt, .topic = words->item[0]};
-    const bool is_given = mr_kafka_property(&opt->properties, "bootstrap.servers") != NULL; /* with -X */
-    mr_status status = is_given || mr_map_put(&opt->properties, "bootstrap.servers", opt->bootstrap)
-                           ? MR_OK
-                           : mr_fail(err, MR_ENOMEM, "out of memory");
+    mr_status status = mr_override_bootstrap(&opt->properties, opt->bootstrap, err);
 
     signal(SIGINT, stop);
     signal(SIGTERM, stop);
@@ -192,13 +190,7 @@ static mr_status tap_run(const void *options, const struct mr_words *words, stru
 
 #define AT(field) offsetof(struct tap_options, field)
 static const struct mr_flag tap_flags[] = {
-    {.letter = 'b',
-     .argument = "HOST:PORT",
-     .row = {.key = "bootstrap",
-             .type = MR_OPT_STRING,
-             .offset = AT(bootstrap),
-             .fallback = "localhost:9092",
-             .doc = "Broker to start from."}},
+    MR_FLAG_BOOTSTRAP(AT(bootstrap)),
     {.letter = 'o',
      .argument = "WHERE",
      .row = {.key = "offset",
@@ -221,12 +213,7 @@ static const struct mr_flag tap_flags[] = {
              .type = MR_OPT_BOOL,
              .offset = AT(json),
              .doc = "One JSON object a message: topic, partition, offset, timestamp, key, value, headers."}},
-    {.letter = 'X',
-     .argument = "KEY=VALUE",
-     .row = {.key = "property",
-             .type = MR_OPT_MAP,
-             .offset = AT(properties),
-             .doc = "Set a librdkafka property; repeatable."}},
+    MR_FLAG_PROPERTY(AT(properties)),
     {0},
 };
 #undef AT

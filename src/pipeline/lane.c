@@ -143,17 +143,6 @@ static void slot_decode(struct mr_lane *lane, struct mr_slot *slot)
     mr_stats_add(&lane->stats.records_in, rows->row_count + rows->reject_count);
 }
 
-/* Rows of the last tile past the end hold zeros: kernels read whole tiles. */
-static void tail_zero(struct mr_rows *rows)
-{
-    const size_t tail = rows->row_count % MR_TILE_ROWS;
-    if (!tail) return;
-    float *tile = rows->x + mr_tile_at(rows->row_count - tail, 0, rows->feature_count);
-    for (size_t col = 0; col < rows->feature_count; col++) {
-        memset(tile + col * MR_TILE_ROWS + tail, 0, (MR_TILE_ROWS - tail) * sizeof *tile);
-    }
-}
-
 /* Decodes the next slot from the input and starts its scores. */
 static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
 {
@@ -164,7 +153,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     slot->raw = lane->input;
     slot->raw->slot_count++;
     slot_decode(lane, slot);
-    tail_zero(&slot->rows);
+    mr_rows_tail_zero(&slot->rows);
     if (lane->input->cursor.message == lane->input->count) lane->input = NULL;
     stage_mark(lane, MR_STAGE_DECODE);
     for (size_t i = 0; i < run->job->model_count && slot->rows.row_count && !status; i++) {

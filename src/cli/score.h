@@ -1,0 +1,62 @@
+/**
+ * `millrace score` in three parts: score_job.c makes a job of the flags and the model file, score_machine.c takes the
+ * backend and the buffers, score.c reads, scores and prints.
+ */
+#ifndef MR_CLI_SCORE_H
+#define MR_CLI_SCORE_H
+
+#include "cli/score_input.h"
+#include "config/job.h"
+#include "pipeline/encode.h"
+
+#define SCORE_ROW_CAP    4096
+#define SCORE_RECORD_CAP 64
+
+enum { FORMAT_JSON, FORMAT_CSV, FORMAT_F32 };
+extern const char *const score_formats[]; /* by FORMAT_, NULL at the end */
+
+struct score_options {
+    int format;
+    struct mr_strings features;
+    struct mr_map emit;
+    struct mr_map record;
+    char *floats;
+    char *backend;
+    int64_t errors_max;
+    bool json;
+};
+
+/** All that a run of the command holds; zeroed, then filled from top to bottom. */
+struct score {
+    const struct score_options *options;
+    struct mr_job job;
+    struct mr_job_model job_model;
+    struct mr_model *model;
+    const struct mr_model_info *info;
+    struct mr_layout *layout;
+    struct mr_decoder *decoder;
+    struct mr_encoder *encoder;
+    const struct mr_backend_ops *backend_ops;
+    struct mr_backend *backend;
+    struct mr_plan *plan;
+    struct mr_queue *queue;
+    struct score_input input;
+    struct mr_rows rows;
+    struct mr_scores scores;
+    struct mr_outbox box;
+    uint64_t scored_count, bad_count, bad[MR_REASON_COUNT];
+};
+
+/** Opens the model file and puts together job, layout, decoder and encoder. Errors: as the model's open, or MR_EUSAGE
+ * that names the flag's value. Whatever the outcome, mr_score_job_close frees what there is. */
+mr_status mr_score_job_open(struct score *score, const char *model, struct mr_err *err);
+void mr_score_job_close(struct score *score);
+
+/** True when CSV columns are looked up by name and nothing but the first line can say the names. */
+bool mr_score_needs_header(const struct score *score);
+
+/** Opens the backend and takes all buffers. Close it before the job, whatever the outcome. */
+mr_status mr_score_machine_open(struct score *score, struct mr_err *err);
+void mr_score_machine_close(struct score *score);
+
+#endif

@@ -1,0 +1,177 @@
+/* What the flags of `millrace score` and the model file mean, as a job without source and sink. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/options.h"
+#include "cli/score.h"
+#include "modelfile/safetensors.h"
+#include "registry.h"
+
+#define MODEL_NAME "model"
+
+const char *const score_formats[] = {"json", "csv", "f32", NULL};
+
+/* Which type of model is in the file. */
+static mr_status model_ops_find(const char *path, const struct mr_model_ops **ops_out, struct mr_err *err)
+{
+    struct mr_safetensors *file;
+    mr_status status = mr_safetensors_open(path, &file, err);
+    if (status) return status;
+    const char *const type = mr_safetensors_metadata(file, "millrace.type");
+    *ops_out = type ? mr_model_find(type) : NULL;
+    if (!type) {
+        status =
+            mr_fail(err, MR_EDATA, "model \"%s\": no millrace.type in its metadata: not written for millrace", path);
+    } else if (!*ops_out) {
+        status = mr_fail(err, MR_EDATA, "model \"%s\": unknown millrace.type \"%.40s\"", path, type);
+    }
+    mr_safetensors_close(file);
+    return status;
+}
+
+static mr_status model_open(struct score *score, const char *path, struct mr_err *err)
+{
+    struct mr_job_model *const entry = &score->job_model;
+    mr_status status = model_ops_find(path, &entry->ops, err);
+    if (status) return status;
+    entry->name = strdup(MODEL_NAME);
+    entry->file = strdup(path);
+    entry->options = calloc(1, entry->ops->options_size + 1);
+    if (!entry->name || !entry->file || !entry->options) return mr_fail(err, MR_ENOMEM, "out of memory");
+    if (entry->ops->options) status = mr_options_init(entry->ops->options, entry->options, err);
+    if (!status) status = entry->ops->open(entry->options, path, &score->model, err);
+    if (!status) score->info = entry->ops->info(score->model);
+    return status;
+}
+
+/* A feature name as a path: in quotes when it holds what paths are made of. */
+static bool feature_add(struct score *score, const char *name)
+{
+    char quoted[512];
+    if (score->options->format == FORMAT_JSON && strpbrk(name, ".[@") && strlen(name) < sizeof quoted - 3) {
+        snprintf(quoted, sizeof quoted, "\"%s\"", name);
+        name = quoted;
+    }
+    return mr_strings_add(&score->job.record.features, name);
+}
+
+/* Features as given, or those that the model was trained with, or by place. */
+static mr_status features_fill(struct score *score, struct mr_err *err)
+{
+    const struct mr_strings *const given = &score->options->features;
+    const struct mr_model_info *const info = score->info;
+    bool is_added = true;
+    for (size_t i = 0; i < given->count && is_added; i++)
+        is_added = mr_strings_add(&score->job.record.features, given->item[i]);
+    if (!given->count && !info->feature && score->options->format == FORMAT_JSON) {
+        return mr_fail(err, MR_EUSAGE,
+                       "the model file names no features: say which fields they are with --features a,b,...");
+    }
+    for (size_t i = 0; !given->count && i < info->feature_count && is_added; i++) {
+        char number[32];
+        snprintf(number, sizeof number, "%zu", i + 1);
+        is_added = feature_add(score, info->feature ? info->feature[i] : number);
+    }
+    return is_added ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+}
+
+/* What is printed unless --emit says otherwise. */
+static mr_status emit_fill(struct score *score, struct mr_err *err)
+{
+    struct mr_map *const fields = &score->job.emit.fields;
+    const struct mr_map *const given = &score->options->emit;
+    bool is_put = true;
+    for (size_t i = 0; i < given->count && is_put; i++)
+        is_put = mr_map_put(fields, given->item[i].key, given->item[i].value);
+    if (!given->count && score->info->is_classifier) {
+        is_put = mr_map_put(fields, "prediction", MODEL_NAME ".class");
+        if (is_put && score->info->label) is_put = mr_map_put(fields, "label", MODEL_NAME ".label");
+        if (is_put) is_put = mr_map_put(fields, "probability", MODEL_NAME ".probability");
+    } else if (!given->count) {
+        is_put = mr_map_put(fields, "prediction", score->info->width == 1 ? MODEL_NAME ".score" : MODEL_NAME ".scores");
+    }
+    return is_put ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+}
+
+bool mr_score_needs_header(const struct score *score)
+{
+    const struct mr_strings *const features = &score->job.record.features;
+    if (score->options->format != FORMAT_CSV || mr_map_get(&score->options->record, "columns")) return false;
+    if (mr_map_get(&score->options->record, "header"))
+        return !strcmp(mr_map_get(&score->options->record, "header"), "message");
+    for (size_t i = 0; i < features->count; i++) {
+        const char *digits = features->item[i] + (*features->item[i] == '$');
+        if (strspn(digits, "0123456789") != strlen(digits)) return true;
+    }
+    return false;
+}
+
+/* Codec options: fallbacks, then --record. */
+static mr_status codec_fill(struct score *score, struct mr_err *err)
+{
+    const struct mr_codec_ops *const codec = score->job.codec;
+    const struct mr_map *const record = &score->options->record;
+    score->job.codec_options = calloc(1, codec->options_size + 1);
+    if (!score->job.codec_options) return mr_fail(err, MR_ENOMEM, "out of memory");
+    mr_status status = codec->options ? mr_options_init(codec->options, score->job.codec_options, err) : MR_OK;
+    for (size_t i = 0; i < record->count && !status; i++) {
+        if (!codec->options) return mr_fail(err, MR_EUSAGE, "--record: format %s has no options", codec->name);
+        status =
+            mr_options_set(codec->options, score->job.codec_options, record->item[i].key, record->item[i].value, err);
+    }
+    if (!status && mr_score_needs_header(score))
+        status = mr_options_set(codec->options, score->job.codec_options, "header", "message", err);
+    if (!status && codec->check) status = codec->check(score->job.codec_options, err);
+    return status;
+}
+
+static mr_status job_fill(struct score *score, struct mr_err *err)
+{
+    struct mr_job *const job = &score->job;
+    job->codec = mr_codec_find(score_formats[score->options->format]);
+    job->model = &score->job_model;
+    job->model_count = 1;
+    job->record.framing = score->options->format == FORMAT_F32 ? MR_FRAMING_PACKED : MR_FRAMING_LINES;
+    job->record.depth_max = 32;
+    job->record.bytes_max = 1 << 20;
+    job->emit.framing = MR_EMIT_LINES;
+    job->emit.records_max = SCORE_ROW_CAP;
+    job->emit.floats = score->options->floats;
+    mr_status status = features_fill(score, err);
+    if (!status) status = emit_fill(score, err);
+    if (!status) status = codec_fill(score, err);
+    if (!status) status = mr_layout_create(job, &score->info, &score->layout, err);
+    if (!status) status = job->codec->create(job->codec_options, &score->layout->schema, &score->decoder, err);
+    if (!status) status = mr_encoder_create(job, score->layout, &score->info, &score->encoder, err);
+    if (status == MR_ECONFIG && err) err->status = status = MR_EUSAGE; /* there is no job file: flags said it */
+    return status;
+}
+
+mr_status mr_score_job_open(struct score *score, const char *model, struct mr_err *err)
+{
+    const mr_status status = model_open(score, model, err);
+    return status ? status : job_fill(score, err);
+}
+
+void mr_score_job_close(struct score *score)
+{
+    mr_encoder_destroy(score->encoder);
+    if (score->decoder) score->job.codec->destroy(score->decoder);
+    mr_layout_destroy(score->layout);
+    if (score->model) score->job_model.ops->close(score->model);
+    if (score->job_model.options && score->job_model.ops->options)
+        mr_options_deinit(score->job_model.ops->options, score->job_model.options);
+    free(score->job_model.options);
+    free(score->job_model.name);
+    free(score->job_model.file);
+    if (score->job.codec_options && score->job.codec->options)
+        mr_options_deinit(score->job.codec->options, score->job.codec_options);
+    free(score->job.codec_options);
+    for (size_t i = 0; i < score->job.record.features.count; i++) free(score->job.record.features.item[i]);
+    free(score->job.record.features.item);
+    for (size_t i = 0; i < score->job.emit.fields.count; i++) {
+        free(score->job.emit.fields.item[i].key);
+        free(score->job.emit.fields.item[i].value);
+    }
+    free(score->job.emit.fields.item);
+}
