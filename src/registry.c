@@ -1,8 +1,6 @@
 #include "registry.h"
 
-#include <string.h>
-
-/* For each kind: declare the ops tables, list them, and find one by name. */
+/* For each kind: declare the ops tables and list them. */
 #define MR_SOURCE(name)  extern const struct mr_source_ops mr_source_##name;
 #define MR_CODEC(name)   extern const struct mr_codec_ops mr_codec_##name;
 #define MR_MODEL(name)   extern const struct mr_model_ops mr_model_##name;
@@ -44,18 +42,3 @@ const struct mr_sink_ops *const mr_sinks[] = {
 #include "registry.def"
 #undef MR_SINK
     NULL};
-
-#define DEFINE_FIND(kind)                                                                                              \
-    const struct mr_##kind##_ops *mr_##kind##_find(const char *name)                                                   \
-    {                                                                                                                  \
-        for (size_t i = 0; mr_##kind##s[i]; i++) {                                                                     \
-            if (!strcmp(mr_##kind##s[i]->name, name)) return mr_##kind##s[i];                                          \
-        }                                                                                                              \
-        return NULL;                                                                                                   \
-    }
-
-DEFINE_FIND(source)
-DEFINE_FIND(codec)
-DEFINE_FIND(model)
-DEFINE_FIND(backend)
-DEFINE_FIND(sink)

@@ -5,19 +5,16 @@
 #include "kernels/linear_score/linear_score.h"
 #include "modelfile/model_file.h"
 
-struct mr_linear_model {
-    struct mr_model_meta meta;
-    struct mr_model_info info;
-    struct mr_mlp_layer layer;
-    struct mr_linear_params params;
-};
-
 /**
- * Loads a file of this type. single and multiple: the activation with one output and with more.
- * On error the model is as after mr_linear_model_deinit; errors as mr_model_ops.open.
+ * Loads a file of this type. single and multiple: the activation with one output and with more. Ownership, threads and
+ * errors as mr_model_ops.open, whose work this is.
  */
-mr_status mr_linear_model_init(struct mr_linear_model *model, const char *path, const char *type, mr_activation single,
-                               mr_activation multiple, struct mr_err *err);
-void mr_linear_model_deinit(struct mr_linear_model *model);
+mr_status mr_linear_model_open(const char *path, const char *type, mr_activation single, mr_activation multiple,
+                               struct mr_model **model_out, struct mr_err *err);
+
+/** The other entries of mr_model_ops for what mr_linear_model_open opened. */
+const struct mr_model_info *mr_linear_model_info(const struct mr_model *model);
+mr_op mr_linear_model_op(const struct mr_model *model, const void **params_out);
+void mr_linear_model_close(struct mr_model *model);
 
 #endif
