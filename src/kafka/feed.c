@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "kafka/client.h"
 
+#define ASK_TIMEOUT_MS   10000
+#define ASK_STEP_MS      2000 /* a question that is older is asked anew, after a look at feed->stop */
 #define FLUSH_TIMEOUT_MS 30000
 #define FLUSH_STEP_MS    100     /* between two looks at feed->stop */
 #define PACE_NS          2000000 /* records of 2 ms go out together */
@@ -150,6 +152,26 @@ static mr_status acknowledged_wait(struct feeding *feeding, struct mr_err *err)
     return MR_OK;
 }
 
+/* Waits until the topic is known to be there: MR_EINPUT when it is not, MR_EKAFKA when no broker says so in time. */
+static mr_status topic_wait(struct feeding *feeding, struct mr_err *err)
+{
+    const char *servers = mr_kafka_property(feeding->feed->properties, "bootstrap.servers");
+    const int64_t due_ns = mr_clock_ns() + ASK_TIMEOUT_MS * 1000000LL;
+    int32_t partitions;
+    mr_status status;
+    do {
+        status = mr_kafka_partition_count(feeding->client, servers ? servers : "?", feeding->feed->topic, ASK_STEP_MS,
+                                          &partitions, err);
+    } while (status == MR_EKAFKA && !feeding->feed->stop && mr_clock_ns() < due_ns);
+    if (feeding->feed->stop) return MR_OK;
+    if (status == MR_EKAFKA && err) {
+        char reason[512];
+        snprintf(reason, sizeof reason, "%.500s", err->text);
+        mr_fail(err, status, "%s (asked again and again for %d s)", reason, ASK_TIMEOUT_MS / 1000);
+    }
+    return status;
+}
+
 mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
 {
     const struct mr_kafka_default defaults[] = {{.key = "linger.ms", .value = "5"},
@@ -159,7 +181,6 @@ mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
                                                 {0}};
     struct feeding feeding = {.feed = feed};
     rd_kafka_conf_t *conf;
-    int32_t partitions;
     mr_status status = mr_kafka_conf_create("replay", feed->properties, defaults, &conf, err);
 
     if (status) return status;
@@ -167,8 +188,7 @@ mr_status mr_feed_run(struct mr_feed *feed, struct mr_err *err)
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     status = mr_kafka_client_create("replay", RD_KAFKA_PRODUCER, conf, &feeding.client, err);
     if (status) return status;
-    const char *servers = mr_kafka_property(feed->properties, "bootstrap.servers");
-    status = mr_kafka_partition_count(feeding.client, servers ? servers : "?", feed->topic, 10000, &partitions, err);
+    status = topic_wait(&feeding, err);
     feeding.started_ns = mr_clock_ns();
     for (int64_t i = 0; i < feed->repeat && !status && !feed->stop; i++) status = file_send(&feeding, err);
     if (!status) status = acknowledged_wait(&feeding, err);
