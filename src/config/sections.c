@@ -221,7 +221,7 @@ static const struct mr_option bad_records_rows[] = {
      .fallback = "0.5",
      .min = 0,
      .max = 1,
-     .doc = "The job stops when more than this share of the last `window` records is bad; 1: never."},
+     .doc = "The job stops when more than this share of the last `window` records is bad, over all lanes; 1: never."},
     {.key = "window",
      .type = MR_OPT_INT,
      .offset = AT(window),
@@ -235,7 +235,9 @@ static const struct mr_option bad_records_rows[] = {
      .fallback = "10000",
      .min = 1,
      .max = 1e9,
-     .doc = "The job stops after so many bad records in a row."},
+     .doc =
+         "The job stops after so many bad records in a row, in a lane or in all together; up to one batch a lane comes "
+         "later."},
     {0},
 };
 #undef AT

@@ -12,7 +12,9 @@
 
 #define BOX_COUNT         8
 #define RECORD_CAP        1024
-#define ARENA_BYTES       (1u << 20)
+#define ARENA_BYTES       (256u << 10)
+#define QUEUE_BYTES       (4u << 20)
+#define CLIENT_BYTES      1100 /* that librdkafka takes for a dead letter on its way: itself, 8 headers, its request */
 #define HEADER_MAX        9
 #define NUMBERS_BYTES     96    /* room for the numbers in one record's headers */
 #define UNDELIVERABLE_MAX 65536 /* bytes kept of an output that no topic takes */
@@ -38,12 +40,20 @@ struct mr_dead {
     struct mr_box *box;       /* being filled */
     struct mr_bad *sent;      /* [BOX_COUNT][RECORD_CAP]: of what is on its way, everything but the bytes */
     struct undeliverable *first, **last;
-    uint64_t seen, bad, run_length; /* circuit breaker */
+    void (*idle)(void *context);
+    void *idle_context;
 };
 
 static bool is_file(const struct mr_dead *dead)
 {
     return dead->run->job->bad_records.file != NULL;
+}
+
+size_t mr_dead_bytes(const struct mr_job *job)
+{
+    const size_t letter = sizeof(struct mr_record) + HEADER_MAX * sizeof(struct mr_header) + sizeof(struct mr_bad);
+    if (!job->bad_records.topic && !job->bad_records.file) return 0;
+    return BOX_COUNT * (ARENA_BYTES + RECORD_CAP * (letter + (job->bad_records.topic ? CLIENT_BYTES : 0)));
 }
 
 mr_status mr_dead_create(const struct mr_run *run, unsigned lane, struct mr_stats *stats, struct mr_dead **dead_out,
@@ -63,6 +73,12 @@ void mr_dead_source_set(struct mr_dead *dead, const struct mr_source_ops *ops, s
 {
     dead->source_ops = ops;
     dead->source = source;
+}
+
+void mr_dead_idle_set(struct mr_dead *dead, void (*idle)(void *context), void *context)
+{
+    dead->idle = idle;
+    dead->idle_context = context;
 }
 
 void mr_dead_destroy(struct mr_dead *dead)
@@ -87,7 +103,7 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
     const struct mr_sink_open open_base = {.job = job->name,
                                            .lane = dead->lane,
                                            .lane_count = dead->run->lane_count,
-                                           .memory_bytes = 4u << 20,
+                                           .memory_bytes = QUEUE_BYTES,
                                            .linger_us = 5000,
                                            .properties = dead->run->properties,
                                            .connect_timeout_us = dead->run->connect_timeout_us,
@@ -127,10 +143,40 @@ static mr_status box_send(struct mr_dead *dead, struct mr_err *err)
 {
     struct mr_box *box = dead->box;
     dead->box = NULL;
-    return box ? mr_deliver(dead->run, box, &dead->sink, 1, NULL, NULL, err) : MR_OK;
+    return box ? mr_deliver(dead->run, box, &dead->sink, 1, dead->idle, dead->idle_context, err) : MR_OK;
 }
 
-/* A box of the ticket with room for `bytes`; waits for acknowledgements when all boxes are on their way. */
+/* Waits for acknowledgements until a box is free. The source is served meanwhile: the group must hear from us. */
+static mr_status box_wait(struct mr_dead *dead, struct mr_ticket *ticket, struct mr_err *err)
+{
+    const int64_t interval_us = dead->run->idle_interval_us;
+    int64_t idle_due_us = mr_clock_us() + interval_us;
+    while (!(dead->box = mr_box_open(&dead->boxes, ticket))) {
+        const mr_status status = dead->sink.ops->poll(dead->sink.sink, 10000, err);
+        if (status) return status;
+        if (dead->run->state == MR_RUN_ABORT)
+            return mr_fail(err, MR_ERETRY, "stopped while dead letters were not delivered");
+        if (dead->idle && mr_clock_us() >= idle_due_us) {
+            dead->idle(dead->idle_context);
+            idle_due_us = mr_clock_us() + interval_us;
+        }
+    }
+    return MR_OK;
+}
+
+/* The arena of an empty box: large enough, and no larger than usual if it may be. */
+static mr_status arena_fit(struct mr_outbox *out, size_t bytes, struct mr_err *err)
+{
+    const size_t cap = bytes > ARENA_BYTES ? bytes : ARENA_BYTES;
+    if (out->arena_cap == cap || out->count) return MR_OK;
+    char *fitted = realloc(out->arena, cap);
+    if (!fitted) return mr_fail(err, MR_ENOMEM, "no memory for a dead letter of %zu bytes", bytes);
+    out->arena = fitted;
+    out->arena_cap = cap;
+    return MR_OK;
+}
+
+/* A box of the ticket with room for `bytes`. */
 static mr_status box_ready(struct mr_dead *dead, struct mr_ticket *ticket, size_t bytes, struct mr_err *err)
 {
     mr_status status = MR_OK;
@@ -140,20 +186,10 @@ static mr_status box_ready(struct mr_dead *dead, struct mr_ticket *ticket, size_
                 box->out.arena_cap - box->out.arena_used < bytes)) {
         status = box_send(dead, err);
     }
-    while (!status && !dead->box && !(dead->box = mr_box_open(&dead->boxes, ticket))) {
-        status = dead->sink.ops->poll(dead->sink.sink, 10000, err);
-        if (!status && dead->run->state == MR_RUN_ABORT)
-            status = mr_fail(err, MR_ERETRY, "stopped while dead letters were not delivered");
-    }
+    if (!status && !dead->box) status = box_wait(dead, ticket, err);
     if (status) return status;
     dead->box->is_dead = true;
-    if (dead->box->out.arena_cap < bytes) { /* a very large record: the box is empty here */
-        char *grown = realloc(dead->box->out.arena, bytes);
-        if (!grown) return mr_fail(err, MR_ENOMEM, "no memory for a dead letter of %zu bytes", bytes);
-        dead->box->out.arena = grown;
-        dead->box->out.arena_cap = bytes;
-    }
-    return MR_OK;
+    return arena_fit(&dead->box->out, bytes, err);
 }
 
 static const char *arena_copy(struct mr_outbox *out, const void *from, size_t bytes)
@@ -325,63 +361,4 @@ mr_status mr_dead_poll(struct mr_dead *dead, struct mr_err *err)
     if (status || !dead->boxes.failure.status) return status;
     if (err) *err = dead->boxes.failure;
     return dead->boxes.failure.status;
-}
-
-/* Whether a scored row belongs to one of the messages [from, to]; *row only moves up. */
-static bool row_lies_within(const struct mr_rows *rows, size_t *row, uint32_t from, uint32_t to)
-{
-    while (*row < rows->row_count && rows->message[*row] < from) ++*row;
-    return *row < rows->row_count && rows->message[*row] <= to;
-}
-
-/*
- * Bad records in a row, across batches: longest run that ends in this one. Within a message of many records their order
- * is not known, so that a scored row of the same message ends a run.
- */
-static uint64_t run_count(struct mr_dead *dead, const struct mr_rows *rows)
-{
-    uint64_t longest = 0;
-    uint32_t before = 0;
-    size_t row = 0;
-    for (size_t i = 0; i < rows->reject_count; i++) {
-        const uint32_t at = rows->reject[i].message;
-        if (at < before) { /* rejects of a later stage begin */
-            row = before = 0;
-            dead->run_length = 0;
-        }
-        if (row_lies_within(rows, &row, before, at)) dead->run_length = 0;
-        if (++dead->run_length > longest) longest = dead->run_length;
-        before = at;
-    }
-    if (row_lies_within(rows, &row, before, UINT32_MAX)) dead->run_length = 0;
-    return longest;
-}
-
-mr_status mr_dead_breaker(struct mr_dead *dead, const struct mr_rows *rows, struct mr_err *err)
-{
-    const struct mr_bad_records_options *opt = &dead->run->job->bad_records;
-
-    const uint64_t run = run_count(dead, rows);
-    if (opt->run_max && run >= (uint64_t)opt->run_max) {
-        return mr_fail(
-            err, MR_EDATA,
-            "circuit breaker: %llu bad records in a row (the last one: %s): is the right topic read, and does "
-            "\"record\" describe it? Raise bad_records.run_max to go on all the same",
-            (unsigned long long)run, mr_reason_name(rows->reject[rows->reject_count - 1].reason));
-    }
-    dead->seen += rows->row_count + rows->reject_count;
-    dead->bad += rows->reject_count;
-    if (opt->window && dead->seen >= (uint64_t)opt->window) {
-        const double share = (double)dead->bad / (double)dead->seen;
-        if (opt->share_max < 1 && share > opt->share_max) {
-            return mr_fail(
-                err, MR_EDATA,
-                "circuit breaker: %.1f %% of the last %llu records were bad, and bad_records.share_max is %.1f %%: "
-                "look at the dead letters, mend the producer or the job, and start again: nothing is lost",
-                100 * share, (unsigned long long)dead->seen, 100 * opt->share_max);
-        }
-        dead->seen /= 2;
-        dead->bad /= 2;
-    }
-    return MR_OK;
 }

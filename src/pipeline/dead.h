@@ -1,7 +1,6 @@
 /**
  * Dead letters of a lane: records that could not be scored, or whose output could not be delivered, go to a topic or a
- * file with their bytes unchanged, where they came from and why. Also the circuit breaker that ends a job whose input
- * is mostly bad.
+ * file with their bytes unchanged, where they came from and why.
  */
 #ifndef MR_PIPELINE_DEAD_H
 #define MR_PIPELINE_DEAD_H
@@ -56,7 +55,12 @@ void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *
 /** Names of topics for undeliverable records: set once the source is open. */
 void mr_dead_source_set(struct mr_dead *dead, const struct mr_source_ops *ops, struct mr_source *source);
 
-/** Counts a batch for the circuit breaker. MR_EDATA, with figures and remedy, when it trips. */
-mr_status mr_dead_breaker(struct mr_dead *dead, const struct mr_rows *rows, struct mr_err *err);
+/** Bytes that the dead letters of a lane may take on their way, but for single ones larger than 256 KiB: for the memory
+ * budget. 0 when the job drops them. */
+size_t mr_dead_bytes(const struct mr_job *job);
+
+/** Called now and then while dead letters wait for room, so that the group hears from us before max.poll.interval.ms.
+ */
+void mr_dead_idle_set(struct mr_dead *dead, void (*idle)(void *context), void *context);
 
 #endif

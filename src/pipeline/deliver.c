@@ -3,14 +3,12 @@
 #include "base/clock.h"
 
 #define ROOM_WAIT_US 10000
-#define IDLE_INTERVAL_US                                                                                               \
-    30000000 /* long: partitions that leave meanwhile cannot be drained, and what is in flight of them is repeated */
 
 mr_status mr_deliver(const struct mr_run *run, struct mr_box *box, const struct mr_lane_sink *sinks, size_t sink_count,
                      void (*idle)(void *context), void *context, struct mr_err *err)
 {
     const size_t count = box->out.count;
-    int64_t idle_due_us = mr_clock_us() + IDLE_INTERVAL_US;
+    int64_t idle_due_us = mr_clock_us() + run->idle_interval_us;
 
     mr_box_seal(box, sink_count);
     if (!count) return MR_OK;
@@ -28,7 +26,7 @@ mr_status mr_deliver(const struct mr_run *run, struct mr_box *box, const struct 
             }
             if (idle && mr_clock_us() >= idle_due_us) {
                 idle(context);
-                idle_due_us = mr_clock_us() + IDLE_INTERVAL_US;
+                idle_due_us = mr_clock_us() + run->idle_interval_us;
             }
         }
     }

@@ -11,8 +11,6 @@
 #define IDLE_WAIT_US      100000             /* how long to wait for messages when nothing is in flight */
 #define IN_FLIGHT_WAIT_US 5000               /* while acknowledgements are due */
 #define JOIN_TIMEOUT_NS   (5 * 1000000000LL) /* then a lane joins without waiting for lane 0 any longer */
-#define IDLE_INTERVAL_NS                                                                                               \
-    (30 * 1000000000LL) /* without room for outputs, how often the group is told that we are there */
 #define DRAIN_TIMEOUT_NS                                                                                               \
     (5 * 1000000000LL) /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
 #define COMMIT_PAUSE_NS   50000000
@@ -143,6 +141,20 @@ static void slot_decode(struct mr_lane *lane, struct mr_slot *slot)
     mr_stats_add(&lane->stats.records_in, rows->row_count + rows->reject_count);
 }
 
+/* Trips at once for all lanes: nothing more is polled, and what was polled is finished, so that at most one batch a
+ * lane comes too late. */
+static void breaker_ask(struct mr_lane *lane, const struct mr_rows *rows)
+{
+    struct mr_run *run = lane->run;
+    if (lane->has_tripped) return;
+    struct mr_err err = {0};
+    lane->has_tripped =
+        mr_breaker_count(&run->breaker, &run->job->bad_records, rows, &lane->bad_run_length, &err) != MR_OK;
+    if (!lane->has_tripped) return;
+    if (!lane->err.status) lane->err = err;
+    mr_run_stop(run, MR_RUN_DRAIN);
+}
+
 /* Decodes the next slot from the input and starts its scores. */
 static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
 {
@@ -153,6 +165,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     slot->raw = lane->input;
     slot->raw->slot_count++;
     slot_decode(lane, slot);
+    breaker_ask(lane, &slot->rows);
     mr_rows_tail_zero(&slot->rows);
     if (lane->input->cursor.message == lane->input->count) lane->input = NULL;
     stage_mark(lane, MR_STAGE_DECODE);
@@ -179,13 +192,15 @@ static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_er
     return status;
 }
 
-/* Called while a sink has no room: the group must still hear from us. */
-static void lane_idle(void *context)
+void mr_lane_idle(void *context)
 {
     struct mr_lane *lane = context;
+    const bool was_delivering = lane->is_delivering;
     size_t count;
     if (lane->is_revoking) return; /* inside the client's own callback: it is hearing from us */
+    lane->is_delivering = true;    /* what leaves now can not be finished first */
     lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, NULL);
+    lane->is_delivering = was_delivering;
 }
 
 static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct mr_err *err)
@@ -194,7 +209,8 @@ static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct m
     mr_stats_add(&lane->stats.messages_out, box->out.count);
     mr_stats_add(&lane->stats.bytes_out, bytes);
     lane->is_delivering = true;
-    const mr_status status = mr_deliver(lane->run, box, lane->sink, lane->run->job->sink_count, lane_idle, lane, err);
+    const mr_status status =
+        mr_deliver(lane->run, box, lane->sink, lane->run->job->sink_count, mr_lane_idle, lane, err);
     lane->is_delivering = false;
     stage_mark(lane, MR_STAGE_EMIT);
     return status;
@@ -203,15 +219,13 @@ static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct m
 static mr_status box_acquire(struct mr_lane *lane, struct mr_ticket *ticket, struct mr_box **box_out,
                              struct mr_err *err)
 {
-    int64_t idle_due_ns = mr_clock_ns() + IDLE_INTERVAL_NS;
+    int64_t idle_due_ns = mr_clock_ns() + 1000 * lane->run->idle_interval_us;
     while (!(*box_out = mr_box_open(&lane->flight, ticket))) {
         const mr_status status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
         if (status) return status;
         if (mr_clock_ns() >= idle_due_ns) {
-            lane->is_delivering = true; /* what leaves now can not be finished first */
-            lane_idle(lane);
-            lane->is_delivering = false;
-            idle_due_ns = mr_clock_ns() + IDLE_INTERVAL_NS;
+            mr_lane_idle(lane);
+            idle_due_ns = mr_clock_ns() + 1000 * lane->run->idle_interval_us;
         }
         if (run_state(lane) == MR_RUN_ABORT)
             return mr_fail(err, MR_ERETRY, "stopped while outputs were not acknowledged");
@@ -263,6 +277,7 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
                                           .source_ops = lane->run->job->source,
                                           .source = lane->source};
     mr_status status = lane->run->backend_ops->wait(slot->queue, err);
+    const size_t rejects_decoded = slot->rows.reject_count;
     size_t row = 0;
 
     stage_mark(lane, MR_STAGE_SCORE);
@@ -282,10 +297,7 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
         status = rejects_add(lane, slot, err);
         stage_mark(lane, MR_STAGE_EMIT);
     }
-    if (!status && !lane->has_tripped) {
-        status = mr_dead_breaker(lane->dead, &slot->rows, err);
-        lane->has_tripped = status != MR_OK;
-    }
+    mr_breaker_add_bad(&lane->run->breaker, slot->rows.reject_count - rejects_decoded);
     lane->slot_first = (lane->slot_first + 1) % MR_SLOT_COUNT;
     lane->slot_count--;
     raw_leave(lane, slot->raw);

@@ -29,6 +29,7 @@ struct mr_lane {
     struct mr_stats stats;
     int64_t fill_us, linger_us; /* how long batch.wait_max lets the source fill a batch, and the sinks gather records */
     int64_t commit_due_ns, stage_ns, stage_cpu_ns; /* stage_...: when the current stage began */
+    uint64_t bad_run_length;                       /* bad records in a row */
     bool has_tripped;   /* the circuit breaker: what was polled is finished, nothing more is polled */
     bool is_delivering; /* inside mr_deliver: events that come now must not start another delivery */
     bool is_revoking;   /* inside the callback of a rebalance */
@@ -45,6 +46,9 @@ void *mr_lane_main(void *argument);
 /** Partitions leave: finishes, delivers and commits what was taken from them; what cannot be, is forgotten. On the
  * lane's thread. */
 void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost);
+
+/** Called while a sink has no room: the group must still hear from us. context is the lane; on its thread. */
+void mr_lane_idle(void *context);
 
 /** Accepts NULL. The thread must have been joined. */
 void mr_lane_destroy(struct mr_lane *lane);

@@ -17,8 +17,8 @@ static size_t arena_bytes(const struct mr_job *job)
 }
 
 /*
- * Splits the lane's share of the budget: what is fixed first (slots, boxes), then two thirds of the rest for prefetched
- * messages, one third for the sinks' queues.
+ * Splits the lane's share of the budget: what is fixed first (slots, boxes, dead letters), then two thirds of the rest
+ * for prefetched messages, one third for the sinks' queues.
  */
 static mr_status memory_split(const struct mr_run *run, size_t *source_out, size_t *sink_out, struct mr_err *err)
 {
@@ -26,7 +26,7 @@ static mr_status memory_split(const struct mr_run *run, size_t *source_out, size
     const size_t share = (size_t)job->memory / run->lane_count;
     const size_t row_cap = (size_t)job->batch.records_max;
     const size_t fixed = MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
-                         BOX_COUNT * (arena_bytes(job) + row_cap * sizeof(struct mr_record));
+                         BOX_COUNT * (arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
     const size_t least = 8u << 20;
 
     if (fixed + least > share) {
@@ -149,6 +149,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
     if (!status) status = sinks_open(lane, sink_bytes, err); /* they are told of the source's partitions */
     if (!status && index == 0)
         status = mr_dead_open(lane->dead, err); /* the other lanes when they need it: most never do */
+    if (!status) mr_dead_idle_set(lane->dead, mr_lane_idle, lane);
     if (!status) mr_dead_source_set(lane->dead, job->source, lane->source);
     if (status)
         mr_lane_destroy(lane);

@@ -7,6 +7,7 @@
 #include "config/job.h"
 #include "metrics/stats.h"
 #include "millrace/backend.h"
+#include "pipeline/breaker.h"
 #include "pipeline/ends.h"
 #include "pipeline/layout.h"
 
@@ -36,6 +37,8 @@ struct mr_run {
     struct mr_layout *layout;
     const struct mr_map *properties; /* client properties of the source, for sinks that name none */
     int64_t connect_timeout_us;      /* how long the source waits for its broker; sinks do too */
+    int64_t idle_interval_us;        /* without room for outputs, how often the group is told that we are there */
+    struct mr_breaker breaker;
     int64_t started_ns;
     _Atomic int state;                                    /* mr_run_state */
     _Atomic int64_t records_left;                         /* of until.records */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/dead.h"
+
 #define DEPTH      10000
 #define LARGE      10000000u
 #define GOOD_EVERY 3 /* good records around each bad one */
@@ -418,6 +420,99 @@ static void breaker_run(void **state)
     breaker_trips("run", "{\"topic\":\"run.dead\",\"run_max\":150,\"share_max\":1}", 1000, 2000, "run_max");
 }
 
+/* Two lanes count together, batch by batch: the run is over one batch a lane after its limit at the latest. */
+static void breaker_over_all_lanes(void **state)
+{
+    enum { BATCH = 64, RUN_MAX = 1500, BAD = 8000 };
+    const struct fixture_job job = {.name = "lanes",
+                                    .bad = "{\"topic\":\"lanes.dead\",\"run_max\":1500,\"share_max\":1}",
+                                    .rest = ",\"lanes\":2,\"batch\":{\"records_max\":64}"};
+    static struct fixture_message messages[BAD];
+    struct fixture_run run;
+    (void)state;
+    fixture_topic("lanes.in", 2);
+    fixture_topic("lanes.out", 2);
+    fixture_topic("lanes.dead", 1);
+    for (int i = 0; i < BAD; i++)
+        messages[i] = (struct fixture_message){.value = "bad", .bytes = 3, .partition = i % 2};
+    fixture_produce("lanes.in", messages, BAD);
+    assert_int_equal(fixture_run(&run, &job, NULL), MR_EDATA);
+    assert_non_null(strstr(run.err.text, "circuit breaker"));
+    assert_in_range(run.summary->records_dead, RUN_MAX, RUN_MAX + 2 * BATCH - 1);
+    assert_int_equal(fixture_count("lanes.dead"), run.summary->records_dead);
+    fixture_run_free(&run);
+}
+
+/* The boxes of dead letters are part of the job's memory: where they do not fit, the job says so at start. */
+static void dead_letters_count_as_memory(void **state)
+{
+    const char *const small = ",\"memory\":\"16MiB\",\"lanes\":1,\"batch\":{\"records_max\":64}";
+    const struct fixture_job dead = {.name = "budget", .rest = small};
+    const struct fixture_job drop = {.name = "budget", .rest = small, .bad = "{\"drop\":true}"};
+    struct fixture_run run;
+    (void)state;
+    fixture_topic("budget.in", 1);
+    fixture_topic("budget.out", 1);
+    fixture_topic("budget.dead", 1);
+    fixture_fill("budget.in", 0, 10, 1);
+    assert_int_equal(fixture_start(&run, &dead, NULL), MR_ECONFIG);
+    assert_non_null(strstr(run.err.text, "memory"));
+    fixture_run_free(&run);
+    fixture_run_to_end(&run, &drop);
+    fixture_run_free(&run);
+}
+
+static int idle_calls;
+
+/* The lane serves its source here. The broker takes dead letters again once it was served three times. */
+static void idle_count(void *context)
+{
+    (void)context;
+    if (++idle_calls == 3) rd_kafka_mock_clear_request_errors(fixture_cluster(), API_PRODUCE);
+}
+
+/* The topic takes nothing and all boxes are on their way: whoever waits for one serves the source meanwhile. */
+static void a_slow_dead_letter_topic_starves_no_group(void **state)
+{
+    enum { BAD = 20000 };
+    const struct fixture_job text = {.name = "slow"};
+    const struct mr_until until = {.end = true};
+    const struct mr_bad bad = {
+        .value = "bad", .value_bytes = 3, .topic = "slow.in", .reason = MR_REASON_SYNTAX, .stage = "decode", .rows = 1};
+    rd_kafka_resp_err_t errors[40];
+    struct mr_stats stats = {0};
+    struct mr_flight flight;
+    struct mr_dead *dead;
+    struct mr_err err = {0};
+    struct mr_run *run;
+    (void)state;
+    fixture_topic("slow.dead", 1);
+    struct mr_job *job = fixture_job_load(&text);
+    assert_int_equal(mr_run_create(job, &until, &run, &err), MR_OK);
+    run->idle_interval_us = 20000;
+    assert_int_equal(mr_flight_init(&flight, 2, 1, 1, 1, &stats, &err), MR_OK);
+    assert_int_equal(mr_dead_create(run, 0, &stats, &dead, &err), MR_OK);
+    mr_dead_idle_set(dead, idle_count, NULL);
+    for (size_t i = 0; i < 40; i++) errors[i] = RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+    rd_kafka_mock_push_request_errors_array(fixture_cluster(), API_PRODUCE, 40, errors);
+    struct mr_ticket *ticket = mr_ticket_open(&flight);
+    for (int i = 0; i < BAD; i++) {
+        if (mr_dead_add(dead, ticket, &bad, &err)) fail_msg("%s", err.text);
+        ticket->in++;
+    }
+    assert_true(idle_calls >= 3);
+    assert_int_equal(mr_dead_flush(dead, &err), MR_OK);
+    mr_ticket_close(ticket);
+    fixture_wait((assert_int_equal(mr_dead_poll(dead, &err), MR_OK), !ticket->box_count));
+    assert_int_equal(mr_flight_settle(&flight, &err), MR_OK);
+    assert_int_equal(stats.records_dead, BAD);
+    mr_dead_destroy(dead);
+    mr_flight_deinit(&flight);
+    mr_run_destroy(run);
+    mr_job_destroy(job);
+    assert_int_equal(fixture_count("slow.dead"), BAD);
+}
+
 /* It trips in the middle of a message of many records: the message is finished, so that its offset can be committed. */
 static void breaker_within_a_message(void **state)
 {
@@ -457,6 +552,9 @@ int main(void)
         cmocka_unit_test(breaker_share),
         cmocka_unit_test(breaker_run),
         cmocka_unit_test(breaker_within_a_message),
+        cmocka_unit_test(breaker_over_all_lanes),
+        cmocka_unit_test(dead_letters_count_as_memory),
+        cmocka_unit_test(a_slow_dead_letter_topic_starves_no_group),
     };
     return cmocka_run_group_tests(tests, bads_make, fixture_close);
 }
