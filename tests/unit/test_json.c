@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "json_rig.h"
 
 /* One record and what it becomes: a row (reason NONE), or a reject with the field it is about (-1: none). */
@@ -394,12 +397,38 @@ static void test_schema_errors(void **state)
     rig_close(&rig);
 }
 
+#define ALIKE "{\"a\":1,\"bbbbbbbbbbbb\":2,\"c\":3,\"d\":4}"
+
+/* A record that is unlike the ones before it, with nothing readable behind it: comparing must stop at its end, too. */
+static void test_edge_of_memory(void **state)
+{
+    static const char *const texts[] = {ALIKE, "{\"a\":1,\"c\":[2,3,4]}", ALIKE, "[1,1,1,1,1,1]", ALIKE, "1 1 1 1 }"};
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char spec[] = "f:a f:bbbbbbbbbbbb";
+    struct rig rig;
+    (void)state;
+    char *const memory = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    assert_int_equal(mprotect(memory + page, page, PROT_NONE), 0);
+    rig_spec(&rig, spec, MR_FRAMING_SINGLE);
+    assert_int_equal(rig_open(&rig, 8, 8), MR_OK);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const size_t bytes = strlen(texts[i]);
+        const struct mr_message message = {.value = memory + page - bytes, .value_bytes = bytes};
+        memcpy(memory + page - bytes, texts[i], bytes);
+        assert_true(rig_decode(&rig, &message, 1));
+        assert_int_equal(rig.rows.row_count, i % 2 == 0);
+    }
+    rig_close(&rig);
+    munmap(memory, 2 * page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reasons), cmocka_unit_test(test_values),        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_lines),   cmocka_unit_test(test_array),         cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_large),   cmocka_unit_test(test_schema_errors),
+        cmocka_unit_test(test_reasons), cmocka_unit_test(test_values),         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_lines),   cmocka_unit_test(test_array),          cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_large),   cmocka_unit_test(test_edge_of_memory), cmocka_unit_test(test_schema_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,7 @@ static inline const char *numbers_match(const struct json_template *template, co
     uint16_t *const position = list + 8; /* position[-1]: the start of the record */
     uint8_t rest[JSON_SLOT_MAX / GROUP + 1];
     unsigned is_rest = 0;
+    __mmask8 is_wrong = 0;
     const uint32_t count = template->slot_count;
     if (!ends_list(text, end, count, position)) return NULL;
     position[-1] = 0;
@@ -192,6 +193,7 @@ static inline const char *numbers_match(const struct json_template *template, co
                       before = _mm_maskz_loadu_epi16(active, position + i - 1);
         const __m128i start = _mm_add_epi16(before, _mm_loadu_si128((const __m128i *)(template->slot_bytes + i)));
         const __m128i length = _mm_sub_epi16(stop, start);
+        is_wrong = _kor_mask8(is_wrong, _mm_mask_cmple_epi16_mask(active, length, _mm_setzero_si128()));
         uint16_t at[GROUP];
         _mm_storeu_si128((__m128i *)at, stop);
         __m256 value;
@@ -205,6 +207,9 @@ static inline const char *numbers_match(const struct json_template *template, co
             if (template->slot[i + k].column != JSON_NONE) x[template->slot[i + k].column * MR_TILE_ROWS] = values[k];
         }
     }
+    /* When each number ends behind the literal in front of it, all literals lie inside the record, and may be loaded.
+     */
+    if (__builtin_expect(is_wrong, 0)) return NULL;
     if (!literals_are(template, 0, count + 1, text, position)) return NULL;
     if (is_rest && !numbers_rest(template, text, position, rest, x)) return NULL;
     if (template->chore_count) {
