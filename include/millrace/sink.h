@@ -89,7 +89,8 @@ struct mr_sink_ops {
     mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
     mr_status (*open)(const struct mr_sink_open *open, struct mr_sink **sink_out, struct mr_err *err);
     /* Required. Takes records box->record[from .. count): *taken_out of them; fewer when its queue is full (MR_AGAIN).
-     * Does not block, unless it must ask for what it cannot know (that a topic has grown), and then about a second. */
+     * Does not wait for room or acknowledgements. It may take as long as a write to a disk or a pipe takes (file,
+     * console), or about a second where it must ask for what it cannot know (kafka: that a topic has grown). */
     mr_status (*emit)(struct mr_sink *sink, struct mr_outbox *box, size_t from, size_t *taken_out, struct mr_err *err);
     /* Required. Serves acknowledgements: waits up to wait_us for at least one, calls settled(). An error ends the lane.
      */
