@@ -358,7 +358,9 @@ const struct mr_option mr_job_options[] = {
      .fallback = "1s",
      .min = 1e3,
      .max = 3600e6,
-     .doc = "Longest time between two commits of offsets."},
+     .doc = "Time between two commits of offsets; the first after a pause is made at once. A crash repeats at most "
+            "what was "
+            "delivered in that time, and what was on its way."},
     {.key = "progress_interval",
      .type = MR_OPT_DURATION,
      .offset = AT(progress_interval),

@@ -304,11 +304,22 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
     return status;
 }
 
+/*
+ * Commits are at least an interval apart, but the first offsets that become ready after a longer pause need not wait:
+ * those of a backlog that is found at start would else be open for an interval, and all of it repeated after a crash.
+ * With nothing ready the source is still called once an interval: it sends again what was not stored.
+ */
+static bool commit_is_due(const struct mr_lane *lane)
+{
+    return mr_clock_ns() >= (lane->flight.ready_count ? lane->commit_due_ns : lane->resend_due_ns);
+}
+
 static mr_status commit_ready(struct mr_lane *lane, bool wait, struct mr_err *err)
 {
     struct mr_flight *flight = &lane->flight;
     const bool is_any = flight->ready_count;
-    lane->commit_due_ns = mr_clock_ns() + lane->run->job->commit_interval * 1000;
+    lane->resend_due_ns = mr_clock_ns() + lane->run->job->commit_interval * 1000;
+    if (is_any) lane->commit_due_ns = lane->resend_due_ns;
     const mr_status status =
         lane->run->job->source->commit(lane->source, flight->ready, flight->ready_count, wait, err);
     flight->ready_count = 0; /* the source sends again what could not be stored */
@@ -391,7 +402,7 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
         status = slot_finish(lane, err);
     }
     if (!status) status = lane_settle(lane, 0, err);
-    if (!status && mr_clock_ns() >= lane->commit_due_ns) status = commit_ready(lane, false, err);
+    if (!status && commit_is_due(lane)) status = commit_ready(lane, false, err);
     return status ? status : lane->err.status;
 }
 
@@ -421,7 +432,7 @@ void *mr_lane_main(void *argument)
     pthread_setname_np(pthread_self(), name);
     lane->stage_ns = mr_clock_ns();
     lane->stage_cpu_ns = mr_clock_thread_ns();
-    lane->commit_due_ns = lane->stage_ns + lane->run->job->commit_interval * 1000;
+    lane->commit_due_ns = lane->resend_due_ns = lane->stage_ns;
     status = lane_join(lane, &err);
     while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
     if (status && !lane->err.status)

@@ -28,11 +28,12 @@ struct mr_lane {
     struct mr_dead *dead;
     struct mr_stats stats;
     int64_t fill_us, linger_us; /* how long batch.wait_max lets the source fill a batch, and the sinks gather records */
-    int64_t commit_due_ns, stage_ns, stage_cpu_ns; /* stage_...: when the current stage began */
-    uint64_t bad_run_length;                       /* bad records in a row */
-    bool has_tripped;   /* the circuit breaker: what was polled is finished, nothing more is polled */
-    bool is_delivering; /* inside mr_deliver: events that come now must not start another delivery */
-    bool is_revoking;   /* inside the callback of a rebalance */
+    int64_t commit_due_ns, resend_due_ns; /* the next commit with offsets that are ready; the next without any */
+    int64_t stage_ns, stage_cpu_ns;       /* when the current stage began */
+    uint64_t bad_run_length;              /* bad records in a row */
+    bool has_tripped;                     /* the circuit breaker: what was polled is finished, nothing more is polled */
+    bool is_delivering;                   /* inside mr_deliver: events that come now must not start another delivery */
+    bool is_revoking;                     /* inside the callback of a rebalance */
     _Atomic bool has_joined, is_at_end, is_over;
     struct mr_err err; /* why it ended; status MR_OK when it was asked to */
 };

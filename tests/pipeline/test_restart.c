@@ -75,6 +75,24 @@ static void offsets_stay_behind_outputs(void **state)
     fixture_check_scores("behind.out", 0, 40000, PARTITIONS, false);
 }
 
+/* What comes after a pause is committed at once, what follows within the interval waits for it: here for the end. */
+static void the_first_after_a_pause_is_committed_at_once(void **state)
+{
+    const struct fixture_job job = {.name = "pause", .rest = ",\"lanes\":1,\"commit_interval\":\"1h\""};
+    struct fixture_run run;
+    (void)state;
+    topics("pause");
+    assert_int_equal(fixture_start(&run, &job, NULL), MR_OK);
+    fixture_say("pause.in", 0, fixture_record(0));
+    fixture_wait(fixture_committed("pause", "pause.in", 0) == 1);
+    fixture_say("pause.in", 0, fixture_record(1));
+    fixture_wait(fixture_sum(&run, records_out) == 2);
+    assert_int_equal(fixture_committed("pause", "pause.in", 0), 1);
+    assert_int_equal(fixture_stop(&run, MR_RUN_DRAIN), MR_OK);
+    fixture_run_free(&run);
+    assert_int_equal(fixture_committed("pause", "pause.in", 0), 2);
+}
+
 /* Leaves at moments from "just started" to "nearly done", then finishes. */
 static void stops(const char *name, mr_run_state how, bool is_exact)
 {
@@ -199,13 +217,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, errors_clear)
     const struct CMUnitTest tests[] = {
-        TEST(a_count_then_the_rest),
-        TEST(offsets_stay_behind_outputs),
-        TEST(drained_at_any_moment),
-        TEST(aborted_at_any_moment),
-        TEST(drain_then_abort_with_a_blocked_sink),
-        TEST(drain_while_the_sink_recovers),
-        TEST(aborted_while_outputs_are_refused),
+        TEST(a_count_then_the_rest),         TEST(the_first_after_a_pause_is_committed_at_once),
+        TEST(offsets_stay_behind_outputs),   TEST(drained_at_any_moment),
+        TEST(aborted_at_any_moment),         TEST(drain_then_abort_with_a_blocked_sink),
+        TEST(drain_while_the_sink_recovers), TEST(aborted_while_outputs_are_refused),
     };
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

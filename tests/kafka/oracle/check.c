@@ -230,7 +230,13 @@ static void committed_get(const struct checking *checking, int64_t *committed_ou
     const int32_t count = partition_count(client, checking->opt->in);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
     for (int32_t i = 0; i < count; i++) rd_kafka_topic_partition_list_add(list, checking->opt->in, i);
-    const rd_kafka_resp_err_t code = rd_kafka_committed(client, list, 30000);
+    rd_kafka_resp_err_t code;
+    int tries = 300; /* of 0.1 s: a group that was just made has no coordinator yet */
+    while ((code = rd_kafka_committed(client, list, 30000)) && tries-- &&
+           (code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+            code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS)) {
+        rd_kafka_poll(client, 100);
+    }
     if (code) die("committed offsets of %s: %s", checking->opt->group, rd_kafka_err2str(code));
     for (int i = 0; i < list->cnt; i++) committed_out[list->elems[i].partition] = list->elems[i].offset;
     rd_kafka_topic_partition_list_destroy(list);
