@@ -226,6 +226,10 @@ static mr_status bench_run(const void *options, const struct mr_words *words, st
         if (bench->opt->backend) status = mr_override_string(&job->backend, bench->opt->backend, err);
         if (!status) status = bench_open(bench, job, err);
         if (!status) status = measure(bench, err);
+        if (!status && !bench->rows)
+            status =
+                mr_fail(err, MR_EDATA, "%s: none of its %llu records fits the job's \"record\": nothing to measure",
+                        bench->opt->rows, (unsigned long long)bench->rejects);
         if (!status) print(bench);
         bench_close(bench, job);
     }

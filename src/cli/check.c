@@ -3,8 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/term.h"
 #include "cli/command.h"
-#include "cli/term.h"
 #include "config/job.h"
 
 struct check_options {

@@ -174,8 +174,7 @@ static mr_status required_check(const struct mr_command *command, const void *op
         const bool is_given = flag->row.type == MR_OPT_STRINGS ? ((const struct mr_strings *)member)->count > 0
                                                                : *(char *const *)member != NULL;
         if (!is_given) {
-            return mr_fail(err, MR_EUSAGE, "--%s %s is missing; see: millrace %s --help", flag->row.key, flag->argument,
-                           command->name);
+            return mr_fail(err, MR_EUSAGE, "--%s %s is missing", flag->row.key, flag->argument);
         }
     }
     return MR_OK;

@@ -1,5 +1,8 @@
 /* millrace replay: a file into a topic, at a rate. */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/options.h"
@@ -27,6 +30,10 @@ static mr_status replay_run(const void *options, const struct mr_words *words, s
                            .lines_per_message = opt->lines,
                            .repeat = opt->repeat};
     const int64_t started_ns = mr_clock_ns();
+
+    /* Before a broker is asked, which may take its time. */
+    if (strcmp(feed.path, "-") != 0 && access(feed.path, R_OK))
+        return mr_fail(err, MR_EINPUT, "%s: %s", feed.path, strerror(errno));
 
     if (!status) status = mr_feed_run(&feed, err);
     if (status) return status;

@@ -121,10 +121,9 @@ static void report_print(const struct score *score, double seconds)
 
 static mr_status input_open(struct score *score, const char *path, struct mr_err *err)
 {
-    const int format = score->options->format;
     const char *const stride = mr_map_get(&score->options->record, "stride");
     size_t row_bytes = 0;
-    if (format == FORMAT_F32) {
+    if (score_is_packed(score)) {
         for (size_t i = 0; i < score->layout->schema.feature_count && !stride; i++) {
             if (*score->layout->feature_name[i] == '[')
                 return mr_fail(err, MR_EUSAGE, "features by place need the bytes of a row: --record stride=N");
@@ -134,9 +133,9 @@ static mr_status input_open(struct score *score, const char *path, struct mr_err
             return mr_fail(err, MR_EUSAGE, "--record stride=%s: expected bytes of a row", stride);
     }
     return score_input_open(&score->input, path,
-                            format == FORMAT_F32   ? SCORE_PACKED
-                            : format == FORMAT_CSV ? SCORE_QUOTED
-                                                   : SCORE_LINES,
+                            score_is_packed(score)                   ? SCORE_PACKED
+                            : !strcmp(score->job.codec->name, "csv") ? SCORE_QUOTED
+                                                                     : SCORE_LINES,
                             row_bytes, mr_score_needs_header(score), err);
 }
 

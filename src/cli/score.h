@@ -12,8 +12,8 @@
 #define SCORE_ROW_CAP    4096
 #define SCORE_RECORD_CAP 64
 
-enum { FORMAT_JSON, FORMAT_CSV, FORMAT_F32 };
-extern const char *const score_formats[]; /* by FORMAT_, NULL at the end */
+/** Names of the codecs in the order of registry.def, NULL at the end: what --format may be. */
+extern const char *const score_formats[];
 
 struct score_options {
     int format;
@@ -51,6 +51,12 @@ struct score {
  * that names the flag's value. Whatever the outcome, mr_score_job_close frees what there is. */
 mr_status mr_score_job_open(struct score *score, const char *model, struct mr_err *err);
 void mr_score_job_close(struct score *score);
+
+/** True when the format has no lines: rows of so many bytes, one behind the other. */
+static inline bool score_is_packed(const struct score *score)
+{
+    return !(score->job.codec->framings & 1u << MR_FRAMING_LINES);
+}
 
 /** True when CSV columns are looked up by name and nothing but the first line can say the names. */
 bool mr_score_needs_header(const struct score *score);

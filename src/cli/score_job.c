@@ -9,7 +9,11 @@
 
 #define MODEL_NAME "model"
 
-const char *const score_formats[] = {"json", "csv", "f32", NULL};
+const char *const score_formats[] = {
+#define MR_CODEC(name) #name,
+#include "registry.def"
+#undef MR_CODEC
+    NULL};
 
 /* Which type of model is in the file. */
 static mr_status model_ops_find(const char *path, const struct mr_model_ops **ops_out, struct mr_err *err)
@@ -48,7 +52,7 @@ static mr_status model_open(struct score *score, const char *path, struct mr_err
 static bool feature_add(struct score *score, const char *name)
 {
     char quoted[512];
-    if (score->options->format == FORMAT_JSON && strpbrk(name, ".[@") && strlen(name) < sizeof quoted - 3) {
+    if (score->job.codec->captures_json && strpbrk(name, ".[@") && strlen(name) < sizeof quoted - 3) {
         snprintf(quoted, sizeof quoted, "\"%s\"", name);
         name = quoted;
     }
@@ -63,7 +67,7 @@ static mr_status features_fill(struct score *score, struct mr_err *err)
     bool is_added = true;
     for (size_t i = 0; i < given->count && is_added; i++)
         is_added = mr_strings_add(&score->job.record.features, given->item[i]);
-    if (!given->count && !info->feature && score->options->format == FORMAT_JSON) {
+    if (!given->count && !info->feature && score->job.codec->captures_json) {
         return mr_fail(err, MR_EUSAGE,
                        "the model file names no features: say which fields they are with --features a,b,...");
     }
@@ -96,7 +100,7 @@ static mr_status emit_fill(struct score *score, struct mr_err *err)
 bool mr_score_needs_header(const struct score *score)
 {
     const struct mr_strings *const features = &score->job.record.features;
-    if (score->options->format != FORMAT_CSV || mr_map_get(&score->options->record, "columns")) return false;
+    if (strcmp(score->job.codec->name, "csv") != 0 || mr_map_get(&score->options->record, "columns")) return false;
     if (mr_map_get(&score->options->record, "header"))
         return !strcmp(mr_map_get(&score->options->record, "header"), "message");
     for (size_t i = 0; i < features->count; i++) {
@@ -131,7 +135,7 @@ static mr_status job_fill(struct score *score, struct mr_err *err)
     job->codec = mr_codec_find(score_formats[score->options->format]);
     job->model = &score->job_model;
     job->model_count = 1;
-    job->record.framing = score->options->format == FORMAT_F32 ? MR_FRAMING_PACKED : MR_FRAMING_LINES;
+    job->record.framing = score_is_packed(score) ? MR_FRAMING_PACKED : MR_FRAMING_LINES;
     job->record.depth_max = 32;
     job->record.bytes_max = 1 << 20;
     job->emit.framing = MR_EMIT_LINES;

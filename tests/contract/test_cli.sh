@@ -53,6 +53,9 @@ for command in $("$MILLRACE" | sed -n '/^Commands/,/^$/s/^  \([a-z]*\) .*/\1/p')
     [[ $summary == *. && ${#summary} -lt 90 ]] || { echo "$command: summary: $summary"; failed=1; }
 done
 
+expect 66 err 'nothing.txt: No such file' replay nothing.txt --topic t -b 127.0.0.1:1
+expect 64 err '^millrace replay: --topic TOPIC is missing$' replay out
+
 # A wrong job: findings on stderr, nothing on stdout; with --json the other way round.
 printf '{ "job": "x", "sorces": 1 }\n' >bad.json
 expect 78 err 'bad.json:1:15: sorces: unknown key' check bad.json; silent out
@@ -77,6 +80,8 @@ JOB
     expect 0 out '^ok job.json: job: kafka -> json -> mlp -> kafka, 1 feature in, 1 field out$' check job.json; silent err
     expect 0 out '"ok":true' check --json job.json
     cp job.json good.json
+    echo nonsense >nonsense
+    expect 65 err 'none of its 1 records fits' bench job.json --rows nonsense; silent out
     # --until: what is no limit is refused before anything starts.
     for limit in inf nan -inf 1e300 1e300h 1.5 0 0s -1 0x10 1e16 8761h 1e-9s 5d ' 5' ''; do
         expect 64 err '^millrace run: --until ' run job.json --until "$limit"; silent out
@@ -135,6 +140,11 @@ if [[ -e regime.safetensors ]]; then
     "$MILLRACE" score regime.safetensors <&- >out 2>err
     [[ $? -eq 66 ]] || { echo "score with a closed stdin: exit code is not 66"; cat err; failed=1; }
 fi
+
+# Every codec of the registry is a format of score, as it is of a job file.
+for codec in $("$MILLRACE" config reference | sed -n 's/^### format \([a-z0-9_]*\)$/\1/p'); do
+    expect 66 err 'nowhere' score nowhere --format "$codec"
+done
 
 # Completions: the scripts parse, and bash's really completes.
 for shell in bash zsh fish; do
