@@ -21,18 +21,23 @@ struct mr_backend_ops {
     /*
      * Required. variant: what stands behind the colon ("avx2"), or NULL for the best that the machine has.
      * An unknown variant or a missing device is MR_EBACKEND whose text lists what there is: never a silent fallback.
+     * On error *backend_out is NULL.
      */
     mr_status (*open)(const char *variant, struct mr_backend **backend_out, struct mr_err *err);
     /* Required. One line on what it runs on, e.g. "cpu:avx512, 2 cores". Valid until close. */
     const char *(*describe)(const struct mr_backend *backend);
     /* Required. 64-byte aligned, zeroed host memory that uploads and downloads run from at full speed. NULL: out of
-     * memory. */
+     * memory. release: with the same count of bytes; accepts NULL. Any thread. */
     void *(*slab_acquire)(struct mr_backend *backend, size_t bytes);
     void (*slab_release)(struct mr_backend *backend, void *slab, size_t bytes);
-    /* Required. Makes a model ready for batches of up to row_cap rows and for these outputs (MR_WANT_...). */
+    /* Required. Makes a model ready for batches of up to row_cap rows and for these outputs (MR_WANT_...). The plan
+     * keeps nothing of the model. On error *plan_out is NULL: MR_ENOMEM, MR_EBACKEND. Destroy plans before the backend.
+     */
     mr_status (*plan_create)(struct mr_backend *backend, const struct mr_model_ops *ops, const struct mr_model *model,
                              size_t row_cap, unsigned want, struct mr_plan **plan_out, struct mr_err *err);
     void (*plan_destroy)(struct mr_plan *plan);
+    /* Required. A queue for one slot at a time. On error *queue_out is NULL. queue_close accepts NULL; nothing may be
+     * in flight. */
     mr_status (*queue_open)(struct mr_backend *backend, struct mr_queue **queue_out, struct mr_err *err);
     void (*queue_close)(struct mr_queue *queue);
     /*

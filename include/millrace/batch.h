@@ -36,8 +36,8 @@ struct mr_span {
 };
 
 /**
- * One message as a source hands it over. The bytes belong to the source and stay valid until the batch is released;
- * at least MR_MESSAGE_SLACK bytes behind value are NOT promised: never read past value_bytes.
+ * One message as a source hands it over. The bytes belong to the source and stay valid until the batch is released.
+ * Nothing is promised about what lies behind value_bytes: it may not even be readable.
  */
 struct mr_message {
     const char *value; /* NULL: a tombstone */

@@ -68,15 +68,19 @@ struct mr_codec_ops {
     bool captures; /* false: captured fields are not available (binary rows): emit prints the feature instead */
     /* Optional. Checks the options alone, without a file or network; fails with MR_ECONFIG. */
     mr_status (*check)(const void *options, struct mr_err *err);
-    /* Required. Compiles the schema, which is copied as far as needed. On error *decoder_out is NULL. */
+    /*
+     * Required. Compiles the schema, which is copied as far as needed; options stay valid until destroy. A framing that
+     * is not in framings, and a path that the format cannot have, is MR_ECONFIG. On error *decoder_out is NULL.
+     */
     mr_status (*create)(const void *options, const struct mr_schema *schema, struct mr_decoder **decoder_out,
                         struct mr_err *err);
     /*
      * Required. Decodes messages [cursor->message, count) from cursor->byte on, appending to rows (row_count and
      * reject_count go up) until the messages are used up (cursor->message == count) or rows or rejects are full.
-     * Every record becomes one row or one reject, in input order; an empty value is one reject; value NULL never comes
-     * here. Rows of the last tile past row_count may hold anything: the pipeline zeroes them. Cannot fail, never
-     * allocates.
+     * Every record becomes one row or one reject, in input order; an empty value is one reject (MR_REASON_EMPTY), and
+     * so is a record larger than record_bytes_max (MR_REASON_SIZE); value NULL never comes here. A number that is not
+     * finite as float32 is MR_REASON_RANGE. Rows of the last tile past row_count may hold anything: the pipeline zeroes
+     * them. Cannot fail, never allocates.
      */
     void (*decode)(struct mr_decoder *decoder, const struct mr_message *messages, size_t count,
                    struct mr_cursor *cursor, struct mr_rows *rows);

@@ -45,8 +45,8 @@ struct mr_model_ops {
     const char *summary;
     const struct mr_option *options; /* keys of a "models" entry beside name, type, file; may be NULL */
     size_t options_size;
-    /* Required. Loads and checks a model file (modelfile.h). On error *model_out is NULL; MR_EDATA names file, tensor,
-     * reason. */
+    /* Required. Loads and checks a model file (src/modelfile/README.md). On error *model_out is NULL: MR_EINPUT,
+     * MR_ENOMEM, or MR_EDATA that names file, tensor, reason. options and path are not needed afterwards. */
     mr_status (*open)(const void *options, const char *path, struct mr_model **model_out, struct mr_err *err);
     /* Required. The facts; valid as long as the model. */
     const struct mr_model_info *(*info)(const struct mr_model *model);
