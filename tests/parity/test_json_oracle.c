@@ -512,8 +512,74 @@ static void test_variants(void **state)
     rig_close(&rig);
 }
 
+/* A number of up to 11 characters, or something that nearly is one. */
+static size_t short_number_write(char *out, uint64_t *random)
+{
+    static const char alphabet[] = "0123456789012345678900..-eE+,";
+    const uint64_t draw = rig_random(random);
+    const size_t whole = 1 + draw % 4, fraction = draw / 4 % 8;
+    size_t used = 0;
+    if (draw / 32 % 4 == 0) { /* mostly none */
+        const size_t bytes = 1 + draw / 128 % 10;
+        while (used < bytes) out[used++] = alphabet[rig_random(random) % (sizeof alphabet - 1)];
+        return used;
+    }
+    if (draw / 128 % 2) out[used++] = '-';
+    for (size_t i = 0; i < whole; i++) out[used++] = (char)('0' + rig_random(random) % 10);
+    if (fraction) out[used++] = '.';
+    for (size_t i = 0; i < fraction; i++) out[used++] = (char)('0' + rig_random(random) % 10);
+    if (draw / 256 % 16 == 0) out[used++] = "eE.x"[draw / 4096 % 4];
+    return used;
+}
+
+#define NUMBER_RECORDS 64
+
+/* Numbers of every length near the ones that are read eight bytes at a time, at the end of a record and within: what
+ * the strict way takes is taken, and its value is strtof's. */
+static void test_short_numbers(void **state)
+{
+    static char texts[NUMBER_RECORDS][64];
+    struct mr_message messages[NUMBER_RECORDS];
+    char spec[] = "f:a", strict_spec[] = "f:a";
+    struct rig rig, strict;
+    uint64_t random = 5;
+    (void)state;
+    rig_spec(&rig, spec, MR_FRAMING_SINGLE);
+    rig_spec(&strict, strict_spec, MR_FRAMING_SINGLE);
+    assert_int_equal(rig_open(&rig, NUMBER_RECORDS, NUMBER_RECORDS), MR_OK);
+    assert_int_equal(rig_open(&strict, NUMBER_RECORDS, NUMBER_RECORDS), MR_OK);
+    assert_int_equal(json_variant_set(strict.decoder, "strict", NULL), MR_OK);
+    for (int round = 0; round < 3000; round++) {
+        const char *const rest = round % 2 ? "}" : ",\"b\":true}";
+        for (size_t i = 0; i < NUMBER_RECORDS; i++) {
+            char number[32];
+            const size_t bytes = i ? short_number_write(number, &random) : 1;
+            if (!i) *number = '1'; /* the record that is learned */
+            const int used = sprintf(texts[i], "{\"a\":%.*s%s", (int)bytes, number, rest);
+            messages[i] = rig_message(texts[i], (size_t)used); /* a block of its own: a sanitizer sees what is behind */
+        }
+        assert_true(rig_decode(&strict, messages, NUMBER_RECORDS));
+        for (const struct json_variant *variant = json_variants; variant->match; variant++) {
+            if (json_variant_set(rig.decoder, variant->name, NULL)) continue;
+            assert_true(rig_decode(&rig, messages, NUMBER_RECORDS));
+            assert_int_equal(rig.rows.row_count, strict.rows.row_count);
+            for (size_t row = 0; row < rig.rows.row_count; row++) {
+                const char *const text = texts[rig.rows.message[row]];
+                const float got = rig_x(&rig, row, 0), want = strtof(text + 5, NULL);
+                assert_int_equal(rig.rows.message[row], strict.rows.message[row]);
+                if (memcmp(&got, &want, sizeof got))
+                    fail_msg("%s: %s: %.9g, want %.9g", variant->name, text, (double)got, (double)want);
+            }
+        }
+        for (size_t i = 0; i < NUMBER_RECORDS; i++) rig_message_free(&messages[i]);
+    }
+    rig_close(&rig);
+    rig_close(&strict);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_variants), cmocka_unit_test(test_streams)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_variants), cmocka_unit_test(test_short_numbers),
+                                       cmocka_unit_test(test_streams)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

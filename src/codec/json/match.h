@@ -47,47 +47,64 @@ static inline bool json_literal_is(const struct json_template *template, const s
     return bytes <= 16 || !memcmp(text + 8, template->text + slot->text + 8, bytes - 16);
 }
 
-/* Powers of ten that are exact in float32. */
-static const float json_powers[8] = {1e0f, 1e1f, 1e2f, 1e3f, 1e4f, 1e5f, 1e6f, 1e7f};
+/* Powers of ten that are exact in float32; negative ones for numbers with a sign. */
+static const float json_powers[16] = {1e0f,  1e1f,  1e2f,  1e3f,  1e4f,  1e5f,  1e6f,  1e7f,
+                                      -1e0f, -1e1f, -1e2f, -1e3f, -1e4f, -1e5f, -1e6f, -1e7f};
 
 /*
- * A number of at most 7 characters beside its sign. bytes: the 8 bytes at it, next: those from its second one on; zeros
- * behind the end. Returns its length; 0 when it is longer, has an exponent, or is none: ask mr_parse_f32.
+ * A number of at most 8 characters beside its sign; of 8 only with a point. bytes: the 8 bytes at it, next: those from
+ * its second one on; zeros behind the end. behind_8: the byte behind 8 characters, and the one behind 9, as far as they
+ * are known; else digits. Returns its length; 0 when it is longer, has an exponent, or is none: ask mr_parse_f32.
+ *
+ * The next number waits for the length of this one, so that is found first: the first byte that is neither digit nor
+ * point ends it.
  */
-static inline size_t json_short_number(uint64_t bytes, uint64_t next, float *value_out)
+static inline size_t json_short_number(uint64_t bytes, uint64_t next, const char *behind_8, float *value_out)
 {
     const uint64_t sign = (bytes & 0xff) == '-';
     const uint64_t text =
         (bytes ^ ((bytes ^ next) & -sign)) ^ JSON_EACH('0'); /* a choice, not a branch: signs are random */
-    /* The top bit of each byte that is no digit; then the first two of them, the first of which may be the point. */
-    uint64_t others = (((text & JSON_EACH(0x7f)) + JSON_EACH(0x76)) | text) & JSON_EACH(0x80);
-    if (!others) return 0;
-    const unsigned integer = (unsigned)__builtin_ctzll(others) & ~7u; /* in bits */
-    const bool has_point = ((text >> integer) & 0xff) == ('.' ^ '0');
-    const uint64_t behind = others & (others - has_point);
-    if (!behind) return 0;
-    const unsigned length = (unsigned)__builtin_ctzll(behind) & ~7u;
-    const uint64_t before = ((uint64_t)1 << integer) - 1, within = ((uint64_t)1 << length) - 1;
-    uint64_t digits = (text & before) | (((text & within) >> 8) & ~before);
-    const unsigned digit_bits = length - 8 * has_point, fraction = (digit_bits - integer) / 8;
-    const bool is_leading_zero = !(text & 0xff) && integer > 8;
-    const bool is_exponent = ((text >> length) & 0xdf) == (('E' ^ '0') & 0xdf);
-    if (!integer || (has_point && !fraction) || is_leading_zero || is_exponent) return 0;
-    digits <<= 64 - digit_bits;
+    /* The top bit of each byte that is no digit, and of each that is no point. */
+    const uint64_t others = (((text & JSON_EACH(0x7f)) + JSON_EACH(0x76)) | text) & JSON_EACH(0x80);
+    const uint64_t no_point = text ^ JSON_EACH('.' ^ '0');
+    const uint64_t no_points = ((no_point & JSON_EACH(0x7f)) + JSON_EACH(0x7f)) | no_point;
+    const uint64_t ends = others & no_points;
+    uint64_t points = others ^ ends, digits = text;
+    unsigned length = 64, after = (unsigned char)behind_8[sign] ^ '0', fraction = 0; /* length: in bits */
+    if (ends) {
+        const uint64_t within = ((ends & -ends) >> 7) - 1;
+        length = (unsigned)__builtin_ctzll(ends) & ~7u;
+        after = (unsigned)(text >> length) & 0xff;
+        points &= within;
+        digits &= within;
+    } else if (after <= 9 || after == ('.' ^ '0') || !points) {
+        return 0;
+    }
+    /* The first two characters: at most 9, a digit behind a zero; 0xa00 or more, no digit. */
+    const unsigned head = __builtin_bswap16((uint16_t)text);
+    if (head - 10 >= 0xa00 - 10 || (after & 0xdf) == (('E' ^ '0') & 0xdf)) return 0;
+    if (points) {
+        const uint64_t before = ((points & -points) >> 7) - 1;
+        fraction = (length - ((unsigned)__builtin_ctzll(points) & ~7u)) / 8 - 1;
+        if (!fraction || points & (points - 1)) return 0;
+        digits = (digits & before) | (digits >> 8 & ~before);
+        digits <<= 72 - length;
+    } else {
+        digits <<= 64 - length;
+    }
     digits = digits * 10 + (digits >> 8);
     const uint64_t mask = 0x000000ff000000ffu;
     digits = (uint32_t)(((digits & mask) * 0x000f424000000064u + ((digits >> 16) & mask) * 0x0000271000000001u) >> 32);
-    const float value = (float)(uint32_t)digits / json_powers[fraction]; /* both exact: one rounding */
-    *value_out = sign ? -value : value;
+    *value_out = (float)(uint32_t)digits / json_powers[8 * sign + fraction]; /* both exact: one rounding */
     return length / 8 + sign;
 }
 
 /* json_short_number at text, whatever is left behind it. */
 static inline size_t json_number_at(const char *text, const char *end, const char *first, float *value_out)
 {
-    if (end - text > 8) return json_short_number(json_load_8(text), json_load_8(text + 1), value_out);
+    if (end - text > 9) return json_short_number(json_load_8(text), json_load_8(text + 1), text + 8, value_out);
     const uint64_t bytes = json_load_tail(text, end, first);
-    return json_short_number(bytes, bytes >> 8, value_out);
+    return json_short_number(bytes, bytes >> 8, "00", value_out);
 }
 
 /* A string or a word. */
