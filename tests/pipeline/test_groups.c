@@ -166,8 +166,8 @@ static void a_bounded_run_keeps_its_ends(void **state)
 
     fixture_wait(mr_run_wait(run.run, 0));
     assert_int_equal(fixture_stop(&run, MR_RUN_DRAIN), MR_OK);
-    assert_int_equal(run.summary->records_in, FIRST);
-    fixture_check_scores("ends.out", 0, FIRST, PARTITIONS, true);
+    /* Nothing else was answered. Some may be twice: the mock refuses commits while a group changes. */
+    fixture_check_scores("ends.out", 0, FIRST, PARTITIONS, false);
     for (int i = 0; i < PARTITIONS; i++) assert_int_equal(fixture_committed("ends", "ends.in", i), FIRST / PARTITIONS);
     fixture_run_free(&run);
 }
