@@ -43,7 +43,7 @@ def case_lost(rig):
     expect(read_count(rig, rig.job("lost")) == 1000, "the first 1000")
     rig.produce("lost", 1000, first=1000)
     rig.oracle("trim", "lost.in", 400)
-    for flags in ((), ("--until", "end")):
+    for flags in 5 * ((), ("--until", "end")):  # often: the second lane's assignment comes while it closes, or does not
         run = rig.run(rig.job("lost"), *flags).expect_end(65, 20)
         expect("lost_offsets" in run.err() and "lost.in" in run.err(), f"it does not say what to do:\n{run.err()}")
     got = read_count(rig, rig.job("lost", source__lost_offsets="earliest"))

@@ -276,7 +276,8 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
                         void *opaque)
 {
     struct mr_source *source = opaque;
-    const bool is_cooperative = !strcmp(rd_kafka_rebalance_protocol(client), "COOPERATIVE");
+    const char *protocol = rd_kafka_rebalance_protocol(client); /* NULL: an assignment that comes while we close */
+    const bool is_cooperative = protocol && !strcmp(protocol, "COOPERATIVE");
 
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !source->is_closing) {
         struct mr_err err;
