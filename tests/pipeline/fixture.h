@@ -19,7 +19,14 @@
 #include "pipeline/run.h"
 
 /* Kafka's numbers of the requests that tests make fail. */
-enum { API_PRODUCE = 0, API_FETCH = 1, API_METADATA = 3, API_OFFSET_COMMIT = 8, API_OFFSET_FETCH = 9 };
+enum {
+    API_PRODUCE = 0,
+    API_FETCH = 1,
+    API_LIST_OFFSETS = 2,
+    API_METADATA = 3,
+    API_OFFSET_COMMIT = 8,
+    API_OFFSET_FETCH = 9
+};
 
 #define BROKER_ID  1
 #define DEADLINE_S 30 /* no wait of a test takes longer, also under a sanitizer on a busy machine */

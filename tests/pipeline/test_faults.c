@@ -444,6 +444,26 @@ static void a_blocked_sink_bounds_memory(void **state)
     rd_kafka_destroy(holder);
 }
 
+/* The bounds of all partitions are asked for at once; what is refused then is asked for again, one by one. */
+static void refused_bounds_are_asked_for_again(void **state)
+{
+    const struct fixture_job job = {.name = "bounds"};
+    const rd_kafka_resp_err_t errors[] = {RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+                                          RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+                                          RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION};
+    struct fixture_run run;
+    (void)state;
+    fixture_topic("bounds.in", 40);
+    fixture_topic("bounds.out", 40);
+    fixture_fill("bounds.in", 0, 4000, 40);
+    rd_kafka_mock_push_request_errors_array(fixture_cluster(), API_LIST_OFFSETS, 3, errors);
+    fixture_run_to_end(&run, &job);
+    assert_int_equal(run.summary->records_in, 4000);
+    fixture_run_free(&run);
+    fixture_check_scores("bounds.out", 0, 4000, 40, true);
+    rd_kafka_mock_clear_request_errors(fixture_cluster(), API_LIST_OFFSETS);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, errors_clear, errors_clear)
@@ -469,6 +489,7 @@ int main(void)
         TEST(a_small_producer_queue),
         TEST(the_broker_is_away_for_a_while),
         TEST(a_blocked_sink_bounds_memory),
+        TEST(refused_bounds_are_asked_for_again),
     };
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

@@ -1,4 +1,5 @@
-/* Partitions come and go: where each starts, where a bounded run ends, and the hand-over when it leaves. */
+/* Partitions come and go: where each starts, where a bounded run ends, and the hand-over when it leaves (bounds.c asks
+ * for what the brokers hold). */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -162,13 +163,13 @@ static mr_status bounds_query(struct mr_source *source, const rd_kafka_topic_par
 }
 
 /* The concrete start (and, for a bounded run, the end) of one partition. */
-static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry, int64_t *end_out,
-                                struct mr_err *err)
+static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry,
+                                const struct mr_kafka_bounds *known, int64_t *end_out, struct mr_err *err)
 {
-    int64_t low = 0, high = 0;
+    int64_t low = known->low, high = known->high;
     *end_out = -1;
     if (entry->offset >= 0 && !source->open.is_bounded) return MR_OK;
-    const mr_status status = bounds_query(source, entry, &low, &high, err);
+    const mr_status status = low < 0 || high < 0 ? bounds_query(source, entry, &low, &high, err) : MR_OK;
     if (status) return status;
     if (entry->offset == RD_KAFKA_OFFSET_BEGINNING) entry->offset = low;
     if (entry->offset == RD_KAFKA_OFFSET_END) entry->offset = high;
@@ -209,27 +210,48 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
     return MR_OK;
 }
 
-/* Fills in the offsets of list (committed ones first) and takes its partitions into the table. */
-static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list, struct mr_err *err)
+/* Whether the bounds of a partition of the list matter: where nothing is committed, and to end a bounded run. */
+static bool needs_bounds(const struct mr_source *source, const rd_kafka_topic_partition_list_t *list)
 {
-    handles_forget(source);
-    const mr_status read_status = list->cnt ? committed_read(source, list, err) : MR_OK;
-    if (read_status) return read_status;
+    for (int i = 0; i < list->cnt; i++) {
+        if (list->elems[i].offset < 0 || source->open.is_bounded) return true;
+    }
+    return false;
+}
+
+/* Fills in the offsets of list, whose committed ones are read, and takes its partitions into the table. */
+static mr_status entries_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list,
+                              const struct mr_kafka_bounds *bounds, struct mr_err *err)
+{
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *entry = &list->elems[i];
         int64_t end_offset;
         mr_status status = MR_OK;
         if (entry->offset < 0) status = start_resolve(source, entry, err);
         const bool is_end = entry->offset == RD_KAFKA_OFFSET_END;
-        if (!status) status = bounds_resolve(source, entry, &end_offset, err);
+        if (!status) status = bounds_resolve(source, entry, &bounds[i], &end_offset, err);
         if (!status) status = partition_add(source, entry, end_offset, err);
         if (status) return status;
         /* The end is stored as if it had been reached: else the next rebalance would look for it again, and skip what
          * came meanwhile. */
         if (is_end) source->partition[source->partition_count - 1].commit_offset = entry->offset;
     }
-    source->has_assignment = true;
     return MR_OK;
+}
+
+static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list, struct mr_err *err)
+{
+    struct mr_kafka_bounds *bounds = malloc(((size_t)list->cnt + 1) * sizeof *bounds);
+    mr_status status = bounds ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
+
+    handles_forget(source);
+    if (!status && list->cnt) status = committed_read(source, list, err);
+    for (int i = 0; i < list->cnt && !status; i++) bounds[i] = (struct mr_kafka_bounds){-1, -1};
+    if (!status && needs_bounds(source, list)) mr_kafka_bounds_ask(source, list, bounds);
+    if (!status) status = entries_take(source, list, bounds, err);
+    free(bounds);
+    if (!status) source->has_assignment = true;
+    return status;
 }
 
 /* Tells the lane which partitions leave, then forgets them. */

@@ -63,6 +63,15 @@ struct mr_source {
 /** Index of a topic, adding it. UINT32_MAX when there are too many. */
 uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name);
 
+/** First and next offset of a partition; -1: not known. */
+struct mr_kafka_bounds {
+    int64_t low, high;
+};
+
+/** Asks for the bounds of all partitions of a list into bounds[list->cnt]. What no broker says stays -1. */
+void mr_kafka_bounds_ask(struct mr_source *source, const rd_kafka_topic_partition_list_t *list,
+                         struct mr_kafka_bounds *bounds);
+
 /** Owned partition by its numbers, NULL when it is not owned (any more). */
 struct partition *mr_kafka_owned(struct mr_source *source, uint32_t topic, int32_t partition);
 
