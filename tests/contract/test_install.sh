@@ -37,6 +37,7 @@ said=$("$work/user")
 [ "$said" = "config 78" ] || fail "a program built against the installed library says \"$said\", not \"config 78\""
 
 # Every public header stands on its own.
+read -ra flags <<<"$(pkg-config --cflags millrace)"
 for header in "$work"/moved/include/millrace/*.h; do
     printf '#include "millrace/%s"\n' "${header##*/}" >"$work/alone.c"
     "$compiler" -std=c17 -Wall -Wextra -Werror -fsyntax-only "$work/alone.c" "${flags[@]}" || fail "${header##*/} alone, in C"

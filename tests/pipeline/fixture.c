@@ -539,8 +539,8 @@ void fixture_check_scores(const char *topic, uint64_t first, uint64_t count, int
     assert_non_null(times);
     for (size_t i = 0; i < content.count; i++) {
         const struct fixture_message *message = &content.message[i];
-        unsigned long long id;
-        int class_index, used = 0;
+        unsigned long long id = 0;
+        int class_index = 0, used = 0;
         if (!message->value || sscanf(message->value, "{\"id\":%llu,\"class\":%d}%n", &id, &class_index, &used) != 2 ||
             (size_t)used != message->bytes) {
             fail_msg("%s: not an answer: %.100s", topic, message->value ? message->value : "(null)");

@@ -140,7 +140,7 @@ static void partition_by_key(void **state)
         messages[i] = (struct fixture_message){.value = strdup(fixture_record(i)), .partition = (int32_t)(i % 2)};
         messages[i].bytes = strlen(messages[i].value);
         if (i % 11 == 10) continue; /* no key */
-        messages[i].key = "0123456789" + i % 11;
+        messages[i].key = &"0123456789"[i % 11];
         messages[i].key_bytes = 1;
     }
     fixture_produce("bykey.in", messages, 2000);

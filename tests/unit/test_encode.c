@@ -382,7 +382,7 @@ static void test_small_boxes(void **state)
         want.f.job.emit.records_max = framing == MR_EMIT_SINGLE ? 1 : 5;
         for (int i = 0; i < 100; i++) {
             batch_row(&want, "{}");
-            capture(&want, 0, (size_t)i, "\"0123456789012345678901234567890123456789" + i % 40);
+            capture(&want, 0, (size_t)i, &"\"0123456789012345678901234567890123456789"[i % 40]);
             want.y[1][i / 64 * 64 + i % 64] = (float)i / 7;
         }
         batch_compile(&want);
