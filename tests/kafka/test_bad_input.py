@@ -45,7 +45,8 @@ def case_small_dead_topic(rig):
     """A dead-letter topic with a smaller limit than the bad record: cut, and marked as such."""
     rig.topics("cut.in:2", "cut.out:2", "cut.dead:1:max.message.bytes=100000")
     rig.produce("cut", 2000, "--bad-every", 100, "--kinds", "long,type")
-    rig.run(rig.job("cut"), "--until", "end").expect_end(0)
+    unpacked = {"source__properties__compression.codec": "none"}  # packed, they would fit
+    rig.run(rig.job("cut", **unpacked), "--until", "end").expect_end(0)
     found = rig.check("cut", "--count", 2000, "--once", group="cut")
     expect(found["cut"] == 10, f"{found['cut']} dead letters are cut, not 10")
 
