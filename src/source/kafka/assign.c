@@ -272,6 +272,7 @@ static void partitions_drop(struct mr_source *source, const rd_kafka_topic_parti
         source->open.events.revoke(source->open.events.context, positions, count, is_lost);
     for (size_t i = 0; i < source->partition_count; i++) {
         struct partition *part = &source->partition[i];
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): with a count there is an array */
         mr_part_set(&source->owned, part->topic, part->partition, part->is_revoked ? MR_PART_NONE : (uint32_t)kept);
         if (!part->is_revoked)
             source->partition[kept++] = *part;
