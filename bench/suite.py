@@ -74,9 +74,14 @@ def section_kernels(options):
 
 def section_decode(options):
     words = ["--repeats", "5" if options.quick else "31"]
-    text = program("bench_decode", *words)
-    data = text and program("bench_decode", "--json", *words)
-    return data and {"text": text, "data": json.loads(data), "command": "bench_decode " + " ".join(words)}
+    data = program("bench_decode", "--json", *words)
+    if not data:
+        return None
+    data = json.loads(data)
+    lines = [f"{'workload':10} {'variant':8} {'median ns':>9} {'best ns':>9} {'GB/s':>7}"]
+    lines += [f"{row['name']:10} {row['variant']:8} {row['median_ns']:9.1f} {row['best_ns']:9.1f} {row['record_bytes'] / row['median_ns']:7.2f}"
+              for row in data["benchmarks"]]
+    return {"text": "\n".join(lines) + "\n", "data": data, "command": "bench_decode " + " ".join(words)}
 
 
 def section_encode(_options):

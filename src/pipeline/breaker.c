@@ -44,7 +44,7 @@ static uint64_t run_count(const struct mr_rows *rows, uint64_t *run_length)
 static mr_status run_judge(const struct mr_bad_records_options *opt, const struct mr_rows *rows, uint64_t run,
                            struct mr_err *err)
 {
-    if (!opt->run_max || run < (uint64_t)opt->run_max) return MR_OK;
+    if (run < (uint64_t)opt->run_max) return MR_OK;
     return mr_fail(err, MR_EDATA,
                    "circuit breaker: %llu bad records in a row (the last one: %s): is the right topic read, and does "
                    "\"record\" describe it? Raise bad_records.run_max to go on all the same",
