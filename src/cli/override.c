@@ -52,5 +52,6 @@ mr_status mr_override_properties(struct mr_job *job, const struct mr_map *proper
         struct mr_map *sink = properties_of(job->sink[i].ops->options, job->sink[i].options);
         if (sink && sink->count) status = map_put_all(sink, properties, err);
     }
-    return status;
+    /* Two clusters may have become one. */
+    return status ? status : mr_job_check_outputs(job, err);
 }

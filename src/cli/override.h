@@ -4,7 +4,9 @@
 
 #include "config/job.h"
 
-/** Sets client properties of the source, and of the sinks that have their own. MR_EUSAGE when the source has no client.
+/**
+ * Sets client properties of the source, and of the sinks that have their own. MR_EUSAGE when the source has no client,
+ * MR_ECONFIG when an output has become an input by it.
  */
 mr_status mr_override_properties(struct mr_job *job, const struct mr_map *properties, struct mr_err *err);
 

@@ -1,10 +1,10 @@
 /* What several keys of a job mean together. Every check says nothing about values that have a finding of their own. */
-#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/near.h"
 #include "base/options.h"
+#include "config/clash.h"
 #include "config/load.h"
 #include "config/path.h"
 
@@ -185,74 +185,18 @@ static void check_bad_records(struct mr_load *load)
     }
 }
 
-static const struct mr_strings *strings_option(const struct mr_option *table, const void *options, const char *key)
+/* A clash as a finding at the value that should be another. */
+static void clash_report(void *context, const struct mr_clash *clash)
 {
-    const struct mr_option *const row = options ? mr_option_find(table, key) : NULL;
-    return row && row->type == MR_OPT_STRINGS ? (const void *)((const char *)options + row->offset) : NULL;
-}
-
-static const char *string_option(const struct mr_option *table, const void *options, const char *key)
-{
-    const struct mr_option *const row = options ? mr_option_find(table, key) : NULL;
-    if (!row || row->type != MR_OPT_STRING) return NULL;
-    char *text;
-    memcpy(&text, (const char *)options + row->offset, sizeof text);
-    return text;
-}
-
-static const char *servers_of(const struct mr_option *table, const void *options)
-{
-    const struct mr_option *const row = options ? mr_option_find(table, "properties") : NULL;
-    if (!row || row->type != MR_OPT_MAP) return NULL;
-    return mr_map_get((const void *)((const char *)options + row->offset), "bootstrap.servers");
-}
-
-/* True when a topic is among those that the source reads: by name, or by pattern ("^..."). */
-static bool is_input(const struct mr_strings *topics, const char *topic)
-{
-    for (size_t i = 0; topics && i < topics->count; i++) {
-        regex_t pattern;
-        if (!strcmp(topics->item[i], topic)) return true;
-        if (topics->item[i][0] != '^' || regcomp(&pattern, topics->item[i], REG_EXTENDED | REG_NOSUB)) continue;
-        const bool is_match = !regexec(&pattern, topic, 0, NULL, 0);
-        regfree(&pattern);
-        if (is_match) return true;
-    }
-    return false;
-}
-
-static void check_loop(struct mr_load *load, uint32_t node, const struct mr_strings *inputs, const char *topic)
-{
-    char quoted[MR_QUOTED_BYTES];
-    if (!topic || !*topic || !is_input(inputs, topic)) return;
-    mr_load_error(load, node, "%s is a topic that the source reads: the job would feed on itself",
-                  mr_load_found(load, node, false, quoted));
-    mr_report_hint(&load->report, "write to another topic");
-}
-
-static void check_topics(struct mr_load *load)
-{
-    const struct mr_job *const job = load->job;
-    if (!job->source || strcmp(job->source->name, "kafka") != 0) return;
-    const struct mr_strings *const inputs = strings_option(job->source->options, job->source_options, "topics");
-    const char *const input_servers = servers_of(job->source->options, job->source_options);
-    check_loop(load, mr_load_find(load, "bad_records", "topic"), inputs, job->bad_records.topic);
-    for (size_t i = 0; i < job->sink_count; i++) {
-        const struct mr_job_sink *const sink = &job->sink[i];
-        if (!sink->ops || strcmp(sink->ops->name, "kafka") != 0) continue;
-        const char *const servers = servers_of(sink->ops->options, sink->options);
-        const char *const topic = string_option(sink->ops->options, sink->options, "topic");
-        const uint32_t entry = find_item(load, "sinks", NULL, i);
-        const uint32_t key = mr_node_child(&load->document, entry, "topic");
-        const bool is_elsewhere = servers && input_servers && strcmp(servers, input_servers) != 0;
-        const uint32_t node = key == MR_NODE_NONE ? entry : key;
-        if (is_elsewhere) continue;
-        check_loop(load, node, inputs, topic);
-        if (topic && job->bad_records.topic && *topic && !strcmp(topic, job->bad_records.topic)) {
-            mr_load_error(load, mr_load_find(load, "bad_records", "topic"), "the same topic as sinks[%zu].topic", i);
-            mr_report_hint(&load->report, "dead letters need a topic of their own");
-        }
-    }
+    struct mr_load *const load = context;
+    const bool is_sink = clash->sink != MR_CLASH_BAD_RECORDS;
+    const uint32_t entry =
+        is_sink ? find_item(load, "sinks", NULL, clash->sink) : mr_load_find(load, "bad_records", NULL);
+    const uint32_t key = mr_node_child(&load->document, entry, clash->key);
+    const uint32_t node = key == MR_NODE_NONE ? entry : key;
+    char quoted[MR_QUOTED_BYTES], text[MR_CLASH_BYTES];
+    mr_load_error(load, node, "%s", mr_clash_text(clash, mr_load_found(load, node, false, quoted), text));
+    mr_report_hint(&load->report, "%s", mr_clash_remedy(clash));
 }
 
 static void check_backend(struct mr_load *load)
@@ -297,6 +241,6 @@ void mr_load_cross_check(struct mr_load *load)
     check_models(load);
     check_emit(load);
     check_bad_records(load);
-    check_topics(load);
+    mr_clashes_visit(load->job, clash_report, load);
     check_backend(load);
 }

@@ -107,6 +107,12 @@ mr_status mr_job_parse(const char *path, const char *text, size_t bytes, FILE *t
 mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE *talk, unsigned how,
                           struct mr_job **job_out, struct mr_err *err);
 
+/**
+ * Whether what a job reads and writes still goes together, after its values were changed: MR_ECONFIG names the first
+ * output that is also an input or another output. The same was checked when the job was parsed.
+ */
+mr_status mr_job_check_outputs(const struct mr_job *job, struct mr_err *err);
+
 /** The text of a job file; "-" is stdin. MR_EINPUT when it cannot be read. *text_out is to be freed; no 0 behind it. */
 mr_status mr_job_read(const char *path, char **text_out, size_t *bytes_out, struct mr_err *err);
 

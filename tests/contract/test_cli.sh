@@ -89,6 +89,12 @@ JOB
     expect 64 err 'cannot be counted' run job.json --feed - --until end; silent out
     expect 64 err 'cannot be counted' run job.json --feed /dev/stdin --until end; silent out
 
+    # -X makes one cluster of two: the job would feed on itself, which is seen before anything starts.
+    sed 's/"topic": "out"/"topic": "in", "properties": { "bootstrap.servers": "127.0.0.1:9" }/' job.json >two.json
+    expect 0 out '^ok two.json' check two.json
+    expect 78 err 'sinks\[0\].topic: "in" is a topic that the source reads: the job would feed on itself; write to another' \
+        run two.json -X bootstrap.servers=127.0.0.1:1 --until 1s; silent out
+
     # A limit on the size of files is the file sink's error, not a death by SIGXFSZ.
     yes '{"Temperature":20}' | head -2000 >lines
     sed 's/nowhere.invalid:1/embedded/; s/"type": "kafka", "topic": "out"/"type": "file", "path": "out.jsonl"/' job.json >file.json

@@ -1,0 +1,29 @@
+/** Outputs of a job that are also its input, or another output. Needs the job only, not the text that it came from. */
+#ifndef MR_CONFIG_CLASH_H
+#define MR_CONFIG_CLASH_H
+
+#include "config/job.h"
+
+#define MR_CLASH_BAD_RECORDS SIZE_MAX
+#define MR_CLASH_INPUT       SIZE_MAX
+#define MR_CLASH_BYTES       512
+
+struct mr_clash {
+    size_t sink;      /* of the output that should be another: index in job->sink, or MR_CLASH_BAD_RECORDS */
+    const char *key;  /* its option: "topic", "path", "file" */
+    const char *name; /* its value; borrowed from the job */
+    size_t with;      /* the sink that has the same, or MR_CLASH_INPUT */
+    const char *with_key;
+};
+
+/** Calls visit for each clash, in the order of the sinks. */
+void mr_clashes_visit(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
+                      void *context);
+
+/** What is wrong; quoted: the name as it is to be shown. Returns out. */
+const char *mr_clash_text(const struct mr_clash *clash, const char *quoted, char out[MR_CLASH_BYTES]);
+
+/** What to do about it: a literal. */
+const char *mr_clash_remedy(const struct mr_clash *clash);
+
+#endif
