@@ -46,6 +46,7 @@ struct watch {
     int64_t progress_due_ns, stop_ns;
     uint64_t sequence;
     bool is_live, has_started;
+    unsigned signal_count;
     bool is_cut; /* a signal came before the run was where --until ends it */
     struct mr_feed feed;
     pthread_t feeder;
@@ -180,9 +181,15 @@ static mr_status cut_fail(struct mr_err *err)
     return mr_fail(err, MR_ERETRY, "stopped before it was where --until ends it: start again to go on");
 }
 
+/* The first one asks for an end, if none is under way; the second one leaves at once. */
 static void signal_take(struct watch *watch, int number)
 {
     const mr_run_state state = (mr_run_state)atomic_load(&watch->run->state);
+    if (!watch->signal_count++ && state != MR_RUN_ON) {
+        mr_log(MR_LOG_INFO, "run", "%s: the run is ending already; once more to leave at once",
+               number == SIGINT ? "Ctrl-C" : "SIGTERM");
+        return;
+    }
     if (state == MR_RUN_ON) {
         watch->is_cut = is_limited(&watch->run->until) && !mr_run_wait(watch->run, 0) && !is_time_over(watch->run);
         mr_log(MR_LOG_INFO, "run", "%s: finishing what was taken in, then committing%s",
@@ -234,6 +241,8 @@ static void watch_loop(struct watch *watch, const sigset_t *set)
             is_over = mr_run_wait(watch->run, 0) || atomic_load(&watch->run->state) != MR_RUN_ON ||
                       (watch->is_fed && watch->feed_err.status) || is_time_over(watch->run);
             if (is_over) {
+                if (is_time_over(watch->run))
+                    mr_log(MR_LOG_INFO, "run", "the time of --until is over: finishing what was taken in");
                 mr_run_stop(watch->run, MR_RUN_DRAIN);
                 watch->feed.stop = true;
                 if (!watch->stop_ns) watch->stop_ns = mr_clock_ns();
@@ -387,9 +396,9 @@ static mr_status run_run(const void *options, const struct mr_words *words, stru
     struct mr_job *job;
     sigset_t set;
 
-    signals_block(&set);
-    mr_status status = mr_job_load(words->item[0], stderr, &job, err);
+    mr_status status = mr_job_load(words->item[0], stderr, &job, err); /* may wait for a pipe: a signal ends it there */
     if (status) return status;
+    signals_block(&set);
     status = mr_override_properties(job, &opt->properties, err);
     if (!status && opt->lanes) job->lanes = opt->lanes;
     if (!status && opt->backend) status = mr_override_string(&job->backend, opt->backend, err);
@@ -417,7 +426,7 @@ static const struct mr_flag run_flags[] = {
              .type = MR_OPT_INT,
              .offset = AT(lanes),
              .min = 0,
-             .max = 64,
+             .max = MR_LANES_MAX,
              .doc = "Lanes (threads that poll, score and emit); by default one a core, at most one a partition."}},
     {.argument = "NAME",
      .row = {.key = "backend",

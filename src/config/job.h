@@ -48,6 +48,9 @@ struct mr_bad_records_options {
     int64_t run_max; /* circuit breaker: bad ones in a row */
 };
 
+/** Lanes of a job at most. */
+#define MR_LANES_MAX 64
+
 struct mr_batch_options {
     int64_t records_max;
     int64_t wait_max; /* us: how long a batch may wait to fill, counted from its first record */

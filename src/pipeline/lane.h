@@ -38,6 +38,9 @@ struct mr_lane {
     struct mr_err err; /* why it ended; status MR_OK when it was asked to */
 };
 
+/** The least of the job's memory that a lane needs, bytes. */
+size_t mr_lane_bytes_min(const struct mr_run *run);
+
 /** Opens everything the lane needs. On error *lane_out is NULL. */
 mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **lane_out, struct mr_err *err);
 

@@ -16,26 +16,39 @@ static size_t arena_bytes(const struct mr_job *job)
     return bytes < ARENA_BYTES_MIN ? ARENA_BYTES_MIN : bytes;
 }
 
+#define CLIENTS_BYTES_MIN (8u << 20) /* for prefetched messages and the sinks' queues */
+
+/* What is taken whatever the clients get: slots, boxes, dead letters. */
+static size_t fixed_bytes(const struct mr_run *run)
+{
+    const struct mr_job *job = run->job;
+    const size_t row_cap = (size_t)job->batch.records_max;
+    return MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
+           BOX_COUNT * (arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
+}
+
+size_t mr_lane_bytes_min(const struct mr_run *run)
+{
+    return fixed_bytes(run) + CLIENTS_BYTES_MIN;
+}
+
 /*
- * Splits the lane's share of the budget: what is fixed first (slots, boxes, dead letters), then two thirds of the rest
- * for prefetched messages, one third for the sinks' queues.
+ * Splits the lane's share of the budget: what is fixed first, then two thirds of the rest for prefetched messages, one
+ * third for the sinks' queues.
  */
 static mr_status memory_split(const struct mr_run *run, size_t *source_out, size_t *sink_out, struct mr_err *err)
 {
     const struct mr_job *job = run->job;
     const size_t share = (size_t)job->memory / run->lane_count;
-    const size_t row_cap = (size_t)job->batch.records_max;
-    const size_t fixed = MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
-                         BOX_COUNT * (arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
-    const size_t least = 8u << 20;
+    const size_t fixed = fixed_bytes(run), least = mr_lane_bytes_min(run);
 
-    if (fixed + least > share) {
+    if (least > share) {
         return mr_fail(
             err, MR_ECONFIG,
-            "memory: %lld MiB for %u lanes is too little: batches of %lld records need %zu MiB a lane: raise "
+            "memory: %lld MiB for %u lane%s is too little: batches of %lld records need %zu MiB a lane: raise "
             "memory to %zuMiB, or lower batch.records_max or lanes",
-            (long long)(job->memory >> 20), run->lane_count, (long long)job->batch.records_max, (fixed + least) >> 20,
-            ((fixed + least) * run->lane_count >> 20) + 1);
+            (long long)(job->memory >> 20), run->lane_count, run->lane_count == 1 ? "" : "s",
+            (long long)job->batch.records_max, least >> 20, (least * run->lane_count >> 20) + 1);
     }
     *source_out = (share - fixed) / 3 * 2;
     *sink_out = (share - fixed) / 3 / job->sink_count;

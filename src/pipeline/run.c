@@ -2,14 +2,14 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cores.h"
 #include "base/log.h"
 #include "pipeline/lane.h"
+#include "pipeline/lane_count.h"
 
 #define IDLE_INTERVAL_US   30000000
-#define LANES_MAX          64
 #define WAIT_STEP_US       2000
 #define CONNECT_TIMEOUT_US 10000000
 
@@ -114,20 +114,25 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     return status;
 }
 
-/* As many lanes as there are cores, and no more than there are partitions. */
+/* As many lanes as the job says; without a word of it, as many as pay and fit. */
 static mr_status lane_count_choose(struct mr_run *run, struct mr_err *err)
 {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned most = LANES_MAX;
-    mr_status status = MR_OK;
+    const struct mr_job *job = run->job;
+    struct mr_lane_limits limits = {
+        .cores = mr_core_count(), .memory_bytes = (size_t)job->memory, .lane_bytes = mr_lane_bytes_min(run)};
+    int by_memory;
 
-    run->lane_count = run->job->lanes ? (unsigned)run->job->lanes : cores > 0 ? (unsigned)cores : 1;
-    if (!run->job->lanes && run->job->source->lane_count_max)
-        status = run->job->source->lane_count_max(run->job->source_options, &most, err);
-    if (run->lane_count > most) run->lane_count = most;
-    if (run->lane_count > LANES_MAX) run->lane_count = LANES_MAX;
-    if (!run->lane_count) run->lane_count = 1;
-    return status;
+    run->lane_count = (unsigned)job->lanes;
+    if (job->lanes) return MR_OK;
+    if (job->source->lane_count_max) {
+        const mr_status status = job->source->lane_count_max(job->source_options, &limits.partitions, err);
+        if (status) return status;
+    }
+    run->lane_count = mr_lane_count(&limits, &by_memory);
+    if (by_memory)
+        mr_log(MR_LOG_INFO, "run", "%u lane%s: \"memory\" holds no more (%zu MiB a lane), there are %u cores",
+               run->lane_count, run->lane_count == 1 ? "" : "s", limits.lane_bytes >> 20, limits.cores);
+    return MR_OK;
 }
 
 mr_status mr_run_start(struct mr_run *run, struct mr_err *err)

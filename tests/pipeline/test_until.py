@@ -51,6 +51,13 @@ class Run:
             if not self.has_news.wait_for(lambda: self.out >= count or self.process.poll() is not None, DEADLINE_S):
                 fail(f"{self.flags}: {self.out} records out after {DEADLINE_S} s: {self.said()}")
 
+    def wait_said(self, text):
+        deadline = time.monotonic() + DEADLINE_S
+        while text not in self.said():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                fail(f"{self.flags}: it did not say \"{text}\", exit code {self.process.poll()}: {self.said()}")
+            time.sleep(0.02)  # between two looks
+
     def stop(self, number, code):
         self.process.send_signal(number)
         return self.end(code)
@@ -110,6 +117,43 @@ def while_running(folder, servers):
         fail(f"{done} + {run.out} records out, not {RECORDS}")
 
 
+def while_ending(folder, servers):
+    """A run that ends by itself takes its first signal as news, not as the second one: what it has under way is delivered."""
+    fifo = folder / "fifo"
+    os.mkfifo(fifo)
+    job = job_write(folder, "ending", servers, {})
+    value = json.loads(job.read_text())
+    value["sinks"] = [{"type": "file", "path": str(fifo)}]
+    value["emit"]["fields"]["t"] = "Temperature"
+    job.write_text(json.dumps(value))
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        run = Run(job, "--until", "300ms")  # more comes than a pipe holds, and nobody reads it yet
+        run.wait_said("the time of --until is over")
+        run.process.send_signal(signal.SIGTERM)
+        run.wait_said("ending already")
+        os.set_blocking(reader, True)
+        while os.read(reader, 1 << 16):
+            pass
+        run.end(0)
+        if "leaving at once" in run.said():
+            fail(f"a signal while it ends: {run.said()}")
+    finally:
+        os.close(reader)
+
+
+def while_reading(folder):
+    """A job file that does not come: a signal ends the process."""
+    fifo = folder / "job-fifo"
+    os.mkfifo(fifo)
+    process = subprocess.Popen([MILLRACE, "run", str(fifo)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(fifo, "w"):  # it is reading
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(DEADLINE_S)
+    if code != -signal.SIGTERM:
+        fail(f"SIGTERM while the job file is read: exit code {code}")
+
+
 def while_starting(folder):
     """A broker that takes the connection and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -135,10 +179,13 @@ def main():
         broker = subprocess.Popen([MILLRACE, "broker", "--topic", "in", "--topic", "out", "--topic", "dead", "--partitions", "1",
                                    "--address-file", str(folder / "address")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            while_running(folder, wait_for_address(broker, folder / "address"))
+            servers = wait_for_address(broker, folder / "address")
+            while_running(folder, servers)
+            while_ending(folder, servers)
         finally:
             broker.terminate()
             broker.wait(DEADLINE_S)
+        while_reading(folder)
         while_starting(folder)
 
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include "base/cores.h"
 #include "kernels/kernels.h"
 #include "millrace/backend.h"
 
@@ -56,8 +56,8 @@ static mr_status cpu_open(const char *variant, struct mr_backend **backend_out, 
                            variant ? variant : "", here, *missing ? "; not: " : "", missing);
         }
     }
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    snprintf(backend->text, sizeof backend->text, "cpu:%s, %ld core%s", backend->kernel[0]->variant, cores,
+    const unsigned cores = mr_core_count();
+    snprintf(backend->text, sizeof backend->text, "cpu:%s, %u core%s", backend->kernel[0]->variant, cores,
              cores == 1 ? "" : "s");
     *backend_out = backend;
     return MR_OK;
