@@ -18,6 +18,7 @@
 #define HEADER_MAX        9
 #define NUMBERS_BYTES     96    /* room for the numbers in one record's headers */
 #define UNDELIVERABLE_MAX 65536 /* bytes kept of an output that no topic takes */
+#define LOG_INTERVAL_US   10000000
 
 /* An undeliverable record, copied: its box is reused as soon as it has settled. */
 struct undeliverable {
@@ -26,6 +27,12 @@ struct undeliverable {
     struct mr_bad bad;
     bool is_again; /* a dead letter that was too large */
     char bytes[];  /* key, then value */
+};
+
+/* What was refused for one reason: the first is logged at once, then one line tells of all that came meanwhile. */
+struct refusals {
+    uint64_t hidden; /* since the last line */
+    int64_t due_us;  /* of the next line; 0: none was written yet */
 };
 
 struct mr_dead {
@@ -40,6 +47,7 @@ struct mr_dead {
     struct mr_box *box;       /* being filled */
     struct mr_bad *sent;      /* [BOX_COUNT][RECORD_CAP]: of what is on its way, everything but the bytes */
     struct undeliverable *first, **last;
+    struct refusals refusals[2][MR_REASON_COUNT]; /* of outputs, of dead letters */
     void (*idle)(void *context);
     void *idle_context;
 };
@@ -81,9 +89,38 @@ void mr_dead_idle_set(struct mr_dead *dead, void (*idle)(void *context), void *c
     dead->idle_context = context;
 }
 
+/* One line a reason and interval: a topic may refuse every record. */
+static void refusal_log(struct mr_dead *dead, const struct mr_bad *bad, const struct mr_record *record, bool is_dead,
+                        mr_reason reason, const char *text)
+{
+    struct refusals *const refusals = &dead->refusals[is_dead][reason];
+    const int64_t now_us = mr_clock_us();
+    char more[64] = "";
+    if (refusals->due_us && now_us < refusals->due_us) {
+        refusals->hidden++;
+        return;
+    }
+    if (refusals->hidden) snprintf(more, sizeof more, "; %llu more before it", (unsigned long long)refusals->hidden);
+    mr_log(MR_LOG_WARN, "dead", "%s[%d] offset %lld: %s of %u bytes was not accepted: %s%s", bad->topic, bad->partition,
+           (long long)bad->offset, is_dead ? "a dead letter" : "an output", record->value_bytes, text, more);
+    *refusals = (struct refusals){.due_us = now_us + LOG_INTERVAL_US};
+}
+
+static void refusals_tell(const struct mr_dead *dead)
+{
+    for (size_t i = 0; i < 2 * MR_REASON_COUNT; i++) {
+        const struct refusals *const refusals = &dead->refusals[i / MR_REASON_COUNT][i % MR_REASON_COUNT];
+        if (!refusals->hidden) continue;
+        mr_log(MR_LOG_WARN, "dead", "%llu more %s not accepted: %s", (unsigned long long)refusals->hidden,
+               i / MR_REASON_COUNT ? "dead letters were" : "outputs were",
+               mr_reason_name((mr_reason)(i % MR_REASON_COUNT)));
+    }
+}
+
 void mr_dead_destroy(struct mr_dead *dead)
 {
     if (!dead) return;
+    refusals_tell(dead);
     if (dead->sink.sink) dead->sink.ops->close(dead->sink.sink);
     if (dead->sink_options) mr_options_deinit(dead->sink.ops->options, dead->sink_options);
     free(dead->sink_options);
@@ -310,9 +347,7 @@ void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *
     const size_t value_bytes = record->value_bytes > UNDELIVERABLE_MAX ? UNDELIVERABLE_MAX : record->value_bytes;
     struct undeliverable *item = malloc(sizeof *item + record->key_bytes + value_bytes);
 
-    mr_log(MR_LOG_WARN, "dead", "%s[%d] offset %lld: %s of %u bytes was not accepted: %s", bad.topic, bad.partition,
-           (long long)bad.offset, box->is_dead ? "a dead letter" : "an output", record->value_bytes,
-           text ? text : mr_reason_name(reason));
+    refusal_log(dead, &bad, record, box->is_dead, reason, text ? text : mr_reason_name(reason));
     if (!item || (box->is_dead && record->value_bytes <= UNDELIVERABLE_MAX)) {
         if (!box->flight->failure.status) {
             mr_fail(&box->flight->failure, item ? MR_ESINK : MR_ENOMEM,

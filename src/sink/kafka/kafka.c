@@ -7,12 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
 #include "millrace/sink.h"
 
 #define CHUNK          512
-#define ALONE_CAP      64 /* refused records that wait, before the list grows */
+#define ALONE_CAP      64       /* refused records that wait, before the list grows */
+#define SOLO_AHEAD     16       /* of them, with the solo client at once: more than it has requests on their way */
+#define SIZE_PROBES    8        /* records refused alone for their size, after which larger ones are not tried */
+#define SIZE_HOLDS_US  10000000 /* so long: the topic's limit may be raised */
 #define ASK_TIMEOUT_MS 1000
 #define NOT_KNOWN      (-2) /* partition: the topic must be asked whether it has grown */
 
@@ -39,6 +43,9 @@ struct mr_sink {
     rd_kafka_topic_t *solo_topic;
     struct alone *alone; /* ring [alone_cap]: what the solo client had no room for yet */
     size_t alone_first, alone_count, alone_cap;
+    size_t size_refused, size_refusals; /* the smallest record that was refused alone for its size; how many were */
+    int64_t size_until_us;
+    bool is_packed;                /* records are compressed: how large they are for the broker is not known here */
     int32_t partition_count, turn; /* turn: the partition of the current outbox for records that may go anywhere */
     int32_t same_count;            /* records that name a partition below it go there */
     bool same_may_grow;            /* with the topic; else what is not below goes by key, for good */
@@ -103,6 +110,9 @@ static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **cl
              sink->open.memory_bytes / 1024 < least ? least : sink->open.memory_bytes / 1024);
     const mr_status status = mr_kafka_conf_create("sink", sink->properties, defaults, &conf, err);
     if (status) return status;
+    char codec[32] = "";
+    size_t codec_bytes = sizeof codec;
+    sink->is_packed = rd_kafka_conf_get(conf, "compression.codec", codec, &codec_bytes) || strcmp(codec, "none");
     rd_kafka_conf_set_opaque(conf, sink);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     return mr_kafka_client_create("sink", RD_KAFKA_PRODUCER, conf, client_out, err);
@@ -333,14 +343,52 @@ static bool solo_open(struct mr_sink *sink)
     return sink->solo_topic;
 }
 
+/* Bytes of a field behind its length, as a batch of records holds them. */
+static size_t framed_bytes(size_t bytes)
+{
+    size_t framed = bytes + 1;
+    for (size_t rest = bytes >> 6; rest; rest >>= 7) framed++;
+    return framed;
+}
+
+/* Grows with what a record takes in a request of its own, whichever fields take it. */
+static size_t record_bytes(const struct mr_record *record)
+{
+    size_t bytes = framed_bytes(record->value_bytes) + framed_bytes(record->key_bytes);
+    for (uint32_t i = 0; i < record->header_count; i++)
+        bytes += framed_bytes(strlen(record->header[i].name)) + framed_bytes(record->header[i].value_bytes);
+    return bytes;
+}
+
+/* A record was refused alone, for its size. */
+static void size_note(struct mr_sink *sink, const struct mr_record *record)
+{
+    const size_t bytes = record_bytes(record);
+    const int64_t now_us = mr_clock_us();
+    if (sink->is_packed) return;
+    if (now_us >= sink->size_until_us) sink->size_refusals = 0;
+    if (!sink->size_refusals || bytes < sink->size_refused) sink->size_refused = bytes;
+    if (!sink->size_refusals++) sink->size_until_us = now_us + SIZE_HOLDS_US;
+}
+
+/* Every try alone is a round trip: what others have shown to be too large is not tried. */
+static bool is_known_too_large(const struct mr_sink *sink, const struct mr_record *record)
+{
+    return sink->size_refusals >= SIZE_PROBES && record_bytes(record) >= sink->size_refused &&
+           mr_clock_us() < sink->size_until_us;
+}
+
 /* Sends the refused records, each in a request of its own, in their order, as far as the solo client has room: a user's
  * own limit may be small. Never waits. */
 static void alone_send(struct mr_sink *sink)
 {
     while (sink->alone_count && solo_open(sink)) {
         const struct alone next = sink->alone[sink->alone_first];
-        const rd_kafka_resp_err_t code =
-            produce_one(sink->solo, sink->solo_topic, next.partition, next.record, next.box);
+        rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        if (!is_known_too_large(sink, next.record)) {
+            if (rd_kafka_outq_len(sink->solo) >= SOLO_AHEAD) return;
+            code = produce_one(sink->solo, sink->solo_topic, next.partition, next.record, next.box);
+        }
         if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && rd_kafka_outq_len(sink->solo)) return; /* after the next report */
         sink->alone_first = (sink->alone_first + 1) % sink->alone_cap;
         sink->alone_count--;
@@ -373,9 +421,10 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
         mr_fail(&sink->failure, MR_EINVARIANT, "kafka sink: a delivery report for a record that was not sent");
     else if (is_refusal(message->err) && client == sink->client)
         alone_add(sink, box, record, message->partition);
-    else if (is_refusal(message->err))
+    else if (is_refusal(message->err)) {
+        if (message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) size_note(sink, record);
         box->settled(box, record, MR_EDATA, refusal_reason(message->err), rd_kafka_err2str(message->err));
-    else if (!sink->failure.status) {
+    } else if (!sink->failure.status) {
         mr_fail(&sink->failure, MR_ESINK,
                 "kafka sink: topic \"%s\": %s; nothing past the last delivered record was committed", sink->opt->topic,
                 rd_kafka_err2str(message->err));
