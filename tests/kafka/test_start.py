@@ -121,7 +121,7 @@ def case_secrets(rig):
 def case_first(rig):
     """How soon the first record is scored: printed, not judged."""
     rig.trio("first")
-    job = rig.job("first")
+    job = rig.job("first", source__instance="one")
     fresh, again = [], []
     for index in range(5):
         rig.produce("first", 100, first=index * 100)

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "kafka/client.h"
@@ -53,16 +52,14 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
 
 static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
 {
-    char group[256], instance[512], host[128] = "host", reason[256];
+    char group[256], instance[512], reason[256];
 
     snprintf(group, sizeof group, "%s%s", source->opt->group ? "" : "millrace-",
              source->opt->group ? source->opt->group : source->open.job);
     if (rd_kafka_conf_set(conf, "group.id", group, reason, sizeof reason))
         return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
-    if (source->opt->membership != MR_MEMBER_STATIC) return MR_OK;
-    gethostname(host, sizeof host - 1);
-    snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job,
-             source->opt->instance ? source->opt->instance : host, source->open.lane);
+    if (mr_kafka_membership(source->opt) != MR_MEMBER_STATIC) return MR_OK;
+    snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job, source->opt->instance, source->open.lane);
     if (mr_kafka_property(&source->opt->properties,
                           "group.instance.id")) { /* -X comes after the check of the job file */
         return mr_fail(err, MR_ECONFIG, "group.instance.id stands in source.instance: each lane adds its number to it");
@@ -181,7 +178,8 @@ static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
      * come back, and refuses commits while a group changes: there, in this process or another, each lane takes its
      * share itself. Asked for dynamic members, it gets them.
      */
-    const bool is_alone = source->opt->membership == MR_MEMBER_STATIC && is_mock(source);
+    const bool is_asked = source->opt->membership == MR_MEMBER_DYNAMIC || source->opt->membership == MR_MEMBER_NONE;
+    const bool is_alone = !is_asked && is_mock(source);
     if (is_alone && !source->open.lane)
         mr_log(MR_LOG_INFO, "kafka", "embedded broker: this process reads all partitions, whoever else does");
     if (is_alone || source->opt->membership == MR_MEMBER_NONE) {

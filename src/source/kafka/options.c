@@ -12,7 +12,7 @@
 #define COOPERATIVE_VERSION 0x02010000
 #define TOPIC_BYTES_MAX     249 /* Kafka's limit */
 
-static const char *const memberships[] = {"static", "dynamic", "none", NULL};
+static const char *const memberships[] = {"auto", "static", "dynamic", "none", NULL};
 static const char *const lost_offsets[] = {"stop", "earliest", "latest", NULL};
 
 #define AT(field) offsetof(struct mr_kafka_source_options, field)
@@ -44,15 +44,17 @@ const struct mr_option mr_kafka_source_options[] = {
     {.key = "membership",
      .type = MR_OPT_ENUM,
      .offset = AT(membership),
-     .fallback = "static",
+     .fallback = "auto",
      .choices = memberships,
-     .doc = "static: a restart causes no rebalance; dynamic: a fresh member each time; none: takes all partitions, no "
-            "group protocol."},
+     .doc = "static: a restart within the session timeout (45 s) causes no rebalance; needs source.instance, because "
+            "the group keeps the partitions of a static member that has ended, and only the same name with as many "
+            "lanes takes them up at once; dynamic: a fresh member each time, which leaves the group at its end; none: "
+            "takes all partitions, no group protocol; auto: static where source.instance is given, else dynamic."},
     {.key = "instance",
      .type = MR_OPT_STRING,
      .offset = AT(instance),
-     .doc = "Name of this process in its group for static membership; by default the host's name. Two processes need "
-            "two names."},
+     .doc = "Name of this process in its group, for static membership; each lane adds its number. It must be the same "
+            "at each start; two processes need two names."},
     {.key = "lost_offsets",
      .type = MR_OPT_ENUM,
      .offset = AT(lost_offsets),
@@ -194,7 +196,7 @@ mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool
                        memberships[opt->membership], opt->membership == MR_MEMBER_NONE ? "" : " on the embedded broker",
                        opt->topics.item[i],
                        mr_kafka_is_embedded(&opt->properties) || opt->membership != MR_MEMBER_NONE ? "dynamic"
-                                                                                                   : "static");
+                                                                                                   : "auto");
     }
     return MR_OK;
 }
@@ -226,6 +228,20 @@ static mr_status start_topics_check(const struct mr_kafka_start *start, const st
     return MR_OK;
 }
 
+mr_membership mr_kafka_membership(const struct mr_kafka_source_options *opt)
+{
+    if (opt->membership != MR_MEMBER_AUTO) return (mr_membership)opt->membership;
+    return opt->instance ? MR_MEMBER_STATIC : MR_MEMBER_DYNAMIC;
+}
+
+static mr_status membership_check(const struct mr_kafka_source_options *opt, struct mr_err *err)
+{
+    if (opt->membership != MR_MEMBER_STATIC || opt->instance) return MR_OK;
+    return mr_fail(err, MR_ECONFIG,
+                   "source.membership: \"static\" needs source.instance, a name that this process has at each start: "
+                   "without it a restart under another name would wait until the group forgets the old one");
+}
+
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
 {
     const struct mr_kafka_source_options *opt = options;
@@ -243,8 +259,9 @@ mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
             "source.properties: group.instance.id stands in source.instance; each lane adds its number to it");
     }
     const bool is_shared = opt->membership == MR_MEMBER_NONE ||
-                           (opt->membership == MR_MEMBER_STATIC && mr_kafka_is_embedded(&opt->properties));
+                           (opt->membership != MR_MEMBER_DYNAMIC && mr_kafka_is_embedded(&opt->properties));
     mr_status status = mr_kafka_strategy_check(&opt->properties, err);
+    if (!status) status = membership_check(opt, err);
     if (!status) status = mr_kafka_pattern_check(opt, !is_shared, err);
     if (!status) status = mr_kafka_start_parse(opt->start, &start, err);
     return status ? status : start_topics_check(&start, &opt->topics, err);

@@ -7,6 +7,7 @@
 #include "millrace/option.h"
 
 typedef enum {
+    MR_MEMBER_AUTO,    /* static where the job names an instance, else dynamic */
     MR_MEMBER_STATIC,  /* group member with an identity that survives restarts: no rebalance when it comes back */
     MR_MEMBER_DYNAMIC, /* group member with a fresh identity each time */
     MR_MEMBER_NONE,    /* takes all partitions without a group protocol; offsets are still committed to the group */
@@ -20,7 +21,7 @@ struct mr_kafka_source_options {
     char *group; /* NULL: millrace-<job> */
     char *start;
     int membership;   /* mr_membership */
-    char *instance;   /* NULL: the host's name */
+    char *instance;   /* NULL: none, so no static membership */
     int lost_offsets; /* mr_lost_offsets */
     int64_t connect_timeout;
     int64_t fetch_wait_max;
@@ -52,6 +53,9 @@ mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool
  * refuse).
  */
 bool mr_kafka_is_read(const struct mr_strings *topics, const char *topic);
+
+/** What "auto" stands for in this job; the others are themselves. */
+mr_membership mr_kafka_membership(const struct mr_kafka_source_options *opt);
 
 /** Checks that need no network (mr_source_ops.check). */
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err);
