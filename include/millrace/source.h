@@ -27,6 +27,13 @@ struct mr_source_events {
     void (*revoke)(void *context, const struct mr_position *positions, size_t count, bool is_lost);
 };
 
+/** Who reads a partition of a bounded run. */
+typedef enum {
+    MR_END_ELSEWHERE, /* nobody in this run */
+    MR_END_OWNED,     /* one of its lanes, which ends when it is read */
+    MR_END_READ,      /* nobody has to any more: it is read to its end */
+} mr_end_state;
+
 /**
  * Where a bounded run ends, kept by the run for all its lanes. A source tells it the end of each partition that it is
  * given, each time; what comes back is where to stop: the end that was noted when the first lane saw the partition. So
@@ -36,6 +43,9 @@ struct mr_source_ends {
     void *context;
     /* Any thread. -1: no memory. */
     int64_t (*note)(void *context, const char *topic, int32_t partition, int64_t end);
+    /* Any thread. Of a partition that was noted; another one is elsewhere, and marking it does nothing. */
+    void (*mark)(void *context, const char *topic, int32_t partition, mr_end_state state);
+    mr_end_state (*state)(void *context, const char *topic, int32_t partition);
 };
 
 /** How a lane opens its source. */

@@ -36,16 +36,17 @@ static int64_t note(struct mr_ends *ends, const char *name, int32_t partition, i
 {
     const uint32_t topic = topic_index(ends, name);
     const uint32_t known = mr_part_get(&ends->index, topic, partition);
-    if (known != MR_PART_NONE) return ends->end[known];
+    if (known != MR_PART_NONE) return ends->end[known].offset;
     if (ends->end_count == ends->end_cap) {
         const uint32_t cap = ends->end_cap ? ends->end_cap * 2 : ENDS_CAP;
-        int64_t *grown = realloc(ends->end, cap * sizeof *grown);
+        struct mr_end *grown = realloc(ends->end, cap * sizeof *grown);
         if (!grown) return -1;
         ends->end = grown;
         ends->end_cap = cap;
     }
     if (!mr_part_set(&ends->index, topic, partition, ends->end_count)) return -1;
-    return ends->end[ends->end_count++] = end;
+    ends->end[ends->end_count++] = (struct mr_end){.offset = end};
+    return end;
 }
 
 int64_t mr_ends_note(struct mr_ends *ends, const char *topic, int32_t partition, int64_t end)
@@ -54,4 +55,32 @@ int64_t mr_ends_note(struct mr_ends *ends, const char *topic, int32_t partition,
     const int64_t first = note(ends, topic, partition, end);
     pthread_mutex_unlock(&ends->lock);
     return first;
+}
+
+/* The entry of a partition that was noted, else NULL. */
+static struct mr_end *find(struct mr_ends *ends, const char *name, int32_t partition)
+{
+    for (uint32_t i = 0; i < ends->topic_count; i++) {
+        if (strcmp(ends->topic[i], name)) continue;
+        const uint32_t known = mr_part_get(&ends->index, i, partition);
+        return known == MR_PART_NONE ? NULL : &ends->end[known];
+    }
+    return NULL;
+}
+
+void mr_ends_mark(struct mr_ends *ends, const char *topic, int32_t partition, mr_end_state state)
+{
+    pthread_mutex_lock(&ends->lock);
+    struct mr_end *end = find(ends, topic, partition);
+    if (end) end->state = state;
+    pthread_mutex_unlock(&ends->lock);
+}
+
+mr_end_state mr_ends_state(struct mr_ends *ends, const char *topic, int32_t partition)
+{
+    pthread_mutex_lock(&ends->lock);
+    const struct mr_end *end = find(ends, topic, partition);
+    const mr_end_state state = end ? end->state : MR_END_ELSEWHERE;
+    pthread_mutex_unlock(&ends->lock);
+    return state;
 }

@@ -8,18 +8,26 @@
 #include <pthread.h>
 
 #include "base/part_index.h"
+#include "millrace/source.h"
 
 struct mr_ends {
     pthread_mutex_t lock;
     char **topic; /* [topic_count] */
     uint32_t topic_count;
     struct mr_part_index index; /* into end */
-    int64_t *end;               /* [end_count] */
+    struct mr_end {
+        int64_t offset;
+        mr_end_state state;
+    } * end; /* [end_count] */
     uint32_t end_count, end_cap;
 };
 
 /** The end of a partition as it was first noted: `end` itself the first time. -1: no memory. Any thread. */
 int64_t mr_ends_note(struct mr_ends *ends, const char *topic, int32_t partition, int64_t end);
+
+/** See mr_source_ends.mark and .state. Any thread. */
+void mr_ends_mark(struct mr_ends *ends, const char *topic, int32_t partition, mr_end_state state);
+mr_end_state mr_ends_state(struct mr_ends *ends, const char *topic, int32_t partition);
 
 void mr_ends_init(struct mr_ends *ends);
 

@@ -147,5 +147,30 @@ def case_more_partitions_in_order(rig):
     return "input 2 -> 4, output 2 -> 3 partitions: 3 in order"
 
 
+def case_fewer_lanes(rig):
+    """A bounded run with fewer lanes than the one before reads all, with members of either kind."""
+    rig.trio("fewer")
+    flags = ("-X", "session.timeout.ms=6000")
+    for index, changes in enumerate(({}, {"source__instance": "one"})):
+        rig.produce("fewer", 2000, first=2000 * index)
+        job = rig.job("fewer", **changes)
+        rig.run(job, "--until", "500", "--lanes", "2", *flags).expect_end(0)
+        rig.run(job, "--until", "end", "--lanes", "1", *flags).expect_end(0)
+    rig.check("fewer", "--count", 4000, group="fewer")
+    return "2 lanes, then 1: all 4000 records"
+
+
+def case_bounded_pair(rig):
+    """Two bounded runs share a group: both end with 0, with all records answered between them."""
+    rig.trio("pair", 6)
+    rig.produce("pair", 60_000)
+    runs = [rig.run(rig.job("pair"), "--until", "end") for _ in range(2)]
+    for run in runs:
+        run.expect_end(0)
+    rig.check("pair", "--count", 60_000, group="pair")
+    return f"{runs[0].records_out()} and {runs[1].records_out()} records"
+
+
 if __name__ == "__main__":
-    main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions, case_more_partitions_in_order])
+    main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions, case_more_partitions_in_order, case_fewer_lanes,
+          case_bounded_pair])

@@ -172,6 +172,33 @@ static void a_bounded_run_keeps_its_ends(void **state)
     fixture_run_free(&run);
 }
 
+/* A member outside of a bounded run has partitions that it does not read: the run ends only when they have come to it.
+ */
+static void a_bounded_run_waits_for_what_others_have(void **state)
+{
+    const struct fixture_job job = {.name = "others",
+                                    .servers = fixture_servers(),
+                                    .source = "\"membership\":\"dynamic\",\"fetch_wait_max\":\"5ms\",",
+                                    .properties = ",\"session.timeout.ms\":4000,\"heartbeat.interval.ms\":100",
+                                    .rest = ",\"lanes\":1,\"commit_interval\":\"20ms\""};
+    enum { COUNT = 2000 };
+    struct fixture_run run;
+    (void)state;
+    fixture_topic("others.in", PARTITIONS);
+    fixture_topic("others.out", PARTITIONS);
+    fixture_fill("others.in", 0, COUNT, PARTITIONS);
+    rd_kafka_t *member = member_join("others", "others.in");
+    assert_int_equal(fixture_start(&run, &job, &(struct mr_until){.end = true}), MR_OK);
+    fixture_wait(fixture_sum(&run, records_in) == COUNT / 2);
+    assert_false(mr_run_wait(run.run, 200000));
+    assert_int_equal(rd_kafka_consumer_close(member), 0);
+    rd_kafka_destroy(member);
+    fixture_wait(mr_run_wait(run.run, 0));
+    assert_int_equal(fixture_stop(&run, MR_RUN_DRAIN), MR_OK);
+    fixture_check_scores("others.out", 0, COUNT, PARTITIONS, false);
+    fixture_run_free(&run);
+}
+
 /* The group's coordinator cannot say what is committed, for good: the run ends with a reason, and can be closed. */
 static void committed_offsets_cannot_be_read(void **state)
 {
@@ -199,6 +226,7 @@ int main(void)
         cmocka_unit_test(dynamic_members_eager),
         cmocka_unit_test(dynamic_members_cooperative),
         cmocka_unit_test(a_bounded_run_keeps_its_ends),
+        cmocka_unit_test(a_bounded_run_waits_for_what_others_have),
         cmocka_unit_test(committed_offsets_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);

@@ -61,6 +61,12 @@ static void test_ends(void **state)
     }
     assert_int_equal(mr_ends_note(&ends, "a", 500, 7), 7); /* added while running */
     assert_int_equal(mr_ends_note(&ends, "a", INT32_MAX, 7), -1);
+    assert_int_equal(mr_ends_state(&ends, "a", 499), MR_END_ELSEWHERE);
+    mr_ends_mark(&ends, "b", 499, MR_END_READ);
+    mr_ends_mark(&ends, "c", 0, MR_END_READ); /* never noted */
+    assert_int_equal(mr_ends_state(&ends, "b", 499), MR_END_READ);
+    assert_int_equal(mr_ends_state(&ends, "a", 499), MR_END_ELSEWHERE);
+    assert_int_equal(mr_ends_state(&ends, "c", 0), MR_END_ELSEWHERE);
     mr_ends_deinit(&ends);
 }
 

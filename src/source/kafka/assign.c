@@ -180,6 +180,11 @@ static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partiti
     return lost_resolve(source, entry, low, high, err);
 }
 
+static void end_mark(struct mr_source *source, const struct partition *part, mr_end_state state)
+{
+    source->open.ends.mark(source->open.ends.context, source->topic[part->topic], part->partition, state);
+}
+
 static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t end_offset,
                                struct mr_err *err)
 {
@@ -202,6 +207,7 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
                                .commit_offset = -1,
                                .stored_offset = -1};
     part->is_done = end_offset >= 0 && entry->offset >= end_offset;
+    if (source->open.is_bounded) end_mark(source, part, MR_END_OWNED);
     /* Before assign, so that no message ever takes the consumer's own queue. */
     part->queue = rd_kafka_queue_get_partition(source->client, entry->topic, entry->partition);
     if (!part->queue)
@@ -251,6 +257,7 @@ static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partit
     if (!status) status = entries_take(source, list, bounds, err);
     free(bounds);
     if (!status) source->has_assignment = true;
+    source->rest_end_us = 0; /* something has moved */
     return status;
 }
 
@@ -265,8 +272,10 @@ static void partitions_drop(struct mr_source *source, const rd_kafka_topic_parti
             mr_kafka_owned(source, mr_kafka_topic_index(source, list->elems[i].topic), list->elems[i].partition);
         if (!part) continue;
         part->is_revoked = true;
+        if (source->open.is_bounded) end_mark(source, part, part->is_done && !is_lost ? MR_END_READ : MR_END_ELSEWHERE);
         if (positions) positions[count++] = (struct mr_position){part->topic, part->partition, part->next_offset};
     }
+    source->unassigned_us = mr_clock_us();
     source->has_assignment = false; /* until the next one comes, having no partitions does not mean that all are read */
     if (count && source->open.events.revoke)
         source->open.events.revoke(source->open.events.context, positions, count, is_lost);
@@ -304,7 +313,8 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
 
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !source->is_closing) {
         struct mr_err err;
-        const mr_status status = partitions_take(source, list, &err);
+        mr_status status = partitions_take(source, list, &err);
+        if (!status) status = mr_kafka_rest_note(source, &err);
         if (status) {
             if (!source->failure.status) source->failure = err;
             return;

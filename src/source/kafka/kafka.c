@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
 #include "source/kafka/source.h"
@@ -52,11 +53,11 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
 
 static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
 {
-    char group[256], instance[512], reason[256];
+    char instance[512], reason[256];
 
-    snprintf(group, sizeof group, "%s%s", source->opt->group ? "" : "millrace-",
+    snprintf(source->group, sizeof source->group, "%s%s", source->opt->group ? "" : "millrace-",
              source->opt->group ? source->opt->group : source->open.job);
-    if (rd_kafka_conf_set(conf, "group.id", group, reason, sizeof reason))
+    if (rd_kafka_conf_set(conf, "group.id", source->group, reason, sizeof reason))
         return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
     if (mr_kafka_membership(source->opt) != MR_MEMBER_STATIC) return MR_OK;
     snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job, source->opt->instance, source->open.lane);
@@ -191,6 +192,7 @@ static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
     for (size_t i = 0; i < source->opt->topics.count; i++) {
         rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], RD_KAFKA_PARTITION_UA);
     }
+    source->unassigned_us = mr_clock_us();
     const rd_kafka_resp_err_t code = rd_kafka_subscribe(source->client, list);
     rd_kafka_topic_partition_list_destroy(list);
     return code ? mr_fail(err, MR_EKAFKA, "kafka source: subscribe: %s", rd_kafka_err2str(code)) : MR_OK;
@@ -298,6 +300,7 @@ static void kafka_close(struct mr_source *source)
         rd_kafka_destroy(source->client);
     }
     for (uint32_t i = 0; i < source->topic_count; i++) free(source->topic[i]);
+    if (source->rest) rd_kafka_topic_partition_list_destroy(source->rest);
     free(source->partition);
     mr_part_free(&source->owned);
     free(source->raw);

@@ -10,6 +10,7 @@
 #define STARVED_WAIT_US       3000
 #define WAKE_INTERVAL_US      20000
 #define WAKE_TIMEOUT_MS       1000
+#define ASSIGN_QUIET_US       3000000
 #define FULL_SHARE            0.9 /* of the queue's limits: then the fetcher has stopped, or is about to */
 #define WAKE_SHARE            0.7
 #define FETCH_BACKOFF_VERSION 0x02020000 /* from here on fetch.queue.backoff.ms exists */
@@ -161,6 +162,15 @@ static bool is_at_end(const struct mr_source *source)
     return true;
 }
 
+/* A group that hands out nothing looks like a topic that has nothing. */
+static void assignment_miss(struct mr_source *source, int64_t now_us)
+{
+    if (source->has_assignment || !source->unassigned_us || now_us - source->unassigned_us < ASSIGN_QUIET_US) return;
+    mr_log(MR_LOG_INFO, "kafka", "lane %u: waiting for group \"%s\" to assign partitions", source->open.lane,
+           source->group);
+    source->unassigned_us = 0;
+}
+
 mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us,
                         int64_t fill_us, size_t *count_out, struct mr_err *err)
 {
@@ -174,12 +184,13 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
         events_serve(source, now_us, (int)((wait_us + 999) / 1000));
     else if (now_us >= source->events_due_us)
         events_serve(source, now_us, 0);
+    assignment_miss(source, now_us);
     if (source->failure.status) {
         if (err) *err = source->failure;
         return source->failure.status;
     }
     if (!cap) return MR_OK;
-    if (is_at_end(source)) return MR_END;
+    if (is_at_end(source)) return mr_kafka_rest_wait(source, err);
     if (!source->partition_count) return MR_OK;
     if (cap > source->raw_cap) cap = source->raw_cap;
     size_t count = consume_some(source, cap, wait_us);

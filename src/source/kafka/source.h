@@ -57,6 +57,13 @@ struct mr_source {
     double message_bytes;                          /* of a message, on average lately */
     int64_t events_due_us, wake_due_us;
     bool was_full, has_assignment, is_closing;
+    int64_t unassigned_us; /* since when there is no assignment; 0: there is one, or it was told */
+    /* rest.c: of lane 0 of a bounded run in a group. */
+    rd_kafka_topic_partition_list_t *rest;           /* all partitions that the run began with; NULL: not known yet */
+    int64_t rest_sum;                                /* what others had committed of theirs at the last look */
+    int64_t rest_since_us, rest_due_us, rest_end_us; /* first and next look, and when nothing has moved for too long */
+    bool has_told_rest;
+    char group[256];
     struct mr_err failure; /* an error that a callback met; poll returns it */
 };
 
@@ -84,6 +91,16 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
 
 /** Membership none: takes this lane's share of all partitions of the topics. */
 mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err);
+
+/** Notes, once, what a bounded run in a group began with, and where that ends: called with lane 0's first partitions.
+ */
+mr_status mr_kafka_rest_note(struct mr_source *source, struct mr_err *err);
+
+/**
+ * When lane 0 is at its end: MR_END when no partition of the run is left to members outside of it, MR_OK while they
+ * still read theirs, MR_ERETRY when they have not moved for longer than a session lasts.
+ */
+mr_status mr_kafka_rest_wait(struct mr_source *source, struct mr_err *err);
 
 /** The error for an offset that the topic does not hold (any more). */
 mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err);
