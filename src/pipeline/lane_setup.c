@@ -3,17 +3,51 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/options.h"
 #include "pipeline/lane.h"
 
 #define BOX_COUNT            16
+#define BOX_COUNT_MIN        4
 #define TICKET_COUNT         64
-#define ARENA_BYTES_A_RECORD 96 /* on average; a box that is full earlier is sent earlier */
-#define ARENA_BYTES_MIN      (256u << 10)
+#define ARENA_BYTES_A_RECORD 96          /* on average; a box that is full earlier is sent earlier */
+#define ARENA_SLACK          (16u << 10) /* what the encoder wants to see free beyond what it writes */
+#define MESSAGE_BYTES_MAX    1000000     /* librdkafka's default of message.max.bytes */
 
+static const struct mr_map *properties_of(const struct mr_option *table, const void *options)
+{
+    const struct mr_option *const row = table && options ? mr_option_find(table, "properties") : NULL;
+    return row && row->type == MR_OPT_MAP ? (const void *)((const char *)options + row->offset) : NULL;
+}
+
+/* Of the largest output that some sink of the job takes. */
+static size_t message_bytes_max(const struct mr_job *job)
+{
+    size_t bytes_max = MESSAGE_BYTES_MAX;
+    for (size_t i = 0; i < job->sink_count; i++) {
+        const struct mr_map *properties = properties_of(job->sink[i].ops->options, job->sink[i].options);
+        if (properties && !properties->count) properties = properties_of(job->source->options, job->source_options);
+        const char *const text = properties ? mr_map_get(properties, "message.max.bytes") : NULL;
+        const long long bytes = text ? atoll(text) : 0;
+        if (bytes > 0 && (size_t)bytes > bytes_max) bytes_max = (size_t)bytes;
+    }
+    return bytes_max;
+}
+
+/* An arena holds the outputs of a batch as they are on average, and at least one of the largest. */
 static size_t arena_bytes(const struct mr_job *job)
 {
     const size_t bytes = (size_t)job->batch.records_max * ARENA_BYTES_A_RECORD;
-    return bytes < ARENA_BYTES_MIN ? ARENA_BYTES_MIN : bytes;
+    const size_t least = message_bytes_max(job) + ARENA_SLACK;
+    return bytes < least ? least : bytes;
+}
+
+/* Where arenas are so large for the sake of single outputs, there are as many as an eighth of the job's memory holds.
+ */
+static size_t box_count(const struct mr_job *job)
+{
+    const size_t bytes = arena_bytes(job), count = (size_t)job->memory / 8 / bytes;
+    if (bytes == (size_t)job->batch.records_max * ARENA_BYTES_A_RECORD || count > BOX_COUNT) return BOX_COUNT;
+    return count < BOX_COUNT_MIN ? BOX_COUNT_MIN : count;
 }
 
 #define CLIENTS_BYTES_MIN (8u << 20) /* for prefetched messages and the sinks' queues */
@@ -24,7 +58,7 @@ static size_t fixed_bytes(const struct mr_run *run)
     const struct mr_job *job = run->job;
     const size_t row_cap = (size_t)job->batch.records_max;
     return MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
-           BOX_COUNT * (arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
+           box_count(job) * (arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
 }
 
 size_t mr_lane_bytes_min(const struct mr_run *run)
@@ -161,7 +195,8 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         if (!status) status = mr_slot_init(&lane->slot[i], run, row_cap, err);
     }
     if (!status)
-        status = mr_flight_init(&lane->flight, TICKET_COUNT, BOX_COUNT, row_cap, arena_bytes(job), &lane->stats, err);
+        status =
+            mr_flight_init(&lane->flight, TICKET_COUNT, box_count(job), row_cap, arena_bytes(job), &lane->stats, err);
     if (!status) status = mr_dead_create(run, index, &lane->stats, &lane->dead, err);
     if (!status) {
         lane->flight.undeliverable = mr_dead_undeliverable;

@@ -325,6 +325,41 @@ static void ten_megabytes(const char *name, const char *properties, bool is_whol
     fixture_content_free(&content);
 }
 
+/* How large an output may be is the topic's matter, not that of batch.records_max. */
+static void large_outputs(const char *name, const char *rest)
+{
+    enum { LONG_BYTES = 900000 };
+    char in[32], out[32], dead[32];
+    char *const text = malloc(LONG_BYTES + 64);
+    const struct fixture_job job = {
+        .name = name, .emit = "{\"fields\":{\"long\":\"long\",\"class\":\"m.class\"}}", .rest = rest};
+    struct fixture_message message = {.value = text};
+    struct fixture_run run;
+    snprintf(in, sizeof in, "%s.in", name);
+    snprintf(out, sizeof out, "%s.out", name);
+    snprintf(dead, sizeof dead, "%s.dead", name);
+    fixture_topic(in, 1);
+    fixture_topic(out, 1);
+    fixture_topic(dead, 1);
+    message.bytes = (size_t)sprintf(text, "{\"a\":1,\"b\":2,\"long\":\"%0*d\"}", LONG_BYTES, 0);
+    fixture_produce(in, &message, 1);
+    fixture_run_to_end(&run, &job);
+    assert_int_equal(run.summary->records_dead, 0);
+    fixture_run_free(&run);
+    struct fixture_content content = fixture_read(out);
+    assert_int_equal(content.count, 1);
+    assert_in_range(content.message[0].bytes, LONG_BYTES, LONG_BYTES + 64);
+    fixture_content_free(&content);
+    free(text);
+}
+
+static void a_large_output_in_any_batch(void **state)
+{
+    (void)state;
+    large_outputs("output256", ",\"batch\":{\"records_max\":256}");
+    large_outputs("output8192", "");
+}
+
 static void a_very_large_record(void **state)
 {
     (void)state;
@@ -546,6 +581,7 @@ int main(void)
         cmocka_unit_test(dropped),
         cmocka_unit_test(dead_letter_file),
         cmocka_unit_test(tombstones_are_skipped_or_dead),
+        cmocka_unit_test(a_large_output_in_any_batch),
         cmocka_unit_test(a_very_large_record),
         cmocka_unit_test(more_bad_lines_than_rows),
         cmocka_unit_test(a_bad_line_a_message_is_no_run),
