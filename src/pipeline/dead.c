@@ -11,7 +11,8 @@
 #include "pipeline/deliver.h"
 
 #define BOX_COUNT         8
-#define RECORD_CAP        1024
+#define RECORD_CAP_MIN    64
+#define RECORD_CAP_MAX    1024
 #define ARENA_BYTES       (256u << 10)
 #define QUEUE_BYTES       (4u << 20)
 #define CLIENT_BYTES      1100 /* that librdkafka takes for a dead letter on its way: itself, 8 headers, its request */
@@ -45,7 +46,7 @@ struct mr_dead {
     struct mr_lane_sink sink; /* opened when the first dead letter comes */
     struct mr_flight boxes;   /* only its boxes are used */
     struct mr_box *box;       /* being filled */
-    struct mr_bad *sent;      /* [BOX_COUNT][RECORD_CAP]: of what is on its way, everything but the bytes */
+    struct mr_bad *sent;      /* [BOX_COUNT][record_cap]: of what is on its way, everything but the bytes */
     struct undeliverable *first, **last;
     struct refusals refusals[2][MR_REASON_COUNT]; /* of outputs, of dead letters */
     void (*idle)(void *context);
@@ -57,11 +58,18 @@ static bool is_file(const struct mr_dead *dead)
     return dead->run->job->bad_records.file != NULL;
 }
 
+/* Records of a box: no more than a batch has, so that small batches need little memory. */
+static size_t record_cap(const struct mr_job *job)
+{
+    const size_t cap = (size_t)job->batch.records_max;
+    return cap < RECORD_CAP_MIN ? RECORD_CAP_MIN : cap > RECORD_CAP_MAX ? RECORD_CAP_MAX : cap;
+}
+
 size_t mr_dead_bytes(const struct mr_job *job)
 {
     const size_t letter = sizeof(struct mr_record) + HEADER_MAX * sizeof(struct mr_header) + sizeof(struct mr_bad);
     if (!job->bad_records.topic && !job->bad_records.file) return 0;
-    return BOX_COUNT * (ARENA_BYTES + RECORD_CAP * (letter + (job->bad_records.topic ? CLIENT_BYTES : 0)));
+    return BOX_COUNT * (ARENA_BYTES + record_cap(job) * (letter + (job->bad_records.topic ? CLIENT_BYTES : 0)));
 }
 
 mr_status mr_dead_create(const struct mr_run *run, unsigned lane, struct mr_stats *stats, struct mr_dead **dead_out,
@@ -136,6 +144,7 @@ void mr_dead_destroy(struct mr_dead *dead)
 static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
 {
     const struct mr_job *job = dead->run->job;
+    const size_t cap = record_cap(job);
     const struct mr_sink_ops *ops = mr_sink_find(is_file(dead) ? "file" : "kafka");
     const struct mr_sink_open open_base = {.job = job->name,
                                            .lane = dead->lane,
@@ -158,11 +167,11 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
     }
     open.options = dead->sink_options;
     if (!status) status = ops->open(&open, &dead->sink.sink, err);
-    if (!status) status = mr_flight_init(&dead->boxes, 1, BOX_COUNT, RECORD_CAP, ARENA_BYTES, dead->stats, err);
-    if (!status && !(dead->sent = calloc(BOX_COUNT * RECORD_CAP, sizeof *dead->sent)))
+    if (!status) status = mr_flight_init(&dead->boxes, 1, BOX_COUNT, cap, ARENA_BYTES, dead->stats, err);
+    if (!status && !(dead->sent = calloc(BOX_COUNT * cap, sizeof *dead->sent)))
         status = mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < BOX_COUNT && !status; i++) {
-        dead->boxes.box[i].header = calloc(RECORD_CAP * HEADER_MAX, sizeof(struct mr_header));
+        dead->boxes.box[i].header = calloc(cap * HEADER_MAX, sizeof(struct mr_header));
         if (!dead->boxes.box[i].header) status = mr_fail(err, MR_ENOMEM, "out of memory");
     }
     dead->boxes.undeliverable = mr_dead_undeliverable;
@@ -255,7 +264,7 @@ static void header_put_number(struct mr_record *record, struct mr_header *header
 /* Where the facts of a record on its way are kept. */
 static struct mr_bad *sent_of(const struct mr_dead *dead, const struct mr_box *box, size_t index)
 {
-    return &dead->sent[(size_t)(box - dead->boxes.box) * RECORD_CAP + index];
+    return &dead->sent[(size_t)(box - dead->boxes.box) * box->out.record_cap + index];
 }
 
 static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)

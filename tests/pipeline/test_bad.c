@@ -478,21 +478,28 @@ static void breaker_over_all_lanes(void **state)
     fixture_run_free(&run);
 }
 
-/* The boxes of dead letters are part of the job's memory: where they do not fit, the job says so at start. */
+/* The boxes of dead letters are part of the job's memory: where they do not fit, the job says so at start. They follow
+ * the size of the batches, so that the smallest memory that a job may name is enough for some. */
 static void dead_letters_count_as_memory(void **state)
 {
     const char *const small = ",\"memory\":\"16MiB\",\"lanes\":1,\"batch\":{\"records_max\":64}";
-    const struct fixture_job dead = {.name = "budget", .rest = small};
-    const struct fixture_job drop = {.name = "budget", .rest = small, .bad = "{\"drop\":true}"};
+    const char *const larger = ",\"memory\":\"16MiB\",\"lanes\":1,\"batch\":{\"records_max\":1024}";
+    const struct fixture_job fits = {.name = "budget", .rest = small};
+    const struct fixture_job dead = {.name = "budget", .rest = larger};
+    const struct fixture_job drop = {.name = "budget", .rest = larger, .bad = "{\"drop\":true}"};
     struct fixture_run run;
     (void)state;
     fixture_topic("budget.in", 1);
     fixture_topic("budget.out", 1);
     fixture_topic("budget.dead", 1);
+    for (int i = 0; i < 200; i++) fixture_say("budget.in", 0, "bad");
     fixture_fill("budget.in", 0, 10, 1);
     assert_int_equal(fixture_start(&run, &dead, NULL), MR_ECONFIG);
     assert_non_null(strstr(run.err.text, "memory"));
     fixture_run_free(&run);
+    fixture_run_to_end(&run, &fits);
+    fixture_run_free(&run);
+    assert_int_equal(fixture_count("budget.dead"), 200);
     fixture_run_to_end(&run, &drop);
     fixture_run_free(&run);
 }
