@@ -254,7 +254,7 @@ static void fetch_not_allowed(void **state)
     fixture_run_free(&run);
 }
 
-/* The committed offset is no longer there: the job stops, or goes on where it is told to. */
+/* The offset to start at is not there: the job stops, or goes on where it is told to. */
 static void offset_out_of_range(void **state)
 {
     struct fixture_job job = {.name = "range", .source = "\"start\":\"range.in/0=500\",", .rest = ",\"lanes\":1"};
@@ -263,6 +263,7 @@ static void offset_out_of_range(void **state)
     topics("range", 1);
     fixture_fill("range.in", 0, 100, 1);
     assert_int_equal(fixture_run(&run, &job, NULL), MR_EDATA);
+    assert_non_null(strstr(run.err.text, "range.in/0=500: the partition has no such offset: it holds 0 up to"));
     assert_non_null(strstr(run.err.text, "lost_offsets"));
     fixture_run_free(&run);
     assert_true(fixture_committed("range", "range.in", 0) < 0);

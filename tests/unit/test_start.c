@@ -95,10 +95,29 @@ static void test_membership(void **state)
     assert_non_null(strstr(err.text, "needs source.instance"));
 }
 
+/* What a run finds out: -X, and partitions that are not there. */
+static void test_late(void **state)
+{
+    struct mr_kafka_start start;
+    struct mr_err err = {0};
+    struct mr_pair pair = {(char *)(uintptr_t) "group.id", (char *)(uintptr_t) "mine"};
+    const struct mr_map map = {.item = &pair, .count = 1};
+    (void)state;
+    assert_int_equal(mr_kafka_properties_check(&map, &err), MR_ECONFIG);
+    assert_non_null(strstr(err.text, "source.group"));
+    assert_int_equal(check("h:1", "other", MR_MEMBER_AUTO, "latest", &err), MR_ECONFIG);
+    assert_non_null(strstr(err.text, "\"other\" stands there twice"));
+    assert_int_equal(mr_kafka_start_parse("tt/3=5,t/9=1,tt/7=5", &start, &err), MR_OK);
+    assert_int_equal(mr_kafka_start_check(&start, "other", 1, &err), MR_OK);
+    assert_int_equal(mr_kafka_start_check(&start, "tt", 8, &err), MR_OK);
+    assert_int_equal(mr_kafka_start_check(&start, "tt", 4, &err), MR_ECONFIG);
+    assert_non_null(strstr(err.text, "tt/7=5: topic \"tt\" has 4 partitions"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_malformed),
-                                       cmocka_unit_test(test_topics), cmocka_unit_test(test_pattern),
-                                       cmocka_unit_test(test_membership)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets),    cmocka_unit_test(test_malformed),
+                                       cmocka_unit_test(test_topics),     cmocka_unit_test(test_pattern),
+                                       cmocka_unit_test(test_membership), cmocka_unit_test(test_late)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -225,6 +225,22 @@ static bool needs_bounds(const struct mr_source *source, const rd_kafka_topic_pa
     return false;
 }
 
+/* A start that the job names must be there: where it is not, the job is wrong, and nothing was lost. */
+static mr_status explicit_check(struct mr_source *source, const rd_kafka_topic_partition_t *entry,
+                                const struct mr_kafka_bounds *known, struct mr_err *err)
+{
+    int64_t low = known->low, high = known->high;
+    if (source->start.kind != MR_START_OFFSETS || entry->offset < 0 || source->opt->lost_offsets != MR_LOST_STOP)
+        return MR_OK;
+    const mr_status status = low < 0 || high < 0 ? bounds_query(source, entry, &low, &high, err) : MR_OK;
+    if (status || (entry->offset >= low && entry->offset <= high)) return status;
+    return mr_fail(
+        err, MR_EDATA,
+        "source.start: %s/%d=%lld: the partition has no such offset: it holds %lld up to, not including, %lld: name "
+        "one of these, or set source.lost_offsets to \"earliest\" or \"latest\" to start there",
+        entry->topic, (int)entry->partition, (long long)entry->offset, (long long)low, (long long)high);
+}
+
 /* Fills in the offsets of list, whose committed ones are read, and takes its partitions into the table. */
 static mr_status entries_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list,
                               const struct mr_kafka_bounds *bounds, struct mr_err *err)
@@ -233,7 +249,10 @@ static mr_status entries_take(struct mr_source *source, rd_kafka_topic_partition
         rd_kafka_topic_partition_t *entry = &list->elems[i];
         int64_t end_offset;
         mr_status status = MR_OK;
-        if (entry->offset < 0) status = start_resolve(source, entry, err);
+        if (entry->offset < 0) {
+            status = start_resolve(source, entry, err);
+            if (!status) status = explicit_check(source, entry, &bounds[i], err);
+        }
         const bool is_end = entry->offset == RD_KAFKA_OFFSET_END;
         if (!status) status = bounds_resolve(source, entry, &bounds[i], &end_offset, err);
         if (!status) status = partition_add(source, entry, end_offset, err);

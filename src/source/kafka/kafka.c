@@ -61,10 +61,6 @@ static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, st
         return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
     if (mr_kafka_membership(source->opt) != MR_MEMBER_STATIC) return MR_OK;
     snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job, source->opt->instance, source->open.lane);
-    if (mr_kafka_property(&source->opt->properties,
-                          "group.instance.id")) { /* -X comes after the check of the job file */
-        return mr_fail(err, MR_ECONFIG, "group.instance.id stands in source.instance: each lane adds its number to it");
-    }
     if (rd_kafka_conf_set(conf, "group.instance.id", instance, reason, sizeof reason)) {
         return mr_fail(err, MR_ECONFIG, "kafka source: instance: %s", reason);
     }
@@ -130,6 +126,8 @@ static mr_status topics_check(struct mr_source *source, struct mr_err *err)
         if (status) return status;
         const uint32_t topic = mr_kafka_topic_index(source, name);
         if (topic != UINT32_MAX) source->initial_count[topic] = count;
+        const mr_status start_status = mr_kafka_start_check(&source->start, name, count, err);
+        if (start_status) return start_status;
     }
     return MR_OK;
 }
@@ -245,7 +243,8 @@ static mr_status kafka_open(const struct mr_source_open *open, struct mr_source 
     source->raw_cap = 65536;
     source->raw = malloc(source->raw_cap * sizeof(rd_kafka_message_t *));
     if (!source->raw) status = mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
-    if (!status) status = mr_kafka_strategy_check(&source->opt->properties, err); /* again: -X may have changed it */
+    if (!status)
+        status = mr_kafka_properties_check(&source->opt->properties, err); /* again: -X may have changed them */
     if (!status) status = mr_kafka_start_parse(source->opt->start, &source->start, err);
     if (!status) status = client_open(source, err);
     if (!status) status = topics_check(source, err);

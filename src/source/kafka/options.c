@@ -172,7 +172,8 @@ int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *to
     return -1;
 }
 
-mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err *err)
+/* A strategy that this librdkafka cannot do without losing records. */
+static mr_status strategy_check(const struct mr_map *properties, struct mr_err *err)
 {
     const char *strategy = mr_kafka_property(properties, "partition.assignment.strategy");
     if (!strategy || !strstr(strategy, "cooperative") || rd_kafka_version() >= COOPERATIVE_VERSION) return MR_OK;
@@ -215,6 +216,21 @@ bool mr_kafka_is_read(const struct mr_strings *topics, const char *topic)
     return false;
 }
 
+mr_status mr_kafka_start_check(const struct mr_kafka_start *start, const char *topic, int32_t partition_count,
+                               struct mr_err *err)
+{
+    struct start_entry entry;
+    for (const char *at = start->offsets; at && entry_read(&at, &entry); at++) {
+        if (!strcmp(entry.topic, topic) && entry.partition >= partition_count) {
+            return mr_fail(err, MR_ECONFIG, "source.start: %s/%lld=%lld: topic \"%s\" has %d partitions (0 to %d)",
+                           topic, (long long)entry.partition, (long long)entry.offset, topic, (int)partition_count,
+                           (int)partition_count - 1);
+        }
+        if (!*at) break;
+    }
+    return MR_OK;
+}
+
 static mr_status start_topics_check(const struct mr_kafka_start *start, const struct mr_strings *topics,
                                     struct mr_err *err)
 {
@@ -242,6 +258,29 @@ static mr_status membership_check(const struct mr_kafka_source_options *opt, str
                    "without it a restart under another name would wait until the group forgets the old one");
 }
 
+mr_status mr_kafka_properties_check(const struct mr_map *properties, struct mr_err *err)
+{
+    if (mr_kafka_property(properties, "group.id"))
+        return mr_fail(err, MR_ECONFIG, "source.properties: group.id stands in source.group");
+    if (mr_kafka_property(properties, "group.instance.id")) {
+        return mr_fail(
+            err, MR_ECONFIG,
+            "source.properties: group.instance.id stands in source.instance; each lane adds its number to it");
+    }
+    return strategy_check(properties, err);
+}
+
+static mr_status twice_check(const struct mr_strings *topics, struct mr_err *err)
+{
+    for (size_t i = 0; i < topics->count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (!strcmp(topics->item[i], topics->item[j]))
+                return mr_fail(err, MR_ECONFIG, "source.topics: \"%s\" stands there twice", topics->item[i]);
+        }
+    }
+    return MR_OK;
+}
+
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
 {
     const struct mr_kafka_source_options *opt = options;
@@ -250,17 +289,10 @@ mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
         return mr_fail(err, MR_ECONFIG,
                        "source.properties: bootstrap.servers is missing: give host:port, or \"embedded\"");
     }
-    if (mr_kafka_property(&opt->properties, "group.id")) {
-        return mr_fail(err, MR_ECONFIG, "source.properties: group.id stands in source.group");
-    }
-    if (mr_kafka_property(&opt->properties, "group.instance.id")) {
-        return mr_fail(
-            err, MR_ECONFIG,
-            "source.properties: group.instance.id stands in source.instance; each lane adds its number to it");
-    }
     const bool is_shared = opt->membership == MR_MEMBER_NONE ||
                            (opt->membership != MR_MEMBER_DYNAMIC && mr_kafka_is_embedded(&opt->properties));
-    mr_status status = mr_kafka_strategy_check(&opt->properties, err);
+    mr_status status = mr_kafka_properties_check(&opt->properties, err);
+    if (!status) status = twice_check(&opt->topics, err);
     if (!status) status = membership_check(opt, err);
     if (!status) status = mr_kafka_pattern_check(opt, !is_shared, err);
     if (!status) status = mr_kafka_start_parse(opt->start, &start, err);

@@ -42,9 +42,6 @@ mr_status mr_kafka_start_parse(const char *text, struct mr_kafka_start *start_ou
 /** The offset that an explicit start names for a partition; -1 when it names none. */
 int64_t mr_kafka_start_offset(const struct mr_kafka_start *start, const char *topic, int32_t partition);
 
-/** MR_ECONFIG for a partition.assignment.strategy that this librdkafka cannot do without losing records. */
-mr_status mr_kafka_strategy_check(const struct mr_map *properties, struct mr_err *err);
-
 /** MR_ECONFIG for a topic that is a regular expression where lanes share out the topics without a group (has_group
  * false). */
 mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool has_group, struct mr_err *err);
@@ -56,6 +53,14 @@ bool mr_kafka_is_read(const struct mr_strings *topics, const char *topic);
 
 /** What "auto" stands for in this job; the others are themselves. */
 mr_membership mr_kafka_membership(const struct mr_kafka_source_options *opt);
+
+/** MR_ECONFIG for a property that stands in an option of its own, and for a strategy that loses records: also for -X,
+ * which comes after the check of the job file. */
+mr_status mr_kafka_properties_check(const struct mr_map *properties, struct mr_err *err);
+
+/** MR_ECONFIG where an explicit start names a partition that a topic of so many does not have. */
+mr_status mr_kafka_start_check(const struct mr_kafka_start *start, const char *topic, int32_t partition_count,
+                               struct mr_err *err);
 
 /** Checks that need no network (mr_source_ops.check). */
 mr_status mr_kafka_source_check(const void *options, struct mr_err *err);
