@@ -53,8 +53,9 @@ struct mr_option {
     double min, max;            /* both 0: no range */
     const char *const *choices; /* MR_OPT_ENUM: names, NULL at the end */
     bool secret;                /* never printed; "[set]" instead */
-    const char *doc;            /* one sentence, with units; shown in help, schema and reference */
-    const char *example;        /* optional: a value as JSON text */
+    bool is_path;        /* MR_OPT_STRING: a file; in a job file a relative one counts from the job file's folder */
+    const char *doc;     /* one sentence, with units; shown in help, schema and reference */
+    const char *example; /* optional: a value as JSON text */
     /* MR_OPT_MAP, optional: checks one pair of a job file, without a network. The text must not hold the value of a
      * secret. */
     mr_status (*check_pair)(const char *key, const char *value, struct mr_err *err);

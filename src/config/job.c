@@ -8,7 +8,6 @@
 
 #include "base/options.h"
 #include "config/load.h"
-#include "config/substitute.h"
 
 static void plain_deinit(struct mr_job *job)
 {
@@ -71,14 +70,6 @@ static void complete(struct mr_load *load, const char *path)
     job->path = strdup(path);
     if (!job->name) job->name = name_of(path);
     if (!job->path || !job->name) load->is_out_of_memory = true;
-    if (job->bad_records.file && *job->bad_records.file) {
-        char *const file = mr_path_join(load->folder, job->bad_records.file);
-        if (!file) load->is_out_of_memory = true;
-        if (file) {
-            free(job->bad_records.file);
-            job->bad_records.file = file;
-        }
-    }
 }
 
 void mr_load_text(struct mr_load *load, const char *path, const char *text, size_t bytes)

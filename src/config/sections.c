@@ -68,6 +68,7 @@ static const struct mr_option model_selectors[] = {
      .type = MR_OPT_STRING,
      .offset = AT(file),
      .required = true,
+     .is_path = true,
      .doc = "The model file; a relative path counts from the job file's folder."},
     {0},
 };
@@ -209,6 +210,7 @@ static const struct mr_option bad_records_rows[] = {
     {.key = "file",
      .type = MR_OPT_STRING,
      .offset = AT(file),
+     .is_path = true,
      .doc = "Dead-letter file of JSON lines; a relative path counts from the job file's folder."},
     {.key = "drop",
      .type = MR_OPT_BOOL,

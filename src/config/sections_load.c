@@ -139,13 +139,6 @@ static void load_single(struct mr_load *load, uint32_t node, const struct mr_sec
     selector_deinit(section, &selector);
 }
 
-static char *model_path(struct mr_load *load, const char *file)
-{
-    char *const path = mr_path_join(load->folder, file);
-    if (!path) load->is_out_of_memory = true;
-    return path;
-}
-
 static void load_model(struct mr_load *load, uint32_t node, const struct mr_section *section)
 {
     struct mr_job_model *const model = &load->job->model[load->job->model_count++];
@@ -155,7 +148,8 @@ static void load_model(struct mr_load *load, uint32_t node, const struct mr_sect
     model->name = selector.name;
     selector.name = NULL;
     if (!model->name && model->ops && !(model->name = strdup(model->ops->name))) load->is_out_of_memory = true;
-    if (selector.file) model->file = model_path(load, selector.file);
+    model->file = selector.file;
+    selector.file = NULL;
     selector_deinit(section, &selector);
 }
 

@@ -138,10 +138,15 @@ static void load_string(struct mr_load *load, uint32_t node, const struct mr_opt
         wrong_value(load, node, row);
         return;
     }
-    char *const text = mr_load_string(load, node);
+    char *text = mr_load_string(load, node);
     char **const at = member(row, options);
     if (!text) return;
     if (row->required && !*text) mr_load_error(load, node, "must not be empty");
+    if (row->is_path && *text) {
+        char *const path = mr_path_join(load->folder, text);
+        free(text);
+        if (!(text = path)) load->is_out_of_memory = true;
+    }
     free(*at);
     *at = text;
 }

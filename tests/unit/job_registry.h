@@ -86,7 +86,12 @@ static const struct mr_option test_kafka_sink_options[] = {
 static const char *const test_modes[] = {"append", "truncate", NULL};
 #define AT(field) offsetof(struct test_file_sink, field)
 static const struct mr_option test_file_sink_options[] = {
-    {.key = "path", .type = MR_OPT_STRING, .offset = AT(path), .required = true, .doc = "File to write."},
+    {.key = "path",
+     .type = MR_OPT_STRING,
+     .offset = AT(path),
+     .required = true,
+     .is_path = true,
+     .doc = "File to write."},
     {.key = "pin", .type = MR_OPT_STRING, .offset = AT(pin), .secret = true, .doc = "Of the archive, too."},
     {.key = "password", .type = MR_OPT_STRING, .offset = AT(password), .secret = true, .doc = "Of the archive."},
     {.key = "bytes_max",

@@ -149,6 +149,7 @@ static void test_values(void **state)
     assert_int_equal(job->sink_count, 2);
     assert_int_equal(((const struct test_kafka_sink *)job->sink[0].options)->linger, 250000);
     const struct test_file_sink *const file = job->sink[1].options;
+    assert_string_equal(file->path, "/jobs/a/o");
     assert_int_equal(file->bytes_max, 1000000000);
     assert_int_equal(file->mode, 1);
     assert_true(file->share == 0.25);

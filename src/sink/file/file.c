@@ -209,8 +209,9 @@ static const struct mr_option file_option_table[] = {
      .type = MR_OPT_STRING,
      .offset = AT(path),
      .required = true,
+     .is_path = true,
      .doc = "File to append to, one JSON record a line; it is created when missing, and begun anew after it was moved "
-            "away.",
+            "away. A relative path counts from the job file's folder.",
      .example = "\"scores.jsonl\""},
     {.key = "fsync",
      .type = MR_OPT_BOOL,
