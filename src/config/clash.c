@@ -1,8 +1,11 @@
 #include "config/clash.h"
 
+#include <limits.h>
 #include <regex.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/options.h"
 
@@ -52,8 +55,87 @@ static const char *sink_topic(const struct mr_job_sink *sink, const char *input_
     return topic && *topic && !is_elsewhere ? topic : NULL;
 }
 
-void mr_clashes_visit(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
-                      void *context)
+/* The option of a sink that names the file that it writes to, and that name; NULL: none. */
+static const char *sink_path(const struct mr_job_sink *sink, const char **key_out)
+{
+    for (const struct mr_option *row = sink->ops ? sink->ops->options : NULL; row && row->key; row++) {
+        if (!row->is_path) continue;
+        *key_out = row->key;
+        return string_option(sink->ops->options, sink->options, row->key);
+    }
+    return NULL;
+}
+
+/* Where a path leads: links and dots resolved as far as it is there. False when that is not known. */
+static bool path_resolve(const char *path, char out[PATH_MAX])
+{
+    char folder[PATH_MAX], resolved[PATH_MAX];
+    if (realpath(path, out)) return true;
+    const char *const slash = strrchr(path, '/');
+    const int bytes = slash ? (int)(slash - path) : 0;
+    snprintf(folder, sizeof folder, "%.*s", slash ? (bytes ? bytes : 1) : 1, slash ? path : ".");
+    if (!realpath(folder, resolved)) return false;
+    return snprintf(out, PATH_MAX, "%s/%s", resolved, slash ? slash + 1 : path) < PATH_MAX;
+}
+
+/* Do two paths lead to one file? Devices and pipes may be written to by all. */
+static bool is_same_file(const char *a, const char *b)
+{
+    char a_resolved[PATH_MAX], b_resolved[PATH_MAX];
+    struct stat info;
+    if (!a || !b || !*a || !*b || (!stat(a, &info) && !S_ISREG(info.st_mode))) return false;
+    if (!strcmp(a, b)) return true;
+    return path_resolve(a, a_resolved) && path_resolve(b, b_resolved) && !strcmp(a_resolved, b_resolved);
+}
+
+static void visit_files(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
+                        void *context)
+{
+    const char *const dead = job->bad_records.file;
+    for (size_t i = 0; i < job->sink_count; i++) {
+        const char *key, *other_key;
+        const char *const path = sink_path(&job->sink[i], &key);
+        if (!path) continue;
+        for (size_t j = 0; j < i; j++) {
+            if (!is_same_file(path, sink_path(&job->sink[j], &other_key))) continue;
+            visit(context, &(struct mr_clash){i, key, path, j, other_key});
+            break;
+        }
+        if (is_same_file(path, dead)) visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "file", dead, i, key});
+    }
+}
+
+/* Do two sinks write to one topic of one cluster? Those without properties have the source's. */
+static bool is_same_topic(const struct mr_job_sink *a, const struct mr_job_sink *b, const char *input_servers)
+{
+    if (!a->ops || !b->ops || strcmp(a->ops->name, "kafka") != 0 || strcmp(b->ops->name, "kafka") != 0) return false;
+    const char *const a_topic = string_option(a->ops->options, a->options, "topic");
+    const char *const b_topic = string_option(b->ops->options, b->options, "topic");
+    const char *a_servers = servers_of(a->ops->options, a->options);
+    const char *b_servers = servers_of(b->ops->options, b->options);
+    if (!a_servers) a_servers = input_servers;
+    if (!b_servers) b_servers = input_servers;
+    return a_topic && b_topic && *a_topic && !strcmp(a_topic, b_topic) &&
+           (!a_servers || !b_servers || !strcmp(a_servers, b_servers));
+}
+
+static void visit_topics(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
+                         void *context)
+{
+    const bool has_input = job->source && !strcmp(job->source->name, "kafka");
+    const char *const servers = has_input ? servers_of(job->source->options, job->source_options) : NULL;
+    for (size_t i = 0; i < job->sink_count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (!is_same_topic(&job->sink[i], &job->sink[j], servers)) continue;
+            const char *const topic = string_option(job->sink[i].ops->options, job->sink[i].options, "topic");
+            visit(context, &(struct mr_clash){i, "topic", topic, j, "topic"});
+            break;
+        }
+    }
+}
+
+static void visit_inputs(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
+                         void *context)
 {
     const char *const dead = job->bad_records.topic && *job->bad_records.topic ? job->bad_records.topic : NULL;
     if (!job->source || strcmp(job->source->name, "kafka") != 0) return;
@@ -69,6 +151,14 @@ void mr_clashes_visit(const struct mr_job *job, void (*visit)(void *context, con
         if (dead && !strcmp(topic, dead))
             visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "topic", dead, i, "topic"});
     }
+}
+
+void mr_clashes_visit(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
+                      void *context)
+{
+    visit_inputs(job, visit, context);
+    visit_topics(job, visit, context);
+    visit_files(job, visit, context);
 }
 
 const char *mr_clash_text(const struct mr_clash *clash, const char *quoted, char out[MR_CLASH_BYTES])

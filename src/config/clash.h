@@ -16,7 +16,8 @@ struct mr_clash {
     const char *with_key;
 };
 
-/** Calls visit for each clash, in the order of the sinks. */
+/** Calls visit for each clash: of inputs, of topics, of files; each in the order of the sinks. Looks where paths lead.
+ */
 void mr_clashes_visit(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
                       void *context);
 
