@@ -171,6 +171,34 @@ def case_bounded_pair(rig):
     return f"{runs[0].records_out()} and {runs[1].records_out()} records"
 
 
+def case_deleted(rig):
+    """A topic that is deleted under a bounded run ends it with 66, in a group and without one."""
+    for membership in ("dynamic", "none"):
+        name = f"deleted-{membership}"
+        rig.trio(name, 2)
+        rig.produce(name, 100_000)
+        run = rig.run(rig.job(name, source__membership=membership), "--until", "end", "-X", "queued.min.messages=100",
+                      "-X", "queued.max.messages.kbytes=64", "-X", "fetch.message.max.bytes=20000", "-X", "topic.metadata.refresh.interval.ms=2000")
+        run.wait_out(1)
+        run.signal(signal.SIGSTOP)
+        rig.kafka("TopicCommand", "--delete", "--topic", f"{name}.in")
+        run.signal(signal.SIGCONT)
+        run.expect_end(66, 40)
+        expect("was deleted" in run.err(), f"it does not say why:\n{run.err()}")
+        expect(run.records_out() < 100_000, "it had read all before")
+    # Offsets of a topic that is gone are given up, not sent for ever. The first commit is at once, the second late.
+    rig.trio("given-up", 1)
+    run = rig.run(rig.job("given-up", commit_interval="1m", source__membership="none"))
+    for first in (0, 100):
+        rig.produce("given-up", 100, first=first)
+        run.wait_out(first + 100)
+    rig.kafka("TopicCommand", "--delete", "--topic", "given-up.in")
+    run.signal(signal.SIGTERM)
+    run.expect_end(0, 15)
+    expect("was deleted" in run.err(), f"it does not say that offsets were given up:\n{run.err()}")
+    return "66, and offsets given up"
+
+
 if __name__ == "__main__":
     main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions, case_more_partitions_in_order, case_fewer_lanes,
-          case_bounded_pair])
+          case_bounded_pair, case_deleted])

@@ -295,6 +295,7 @@ static void partitions_drop(struct mr_source *source, const rd_kafka_topic_parti
         if (positions) positions[count++] = (struct mr_position){part->topic, part->partition, part->next_offset};
     }
     source->unassigned_us = mr_clock_us();
+    if (!source->gone_due_us) source->gone_due_us = source->unassigned_us; /* a topic that is gone leaves so, too */
     source->has_assignment = false; /* until the next one comes, having no partitions does not mean that all are read */
     if (count && source->open.events.revoke)
         source->open.events.revoke(source->open.events.context, positions, count, is_lost);

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "kafka/client.h"
 #include "source/kafka/source.h"
 
-#define COMMIT_WAIT_MS 3000
+#define COMMIT_WAIT_MS   3000
+#define METADATA_WAIT_MS 2000
 
 /* The group moves on without this member: its partitions are, or will be, others'. Trying on would only keep it from
  * joining again. */
@@ -32,14 +34,33 @@ static mr_status commit_fail(struct mr_source *source, rd_kafka_resp_err_t code,
                    rd_kafka_err2str(code));
 }
 
+/* Whether an offset has no place any more: it would be sent again for ever. */
+static bool is_deleted(struct mr_source *source, const rd_kafka_topic_partition_t *entry)
+{
+    int32_t count;
+    if (entry->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+        mr_kafka_partition_count(source->client, source->servers, entry->topic, METADATA_WAIT_MS, &count, NULL) !=
+            MR_EINPUT)
+        return false;
+    mr_log(MR_LOG_WARN, "kafka", "topic %s was deleted: offset %lld of its partition %d cannot be stored", entry->topic,
+           (long long)entry->offset, (int)entry->partition);
+    return true;
+}
+
 /* Notes how the commit of each partition ended; returns the first error. */
 static rd_kafka_resp_err_t outcome_note(struct mr_source *source, rd_kafka_resp_err_t code,
                                         const rd_kafka_topic_partition_list_t *list)
 {
+    /* An error of the whole is that of its partitions, where these have one. */
+    for (int i = 0; list && i < list->cnt && code; i++) {
+        if (list->elems[i].err) code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    }
     for (int i = 0; list && i < list->cnt && !code; i++) {
         const rd_kafka_topic_partition_t *entry = &list->elems[i];
         struct partition *part = mr_kafka_owned(source, mr_kafka_topic_index(source, entry->topic), entry->partition);
-        if (entry->err)
+        if (entry->err && part && is_deleted(source, entry))
+            part->stored_offset = part->commit_offset;
+        else if (entry->err)
             code = entry->err;
         else if (part)
             part->stored_offset = entry->offset;

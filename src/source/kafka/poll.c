@@ -8,6 +8,7 @@
 
 #define EVENTS_INTERVAL_US    20000
 #define STARVED_WAIT_US       3000
+#define SILENCE_US            2000000
 #define WAKE_INTERVAL_US      20000
 #define WAKE_TIMEOUT_MS       1000
 #define ASSIGN_QUIET_US       3000000
@@ -45,6 +46,7 @@ static void error_take(struct mr_source *source, const rd_kafka_message_t *messa
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
         mr_log(MR_LOG_WARN, "kafka", "topic %s: %s", topic, rd_kafka_err2str(message->err));
+        if (!source->gone_due_us) source->gone_due_us = mr_clock_us();
         break;
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
@@ -185,6 +187,7 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
     else if (now_us >= source->events_due_us)
         events_serve(source, now_us, 0);
     assignment_miss(source, now_us);
+    mr_kafka_gone_check(source, now_us);
     if (source->failure.status) {
         if (err) *err = source->failure;
         return source->failure.status;
@@ -206,6 +209,8 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
         }
         rd_kafka_message_destroy(raw);
     }
+    /* Without a group the client does not hand over the error of a topic that was deleted: silence is the hint. */
+    if (!count && source->open.is_bounded && !source->gone_due_us) source->gone_due_us = now_us + SILENCE_US;
     if (taken) source->message_bytes = bytes / (double)taken;
     *count_out = taken;
     return MR_OK;
