@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base64.h"
 #include "base/json_text.h"
@@ -30,12 +31,39 @@ struct tap {
     bool *is_ended; /* [partition_count] */
 };
 
-static volatile sig_atomic_t is_stopped;
+#define CLOSE_LIMIT_S 1
 
+static volatile sig_atomic_t is_stopped, is_opening;
+
+/* While a broker is asked for the topic nothing was printed yet: a broker that does not answer must not keep us. */
 static void stop(int number)
 {
     (void)number;
+    if (is_opening || is_stopped) _exit(0);
     is_stopped = 1;
+}
+
+static volatile sig_atomic_t late_exit;
+
+static void close_late(int number)
+{
+    (void)number;
+    _exit(late_exit);
+}
+
+/* Nothing depends on how a reader leaves: a client that hangs is left alone. The text of an error is printed behind
+ * this. */
+static void tap_close(struct tap *tap, mr_status status)
+{
+    if (tap->client) {
+        late_exit = mr_status_exit(ferror(stdout) ? MR_EIO : status);
+        signal(SIGALRM, close_late);
+        alarm(status ? 0 : CLOSE_LIMIT_S);
+        rd_kafka_consumer_close(tap->client);
+        rd_kafka_destroy(tap->client);
+        alarm(0);
+    }
+    free(tap->is_ended);
 }
 
 /* beginning, end, or -N: the last N of each partition. */
@@ -149,7 +177,7 @@ static mr_status tap_open(struct tap *tap, struct mr_map *properties, struct mr_
 
 static void tap_loop(struct tap *tap)
 {
-    while (!is_stopped && (!tap->opt->count || tap->seen < (uint64_t)tap->opt->count) &&
+    while (!is_stopped && !ferror(stdout) && (!tap->opt->count || tap->seen < (uint64_t)tap->opt->count) &&
            !(tap->opt->exit_at_end && tap->ended_count == tap->partition_count)) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(tap->client, POLL_MS);
         if (!message) {
@@ -178,13 +206,11 @@ static mr_status tap_run(const void *options, const struct mr_words *words, stru
 
     signal(SIGINT, stop);
     signal(SIGTERM, stop);
+    is_opening = 1;
     if (!status) status = tap_open(&tap, &opt->properties, err);
+    is_opening = 0;
     if (!status) tap_loop(&tap);
-    if (tap.client) {
-        rd_kafka_consumer_close(tap.client);
-        rd_kafka_destroy(tap.client);
-    }
-    free(tap.is_ended);
+    tap_close(&tap, status);
     return status;
 }
 
