@@ -11,6 +11,7 @@
 #include "cli/shared_flags.h"
 #include "metrics/stats.h"
 #include "pipeline/encode.h"
+#include "pipeline/parts.h"
 #include "pipeline/run.h"
 #include "pipeline/slot.h"
 
@@ -121,13 +122,17 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
     struct mr_cursor cursor = {0};
     const struct mr_encode_input input = {
         .messages = bench->message, .scores = bench->slot.scores, .source_ops = &mr_no_source};
+    const struct mr_parts_input parts = {.messages = bench->message, .source_ops = &mr_no_source};
     mr_status status = MR_OK;
 
     bench->rows = bench->rejects = bench->bytes_out = 0;
     while (cursor.message < bench->count && !status) {
         const int64_t t0 = mr_clock_ns();
         rows->row_count = rows->reject_count = 0;
+        rows->reject_cap = rows->row_cap; /* the rest is for rows that fail later */
         run->job->codec->decode(bench->decoder, bench->message, bench->count, &cursor, rows);
+        rows->reject_cap = 2 * rows->row_cap;
+        mr_parts_fill(run->layout, &parts, rows);
         mr_rows_tail_zero(rows);
         const int64_t t1 = mr_clock_ns();
         for (size_t i = 0; i < run->job->model_count && !status; i++) {
@@ -228,8 +233,9 @@ static mr_status bench_run(const void *options, const struct mr_words *words, st
         if (!status) status = measure(bench, err);
         if (!status && !bench->rows)
             status =
-                mr_fail(err, MR_EDATA, "%s: none of its %llu records fits the job's \"record\": nothing to measure",
-                        bench->opt->rows, (unsigned long long)bench->rejects);
+                mr_fail(err, MR_EDATA, "%s: none of its %llu records fits the job's \"record\": nothing to measure%s",
+                        bench->opt->rows, (unsigned long long)bench->rejects,
+                        bench->run->layout->part_field_count ? " (lines have no key, headers and time)" : "");
         if (!status) print(bench);
         bench_close(bench, job);
     }

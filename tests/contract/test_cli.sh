@@ -95,6 +95,13 @@ JOB
     expect 78 err 'sinks\[0\].topic: "in" is a topic that the source reads: the job would feed on itself; write to another' \
         run two.json -X bootstrap.servers=127.0.0.1:1 --until 1s; silent out
 
+    # Features and labels from message parts are those of the messages: lines have an offset, and no time.
+    yes '{"Temperature":20}' | head -20 >parts
+    sed 's/"features": \[/"label": "@offset", &/' job.json >parts.json
+    expect 0 out '^decode ' bench parts.json --rows parts --repetitions 1
+    sed 's/"features": \[/"label": "@timestamp", &/' job.json >parts.json
+    expect 65 err 'none of its 20 records fits.*no key, headers and time' bench parts.json --rows parts --repetitions 1; silent out
+
     # A limit on the size of files is the file sink's error, not a death by SIGXFSZ.
     yes '{"Temperature":20}' | head -2000 >lines
     sed 's/nowhere.invalid:1/embedded/; s/"type": "kafka", "topic": "out"/"type": "file", "path": "out.jsonl"/' job.json >file.json
