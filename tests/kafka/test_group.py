@@ -171,6 +171,22 @@ def case_bounded_pair(rig):
     return f"{runs[0].records_out()} and {runs[1].records_out()} records"
 
 
+def case_more_partitions_alone(rig):
+    """Without a group added partitions are not read, and a warning says so once."""
+    rig.trio("alone", 2)
+    run = rig.run(rig.job("alone", source__membership="none"), "-X", "topic.metadata.refresh.interval.ms=500")
+    rig.produce("alone", 100)
+    run.wait_out(100)
+    rig.oracle("grow", "alone.in", 4)
+    run.wait_log('alone.in\\" changed from 2 to 4')
+    rig.oracle("grow", "alone.in", 5)
+    run.wait_log('alone.in\\" changed from 4 to 5')
+    run.signal(signal.SIGTERM)
+    run.expect_end(0, 15)
+    expect(run.err().count("without a group") == 2, f"not once for each growth:\n{run.err()}")
+    return "2 -> 5 partitions: two warnings"
+
+
 def case_deleted(rig):
     """A topic that is deleted under a bounded run ends it with 66, in a group and without one."""
     for membership in ("dynamic", "none"):
@@ -201,4 +217,4 @@ def case_deleted(rig):
 
 if __name__ == "__main__":
     main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions, case_more_partitions_in_order, case_fewer_lanes,
-          case_bounded_pair, case_deleted])
+          case_bounded_pair, case_deleted, case_more_partitions_alone])

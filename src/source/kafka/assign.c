@@ -11,6 +11,8 @@
 
 #define BROKER_TIMEOUT_MS  15000
 #define COMMITTED_PAUSE_NS 50000000
+#define GROWTH_INTERVAL_MS 30000
+#define GROWTH_TIMEOUT_MS  1000
 
 uint32_t mr_kafka_topic_index(struct mr_source *source, const char *name)
 {
@@ -355,6 +357,32 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
     }
 }
 
+static int64_t growth_interval_us(const struct mr_source *source)
+{
+    const char *given = mr_kafka_property(&source->opt->properties, "topic.metadata.refresh.interval.ms");
+    const int64_t ms = given ? atoll(given) : 0;
+    return 1000 * (ms > 0 ? ms : GROWTH_INTERVAL_MS);
+}
+
+void mr_kafka_growth_check(struct mr_source *source, int64_t now_us)
+{
+    if (!source->growth_due_us || now_us < source->growth_due_us) return;
+    source->growth_due_us = now_us + growth_interval_us(source);
+    for (uint32_t i = 0; i < source->topic_count; i++) {
+        int32_t count;
+        if (mr_kafka_partition_count(source->client, source->servers, source->topic[i], GROWTH_TIMEOUT_MS, &count,
+                                     NULL) ||
+            count <= source->initial_count[i])
+            continue;
+        mr_log(
+            MR_LOG_WARN, "kafka",
+            "partition count of topic \"%s\" changed from %d to %d: without a group the new ones are not read: start "
+            "again to read them",
+            source->topic[i], (int)source->initial_count[i], (int)count);
+        source->initial_count[i] = count;
+    }
+}
+
 mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
@@ -375,6 +403,8 @@ mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err)
         const rd_kafka_resp_err_t code = rd_kafka_assign(source->client, list);
         if (code) status = mr_fail(err, MR_EKAFKA, "kafka source: assign: %s", rd_kafka_err2str(code));
     }
+    if (!source->open.lane && !source->open.is_bounded)
+        source->growth_due_us = mr_clock_us() + growth_interval_us(source);
     rd_kafka_topic_partition_list_destroy(list);
     return status;
 }

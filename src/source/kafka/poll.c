@@ -188,6 +188,7 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
         events_serve(source, now_us, 0);
     assignment_miss(source, now_us);
     mr_kafka_gone_check(source, now_us);
+    mr_kafka_growth_check(source, now_us);
     if (source->failure.status) {
         if (err) *err = source->failure;
         return source->failure.status;

@@ -62,8 +62,9 @@ struct mr_source {
     rd_kafka_topic_partition_list_t *rest;           /* all partitions that the run began with; NULL: not known yet */
     int64_t rest_sum;                                /* what others had committed of theirs at the last look */
     int64_t rest_since_us, rest_due_us, rest_end_us; /* first and next look, and when nothing has moved for too long */
-    bool has_told_rest, is_gone;                     /* is_gone: a topic was missing at the last look */
-    int64_t gone_due_us; /* next look whether the topics are still there; 0: nothing hints that one is not */
+    int64_t growth_due_us;       /* membership none: the next look whether the topics have grown; 0: never */
+    bool has_told_rest, is_gone; /* is_gone: a topic was missing at the last look */
+    int64_t gone_due_us;         /* next look whether the topics are still there; 0: nothing hints that one is not */
     char group[256];
     struct mr_err failure; /* an error that a callback met; poll returns it */
 };
@@ -108,6 +109,9 @@ mr_status mr_kafka_rest_wait(struct mr_source *source, struct mr_err *err);
  * when one is missing twice, a second apart: it would wait for ever.
  */
 void mr_kafka_gone_check(struct mr_source *source, int64_t now_us);
+
+/** Membership none: says once for each growth that a topic has partitions that nobody reads. */
+void mr_kafka_growth_check(struct mr_source *source, int64_t now_us);
 
 /** The error for an offset that the topic does not hold (any more). */
 mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err);
