@@ -68,6 +68,22 @@ def case_patterns(rig):
     return "two topics of three, and one that came later"
 
 
+def case_pattern_latest(rig):
+    """A topic that appears while it runs is read from its beginning, also with start: latest."""
+    rig.topics("la.a:1", "la-out:1", "la-dead:1")
+    job = rig.job("la", source__topics=["^la[.].*"], source__start="latest", sinks=[{"type": "kafka", "topic": "la-out"}], bad_records={"topic": "la-dead"})
+    rig.oracle("produce", "--topic", "la.a", "--count", 100)
+    run = rig.run(job, "-X", "topic.metadata.refresh.interval.ms=4000")
+    run.wait_log("reads 1 partition")
+    rig.topics("la.b:1")
+    rig.oracle("produce", "--topic", "la.b", "--count", 300, "--first", 1000)
+    run.wait_out(300)
+    run.signal(15)
+    got = run.expect_end(0, 10).report["records_in"]
+    expect(got == 300, f"{got} records, not 300")
+    return "300 of the new topic, none of the old one"
+
+
 def case_until(rig):
     """--until end on an empty topic, on transactions (those aborted are never read), COUNT, DURATION."""
     rig.trio("until")
@@ -132,4 +148,4 @@ def case_first(rig):
 
 
 if __name__ == "__main__":
-    main([case_starts, case_lost, case_patterns, case_until, case_secrets, case_first])
+    main([case_starts, case_lost, case_patterns, case_pattern_latest, case_until, case_secrets, case_first])

@@ -80,7 +80,8 @@ static mr_status start_resolve(struct mr_source *source, rd_kafka_topic_partitio
     const uint32_t topic = mr_kafka_topic_index(source, entry->topic);
     const int32_t initial = topic < MR_TOPIC_COUNT_MAX ? source->initial_count[topic] : 0;
 
-    if (initial && entry->partition >= initial) { /* added while running: nothing of it has been seen */
+    if ((initial || source->knows_topics) &&
+        entry->partition >= initial) { /* added while running: nothing of it has been seen */
         entry->offset = RD_KAFKA_OFFSET_BEGINNING;
     } else if (source->start.kind == MR_START_EARLIEST) {
         entry->offset = RD_KAFKA_OFFSET_BEGINNING;

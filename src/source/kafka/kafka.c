@@ -114,13 +114,34 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
     return source->queue && source->reports ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
 }
 
+/* What the patterns of the job match at start. */
+static mr_status patterns_look(struct mr_source *source, struct mr_err *err)
+{
+    const struct rd_kafka_metadata *metadata;
+    const int timeout_ms = (int)(source->opt->connect_timeout / 1000);
+    const rd_kafka_resp_err_t code = rd_kafka_metadata(source->client, 1, NULL, &metadata, timeout_ms);
+    if (code) return mr_fail(err, MR_EKAFKA, "kafka source: topics at %s: %s", source->servers, rd_kafka_err2str(code));
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        if (!mr_kafka_is_read(&source->opt->topics, metadata->topics[i].topic)) continue;
+        const uint32_t topic = mr_kafka_topic_index(source, metadata->topics[i].topic);
+        if (topic != UINT32_MAX) source->initial_count[topic] = metadata->topics[i].partition_cnt;
+    }
+    rd_kafka_metadata_destroy(metadata);
+    source->knows_topics = true;
+    return MR_OK;
+}
+
 /* Topics must exist before the lane starts: a wrong name would otherwise just be silence. */
 static mr_status topics_check(struct mr_source *source, struct mr_err *err)
 {
     for (size_t i = 0; i < source->opt->topics.count; i++) {
         const char *name = source->opt->topics.item[i];
         int32_t count;
-        if (name[0] == '^') continue;
+        if (name[0] == '^') {
+            const mr_status look_status = source->knows_topics ? MR_OK : patterns_look(source, err);
+            if (look_status) return look_status;
+            continue;
+        }
         const mr_status status = mr_kafka_partition_count(source->client, source->servers, name,
                                                           (int)(source->opt->connect_timeout / 1000), &count, err);
         if (status) return status;

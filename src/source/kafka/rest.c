@@ -22,38 +22,6 @@ static mr_end_state state_of(const struct mr_source *source, const rd_kafka_topi
     return source->open.ends.state(source->open.ends.context, entry->topic, entry->partition);
 }
 
-static bool has_pattern(const struct mr_source *source)
-{
-    for (size_t i = 0; i < source->opt->topics.count; i++) {
-        if (source->opt->topics.item[i][0] == '^') return true;
-    }
-    return false;
-}
-
-static void topic_add(rd_kafka_topic_partition_list_t *list, const char *topic, int32_t count)
-{
-    for (int32_t number = 0; number < count; number++) rd_kafka_topic_partition_list_add(list, topic, number);
-}
-
-/* Appends all partitions that the job reads. */
-static mr_status partitions_list(struct mr_source *source, rd_kafka_topic_partition_list_t *list, struct mr_err *err)
-{
-    const struct rd_kafka_metadata *metadata;
-    if (!has_pattern(source)) {
-        for (uint32_t i = 0; i < source->topic_count; i++) topic_add(list, source->topic[i], source->initial_count[i]);
-        return MR_OK;
-    }
-    const rd_kafka_resp_err_t code =
-        rd_kafka_metadata(source->client, 1, NULL, &metadata, (int)(source->opt->connect_timeout / 1000));
-    if (code) return mr_fail(err, MR_EKAFKA, "kafka source: topics at %s: %s", source->servers, rd_kafka_err2str(code));
-    for (int i = 0; i < metadata->topic_cnt; i++) {
-        if (mr_kafka_is_read(&source->opt->topics, metadata->topics[i].topic))
-            topic_add(list, metadata->topics[i].topic, metadata->topics[i].partition_cnt);
-    }
-    rd_kafka_metadata_destroy(metadata);
-    return MR_OK;
-}
-
 /* Those of the run's partitions that nobody in it reads. */
 static rd_kafka_topic_partition_list_t *elsewhere_list(const struct mr_source *source)
 {
@@ -93,10 +61,12 @@ mr_status mr_kafka_rest_note(struct mr_source *source, struct mr_err *err)
 {
     if (!source->open.is_bounded || source->open.lane || source->rest) return MR_OK;
     source->rest = rd_kafka_topic_partition_list_new(16);
-    mr_status status = partitions_list(source, source->rest, err);
-    if (status) return status;
+    for (uint32_t i = 0; i < source->topic_count; i++) {
+        for (int32_t number = 0; number < source->initial_count[i]; number++)
+            rd_kafka_topic_partition_list_add(source->rest, source->topic[i], number);
+    }
     rd_kafka_topic_partition_list_t *list = elsewhere_list(source);
-    status = ends_note(source, list, err);
+    const mr_status status = ends_note(source, list, err);
     rd_kafka_topic_partition_list_destroy(list);
     return status;
 }

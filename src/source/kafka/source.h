@@ -63,6 +63,7 @@ struct mr_source {
     int64_t rest_sum;                                /* what others had committed of theirs at the last look */
     int64_t rest_since_us, rest_due_us, rest_end_us; /* first and next look, and when nothing has moved for too long */
     int64_t growth_due_us;       /* membership none: the next look whether the topics have grown; 0: never */
+    bool knows_topics;           /* initial_count has all topics that a pattern matched at start: others are new */
     bool has_told_rest, is_gone; /* is_gone: a topic was missing at the last look */
     int64_t gone_due_us;         /* next look whether the topics are still there; 0: nothing hints that one is not */
     char group[256];
