@@ -156,9 +156,9 @@ def while_reading(folder):
 
 def while_starting(folder):
     """A broker that takes the connection and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        job = job_write(folder, "mute", "127.0.0.1:%d" % listener.getsockname()[1], {})
-        for flags, code in ((("--until", "end"), 75), ((), 0)):
+    for flags, code in ((("--until", "end"), 75), ((), 0)):
+        with socket.create_server(("127.0.0.1", 0)) as listener:  # of its own: the one before may have left connections behind
+            job = job_write(folder, "mute", "127.0.0.1:%d" % listener.getsockname()[1], {})
             run = Run(job, *flags)
             listener.accept()[0].close()  # it is asking: signals are taken by now
             run.stop(signal.SIGTERM, code)
