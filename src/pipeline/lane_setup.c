@@ -7,6 +7,7 @@
 #include "pipeline/lane.h"
 
 #define BOX_COUNT            16
+#define BOX_COUNT_LARGE      12
 #define BOX_COUNT_MIN        4
 #define TICKET_COUNT         64
 #define ARENA_BYTES_A_RECORD 96          /* on average; a box that is full earlier is sent earlier */
@@ -41,13 +42,13 @@ static size_t arena_bytes(const struct mr_job *job)
     return bytes < least ? least : bytes;
 }
 
-/* Where arenas are so large for the sake of single outputs, there are as many as an eighth of the job's memory holds.
- */
+/* Where arenas are so large for the sake of single outputs, there are as many as a sixteenth of the job's memory holds,
+ * and no more in all than batches of the usual size take without. */
 static size_t box_count(const struct mr_job *job)
 {
-    const size_t bytes = arena_bytes(job), count = (size_t)job->memory / 8 / bytes;
-    if (bytes == (size_t)job->batch.records_max * ARENA_BYTES_A_RECORD || count > BOX_COUNT) return BOX_COUNT;
-    return count < BOX_COUNT_MIN ? BOX_COUNT_MIN : count;
+    const size_t bytes = arena_bytes(job), count = (size_t)job->memory / 16 / bytes;
+    if (bytes == (size_t)job->batch.records_max * ARENA_BYTES_A_RECORD) return BOX_COUNT;
+    return count < BOX_COUNT_MIN ? BOX_COUNT_MIN : count > BOX_COUNT_LARGE ? BOX_COUNT_LARGE : count;
 }
 
 #define CLIENTS_BYTES_MIN (8u << 20) /* for prefetched messages and the sinks' queues */
