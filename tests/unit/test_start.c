@@ -61,11 +61,11 @@ static void test_topics(void **state)
 {
     struct mr_err err = {0};
     (void)state;
-    assert_int_equal(check("h:1", "in", MR_MEMBER_AUTO, "in/0=1,other/0=2", &err), MR_OK);
-    assert_int_equal(check("h:1", "^in", MR_MEMBER_AUTO, "in.x/0=1", &err), MR_OK);
-    assert_int_equal(check("h:1", "in", MR_MEMBER_AUTO, "other/0=2,i/0=1", &err), MR_ECONFIG);
+    assert_int_equal(check("h:1", "in", MR_MEMBER_STATIC, "in/0=1,other/0=2", &err), MR_OK);
+    assert_int_equal(check("h:1", "^in", MR_MEMBER_STATIC, "in.x/0=1", &err), MR_OK);
+    assert_int_equal(check("h:1", "in", MR_MEMBER_STATIC, "other/0=2,i/0=1", &err), MR_ECONFIG);
     assert_non_null(strstr(err.text, "\"i\" is not in source.topics"));
-    assert_int_equal(check("h:1", "^in", MR_MEMBER_AUTO, "ox/0=1", &err), MR_ECONFIG);
+    assert_int_equal(check("h:1", "^in", MR_MEMBER_STATIC, "ox/0=1", &err), MR_ECONFIG);
 }
 
 static void test_pattern(void **state)
@@ -76,23 +76,8 @@ static void test_pattern(void **state)
     assert_int_equal(check("embedded", "in", MR_MEMBER_NONE, "latest", &err), MR_OK);
     assert_int_equal(check("h:1", "^in", MR_MEMBER_NONE, "latest", &err), MR_ECONFIG);
     assert_non_null(strstr(err.text, "a regular expression needs a group: "));
-    assert_int_equal(check("embedded", "^in", MR_MEMBER_AUTO, "latest", &err), MR_ECONFIG);
+    assert_int_equal(check("embedded", "^in", MR_MEMBER_STATIC, "latest", &err), MR_ECONFIG);
     assert_non_null(strstr(err.text, "embedded broker"));
-}
-
-/* A static member that comes back under another name waits for its own ghost: only a name makes one. */
-static void test_membership(void **state)
-{
-    struct mr_kafka_source_options opt = {.membership = MR_MEMBER_AUTO};
-    struct mr_err err = {0};
-    (void)state;
-    assert_int_equal(mr_kafka_membership(&opt), MR_MEMBER_DYNAMIC);
-    opt.instance = (char *)(uintptr_t) "one";
-    assert_int_equal(mr_kafka_membership(&opt), MR_MEMBER_STATIC);
-    opt.membership = MR_MEMBER_NONE;
-    assert_int_equal(mr_kafka_membership(&opt), MR_MEMBER_NONE);
-    assert_int_equal(check("h:1", "in", MR_MEMBER_STATIC, "latest", &err), MR_ECONFIG);
-    assert_non_null(strstr(err.text, "needs source.instance"));
 }
 
 /* What a run finds out: -X, and partitions that are not there. */
@@ -105,7 +90,7 @@ static void test_late(void **state)
     (void)state;
     assert_int_equal(mr_kafka_properties_check(&map, &err), MR_ECONFIG);
     assert_non_null(strstr(err.text, "source.group"));
-    assert_int_equal(check("h:1", "other", MR_MEMBER_AUTO, "latest", &err), MR_ECONFIG);
+    assert_int_equal(check("h:1", "other", MR_MEMBER_STATIC, "latest", &err), MR_ECONFIG);
     assert_non_null(strstr(err.text, "\"other\" stands there twice"));
     assert_int_equal(mr_kafka_start_parse("tt/3=5,t/9=1,tt/7=5", &start, &err), MR_OK);
     assert_int_equal(mr_kafka_start_check(&start, "other", 1, &err), MR_OK);
@@ -116,8 +101,8 @@ static void test_late(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets),    cmocka_unit_test(test_malformed),
-                                       cmocka_unit_test(test_topics),     cmocka_unit_test(test_pattern),
-                                       cmocka_unit_test(test_membership), cmocka_unit_test(test_late)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_malformed),
+                                       cmocka_unit_test(test_topics), cmocka_unit_test(test_pattern),
+                                       cmocka_unit_test(test_late)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -53,14 +54,16 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
 
 static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
 {
-    char instance[512], reason[256];
+    char instance[512], host[128] = "host", reason[256];
 
     snprintf(source->group, sizeof source->group, "%s%s", source->opt->group ? "" : "millrace-",
              source->opt->group ? source->opt->group : source->open.job);
     if (rd_kafka_conf_set(conf, "group.id", source->group, reason, sizeof reason))
         return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
-    if (mr_kafka_membership(source->opt) != MR_MEMBER_STATIC) return MR_OK;
-    snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job, source->opt->instance, source->open.lane);
+    if (source->opt->membership != MR_MEMBER_STATIC) return MR_OK;
+    gethostname(host, sizeof host - 1);
+    snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job,
+             source->opt->instance ? source->opt->instance : host, source->open.lane);
     if (rd_kafka_conf_set(conf, "group.instance.id", instance, reason, sizeof reason)) {
         return mr_fail(err, MR_ECONFIG, "kafka source: instance: %s", reason);
     }

@@ -12,7 +12,7 @@
 #define COOPERATIVE_VERSION 0x02010000
 #define TOPIC_BYTES_MAX     249 /* Kafka's limit */
 
-static const char *const memberships[] = {"auto", "static", "dynamic", "none", NULL};
+static const char *const memberships[] = {"static", "dynamic", "none", NULL};
 static const char *const lost_offsets[] = {"stop", "earliest", "latest", NULL};
 
 #define AT(field) offsetof(struct mr_kafka_source_options, field)
@@ -44,17 +44,20 @@ const struct mr_option mr_kafka_source_options[] = {
     {.key = "membership",
      .type = MR_OPT_ENUM,
      .offset = AT(membership),
-     .fallback = "auto",
+     .fallback = "static",
      .choices = memberships,
-     .doc = "static: a restart within the session timeout (45 s) causes no rebalance; needs source.instance, because "
-            "the group keeps the partitions of a static member that has ended, and only the same name with as many "
-            "lanes takes them up at once; dynamic: a fresh member each time, which leaves the group at its end; none: "
-            "takes all partitions, no group protocol; auto: static where source.instance is given, else dynamic."},
+     .doc = "static: a restart, also after a crash, takes its partitions up at once; a member that does not come back "
+            "under "
+            "its name keeps them until its session ends (45 s), so where names change with each start (containers) "
+            "name an "
+            "instance or say dynamic; dynamic: a fresh member each time, which leaves the group at its end and blocks "
+            "it for "
+            "a session after a crash; none: takes all partitions, no group protocol."},
     {.key = "instance",
      .type = MR_OPT_STRING,
      .offset = AT(instance),
-     .doc = "Name of this process in its group, for static membership; each lane adds its number. It must be the same "
-            "at each start; two processes need two names."},
+     .doc = "Name of this process in its group, for static membership; by default the host's name. Each lane adds its "
+            "number. Two processes need two names."},
     {.key = "lost_offsets",
      .type = MR_OPT_ENUM,
      .offset = AT(lost_offsets),
@@ -244,20 +247,6 @@ static mr_status start_topics_check(const struct mr_kafka_start *start, const st
     return MR_OK;
 }
 
-mr_membership mr_kafka_membership(const struct mr_kafka_source_options *opt)
-{
-    if (opt->membership != MR_MEMBER_AUTO) return (mr_membership)opt->membership;
-    return opt->instance ? MR_MEMBER_STATIC : MR_MEMBER_DYNAMIC;
-}
-
-static mr_status membership_check(const struct mr_kafka_source_options *opt, struct mr_err *err)
-{
-    if (opt->membership != MR_MEMBER_STATIC || opt->instance) return MR_OK;
-    return mr_fail(err, MR_ECONFIG,
-                   "source.membership: \"static\" needs source.instance, a name that this process has at each start: "
-                   "without it a restart under another name would wait until the group forgets the old one");
-}
-
 mr_status mr_kafka_properties_check(const struct mr_map *properties, struct mr_err *err)
 {
     if (mr_kafka_property(properties, "group.id"))
@@ -293,7 +282,6 @@ mr_status mr_kafka_source_check(const void *options, struct mr_err *err)
                            (opt->membership != MR_MEMBER_DYNAMIC && mr_kafka_is_embedded(&opt->properties));
     mr_status status = mr_kafka_properties_check(&opt->properties, err);
     if (!status) status = twice_check(&opt->topics, err);
-    if (!status) status = membership_check(opt, err);
     if (!status) status = mr_kafka_pattern_check(opt, !is_shared, err);
     if (!status) status = mr_kafka_start_parse(opt->start, &start, err);
     return status ? status : start_topics_check(&start, &opt->topics, err);

@@ -7,7 +7,6 @@
 #include "millrace/option.h"
 
 typedef enum {
-    MR_MEMBER_AUTO,    /* static where the job names an instance, else dynamic */
     MR_MEMBER_STATIC,  /* group member with an identity that survives restarts: no rebalance when it comes back */
     MR_MEMBER_DYNAMIC, /* group member with a fresh identity each time */
     MR_MEMBER_NONE,    /* takes all partitions without a group protocol; offsets are still committed to the group */
@@ -21,7 +20,7 @@ struct mr_kafka_source_options {
     char *group; /* NULL: millrace-<job> */
     char *start;
     int membership;   /* mr_membership */
-    char *instance;   /* NULL: none, so no static membership */
+    char *instance;   /* NULL: the host's name */
     int lost_offsets; /* mr_lost_offsets */
     int64_t connect_timeout;
     int64_t fetch_wait_max;
@@ -50,9 +49,6 @@ mr_status mr_kafka_pattern_check(const struct mr_kafka_source_options *opt, bool
  * refuse).
  */
 bool mr_kafka_is_read(const struct mr_strings *topics, const char *topic);
-
-/** What "auto" stands for in this job; the others are themselves. */
-mr_membership mr_kafka_membership(const struct mr_kafka_source_options *opt);
 
 /** MR_ECONFIG for a property that stands in an option of its own, and for a strategy that loses records: also for -X,
  * which comes after the check of the job file. */
