@@ -164,7 +164,7 @@ def case_bounded_pair(rig):
     """Two bounded runs share a group: both end with 0, with all records answered between them."""
     rig.trio("pair", 6)
     rig.produce("pair", 60_000)
-    runs = [rig.run(rig.job("pair"), "--until", "end") for _ in range(2)]
+    runs = [rig.run(rig.job("pair", source__instance=name), "--until", "end") for name in ("one", "two")]
     for run in runs:
         run.expect_end(0)
     rig.check("pair", "--count", 60_000, group="pair")
