@@ -105,6 +105,15 @@ struct fixture_job {
     const char *rest;       /* more members of the job, each with a comma before */
 };
 
+/**
+ * Sinks of a job whose outputs are refused for a while: one request at a time. The mock takes the next request while
+ * the one before is refused, which a real broker does not (their sequence), and the client then takes the refused one
+ * for stored, too.
+ */
+#define FIXTURE_ONE_AT_A_TIME(topic)                                                                                   \
+    "[{\"type\":\"kafka\",\"topic\":\"" topic                                                                          \
+    "\",\"properties\":{\"bootstrap.servers\":\"embedded\",\"max.in.flight\":1}}]"
+
 struct fixture_run {
     struct mr_job *job;
     struct mr_run *run;

@@ -43,12 +43,7 @@ static void topics(const char *name, int partition_count)
 
 static void produce_errors_that_pass(void **state)
 {
-    /* One request at a time: the mock takes the next one while the first is refused, which a real broker does not
-     * (their sequence), and the client believes that what came before is stored, too. */
-    const struct fixture_job job = {
-        .name = "passing",
-        .sinks = "[{\"type\":\"kafka\",\"topic\":\"passing.out\",\"properties\":{\"bootstrap.servers\":\"embedded\","
-                 "\"max.in.flight\":1}}]"};
+    const struct fixture_job job = {.name = "passing", .sinks = FIXTURE_ONE_AT_A_TIME("passing.out")};
     struct fixture_run run;
     (void)state;
     topics("passing", 4);

@@ -52,6 +52,7 @@ static void a_count_then_the_rest(void **state)
 static void offsets_stay_behind_outputs(void **state)
 {
     const struct fixture_job job = {.name = "behind",
+                                    .sinks = FIXTURE_ONE_AT_A_TIME("behind.out"),
                                     .rest = ",\"batch\":{\"records_max\":64},\"commit_interval\":\"1ms\""};
     const rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
     struct fixture_run run;
@@ -137,6 +138,7 @@ static void aborted_at_any_moment(void **state)
 static void drain_then_abort_with_a_blocked_sink(void **state)
 {
     const struct fixture_job job = {.name = "stuck",
+                                    .sinks = FIXTURE_ONE_AT_A_TIME("stuck.out"),
                                     .rest = ",\"batch\":{\"records_max\":64},\"commit_interval\":\"5ms\""};
     static rd_kafka_resp_err_t errors[10000];
     struct fixture_run run;
@@ -162,7 +164,8 @@ static void drain_then_abort_with_a_blocked_sink(void **state)
 /* The sink comes back while the run drains: everything that was taken in is delivered and committed, once. */
 static void drain_while_the_sink_recovers(void **state)
 {
-    const struct fixture_job job = {.name = "recover", .rest = ",\"batch\":{\"records_max\":64}"};
+    const struct fixture_job job = {
+        .name = "recover", .sinks = FIXTURE_ONE_AT_A_TIME("recover.out"), .rest = ",\"batch\":{\"records_max\":64}"};
     static rd_kafka_resp_err_t errors[10000];
     struct fixture_run run;
     (void)state;
