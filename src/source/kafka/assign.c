@@ -105,8 +105,7 @@ static mr_status start_resolve(struct mr_source *source, rd_kafka_topic_partitio
     return MR_OK;
 }
 
-/* What passes by itself: the group's coordinator is moving, loading or out of reach. */
-static bool is_passing(rd_kafka_resp_err_t code)
+bool mr_kafka_is_passing(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
            code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
@@ -123,7 +122,7 @@ static mr_status committed_read(struct mr_source *source, rd_kafka_topic_partiti
         rd_kafka_resp_err_t code = rd_kafka_committed(source->client, list, BROKER_TIMEOUT_MS);
         for (int i = 0; i < list->cnt && !code; i++) code = list->elems[i].err;
         if (!code) return MR_OK;
-        if (!is_passing(code) || mr_clock_us() >= deadline_us)
+        if (!mr_kafka_is_passing(code) || mr_clock_us() >= deadline_us)
             return mr_fail(err, MR_EKAFKA, "kafka source: committed offsets: %s", rd_kafka_err2str(code));
         nanosleep(&pause, NULL);
     }
@@ -139,41 +138,15 @@ static mr_status lost_resolve(const struct mr_source *source, rd_kafka_topic_par
     return MR_OK;
 }
 
-/*
- * First and next offset of a partition. One that was just added may be assigned before this client has heard of it: its
- * metadata is asked for again until it has.
- */
-static mr_status bounds_query(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t *low,
-                              int64_t *high, struct mr_err *err)
-{
-    const struct timespec pause = {.tv_nsec = COMMITTED_PAUSE_NS};
-    const int64_t deadline_us = mr_clock_us() + BROKER_TIMEOUT_MS * 1000LL;
-    for (;;) {
-        const rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-            source->client, entry->topic, entry->partition, low, high, BROKER_TIMEOUT_MS);
-        const bool is_unknown =
-            code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-            code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
-        int32_t count;
-        if (!code) return MR_OK;
-        if ((!is_unknown && !is_passing(code)) || mr_clock_us() >= deadline_us) {
-            return mr_fail(err, MR_EKAFKA, "kafka source: bounds of %s[%d]: %s", entry->topic, entry->partition,
-                           rd_kafka_err2str(code));
-        }
-        mr_kafka_partition_count(source->client, source->servers, entry->topic, BROKER_TIMEOUT_MS, &count, NULL);
-        nanosleep(&pause, NULL);
-    }
-}
-
 /* The concrete start (and, for a bounded run, the end) of one partition. */
 static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partition_t *entry,
-                                const struct mr_kafka_bounds *known, int64_t *end_out, struct mr_err *err)
+                                struct mr_kafka_bounds *bounds, int64_t *end_out, struct mr_err *err)
 {
-    int64_t low = known->low, high = known->high;
     *end_out = -1;
     if (entry->offset >= 0 && !source->open.is_bounded) return MR_OK;
-    const mr_status status = low < 0 || high < 0 ? bounds_query(source, entry, &low, &high, err) : MR_OK;
+    const mr_status status = mr_kafka_bounds_need(source, entry, bounds, err);
     if (status) return status;
+    const int64_t low = bounds->low, high = bounds->high;
     if (entry->offset == RD_KAFKA_OFFSET_BEGINNING) entry->offset = low;
     if (entry->offset == RD_KAFKA_OFFSET_END) entry->offset = high;
     if (!source->open.is_bounded) return MR_OK;
@@ -230,23 +203,22 @@ static bool needs_bounds(const struct mr_source *source, const rd_kafka_topic_pa
 
 /* A start that the job names must be there: where it is not, the job is wrong, and nothing was lost. */
 static mr_status explicit_check(struct mr_source *source, const rd_kafka_topic_partition_t *entry,
-                                const struct mr_kafka_bounds *known, struct mr_err *err)
+                                struct mr_kafka_bounds *bounds, struct mr_err *err)
 {
-    int64_t low = known->low, high = known->high;
     if (source->start.kind != MR_START_OFFSETS || entry->offset < 0 || source->opt->lost_offsets != MR_LOST_STOP)
         return MR_OK;
-    const mr_status status = low < 0 || high < 0 ? bounds_query(source, entry, &low, &high, err) : MR_OK;
-    if (status || (entry->offset >= low && entry->offset <= high)) return status;
+    const mr_status status = mr_kafka_bounds_need(source, entry, bounds, err);
+    if (status || (entry->offset >= bounds->low && entry->offset <= bounds->high)) return status;
     return mr_fail(
         err, MR_EDATA,
         "source.start: %s/%d=%lld: the partition has no such offset: it holds %lld up to, not including, %lld: name "
         "one of these, or set source.lost_offsets to \"earliest\" or \"latest\" to start there",
-        entry->topic, (int)entry->partition, (long long)entry->offset, (long long)low, (long long)high);
+        entry->topic, (int)entry->partition, (long long)entry->offset, (long long)bounds->low, (long long)bounds->high);
 }
 
 /* Fills in the offsets of list, whose committed ones are read, and takes its partitions into the table. */
 static mr_status entries_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list,
-                              const struct mr_kafka_bounds *bounds, struct mr_err *err)
+                              struct mr_kafka_bounds *bounds, struct mr_err *err)
 {
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *entry = &list->elems[i];

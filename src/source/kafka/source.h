@@ -82,6 +82,16 @@ struct mr_kafka_bounds {
 void mr_kafka_bounds_ask(struct mr_source *source, const rd_kafka_topic_partition_list_t *list,
                          struct mr_kafka_bounds *bounds);
 
+/**
+ * Asks for the bounds of one partition unless they are known. One that was just added may be assigned before this
+ * client has heard of it: its metadata is asked for again until it has. MR_EKAFKA: no broker told within 15 s.
+ */
+mr_status mr_kafka_bounds_need(struct mr_source *source, const rd_kafka_topic_partition_t *entry,
+                               struct mr_kafka_bounds *bounds, struct mr_err *err);
+
+/** What passes by itself: the group's coordinator, or a broker, is moving, loading or out of reach. */
+bool mr_kafka_is_passing(rd_kafka_resp_err_t code);
+
 /** Owned partition by its numbers, NULL when it is not owned (any more). */
 struct partition *mr_kafka_owned(struct mr_source *source, uint32_t topic, int32_t partition);
 
