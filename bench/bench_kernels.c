@@ -28,24 +28,40 @@
 struct shape {
     mr_op op;
     mr_activation hidden, last;
-    size_t width[LAYERS_MAX + 1]; /* 0 ends it */
+    size_t width[LAYERS_MAX + 1]; /* layers: 0 ends it; others: features, then centres or outputs */
+    mr_loss loss;                 /* of linear_sum */
 };
 
 static const struct shape shapes[] = {
-    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {1, 6, 8, 6}},
-    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {1, 6, 8, 6}},
-    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {16, 32, 8}},
-    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {16, 32, 8}},
-    {MR_OP_MLP_FORWARD, MR_ACT_TANH, MR_ACT_SOFTMAX, {16, 32, 8}},
-    {MR_OP_MLP_FORWARD, MR_ACT_GELU, MR_ACT_SOFTMAX, {16, 32, 8}},
-    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}},
-    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {2, 1}},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {16, 1}},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SIGMOID, {16, 1}},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SOFTMAX, {16, 6}},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {128, 1}},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {1024, 1}},
+    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {1, 6, 8, 6}, 0},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {1, 6, 8, 6}, 0},
+    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {16, 32, 8}, 0},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {16, 32, 8}, 0},
+    {MR_OP_MLP_FORWARD, MR_ACT_TANH, MR_ACT_SOFTMAX, {16, 32, 8}, 0},
+    {MR_OP_MLP_FORWARD, MR_ACT_GELU, MR_ACT_SOFTMAX, {16, 32, 8}, 0},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, 0},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, 0},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {2, 1}, 0},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {16, 1}, 0},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SIGMOID, {16, 1}, 0},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SOFTMAX, {16, 6}, 0},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {128, 1}, 0},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {1024, 1}, 0},
+    {.op = MR_OP_KMEANS_ASSIGN, .width = {1, 6}},
+    {.op = MR_OP_KMEANS_ASSIGN, .width = {16, 6}},
+    {.op = MR_OP_KMEANS_ASSIGN, .width = {64, 256}},
+    {.op = MR_OP_KMEANS_ASSIGN, .width = {128, 1024}},
+    {.op = MR_OP_KMEANS_ASSIGN, .width = {512, 4096}},
+    {.op = MR_OP_SCALE, .width = {16, 16}},
+    {.op = MR_OP_LINEAR_SUM, .width = {16, 1}, .loss = MR_LOSS_SQUARED},
+    {.op = MR_OP_LINEAR_SUM, .width = {16, 1}, .loss = MR_LOSS_LOG},
+    {.op = MR_OP_LINEAR_SUM, .width = {16, 6}, .loss = MR_LOSS_LOG},
+    {.op = MR_OP_LINEAR_SUM, .width = {128, 1}, .loss = MR_LOSS_LOG},
+    {.op = MR_OP_KMEANS_SUM, .width = {1, 6}},
+    {.op = MR_OP_KMEANS_SUM, .width = {16, 6}},
+    {.op = MR_OP_KMEANS_SUM, .width = {64, 256}},
+    {.op = MR_OP_KMEANS_SUM, .width = {128, 1024}},
+    {.op = MR_OP_MOMENTS, .width = {16, 16}},
 };
 static const size_t batches[] = {1, 16, 64, 1024, 8192};
 static const struct {
@@ -66,7 +82,11 @@ struct model {
     struct mr_mlp_layer layer[LAYERS_MAX];
     struct mr_mlp_params mlp;
     struct mr_linear_params linear;
+    struct mr_kmeans_params kmeans;
+    struct mr_linear_sum_params linear_sum;
+    struct mr_scale_params scale;
     struct mr_packed *packed;
+    size_t width; /* numbers a row in y */
     double flops_per_row;
 };
 
@@ -102,11 +122,24 @@ static void model_make(struct model *model, const struct shape *shape)
         model->flops_per_row += 2.0 * (double)in * (double)out;
     }
     model->layer[count - 1].activation = shape->last;
+    const size_t in = shape->width[0], out = shape->width[1];
+    const float *const w = model->layer[0].w, *const b = model->layer[0].b;
     model->mlp = (struct mr_mlp_params){.layer = model->layer, .layer_count = count};
-    model->linear =
-        (struct mr_linear_params){shape->width[0], shape->width[1], model->layer[0].w, model->layer[0].b, shape->last};
-    model->packed =
-        shape->op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&model->mlp) : mr_linear_score_pack(&model->linear);
+    model->linear = (struct mr_linear_params){in, out, w, b, shape->last};
+    model->kmeans = (struct mr_kmeans_params){in, out, w};
+    model->linear_sum = (struct mr_linear_sum_params){in, out, shape->loss, 1};
+    model->scale = (struct mr_scale_params){in, b, b};
+    const void *const params[MR_OP_COUNT] = {
+        [MR_OP_MLP_FORWARD] = &model->mlp,       [MR_OP_LINEAR_SCORE] = &model->linear,
+        [MR_OP_KMEANS_ASSIGN] = &model->kmeans,  [MR_OP_SCALE] = &model->scale,
+        [MR_OP_LINEAR_SUM] = &model->linear_sum, [MR_OP_KMEANS_SUM] = &model->kmeans,
+        [MR_OP_MOMENTS] = &model->scale,
+    };
+    model->packed = mr_packed_create(shape->op, params[shape->op]);
+    model->width = shape->op == MR_OP_KMEANS_ASSIGN || shape->op == MR_OP_KMEANS_SUM ? 1 : model->packed->out;
+    /* What must be done at least: the additions of a row to its centre, not those of zeros to the others. */
+    if (shape->op == MR_OP_KMEANS_SUM || shape->op == MR_OP_SCALE) model->flops_per_row = (double)in;
+    if (shape->op == MR_OP_MOMENTS) model->flops_per_row = 4.0 * (double)in;
 }
 
 static void model_free(struct model *model)
@@ -174,16 +207,20 @@ static struct peak peak_find(const struct settings *settings)
 struct buffers {
     float *x, *y;
     int32_t *class_index;
+    double *label, *sums;
     void *scratch;
 };
 
 static double call_many(const struct mr_kernel *kernel, const struct model *model, const struct buffers *b,
                         unsigned want, size_t rows, size_t calls)
 {
+    const struct mr_sum_target target = {.label = b->label, .y = b->y, .class_index = b->class_index};
     const double start = cpu_seconds();
-    for (size_t i = 0; i < calls; i++) {
-        kernel->fn(b->x, model->packed, want & MR_WANT_Y ? b->y : NULL, want & MR_WANT_CLASS ? b->class_index : NULL,
-                   b->scratch, rows);
+    for (size_t i = 0; kernel->sum && i < calls; i++)
+        kernel->sum(b->x, model->packed, &target, b->sums, b->scratch, rows);
+    for (size_t i = 0; kernel->score && i < calls; i++) {
+        kernel->score(b->x, model->packed, want & MR_WANT_Y ? b->y : NULL, want & MR_WANT_CLASS ? b->class_index : NULL,
+                      b->scratch, rows);
     }
     return cpu_seconds() - start;
 }
@@ -212,7 +249,7 @@ static void case_print(struct settings *settings, const char *name, const struct
                        unsigned want, struct figure figure)
 {
     const double ns = figure.row_ns, peak = figure.peak_flops * 1e-9, gflops = model->flops_per_row / ns;
-    const double bytes = 4.0 * ((double)model->packed->in + (want & MR_WANT_Y ? (double)model->packed->out : 0) +
+    const double bytes = 4.0 * ((double)model->packed->in + (want & MR_WANT_Y ? (double)model->width : 0) +
                                 (want & MR_WANT_CLASS ? 1 : 0));
     printf("%-62s %10.3f %12.4g %9.2f %8.2f %8.1f %6.1f%%\n", name, ns, 1e9 / ns, gflops, bytes / ns, peak,
            100 * gflops / peak);
@@ -225,28 +262,47 @@ static void case_print(struct settings *settings, const char *name, const struct
         settings->printed++ ? ",\n" : "", name, rows, ns, 1e9 / ns, gflops, bytes / ns, peak, gflops / peak);
 }
 
-static void shape_run(struct settings *settings, const struct shape *shape, const struct peak *peak)
+static void name_print(char *name, size_t bytes, const struct mr_kernel *kernel, const struct shape *shape,
+                       const char *want, size_t batch)
 {
-    struct model model;
-    char widths[64] = "", name[160];
+    static const char *const losses[] = {"squared", "huber", "log"};
+    char widths[64] = "", kind[64] = "-";
     for (size_t i = 0; i <= LAYERS_MAX && shape->width[i]; i++) {
         snprintf(widths + strlen(widths), sizeof widths - strlen(widths), "%s%zu", i ? "-" : "", shape->width[i]);
     }
+    if (shape->op <= MR_OP_LINEAR_SCORE)
+        snprintf(kind, sizeof kind, "%s-%s", mr_activation_name(shape->hidden), mr_activation_name(shape->last));
+    if (shape->op == MR_OP_LINEAR_SUM) snprintf(kind, sizeof kind, "%s", losses[shape->loss]);
+    snprintf(name, bytes, "%s/%s/%s/%s/%s/%zu", kernel->op_name, widths, kind, kernel->sum ? "sums" : want,
+             kernel->variant, batch);
+}
+
+static void shape_run(struct settings *settings, const struct shape *shape, const struct peak *peak)
+{
+    struct model model;
+    char name[160];
     model_make(&model, shape);
     const size_t rows_max = batches[sizeof batches / sizeof *batches - 1];
     struct buffers buffers = {.x = random_floats(rows_max * model.packed->in, 2),
-                              .y = memory_acquire(rows_max * model.packed->out * sizeof(float)),
+                              .y = memory_acquire(rows_max * model.width * sizeof(float)),
                               .class_index = memory_acquire(rows_max * sizeof(int32_t)),
+                              .label = memory_acquire(rows_max * sizeof(double)),
+                              .sums = memory_acquire((mr_packed_sum_count(model.packed) + 1) * sizeof(double)),
                               .scratch = memory_acquire(mr_packed_scratch_bytes(model.packed))};
+    for (size_t row = 0; row < rows_max; row++) {
+        buffers.class_index[row] = (int32_t)((row * 2654435761u >> 7) % model.packed->out);
+        buffers.label[row] = (double)buffers.class_index[row];
+        for (size_t o = 0; o < model.width; o++) buffers.y[mr_tile_at(row, o, model.width)] = 1 / (float)(2 + row % 7);
+    }
     for (size_t w = 0; w < sizeof wants / sizeof *wants; w++) {
-        if (wants[w].want == MR_WANT_CLASS && shape->last != MR_ACT_SOFTMAX && shape->last != MR_ACT_SIGMOID) continue;
+        if (wants[w].want == MR_WANT_CLASS && shape->op != MR_OP_KMEANS_ASSIGN && shape->last != MR_ACT_SOFTMAX &&
+            shape->last != MR_ACT_SIGMOID)
+            continue;
         for (size_t k = 0; k < mr_kernel_count; k++) {
             const struct mr_kernel *const kernel = &mr_kernels[k];
             if (kernel->op != shape->op || !mr_kernel_is_available(kernel, NULL)) continue;
             for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
-                snprintf(name, sizeof name, "%s/%s/%s-%s/%s/%s/%zu", kernel->op_name, widths,
-                         mr_activation_name(shape->hidden), mr_activation_name(shape->last), wants[w].name,
-                         kernel->variant, batches[i]);
+                name_print(name, sizeof name, kernel, shape, wants[w].name, batches[i]);
                 if (regexec(&settings->filter, name, 0, NULL, 0)) continue;
                 if (settings->only_list) {
                     puts(name);
@@ -261,6 +317,8 @@ static void shape_run(struct settings *settings, const struct shape *shape, cons
     free(buffers.y);
     free(buffers.class_index);
     free(buffers.scratch);
+    free(buffers.label);
+    free(buffers.sums);
     model_free(&model);
 }
 

@@ -75,6 +75,18 @@ MR_INLINE void mr_tanh(mr_vec *t, const int G)
     MR_EACH(i, G) t[i] = (scale[i] * rest[i] + (scale[i] - 1.0f)) / (scale[i] * rest[i] + (scale[i] + 1.0f));
 }
 
+/**
+ * ln a for normal a > 0, within 2 * FLT_EPSILON * max(1, |ln a|): a = 2^n * m with m in [sqrt(1/2), sqrt(2)), and
+ * ln m = 2 * artanh((m - 1) / (m + 1)) by its series.
+ */
+MR_INLINE mr_vec mr_log(mr_vec a)
+{
+    const mr_vec_i bits = (mr_vec_i)a, n = (bits - 0x3f3504f3) >> 23;
+    const mr_vec m = (mr_vec)(bits - (n << 23)), s = (m - 1.0f) / (m + 1.0f), square = s * s;
+    const mr_vec series = ((square * (2.0f / 9) + 2.0f / 7) * square + 2.0f / 5) * square + 2.0f / 3;
+    return __builtin_convertvector(n, mr_vec) * 0.693147182f + s * (series * square + 2.0f);
+}
+
 /** z * P(Z < z) of the normal distribution: P(Z > |z|) = e^(-z^2 / 2) * polynomial(1 / (1 + 0.3 |z|)). */
 MR_INLINE void mr_gelu(mr_vec *z, const int G)
 {

@@ -61,12 +61,19 @@ static __attribute__((noinline)) void mr_activate_rows(mr_activation activation,
     }
 }
 
-/** N outputs by V vectors of rows: z[o][64] = b[o] + sum over c of w[c][o] * x[c][64], is_relu: 0 where that is
- * negative. */
-MR_INLINE void mr_dense_block(const float *x, const float *w, const float *b, size_t in, float *z, const int N,
-                              const int V, const int is_relu)
+/** to[in][64] = x[in][64] - shift[in], for the first `vecs` vectors of rows. */
+MR_INLINE void mr_shift_tile(const float *x, const float *shift, size_t in, float *to, size_t vecs)
 {
-    mr_vec sum[MR_BLOCK_OUT][MR_TILE_VECS];
+    for (size_t c = 0; c < in; c++, x += MR_TILE_ROWS, to += MR_TILE_ROWS) {
+        const mr_vec by = mr_set(shift[c]);
+        for (size_t v = 0; v < vecs; v++) mr_store(to + v * MR_LANES, mr_load(x + v * MR_LANES) - by);
+    }
+}
+
+/** sum[o][v] = b[o] + sum over c of w[c][o] * x[c][64], of N outputs by V vectors of rows. */
+MR_INLINE void mr_dense_sums(const float *x, const float *w, const float *b, size_t in, mr_vec (*sum)[MR_TILE_VECS],
+                             const int N, const int V)
+{
     MR_EACH(o, N) MR_EACH(v, V) sum[o][v] = mr_set(b[o]);
     for (size_t c = 0; c < in; c++, x += MR_TILE_ROWS, w += N) {
         mr_vec value[MR_TILE_VECS];
@@ -77,6 +84,15 @@ MR_INLINE void mr_dense_block(const float *x, const float *w, const float *b, si
             MR_EACH(v, V) sum[o][v] += value[v] * weight;
         }
     }
+}
+
+/** N outputs by V vectors of rows: z[o][64] = b[o] + sum over c of w[c][o] * x[c][64], is_relu: 0 where that is
+ * negative. */
+MR_INLINE void mr_dense_block(const float *x, const float *w, const float *b, size_t in, float *z, const int N,
+                              const int V, const int is_relu)
+{
+    mr_vec sum[MR_BLOCK_OUT][MR_TILE_VECS];
+    mr_dense_sums(x, w, b, in, sum, N, V);
     MR_EACH(o, N)
     {
         if (is_relu) mr_activate(MR_ACT_RELU, sum[o], V);
@@ -252,12 +268,6 @@ MR_INLINE void mr_last_tile(const struct mr_dense *layer, const float *x, float 
     } else {
         mr_activate_rows(layer->activation, y, layer->out, vecs);
     }
-}
-
-/** Vectors of a tile that hold rows, when `rows` are left from its start. */
-MR_INLINE size_t mr_tile_vecs(size_t rows)
-{
-    return rows >= MR_TILE_ROWS ? MR_TILE_VECS : (rows + MR_LANES - 1) / MR_LANES;
 }
 
 #endif

@@ -28,6 +28,21 @@
 typedef void mr_score_fn(const float *x, const struct mr_packed *model, float *y, int32_t *class_index, void *scratch,
                          size_t rows);
 
+/**
+ * Sums over rows of feature tiles what a model learns from; the type of every sum operation's variants (what the
+ * sums are: kernels/<op>/<op>.h).
+ *
+ * x, model, rows, scratch, alignment: as in mr_score_fn. sums: [mr_packed_sum_count(model)] float64, overwritten.
+ *
+ * Products are float32; at most MR_SUM_ROWS rows are added in float32, in lanes, before they are added in float64. The
+ * order of additions depends on the variant alone: the same rows give the same bits. Cannot fail. A feature or label
+ * that is huge can make a sum infinite or NaN: for the model to see. Error against the reference, for a sum of terms t:
+ * (MR_SUM_ROWS / 8 + 8) * FLT_EPSILON * sum |t|, and what is off in y times its weight in t.
+ */
+typedef void mr_sum_fn(const float *x, const struct mr_packed *model, const struct mr_sum_target *target, double *sums,
+                       void *scratch, size_t rows);
+#define MR_SUM_ROWS 512
+
 /** What a variant needs of the CPU, as bits. */
 #define MR_CPU_AVX2   1u /* avx2, fma */
 #define MR_CPU_AVX512 2u /* avx512f, bw, dq, vl */
@@ -38,7 +53,8 @@ struct mr_kernel {
     const char *op_name;
     const char *variant; /* "avx512", "avx2", "neon", "base", "ref" */
     unsigned needs;      /* MR_CPU_... */
-    mr_score_fn *fn;     /* NULL: not compiled for this architecture */
+    mr_score_fn *score;  /* one of the two; both NULL: not compiled for this architecture */
+    mr_sum_fn *sum;
 };
 
 /** All rows of kernels.def: by operation, best first; the reference is the last of each. */

@@ -1,6 +1,7 @@
 #include "kernels/pack.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -46,11 +47,10 @@ static int dense_pack(struct mr_dense *dense, const struct mr_mlp_layer *layer)
     return 0;
 }
 
-static struct mr_packed *layers_pack(const void *params, const struct mr_mlp_layer *layers, size_t count)
+struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count)
 {
     struct mr_packed *model = calloc(1, sizeof *model + count * sizeof model->layer[0]);
     if (!model) return NULL;
-    model->params = params;
     model->in = layers[0].in;
     model->out = layers[count - 1].out;
     model->width_max = layers[0].in;
@@ -66,24 +66,96 @@ static struct mr_packed *layers_pack(const void *params, const struct mr_mlp_lay
     return model;
 }
 
-struct mr_packed *mr_mlp_forward_pack(const struct mr_mlp_params *params)
+static struct mr_packed *mlp_pack(const struct mr_mlp_params *params)
 {
-    struct mr_packed *const model = layers_pack(params, params->layer, params->layer_count);
+    struct mr_packed *const model = mr_layers_pack(params->layer, params->layer_count);
     if (model) model->shift = params->shift;
     return model;
 }
 
-struct mr_packed *mr_linear_score_pack(const struct mr_linear_params *params)
+static struct mr_packed *linear_pack(const struct mr_linear_params *params)
 {
     const struct mr_mlp_layer layer = {
         .in = params->cols, .out = params->out, .w = params->w, .b = params->b, .activation = params->activation};
-    return layers_pack(params, &layer, 1);
+    return mr_layers_pack(&layer, 1);
+}
+
+size_t mr_sum_count(mr_op op, const void *params)
+{
+    switch (op) {
+    case MR_OP_LINEAR_SUM:
+        return mr_linear_sum_count(params);
+    case MR_OP_KMEANS_SUM:
+        return mr_kmeans_sum_count(params);
+    case MR_OP_MOMENTS:
+        return mr_moments_count(params);
+    case MR_OP_MLP_FORWARD:
+    case MR_OP_LINEAR_SCORE:
+    case MR_OP_KMEANS_ASSIGN:
+    case MR_OP_SCALE:
+    case MR_OP_COUNT:
+        break;
+    }
+    return 0;
+}
+
+/* What has no layers: sizes and what the kernel reads from params. */
+static struct mr_packed *plain_pack(size_t in, size_t out)
+{
+    struct mr_packed *const model = calloc(1, sizeof *model);
+    if (model) *model = (struct mr_packed){.in = in, .out = out};
+    return model;
+}
+
+static struct mr_packed *scale_pack(const struct mr_scale_params *params)
+{
+    struct mr_packed *const model = plain_pack(params->cols, params->cols);
+    if (!model) return NULL;
+    model->shift = params->shift;
+    model->scale = params->scale;
+    return model;
+}
+
+struct mr_packed *mr_packed_create(mr_op op, const void *params)
+{
+    const struct mr_linear_sum_params *const linear = params;
+    const struct mr_kmeans_params *const kmeans = params;
+    struct mr_packed *model = NULL;
+    switch (op) {
+    case MR_OP_MLP_FORWARD:
+        model = mlp_pack(params);
+        break;
+    case MR_OP_LINEAR_SCORE:
+        model = linear_pack(params);
+        break;
+    case MR_OP_KMEANS_ASSIGN:
+        model = mr_kmeans_assign_pack(kmeans);
+        break;
+    case MR_OP_SCALE:
+    case MR_OP_MOMENTS:
+        model = scale_pack(params);
+        break;
+    case MR_OP_LINEAR_SUM:
+        model = plain_pack(linear->cols, linear->out);
+        break;
+    case MR_OP_KMEANS_SUM:
+        model = plain_pack(kmeans->cols, kmeans->k);
+        break;
+    case MR_OP_COUNT:
+        break;
+    }
+    if (!model) return NULL;
+    model->op = op;
+    model->params = params;
+    model->sum_count = mr_sum_count(op, params);
+    return model;
 }
 
 void mr_packed_free(struct mr_packed *model)
 {
     if (!model) return;
     for (size_t i = 0; i < model->layer_count; i++) free((void *)(uintptr_t)model->layer[i].w);
+    free(model->own);
     free(model);
 }
 
@@ -94,5 +166,8 @@ size_t mr_packed_scratch_bytes(const struct mr_packed *model)
     const size_t shifted = model->shift ? model->in : 0;
     const size_t simd = (2 * model->hidden_width_max + model->out + shifted) * MR_TILE_ROWS * sizeof(float);
     const size_t reference = 2 * model->width_max * sizeof(double);
-    return ((simd > reference ? simd : reference) + MR_ALIGN - 1) / MR_ALIGN * MR_ALIGN;
+    /* Sums: for each its lanes in float32, up to 64 bytes; and a tile of residuals. */
+    const size_t sums = model->sum_count * MR_ALIGN + (model->out + 1) * MR_TILE_ROWS * sizeof(float);
+    const size_t most = model->sum_count ? sums : simd > reference ? simd : reference;
+    return (most + MR_ALIGN - 1) / MR_ALIGN * MR_ALIGN;
 }

@@ -4,8 +4,12 @@
 
 #include <stddef.h>
 
+#include "kernels/kmeans_assign/kmeans_assign.h"
 #include "kernels/linear_score/linear_score.h"
+#include "kernels/linear_sum/linear_sum.h"
 #include "kernels/mlp_forward/mlp_forward.h"
+#include "kernels/scale/scale.h"
+#include "millrace/model.h"
 
 /** Outputs that are computed together: 6 x 64 rows of accumulators fill the 32 registers of AVX-512. */
 #define MR_BLOCK_OUT 6
@@ -21,23 +25,57 @@ struct mr_dense {
     mr_activation activation;
 };
 
-/** A packed model. Immutable: any number of threads may use it. */
+/**
+ * Centres on a line (one feature), in ascending order, each value once: the nearest one of x is the last i for which
+ * x > bound[i - 1].
+ */
+struct mr_line {
+    size_t count;         /* 0: not on a line */
+    const float *center;  /* [count] */
+    const int32_t *index; /* [count] which centre of the model that is: the lowest of equal ones */
+    const float *bound;   /* [count - 1] */
+};
+
+/** A packed model, or what a sum needs to know. Immutable: any number of threads may use it. */
 struct mr_packed {
-    const void *params; /* as given: struct mr_mlp_params or mr_linear_params; what the reference reads */
-    size_t in, out;
-    const float *shift; /* [in], subtracted from the inputs first; NULL: none. Borrowed from params */
+    mr_op op;
+    const void *params; /* as given; what the reference reads */
+    size_t in,
+        out; /* features; outputs, that is layer[layer_count - 1].out. kmeans_assign: out is the centres, y has 1 */
+    size_t sum_count;   /* of a sum operation */
+    const float *shift; /* [in], subtracted from the inputs first; NULL: none */
+    const float *scale; /* [in], the inputs are multiplied by it afterwards; NULL: none */
+    struct mr_line line;
+    void *own; /* memory that shift, scale and line may lie in */
     size_t layer_count;
     size_t hidden_width_max; /* widest output of any layer but the last; 0 with one layer */
     size_t width_max;        /* widest input or output of any layer */
     struct mr_dense layer[];
 };
 
-/** Packs a model; params must outlive the result. NULL when out of memory or when sizes overflow. */
-struct mr_packed *mr_mlp_forward_pack(const struct mr_mlp_params *params);
-struct mr_packed *mr_linear_score_pack(const struct mr_linear_params *params);
+/**
+ * Makes the parameters of an operation (the struct that mr_op names) ready for its kernels. params, and what it points
+ * to, must outlive the result and stay as they are. NULL when out of memory or when sizes overflow.
+ */
+struct mr_packed *mr_packed_create(mr_op op, const void *params);
+
+/** Dense layers one behind the other, for the packers; op and params are set by the caller. NULL as above. */
+struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count);
+
+/** kmeans_assign's packer. */
+struct mr_packed *mr_kmeans_assign_pack(const struct mr_kmeans_params *params);
 
 /** Accepts NULL. */
 void mr_packed_free(struct mr_packed *model);
+
+/** float64 numbers that a sum operation gives with these parameters; 0 for one that scores. */
+size_t mr_sum_count(mr_op op, const void *params);
+
+/** The same of a packed one. */
+static inline size_t mr_packed_sum_count(const struct mr_packed *model)
+{
+    return model->sum_count;
+}
 
 /** Bytes of scratch that a kernel needs for this model (a multiple of 64, never 0). */
 size_t mr_packed_scratch_bytes(const struct mr_packed *model);

@@ -14,18 +14,22 @@
 #define IF_ARM64(fn) NULL
 #endif
 
-#define MR_KERNEL_ANY(op, OP, variant, needs) mr_score_fn mr_##op##_##variant;
-#define MR_KERNEL_X86                         MR_KERNEL_ANY
-#define MR_KERNEL_ARM64                       MR_KERNEL_ANY
+#define MR_KERNEL_ANY(kind, name, NAME, variant, needs) mr_##kind##_fn mr_##name##_##variant;
+#define MR_KERNEL_X86                                   MR_KERNEL_ANY
+#define MR_KERNEL_ARM64                                 MR_KERNEL_ANY
 #include "kernels/kernels.def"
 #undef MR_KERNEL_ANY
 #undef MR_KERNEL_X86
 #undef MR_KERNEL_ARM64
 
-#define ROW(op, OP, variant, needs, fn)         {MR_OP_##OP, #op, #variant, needs, fn},
-#define MR_KERNEL_ANY(op, OP, variant, needs)   ROW(op, OP, variant, needs, mr_##op##_##variant)
-#define MR_KERNEL_X86(op, OP, variant, needs)   ROW(op, OP, variant, needs, IF_X86(mr_##op##_##variant))
-#define MR_KERNEL_ARM64(op, OP, variant, needs) ROW(op, OP, variant, needs, IF_ARM64(mr_##op##_##variant))
+#define ROW(kind, name, NAME, which, features, fn)                                                                     \
+    /* NOLINTNEXTLINE(bugprone-macro-parentheses): kind is a member's name */                                          \
+    {.op = MR_OP_##NAME, .op_name = #name, .variant = #which, .needs = (features), .kind = fn},
+#define MR_KERNEL_ANY(kind, name, NAME, which, features) ROW(kind, name, NAME, which, features, mr_##name##_##which)
+#define MR_KERNEL_X86(kind, name, NAME, which, features)                                                               \
+    ROW(kind, name, NAME, which, features, IF_X86(mr_##name##_##which))
+#define MR_KERNEL_ARM64(kind, name, NAME, which, features)                                                             \
+    ROW(kind, name, NAME, which, features, IF_ARM64(mr_##name##_##which))
 const struct mr_kernel mr_kernels[] = {
 #include "kernels/kernels.def"
 };
@@ -59,7 +63,7 @@ bool mr_kernel_is_available(const struct mr_kernel *kernel, const char **reason_
 {
     const unsigned lacking = kernel->needs & ~mr_cpu_features();
     const char *reason = NULL;
-    if (!kernel->fn) {
+    if (!kernel->score && !kernel->sum) {
         reason = "not compiled for this architecture";
     } else if (lacking & MR_CPU_AVX512) {
         reason = "this CPU has no AVX-512 (f, bw, dq, vl)";

@@ -67,6 +67,18 @@ MR_INLINE mr_mask mr_greater(mr_vec a, mr_vec b)
 {
     return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
 }
+MR_INLINE mr_mask mr_is_number(mr_vec a)
+{
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_ORD_Q);
+}
+MR_INLINE mr_mask mr_equal(mr_vec a, mr_vec b)
+{
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ);
+}
+MR_INLINE mr_mask mr_equal_i(mr_vec_i a, mr_vec_i b)
+{
+    return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b);
+}
 MR_INLINE mr_vec mr_select(mr_mask mask, mr_vec yes, mr_vec no)
 {
     return (mr_vec)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
@@ -88,6 +100,18 @@ typedef mr_vec_i mr_mask;
 MR_INLINE mr_mask mr_greater(mr_vec a, mr_vec b)
 {
     return a > b;
+}
+MR_INLINE mr_mask mr_is_number(mr_vec a)
+{
+    return a == a; /* NOLINT(misc-redundant-expression): only NaN differs from itself */
+}
+MR_INLINE mr_mask mr_equal(mr_vec a, mr_vec b)
+{
+    return a == b;
+}
+MR_INLINE mr_mask mr_equal_i(mr_vec_i a, mr_vec_i b)
+{
+    return a == b;
 }
 MR_INLINE mr_vec_i mr_select_i(mr_mask mask, mr_vec_i yes, mr_vec_i no)
 {
@@ -126,5 +150,11 @@ MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit)
 }
 #endif
 #endif
+
+/** Vectors of a tile that hold rows, when `rows` are left from its start. */
+MR_INLINE size_t mr_tile_vecs(size_t rows)
+{
+    return rows >= MR_TILE_ROWS ? MR_TILE_VECS : (rows + MR_LANES - 1) / MR_LANES;
+}
 
 #endif

@@ -10,8 +10,8 @@ extern "C" {
 #endif
 
 struct mr_backend; /* one a process; thread-safe */
-struct mr_plan;    /* one model made ready for one backend: weights packed or uploaded; immutable, thread-safe */
-struct mr_queue;   /* in-order work of one slot; one thread at a time */
+struct mr_plan;  /* one operation made ready for one backend: weights packed or uploaded; thread-safe but for update */
+struct mr_queue; /* in-order work of one slot; one thread at a time */
 
 /** A backend: a folder src/backend/<name>/ and a line in registry.def. */
 struct mr_backend_ops {
@@ -30,27 +30,49 @@ struct mr_backend_ops {
      * memory. release: with the same count of bytes; accepts NULL. Any thread. */
     void *(*slab_acquire)(struct mr_backend *backend, size_t bytes);
     void (*slab_release)(struct mr_backend *backend, void *slab, size_t bytes);
-    /* Required. Makes a model ready for batches of up to row_cap rows and for these outputs (MR_WANT_...). The plan
-     * keeps nothing of the model. On error *plan_out is NULL: MR_ENOMEM, MR_EBACKEND. Destroy plans before the backend.
+    /*
+     * Required. Makes an operation with its parameters (the struct that mr_op names; they must outlive the plan) ready
+     * for batches of up to row_cap rows; want: outputs of one that scores (MR_WANT_...).
+     * On error *plan_out is NULL: MR_ENOMEM, MR_EBACKEND. Destroy plans before the backend.
      */
-    mr_status (*plan_create)(struct mr_backend *backend, const struct mr_model_ops *ops, const struct mr_model *model,
-                             size_t row_cap, unsigned want, struct mr_plan **plan_out, struct mr_err *err);
+    mr_status (*plan_create)(struct mr_backend *backend, mr_op op, const void *params, size_t row_cap, unsigned want,
+                             struct mr_plan **plan_out, struct mr_err *err);
+    /* Required. Takes over what the numbers behind params have become; sizes stay. Nothing may run with the plan. On
+     * error the plan is as before. */
+    mr_status (*plan_update)(struct mr_plan *plan, struct mr_err *err);
     void (*plan_destroy)(struct mr_plan *plan);
     /* Required. A queue for one slot at a time. On error *queue_out is NULL. queue_close accepts NULL; nothing may be
      * in flight. */
     mr_status (*queue_open)(struct mr_backend *backend, struct mr_queue **queue_out, struct mr_err *err);
     void (*queue_close)(struct mr_queue *queue);
     /*
-     * Required. Starts scoring row_count rows of rows->x into scores. Returns at once on a device, after the work on a
-     * CPU. rows and scores must stay untouched until wait() returns. Rows of the last tile past row_count hold zeros.
+     * Required. Starts scoring row_count rows of the tiles x into scores. Returns at once on a device, after the work
+     * on a CPU. x and scores must stay untouched until wait() returns. Rows of the last tile past row_count hold zeros,
+     * or what a score before on the same queue left there: x may be the y of other scores.
      */
-    mr_status (*score)(struct mr_queue *queue, const struct mr_plan *plan, const struct mr_rows *rows,
+    mr_status (*score)(struct mr_queue *queue, const struct mr_plan *plan, const float *x, size_t row_count,
                        struct mr_scores *scores, struct mr_err *err);
+    /*
+     * Required. Starts summing over row_count rows of x (kernels.h, mr_sum_fn; sums: float64, as many as the operation
+     * has). target: label, and what score() gave the rows, on the same queue.
+     */
+    mr_status (*sum)(struct mr_queue *queue, const struct mr_plan *plan, const float *x, size_t row_count,
+                     const struct mr_sum_target *target, double *sums, struct mr_err *err);
     /* Required. Waits until all that was started on the queue is done and readable by the host. */
     mr_status (*wait)(struct mr_queue *queue, struct mr_err *err);
     /* Required. Accepts NULL. */
     void (*close)(struct mr_backend *backend);
 };
+
+/** The plan that scores a model; as plan_create. */
+static inline mr_status mr_plan_model(const struct mr_backend_ops *backend_ops, struct mr_backend *backend,
+                                      const struct mr_model_ops *ops, const struct mr_model *model, size_t row_cap,
+                                      unsigned want, struct mr_plan **plan_out, struct mr_err *err)
+{
+    const void *params;
+    const mr_op op = ops->op(model, &params);
+    return backend_ops->plan_create(backend, op, params, row_cap, want, plan_out, err);
+}
 
 #ifdef __cplusplus
 }

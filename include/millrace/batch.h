@@ -111,6 +111,13 @@ struct mr_scores {
     size_t row_cap;
 };
 
+/** What a sum is taken over, beside the features. */
+struct mr_sum_target {
+    const double *label; /* [rows]; NaN: this row has none and counts for nothing. NULL: the model needs none */
+    const float *y;      /* tiles of the scores that the model has given these rows; NULL: the model needs none */
+    const int32_t *class_index; /* [rows rounded up to 64], likewise */
+};
+
 #ifdef __cplusplus
 }
 #endif

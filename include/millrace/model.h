@@ -13,8 +13,13 @@ extern "C" {
 
 /** Every operation has a folder kernels/<op>/ whose header defines its parameter struct. */
 typedef enum {
-    MR_OP_MLP_FORWARD,  /* struct mr_mlp_params,    kernels/mlp_forward/mlp_forward.h       */
-    MR_OP_LINEAR_SCORE, /* struct mr_linear_params, kernels/linear_score/linear_score.h     */
+    MR_OP_MLP_FORWARD,   /* struct mr_mlp_params,    kernels/mlp_forward/mlp_forward.h       */
+    MR_OP_LINEAR_SCORE,  /* struct mr_linear_params, kernels/linear_score/linear_score.h     */
+    MR_OP_KMEANS_ASSIGN, /* struct mr_kmeans_params, kernels/kmeans_assign/kmeans_assign.h  */
+    MR_OP_SCALE,         /* struct mr_scale_params, kernels/scale/scale.h                   */
+    MR_OP_LINEAR_SUM,    /* struct mr_linear_sum_params, kernels/linear_sum/linear_sum.h    */
+    MR_OP_KMEANS_SUM,    /* struct mr_kmeans_params, kernels/kmeans_sum/kmeans_sum.h        */
+    MR_OP_MOMENTS,       /* struct mr_scale_params, kernels/moments/moments.h               */
     MR_OP_COUNT
 } mr_op;
 
@@ -31,13 +36,56 @@ struct mr_model_info {
     const char *const *feature; /* [feature_count] names, or NULL when the file names none */
     size_t width;               /* numbers a row in mr_scores.y */
     bool is_classifier;         /* class_index is meaningful */
+    bool has_no_probability;    /* y is something else, though there are classes: a distance */
     size_t class_count;         /* 0 for a regression; binary: 2 (while width may be 1) */
     const char *const *label;   /* [class_count] label names, or NULL: then a label prints as its index */
     size_t parameter_count;
     double flops_per_row; /* multiply and add count as two; activations not counted */
 };
 
-struct mr_model; /* immutable after open: any number of threads may use it */
+struct mr_model; /* immutable after open, but by learning: any number of threads may use it in between */
+
+/** What a model is opened with. */
+struct mr_model_open {
+    const void *options;  /* parsed by the type's table; NULL: all defaults */
+    const char *file;     /* NULL: none is named */
+    size_t feature_count; /* of what the model will read; 0: not known (a file knows) */
+};
+
+/** Rows that a model learns from, after it has scored them. */
+struct mr_learn_batch {
+    const float *x;                 /* tiles [ceil(rows / 64)][feature_count][64] */
+    const double *label;            /* [rows]; NaN: none. NULL: the job has no label */
+    const struct mr_scores *scores; /* what the model gave for these rows */
+    size_t rows;
+    const double *sums; /* of the operation that `sum` names; NULL when it names none */
+};
+
+/** What learning from a batch did. */
+struct mr_learn_report {
+    double loss;        /* sum over rows, of the predictions made before the update: prequential */
+    uint64_t rows;      /* that were learned from */
+    bool is_undone;     /* the update diverged: the model is as before */
+    double step_stable; /* when undone: a step that would not have diverged on these rows; 0: unknown */
+};
+
+/** How a model learns. One thread at a time, while nobody scores with it. */
+struct mr_learn_ops {
+    bool needs_label;
+    bool has_loss; /* its report's loss means something: squared distance, squared error, log loss */
+    /* Optional. Called once, before the first batch is scored: what is taken from first rows, such as centres. NULL:
+     * nothing is. */
+    mr_status (*begin)(struct mr_model *model, const float *x, size_t rows, struct mr_err *err);
+    /*
+     * Required. The sum over a batch that an update needs, and its parameters (owned by the model, their addresses
+     * fixed); MR_OP_COUNT: none, the model reads the rows itself.
+     */
+    mr_op (*sum)(const struct mr_model *model, const void **params_out);
+    /* Required. Learns from a batch. The parameters of op() change in place: plans must be updated. */
+    void (*update)(struct mr_model *model, const struct mr_learn_batch *batch, struct mr_learn_report *report_out);
+    /* Required. Writes the model with all its state; open() with that file goes on where it was. */
+    mr_status (*save)(const struct mr_model *model, const char *path, struct mr_err *err);
+};
 
 /** A model type: a folder src/model/<name>/ and a line in registry.def. */
 struct mr_model_ops {
@@ -45,13 +93,17 @@ struct mr_model_ops {
     const char *summary;
     const struct mr_option *options; /* keys of a "models" entry beside name, type, file; may be NULL */
     size_t options_size;
-    /* Required. Loads and checks a model file (src/modelfile/README.md). On error *model_out is NULL: MR_EINPUT,
-     * MR_ENOMEM, or MR_EDATA that names file, tensor, reason. options and path are not needed afterwards. */
-    mr_status (*open)(const void *options, const char *path, struct mr_model **model_out, struct mr_err *err);
+    /* Required. Loads and checks a model file (src/modelfile/README.md); without one, makes a model that learns from
+     * nothing. On error *model_out is NULL: MR_EINPUT, MR_ENOMEM, MR_EDATA that names file, tensor, reason, or
+     * MR_ECONFIG that says what an option or a file is missing for. What open points to is not needed afterwards. */
+    mr_status (*open)(const struct mr_model_open *open, struct mr_model **model_out, struct mr_err *err);
     /* Required. The facts; valid as long as the model. */
     const struct mr_model_info *(*info)(const struct mr_model *model);
-    /* Required. The operation that scores a row and its parameters (owned by the model). */
+    /* Required. The operation that scores a row and its parameters (owned by the model, at a fixed address). */
     mr_op (*op)(const struct mr_model *model, const void **params_out);
+    /* How this model learns; NULL: it does not (the type cannot, or its options do not ask for it). NULL: no model of
+     * this type does. */
+    const struct mr_learn_ops *(*learn)(const struct mr_model *model);
     /* Required. Accepts NULL. */
     void (*close)(struct mr_model *model);
 };

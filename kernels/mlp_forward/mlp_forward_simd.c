@@ -4,15 +4,6 @@
 
 mr_score_fn MR_KERNEL_NAME(mr_mlp_forward);
 
-/* to[in][64] = x[in][64] - shift[in], for the first `vecs` vectors of rows. */
-MR_INLINE void shift_tile(const float *x, const float *shift, size_t in, float *to, size_t vecs)
-{
-    for (size_t c = 0; c < in; c++, x += MR_TILE_ROWS, to += MR_TILE_ROWS) {
-        const mr_vec by = mr_set(shift[c]);
-        for (size_t v = 0; v < vecs; v++) mr_store(to + v * MR_LANES, mr_load(x + v * MR_LANES) - by);
-    }
-}
-
 void MR_KERNEL_NAME(mr_mlp_forward)(const float *x, const struct mr_packed *model, float *y, int32_t *class_index,
                                     void *scratch, size_t rows)
 {
@@ -24,7 +15,7 @@ void MR_KERNEL_NAME(mr_mlp_forward)(const float *x, const struct mr_packed *mode
         const float *from = x;
         float *to = scratch, *other = to + hidden_floats;
         if (model->shift) {
-            shift_tile(x, model->shift, model->in, shifted, vecs);
+            mr_shift_tile(x, model->shift, model->in, shifted, vecs);
             from = shifted;
         }
         for (size_t i = 0; i < last; i++) {

@@ -36,8 +36,8 @@ static mr_status bench_open(struct bench *bench, const struct mr_measure *measur
                             .class_bytes = floats * sizeof(int32_t)};
     mr_status status = ops->open(measure->variant, &bench->backend, err);
     if (status) return status;
-    status = ops->plan_create(bench->backend, measure->model_ops, measure->model, measure->row_count, measure->want,
-                              &bench->plan, err);
+    status = mr_plan_model(ops, bench->backend, measure->model_ops, measure->model, measure->row_count, measure->want,
+                           &bench->plan, err);
     if (!status) status = ops->queue_open(bench->backend, &bench->queue, err);
     if (status) return status;
     bench->rows = (struct mr_rows){.x = ops->slab_acquire(bench->backend, bench->x_bytes),
@@ -67,7 +67,8 @@ static mr_status bench_run(struct bench *bench, size_t calls, double *seconds_ou
 {
     const int64_t start_ns = mr_clock_ns();
     for (size_t i = 0; i < calls; i++) {
-        mr_status status = bench->ops->score(bench->queue, bench->plan, &bench->rows, &bench->scores, err);
+        mr_status status =
+            bench->ops->score(bench->queue, bench->plan, bench->rows.x, bench->rows.row_count, &bench->scores, err);
         if (!status) status = bench->ops->wait(bench->queue, err);
         if (status) return status;
     }

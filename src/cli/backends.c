@@ -66,7 +66,7 @@ static mr_status choices_measure(struct choice *choices, size_t count, const cha
     if (!ops) {
         status = mr_fail(err, MR_EDATA, "model \"%s\": no known millrace.type in its metadata", path);
     } else {
-        status = ops->open(NULL, path, &model, err);
+        status = ops->open(&(struct mr_model_open){.file = path}, &model, err);
     }
     mr_safetensors_close(file);
     for (size_t i = 0; i < count && !status; i++) {

@@ -93,7 +93,7 @@ static mr_status bench_open(struct bench *bench, const struct mr_job *job, struc
     if (!status) status = messages_cut(bench, err);
     if (!status) status = mr_slot_init(&bench->slot, bench->run, row_cap, err);
     if (!status) status = job->codec->create(job->codec_options, &bench->run->layout->schema, &bench->decoder, err);
-    if (!status) status = mr_encoder_create(job, bench->run->layout, bench->run->info, &bench->encoder, err);
+    if (!status) status = mr_encoder_create(job, bench->run->layout, bench->run->models.info, &bench->encoder, err);
     if (status) return status;
     bench->box.record_cap = row_cap;
     bench->box.arena_cap = row_cap * 256;
@@ -135,9 +135,8 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
         mr_parts_fill(run->layout, &parts, rows);
         mr_rows_tail_zero(rows);
         const int64_t t1 = mr_clock_ns();
-        for (size_t i = 0; i < run->job->model_count && !status; i++) {
-            status = run->backend_ops->score(bench->slot.queue, run->plan[i], rows, &bench->slot.scores[i], err);
-        }
+        status = mr_models_score(&run->models, bench->slot.queue, rows, bench->slot.scores, err);
+        if (!status) status = mr_models_learn(&run->models, bench->slot.queue, rows, bench->slot.scores, err);
         if (!status) status = run->backend_ops->wait(bench->slot.queue, err);
         const int64_t t2 = mr_clock_ns();
         bench->rows += rows->row_count;

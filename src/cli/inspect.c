@@ -79,15 +79,16 @@ static mr_status type_find(struct subject *subject, struct mr_err *err)
                    best ? "; did you mean \"" : "", best ? best : "", best ? "\"?" : "");
 }
 
-/* The layers as they are scored: standardised inputs folded in. */
+/* The layers as they are scored, standardised inputs folded in; a model that is no network has none. */
 static void layers_find(struct subject *subject)
 {
     const void *params;
-    if (subject->ops->op(subject->model, &params) == MR_OP_MLP_FORWARD) {
+    const mr_op op = subject->ops->op(subject->model, &params);
+    if (op == MR_OP_MLP_FORWARD) {
         const struct mr_mlp_params *const mlp = params;
         subject->layer = mlp->layer;
         subject->layer_count = mlp->layer_count;
-    } else {
+    } else if (op == MR_OP_LINEAR_SCORE) {
         const struct mr_linear_params *const linear = params;
         subject->single = (struct mr_mlp_layer){linear->cols, linear->out, linear->w, linear->b, linear->activation};
         subject->layer = &subject->single;
@@ -100,7 +101,7 @@ static mr_status subject_open(struct subject *subject, const char *path, struct 
     *subject = (struct subject){.path = path};
     mr_status status = mr_safetensors_open(path, &subject->file, err);
     if (!status) status = type_find(subject, err);
-    if (!status) status = subject->ops->open(NULL, path, &subject->model, err);
+    if (!status) status = subject->ops->open(&(struct mr_model_open){.file = path}, &subject->model, err);
     if (status) return status;
     subject->info = subject->ops->info(subject->model);
     layers_find(subject);
@@ -128,6 +129,27 @@ static void print_names(const char *title, const char *const *names, size_t coun
     puts("");
 }
 
+#define SHOWN_VALUES 12
+
+/* Tensors with their values where these are few, their range where they are many. */
+static void print_tensors(const struct subject *subject)
+{
+    for (size_t i = 0; i < mr_safetensors_count(subject->file); i++) {
+        const struct mr_tensor *const tensor = mr_safetensors_at(subject->file, i);
+        const struct range range = tensor_range(tensor);
+        const uint64_t cols = tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
+        fputs("  tensor    ", stdout);
+        print_safe(tensor->name);
+        for (size_t k = 0; k < tensor->rank; k++)
+            printf("%s%llu", k ? ", " : " [", (unsigned long long)tensor->shape[k]);
+        fputs(tensor->rank ? "]" : "", stdout);
+        for (uint64_t k = 0; tensor->count <= SHOWN_VALUES && k < tensor->count; k++)
+            printf("%s %.6g", k && k % cols == 0 ? ";" : "", mr_tensor_value(tensor, k));
+        if (tensor->count > SHOWN_VALUES) printf(" %.4g to %.4g (rms %.3g)", range.min, range.max, range_rms(&range));
+        puts("");
+    }
+}
+
 static void print_text(const struct subject *subject)
 {
     const struct mr_model_info *const info = subject->info;
@@ -150,6 +172,7 @@ static void print_text(const struct subject *subject)
                layer->out, mr_activation_name(layer->activation), weights.min, weights.max, range_rms(&weights),
                biases.min, biases.max);
     }
+    if (!subject->layer_count || mr_safetensors_find(subject->file, "optimizer.updates")) print_tensors(subject);
     if (mr_safetensors_find(subject->file, "input.scale"))
         puts("  input     standardised: mean and scale of the file are applied");
     printf("  cost      %zu parameters, %.0f operations a row\n", info->parameter_count, info->flops_per_row);

@@ -88,7 +88,8 @@ static mr_status block_score(struct score *score, const struct mr_message *messa
         if (score->rows.row_count) {
             mr_rows_tail_zero(&score->rows);
             if (score->layout->want[0]) {
-                status = score->backend_ops->score(score->queue, score->plan, &score->rows, &score->scores, err);
+                status = score->backend_ops->score(score->queue, score->plan, score->rows.x, score->rows.row_count,
+                                                   &score->scores, err);
                 if (!status) status = score->backend_ops->wait(score->queue, err);
             }
             if (!status) status = rows_print(score, message, err);

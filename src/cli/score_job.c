@@ -43,7 +43,8 @@ static mr_status model_open(struct score *score, const char *path, struct mr_err
     entry->options = calloc(1, entry->ops->options_size + 1);
     if (!entry->name || !entry->file || !entry->options) return mr_fail(err, MR_ENOMEM, "out of memory");
     if (entry->ops->options) status = mr_options_init(entry->ops->options, entry->options, err);
-    if (!status) status = entry->ops->open(entry->options, path, &score->model, err);
+    const struct mr_model_open open = {.options = entry->options, .file = path};
+    if (!status) status = entry->ops->open(&open, &score->model, err);
     if (!status) score->info = entry->ops->info(score->model);
     return status;
 }

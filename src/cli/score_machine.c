@@ -17,8 +17,8 @@ static mr_status backend_open(struct score *score, struct mr_err *err)
         return mr_fail(err, MR_EUSAGE, "--backend: no backend \"%s\"; `millrace backends` lists what there is", name);
     mr_status status = score->backend_ops->open(colon ? colon + 1 : NULL, &score->backend, err);
     if (status) return status;
-    status = score->backend_ops->plan_create(score->backend, score->job_model.ops, score->model, SCORE_ROW_CAP,
-                                             score->layout->want[0], &score->plan, err);
+    status = mr_plan_model(score->backend_ops, score->backend, score->job_model.ops, score->model, SCORE_ROW_CAP,
+                           score->layout->want[0], &score->plan, err);
     return status ? status : score->backend_ops->queue_open(score->backend, &score->queue, err);
 }
 

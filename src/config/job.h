@@ -58,7 +58,9 @@ struct mr_batch_options {
 
 struct mr_job_model {
     char *name;
-    char *file; /* path, resolved against the job file's folder */
+    char *file;  /* path, resolved against the job file's folder; NULL: it starts from nothing */
+    char *input; /* name of the model whose scores it reads; NULL: record.features */
+    char *save;  /* path, likewise, that a learning model is written to at the end; NULL: none */
     const struct mr_model_ops *ops;
     void *options;
 };

@@ -4,6 +4,7 @@
 
 #include "config/load.h"
 #include "pipeline/layout.h"
+#include "pipeline/models.h"
 
 /* The node whose path an error text begins with ("emit.fields.y: ..."), and where the text goes on behind it. 0: none.
  */
@@ -48,15 +49,20 @@ void mr_load_check_models(struct mr_load *load)
     for (size_t i = 0; i < job->model_count && !load->is_out_of_memory; i++) {
         struct mr_err err = {0};
         const struct mr_job_model *const entry = &job->model[i];
-        if (!entry->ops || !entry->file) continue; /* has a finding */
-        if (entry->ops->open(entry->options, entry->file, &model[i], &err) == MR_OK) {
+        size_t input;
+        if (!entry->ops) continue; /* has a finding */
+        if (mr_job_model_open(job, i, info, &model[i], &input, &err) == MR_OK) {
             info[i] = entry->ops->info(model[i]);
             open_count++;
         } else {
             char path[MR_PATH_BYTES];
             const char *rest;
-            snprintf(path, sizeof path, "models[%zu].file:", i);
-            mr_load_error(load, find_named(load, path, &rest), "%s", err.text);
+            snprintf(path, sizeof path, entry->file ? "models[%zu].file:" : "models[%zu]:", i);
+            const uint32_t named = find_named(load, err.text, &rest); /* an error of the entry names its own place */
+            if (named)
+                mr_load_error(load, named, "%s", rest);
+            else
+                mr_load_error(load, find_named(load, path, &rest), "%s", err.text);
         }
     }
     if (!load->report.error_count && open_count == job->model_count && !load->is_out_of_memory)

@@ -67,9 +67,18 @@ static const struct mr_option model_selectors[] = {
     {.key = "file",
      .type = MR_OPT_STRING,
      .offset = AT(file),
-     .required = true,
      .is_path = true,
-     .doc = "The model file; a relative path counts from the job file's folder."},
+     .doc =
+         "The model file; a relative path counts from the job file's folder. A model that learns may start without."},
+    {.key = "input",
+     .type = MR_OPT_STRING,
+     .offset = AT(input),
+     .doc = "Name of a model above this one whose outputs it reads, such as a scaler; without it: record.features."},
+    {.key = "save",
+     .type = MR_OPT_STRING,
+     .offset = AT(save),
+     .is_path = true,
+     .doc = "File that a learning model is written to when the run ends; \"file\" reads it again."},
     {0},
 };
 static const struct mr_option sink_selectors[] = {

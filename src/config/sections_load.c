@@ -149,7 +149,9 @@ static void load_model(struct mr_load *load, uint32_t node, const struct mr_sect
     selector.name = NULL;
     if (!model->name && model->ops && !(model->name = strdup(model->ops->name))) load->is_out_of_memory = true;
     model->file = selector.file;
-    selector.file = NULL;
+    model->input = selector.input;
+    model->save = selector.save;
+    selector.file = selector.input = selector.save = NULL;
     selector_deinit(section, &selector);
 }
 

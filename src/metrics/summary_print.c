@@ -39,6 +39,44 @@ static double rate(uint64_t count, double seconds)
     return seconds > 0 ? (double)count / seconds : 0;
 }
 
+/* What each model has learned: the loss is that of predictions made before the model saw the row. */
+static void models_print(FILE *out, const struct mr_run *run)
+{
+    for (size_t i = 0; i < run->models.count; i++) {
+        const struct mr_model_at_work *const model = &run->models.item[i];
+        const struct mr_learn_stats *const stats = &model->stats;
+        char text[2][32];
+        if (!model->learn) continue;
+        const uint64_t rows = atomic_load(&stats->rows), undone = atomic_load(&stats->undone);
+        fprintf(out, "  learned   %12s rows in %s batches: %s", grouped(rows, text[0]),
+                grouped(atomic_load(&stats->batches), text[1]), model->job->name);
+        if (rows && model->learn->has_loss)
+            fprintf(out, ", mean loss before learning %.5g, last batch %.5g", atomic_load(&stats->loss) / (double)rows,
+                    atomic_load(&stats->loss_batch));
+        if (undone) fprintf(out, "; %s updates diverged and were undone", grouped(undone, text[0]));
+        fputc('\n', out);
+    }
+}
+
+static void models_add(cJSON *root, const struct mr_run *run)
+{
+    cJSON *const models = run->models.learns ? cJSON_AddArrayToObject(root, "models") : NULL;
+    for (size_t i = 0; models && i < run->models.count; i++) {
+        const struct mr_model_at_work *const model = &run->models.item[i];
+        const uint64_t rows = atomic_load(&model->stats.rows);
+        if (!model->learn) continue;
+        cJSON *const item = cJSON_CreateObject();
+        cJSON_AddItemToArray(models, item);
+        cJSON_AddStringToObject(item, "name", model->job->name);
+        cJSON_AddNumberToObject(item, "rows_learned", (double)rows);
+        cJSON_AddNumberToObject(item, "batches_learned", (double)atomic_load(&model->stats.batches));
+        cJSON_AddNumberToObject(item, "updates_undone", (double)atomic_load(&model->stats.undone));
+        if (!rows || !model->learn->has_loss) continue;
+        cJSON_AddNumberToObject(item, "loss", atomic_load(&model->stats.loss) / (double)rows);
+        cJSON_AddNumberToObject(item, "loss_batch", atomic_load(&model->stats.loss_batch));
+    }
+}
+
 static void threads_print(FILE *out, const struct mr_summary *report)
 {
     for (size_t i = 0; i < report->thread_count; i++) {
@@ -74,6 +112,7 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
         fprintf(out, "  not acknowledged %s: not committed, a restart repeats them\n", grouped(left, text[0]));
     else
         fprintf(out, "  in = out + dead + filtered holds\n");
+    models_print(out, run);
     if (report->process_ns.count) {
         fprintf(out, "  latency   p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms from poll to acknowledgement\n",
                 (double)mr_histogram_quantile(&report->process_ns, 0.5) / 1e6,
@@ -150,6 +189,7 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
     cJSON_AddNumberToObject(root, "lanes", run->lane_count);
     cJSON_AddNumberToObject(root, "seconds", report->seconds);
     counts_add(root, report);
+    models_add(root, run);
     cJSON_AddNumberToObject(root, "records_per_second", rate(report->records_in, report->seconds));
     if (report->first_out_s >= 0) cJSON_AddNumberToObject(root, "first_out_seconds", report->first_out_s);
     latency_add(root, "process_ms", &report->process_ns, 1e6);
@@ -199,6 +239,7 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     cJSON_AddNumberToObject(sink, "numOutputRows", (double)(now->records_out - before->records_out));
     cJSON *total = cJSON_AddObjectToObject(root, "total");
     counts_add(total, now);
+    models_add(root, run);
     latency_add(root, "process_ms", &now->process_ns, 1e6);
     line_print(out, root);
 }

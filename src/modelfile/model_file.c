@@ -85,9 +85,8 @@ void mr_model_meta_deinit(struct mr_model_meta *meta)
     names_deinit(&meta->activations);
 }
 
-/* Finds a tensor of a rank whose values are all finite; rank 1 also of a length. */
-static mr_status tensor_find(const struct mr_safetensors *file, const char *name, size_t rank, uint64_t length,
-                             const struct mr_tensor **tensor_out, struct mr_err *err)
+mr_status mr_model_tensor(const struct mr_safetensors *file, const char *name, size_t rank, uint64_t length,
+                          const struct mr_tensor **tensor_out, struct mr_err *err)
 {
     const char *const path = mr_safetensors_name(file);
     const struct mr_tensor *const tensor = mr_safetensors_find(file, name);
@@ -116,8 +115,8 @@ static mr_status input_find(const struct mr_safetensors *file, uint64_t in, cons
 {
     *mean_out = *scale_out = NULL;
     if (!mr_safetensors_find(file, "input.mean") && !mr_safetensors_find(file, "input.scale")) return MR_OK;
-    if (tensor_find(file, "input.mean", 1, in, mean_out, err) ||
-        tensor_find(file, "input.scale", 1, in, scale_out, err)) {
+    if (mr_model_tensor(file, "input.mean", 1, in, mean_out, err) ||
+        mr_model_tensor(file, "input.scale", 1, in, scale_out, err)) {
         return MR_EDATA;
     }
     for (uint64_t i = 0; i < in; i++) {
@@ -167,10 +166,10 @@ mr_status mr_dense_read(const struct mr_safetensors *file, const char *weight, c
     mr_status status = MR_OK;
     layer->w = layer->b = NULL;
     if (shift_out) *shift_out = NULL;
-    if (tensor_find(file, weight, 2, 0, &from.w, err)) return MR_EDATA;
+    if (mr_model_tensor(file, weight, 2, 0, &from.w, err)) return MR_EDATA;
     if (!from.w->count) return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"%s\" is empty", path, weight);
     const size_t out = (size_t)from.w->shape[0], in = (size_t)from.w->shape[1];
-    if (tensor_find(file, bias, 1, out, &from.b, err)) return MR_EDATA;
+    if (mr_model_tensor(file, bias, 1, out, &from.b, err)) return MR_EDATA;
     if (fold_input && input_find(file, in, &from.mean, &from.scale, err)) return MR_EDATA;
     float *const w_out = malloc(out * in * sizeof *w_out), *const b_out = malloc(out * sizeof *b_out);
     const bool has_shift = shift_out && from.mean;
@@ -237,4 +236,31 @@ void mr_model_info_add(struct mr_model_info *info, const struct mr_mlp_layer *la
 {
     info->parameter_count += layer->out * (layer->in + 1);
     info->flops_per_row += 2.0 * (double)layer->out * (double)layer->in;
+}
+
+/* A JSON array of names; NULL without any, or without memory. The caller frees it. */
+static char *names_text(const char *const *names, size_t count)
+{
+    cJSON *const array = names ? cJSON_CreateStringArray(names, (int)count) : NULL;
+    char *const text = array ? cJSON_PrintUnformatted(array) : NULL;
+    cJSON_Delete(array);
+    return text;
+}
+
+mr_status mr_model_save(const char *path, const struct mr_model_info *info, const struct mr_tensor_out *tensors,
+                        size_t tensor_count, struct mr_err *err)
+{
+    char *const features = names_text(info->feature, info->feature_count), *const labels = names_text(
+                                                                               info->label, info->class_count);
+    struct mr_metadata_out metadata[4] = {{"millrace.type", info->type}, {"millrace.version", info->version}};
+    size_t count = 2;
+    mr_status status = MR_OK;
+    if ((info->feature && !features) || (info->label && !labels))
+        status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
+    if (features) metadata[count++] = (struct mr_metadata_out){"millrace.features", features};
+    if (labels) metadata[count++] = (struct mr_metadata_out){"millrace.labels", labels};
+    if (!status) status = mr_safetensors_write(path, tensors, tensor_count, metadata, count, err);
+    cJSON_free(features);
+    cJSON_free(labels);
+    return status;
 }

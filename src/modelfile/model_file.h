@@ -26,6 +26,10 @@ mr_status mr_model_file_open(const char *path, const char *type, struct mr_safet
 mr_status mr_model_meta_read(const struct mr_safetensors *file, struct mr_model_meta *meta, struct mr_err *err);
 void mr_model_meta_deinit(struct mr_model_meta *meta);
 
+/** A tensor of a rank whose values are all finite; rank 1 also of a length. MR_EDATA says what is wrong. Borrowed. */
+mr_status mr_model_tensor(const struct mr_safetensors *file, const char *name, size_t rank, uint64_t length,
+                          const struct mr_tensor **tensor_out, struct mr_err *err);
+
 /**
  * Reads a layer: tensors `weight` [out, in] and `bias` [out], all finite. fold_input: the file's optional tensors
  * input.mean and input.scale [in] are folded in, in double: w / scale, b - sum of w * mean / scale. shift_out (may be
@@ -44,6 +48,13 @@ void mr_dense_deinit(struct mr_mlp_layer *layer);
  */
 mr_status mr_model_info_fill(const struct mr_safetensors *file, const char *type, const struct mr_model_meta *meta,
                              size_t in, size_t out, mr_activation last, struct mr_model_info *info, struct mr_err *err);
+
+/**
+ * Writes a model: type, version, feature and label names from info, with these tensors; what mr_model_file_open and
+ * mr_model_meta_read read. Errors as mr_safetensors_write.
+ */
+mr_status mr_model_save(const char *path, const struct mr_model_info *info, const struct mr_tensor_out *tensors,
+                        size_t tensor_count, struct mr_err *err);
 
 /** Adds a layer to info's counts of parameters and operations. */
 void mr_model_info_add(struct mr_model_info *info, const struct mr_mlp_layer *layer);

@@ -160,7 +160,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_run *run = lane->run;
     struct mr_slot *slot = &lane->slot[(lane->slot_first + lane->slot_count) % MR_SLOT_COUNT];
-    mr_status status = MR_OK;
+    mr_status status;
 
     slot->raw = lane->input;
     slot->raw->slot_count++;
@@ -169,10 +169,8 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     mr_rows_tail_zero(&slot->rows);
     if (lane->input->cursor.message == lane->input->count) lane->input = NULL;
     stage_mark(lane, MR_STAGE_DECODE);
-    for (size_t i = 0; i < run->job->model_count && slot->rows.row_count && !status; i++) {
-        if (!run->layout->want[i]) continue; /* nothing of it is emitted */
-        status = run->backend_ops->score(slot->queue, run->plan[i], &slot->rows, &slot->scores[i], err);
-    }
+    status = mr_models_score(&run->models, slot->queue, &slot->rows, slot->scores, err);
+    if (!status) status = mr_models_learn(&run->models, slot->queue, &slot->rows, slot->scores, err);
     lane->slot_count++;
     stage_mark(lane, MR_STAGE_SCORE);
     return status;

@@ -204,7 +204,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         lane->flight.context = lane->dead;
         status = job->codec->create(job->codec_options, &run->layout->schema, &lane->decoder, err);
     }
-    if (!status) status = mr_encoder_create(job, run->layout, run->info, &lane->encoder, err);
+    if (!status) status = mr_encoder_create(job, run->layout, run->models.info, &lane->encoder, err);
     if (!status) status = source_open(lane, source_bytes, err);
     if (!status) status = sinks_open(lane, sink_bytes, err); /* they are told of the source's partitions */
     if (!status && index == 0)

@@ -35,13 +35,33 @@ static mr_status model_names_check(struct mr_layout_builder *b, size_t m)
     return MR_OK;
 }
 
+/* A model that reads another one's scores: as many as it takes. That the other stands above was checked when it was
+ * opened. */
+static mr_status input_check(struct mr_layout_builder *b, size_t m)
+{
+    const struct mr_job_model *const model = &b->job->model[m];
+    for (size_t i = 0; i < m; i++) {
+        if (strcmp(b->job->model[i].name, model->input) != 0 || b->info[i]->width == b->info[m]->feature_count)
+            continue;
+        return mr_fail(b->err, MR_ECONFIG, "models[%zu].input: \"%s\" gives %zu numbers, \"%s\" takes %zu features", m,
+                       model->input, b->info[i]->width, model->name, b->info[m]->feature_count);
+    }
+    return MR_OK;
+}
+
 static mr_status models_check(struct mr_layout_builder *b)
 {
     for (size_t m = 0; m < b->job->model_count; m++) {
         const struct mr_model_info *info = b->info[m];
+        if (b->job->model[m].input) {
+            const mr_status status = input_check(b, m);
+            if (status) return status;
+            continue;
+        }
         if (info->feature_count != b->features.count) {
             return mr_fail(b->err, MR_ECONFIG, "models[%zu] \"%s\": %s takes %zu features, record.features gives %zu",
-                           m, b->job->model[m].name, b->job->model[m].file, info->feature_count, b->features.count);
+                           m, b->job->model[m].name, b->job->model[m].file ? b->job->model[m].file : "it",
+                           info->feature_count, b->features.count);
         }
         const mr_status status = model_names_check(b, m);
         if (status) return status;

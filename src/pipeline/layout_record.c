@@ -40,12 +40,13 @@ mr_status mr_layout_part_find(struct mr_layout_builder *b, const char *place, co
         place, text, best ? best : "one of these", text);
 }
 
-static mr_status default_of(struct mr_layout_builder *b, const char *path, const char *written, mr_missing *missing_out,
-                            double *value_out)
+static mr_status default_of(struct mr_layout_builder *b, const char *path, const char *written, mr_field_role role,
+                            mr_missing *missing_out, double *value_out)
 {
     const struct mr_record_options *record = &b->job->record;
-    *missing_out = MR_MISSING_DEAD;
-    *value_out = 0;
+    /* A record without its label is scored all the same, and not learned from: NaN. */
+    *missing_out = role == MR_FIELD_LABEL ? MR_MISSING_DEFAULT : MR_MISSING_DEAD;
+    *value_out = role == MR_FIELD_LABEL ? NAN : 0;
     if (record->missing != MR_MISSING_DEFAULT) return MR_OK;
     for (size_t i = 0; i < record->defaults.count; i++) {
         const struct mr_pair *pair = &record->defaults.item[i];
@@ -70,7 +71,7 @@ mr_status mr_layout_field_add(struct mr_layout_builder *b, const char *path, con
     if (schema->field_count >= MR_FIELD_NONE)
         return mr_fail(b->err, MR_ECONFIG, "record: more than %u fields", MR_FIELD_NONE);
     const mr_status status =
-        role == MR_FIELD_CAPTURE ? MR_OK : default_of(b, path, written, &field.missing, &field.default_value);
+        role == MR_FIELD_CAPTURE ? MR_OK : default_of(b, path, written, role, &field.missing, &field.default_value);
     if (status) return status;
     struct mr_field *grown = realloc((void *)(uintptr_t)schema->field, (schema->field_count + 1) * sizeof *grown);
     if (!grown) return mr_layout_no_memory(b->err);
@@ -93,7 +94,7 @@ static mr_status part_field_add(struct mr_layout_builder *b, const char *place, 
         status = mr_fail(b->err, MR_ECONFIG, "%s: %s is not a number: it can be emitted, but is no feature or label",
                          place, text);
     } else {
-        status = default_of(b, text, text, &field.missing, &field.default_value);
+        status = default_of(b, text, text, role, &field.missing, &field.default_value);
     }
     struct mr_part_field *grown =
         status ? NULL : realloc(layout->part_field, (layout->part_field_count + 1) * sizeof *grown);
@@ -172,6 +173,22 @@ static mr_status defaults_check(struct mr_layout_builder *b)
         const char *best = mr_near_best(&near);
         return mr_fail(b->err, MR_ECONFIG, "record.defaults.%s: no such feature or label%s%s%s", key,
                        best ? "; did you mean \"" : "", best ? best : "", best ? "\"?" : "");
+    }
+    return MR_OK;
+}
+
+mr_status mr_layout_feature_count(const struct mr_job *job, size_t *count_out, struct mr_err *err)
+{
+    const struct mr_strings *written = &job->record.features;
+    *count_out = 0;
+    for (size_t i = 0; i < written->count; i++) {
+        char place[64];
+        struct mr_strings expanded = {0};
+        snprintf(place, sizeof place, "record.features[%zu]", i);
+        const mr_status status = mr_paths_expand(place, written->item[i], MR_FIELD_NONE, &expanded, err);
+        *count_out += expanded.count;
+        mr_paths_deinit(&expanded);
+        if (status) return status;
     }
     return MR_OK;
 }

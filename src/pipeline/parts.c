@@ -52,13 +52,14 @@ static mr_reason row_fill(const struct mr_layout *layout, const struct mr_parts_
         const struct mr_part_field *field = &layout->part_field[i];
         double value;
         mr_reason reason = part_read(field, input, message, &value);
-        if (reason == MR_REASON_MISSING && field->missing == MR_MISSING_DEFAULT) {
+        const bool is_default = reason == MR_REASON_MISSING && field->missing == MR_MISSING_DEFAULT;
+        if (is_default) {
             value = field->default_value;
             reason = MR_REASON_NONE;
         }
         if (reason) return reason;
         if (field->role == MR_FIELD_LABEL) {
-            if (!isfinite(value)) return MR_REASON_RANGE;
+            if (!is_default && !isfinite(value)) return MR_REASON_RANGE;
             rows->label[row] = value;
         } else {
             if (!isfinite((float)value)) return MR_REASON_RANGE;

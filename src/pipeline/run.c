@@ -13,22 +13,6 @@
 #define WAIT_STEP_US       2000
 #define CONNECT_TIMEOUT_US 10000000
 
-static mr_status models_open(struct mr_run *run, struct mr_err *err)
-{
-    const struct mr_job *job = run->job;
-    mr_status status = MR_OK;
-
-    run->model = calloc(job->model_count, sizeof *run->model);
-    run->info = calloc(job->model_count, sizeof *run->info);
-    run->plan = calloc(job->model_count, sizeof *run->plan);
-    if (!run->model || !run->info || !run->plan) return mr_fail(err, MR_ENOMEM, "out of memory");
-    for (size_t i = 0; i < job->model_count && !status; i++) {
-        status = job->model[i].ops->open(job->model[i].options, job->model[i].file, &run->model[i], err);
-        if (!status) run->info[i] = job->model[i].ops->info(run->model[i]);
-    }
-    return status;
-}
-
 /* "auto", "cpu" or "cpu:avx2". With one backend in the build, auto is that one. */
 static mr_status backend_open(struct mr_run *run, struct mr_err *err)
 {
@@ -49,17 +33,6 @@ static mr_status backend_open(struct mr_run *run, struct mr_err *err)
     if (!status)
         mr_log(MR_LOG_INFO, "run", "backend %s%s", run->backend_ops->describe(run->backend),
                strcmp(wanted, "auto") ? "" : " (auto)");
-    return status;
-}
-
-static mr_status plans_create(struct mr_run *run, struct mr_err *err)
-{
-    mr_status status = MR_OK;
-    for (size_t i = 0; i < run->job->model_count && !status; i++) {
-        status = run->backend_ops->plan_create(run->backend, run->job->model[i].ops, run->model[i],
-                                               (size_t)run->job->batch.records_max, run->layout->want[i], &run->plan[i],
-                                               err);
-    }
     return status;
 }
 
@@ -103,10 +76,12 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     run->idle_interval_us = idle_interval_us(run->properties);
     const int64_t *timeout = source_option(job, "connect_timeout", MR_OPT_DURATION);
     run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;
-    status = models_open(run, err);
-    if (!status) status = mr_layout_create(job, run->info, &run->layout, err);
+    status = mr_models_open(job, &run->models, err);
+    if (!status) status = mr_layout_create(job, run->models.info, &run->layout, err);
     if (!status) status = backend_open(run, err);
-    if (!status) status = plans_create(run, err);
+    if (!status)
+        status = mr_models_plan(&run->models, run->backend_ops, run->backend, (size_t)job->batch.records_max,
+                                run->layout->want, err);
     if (status)
         mr_run_destroy(run);
     else
@@ -122,8 +97,10 @@ static mr_status lane_count_choose(struct mr_run *run, struct mr_err *err)
         .cores = mr_core_count(), .memory_bytes = (size_t)job->memory, .lane_bytes = mr_lane_bytes_min(run)};
     int by_memory;
 
-    run->lane_count = (unsigned)job->lanes;
-    if (job->lanes) return MR_OK;
+    if (run->models.learns && job->lanes > 1)
+        mr_log(MR_LOG_WARN, "run", "lanes: a job that learns has one, its batches are in order");
+    run->lane_count = run->models.learns ? 1 : (unsigned)job->lanes;
+    if (run->lane_count) return MR_OK;
     if (job->source->lane_count_max) {
         const mr_status status = job->source->lane_count_max(job->source_options, &limits.partitions, err);
         if (status) return status;
@@ -202,6 +179,7 @@ mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
         lane->has_thread = false;
         if (lane->err.status && !first.status) first = lane->err;
     }
+    if (!first.status) first.status = mr_models_save(&run->models, &first);
     if (err && first.status) *err = first;
     return first.status;
 }
@@ -211,16 +189,10 @@ void mr_run_destroy(struct mr_run *run)
     if (!run) return;
     for (unsigned i = 0; run->lane && i < run->lane_count; i++) mr_lane_destroy(run->lane[i]);
     free(run->lane);
-    for (size_t i = 0; i < run->job->model_count; i++) {
-        if (run->plan && run->plan[i]) run->backend_ops->plan_destroy(run->plan[i]);
-        if (run->model) run->job->model[i].ops->close(run->model[i]);
-    }
+    mr_models_close(&run->models);
     if (run->backend_ops) run->backend_ops->close(run->backend);
     mr_layout_destroy(run->layout);
     mr_breaker_deinit(&run->breaker);
     mr_ends_deinit(&run->ends);
-    free(run->plan);
-    free(run->info);
-    free(run->model);
     free(run);
 }

@@ -10,6 +10,7 @@
 #include "pipeline/breaker.h"
 #include "pipeline/ends.h"
 #include "pipeline/layout.h"
+#include "pipeline/models.h"
 
 typedef enum {
     MR_RUN_ON,    /* go on */
@@ -29,9 +30,7 @@ struct mr_lane;
 struct mr_run {
     const struct mr_job *job;
     struct mr_until until;
-    struct mr_model **model; /* [job->model_count] */
-    const struct mr_model_info **info;
-    struct mr_plan **plan;
+    struct mr_models models;
     const struct mr_backend_ops *backend_ops;
     struct mr_backend *backend;
     struct mr_layout *layout;
@@ -64,7 +63,7 @@ bool mr_run_wait(struct mr_run *run, int64_t wait_us);
 /** Whether every lane's thread has ended, so that mr_run_finish will not wait. */
 bool mr_run_lanes_ended(const struct mr_run *run);
 
-/** Joins the lanes. The first lane's error, or MR_OK. */
+/** Joins the lanes and saves what models have learned. The first error, or MR_OK. */
 mr_status mr_run_finish(struct mr_run *run, struct mr_err *err);
 
 /** Accepts NULL. */

@@ -32,7 +32,7 @@ size_t mr_slot_bytes(const struct mr_run *run, size_t row_cap)
                    row_cap * (sizeof(double) + sizeof(uint32_t) + 2 * sizeof(struct mr_reject) +
                               schema->capture_count * sizeof(struct mr_span));
     for (size_t i = 0; i < run->job->model_count; i++)
-        bytes += tiles_bytes(row_cap, run->info[i]->width) + classes_bytes(row_cap);
+        bytes += tiles_bytes(row_cap, run->models.info[i]->width) + classes_bytes(row_cap);
     return bytes;
 }
 
@@ -42,12 +42,12 @@ static mr_status scores_init(struct mr_slot *slot, const struct mr_run *run, siz
     if (!slot->scores) return MR_ENOMEM;
     for (size_t i = 0; i < run->job->model_count; i++) {
         struct mr_scores *scores = &slot->scores[i];
-        scores->width = run->info[i]->width;
+        scores->width = run->models.info[i]->width;
         scores->row_cap = row_cap;
         scores->y = run->backend_ops->slab_acquire(run->backend, tiles_bytes(row_cap, scores->width));
-        if (run->info[i]->is_classifier)
+        if (run->models.info[i]->is_classifier)
             scores->class_index = run->backend_ops->slab_acquire(run->backend, classes_bytes(row_cap));
-        if (!scores->y || (run->info[i]->is_classifier && !scores->class_index)) return MR_ENOMEM;
+        if (!scores->y || (run->models.info[i]->is_classifier && !scores->class_index)) return MR_ENOMEM;
     }
     return MR_OK;
 }

@@ -42,7 +42,7 @@ static void score_and_check(const struct mr_backend_ops *ops, struct mr_backend 
     struct mr_err err;
     const size_t x_bytes = mr_tile_count(ROWS) * 2 * 64 * sizeof(float), y_bytes = x_bytes / 2 * 3,
                  class_bytes = 256 * sizeof(int32_t);
-    assert_int_equal(ops->plan_create(backend, &test_model, NULL, ROWS, want, &plan, &err), MR_OK);
+    assert_int_equal(mr_plan_model(ops, backend, &test_model, NULL, ROWS, want, &plan, &err), MR_OK);
     assert_int_equal(ops->queue_open(backend, &queue, &err), MR_OK);
     struct mr_rows rows = {
         .row_count = ROWS, .row_cap = ROWS, .feature_count = 2, .x = ops->slab_acquire(backend, x_bytes)};
@@ -56,7 +56,7 @@ static void score_and_check(const struct mr_backend_ops *ops, struct mr_backend 
         rows.x[mr_tile_at(row, row % 3 % 2, 2)] = row % 3 == 2 ? -1.0f : 1.0f + (float)row;
     memset(scores.class_index, 0x7f, class_bytes);
     memset(scores.y, 0x7f, y_bytes);
-    assert_int_equal(ops->score(queue, plan, &rows, &scores, &err), MR_OK);
+    assert_int_equal(ops->score(queue, plan, rows.x, rows.row_count, &scores, &err), MR_OK);
     assert_int_equal(ops->wait(queue, &err), MR_OK);
     for (size_t row = 0; row < ROWS; row++) {
         /* x0 negative leaves x1 = 0 and 0: a tie, the lower index wins. */

@@ -99,7 +99,7 @@ JOB
     yes '{"Temperature":20}' | head -20 >parts
     sed 's/"features": \[/"label": "@offset", &/' job.json >parts.json
     expect 0 out '^decode ' bench parts.json --rows parts --repetitions 1
-    sed 's/"features": \[/"label": "@timestamp", &/' job.json >parts.json
+    sed -E 's/"features": \[[^]]*\]/"features": ["@timestamp"]/; s/"models": \[.*\]/"models": [{"name": "m", "type": "scaler", "learn": true}]/; s/m\.class/m.score/' job.json >parts.json
     expect 65 err 'none of its 20 records fits.*no key, headers and time' bench parts.json --rows parts --repetitions 1; silent out
 
     # A limit on the size of files is the file sink's error, not a death by SIGXFSZ.

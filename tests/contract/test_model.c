@@ -45,7 +45,7 @@ static struct mr_model *open_ok(const struct mr_model_ops *ops)
 {
     struct mr_model *model;
     struct mr_err err = {0};
-    if (ops->open(NULL, path, &model, &err)) fail_msg("%s", err.text);
+    if (ops->open(&(struct mr_model_open){.file = path}, &model, &err)) fail_msg("%s", err.text);
     return model;
 }
 
@@ -54,7 +54,7 @@ static void open_fails(const struct mr_model_ops *ops, const struct file *file, 
     struct mr_model *model = (struct mr_model *)(uintptr_t)path;
     struct mr_err err = {0};
     file_write(file);
-    assert_int_equal(ops->open(NULL, path, &model, &err), MR_EDATA);
+    assert_int_equal(ops->open(&(struct mr_model_open){.file = path}, &model, &err), MR_EDATA);
     assert_null(model);
     if (!strstr(err.text, reason) || !strstr(err.text, path))
         fail_msg("\"%s\" does not name \"%s\" and the file", err.text, reason);
@@ -70,7 +70,7 @@ static int32_t score_one(const struct mr_model_ops *ops, const struct mr_model *
     struct mr_queue *queue;
     struct mr_err err;
     assert_int_equal(cpu->open(NULL, &backend, &err), MR_OK);
-    assert_int_equal(cpu->plan_create(backend, ops, model, 1, MR_WANT_Y | MR_WANT_CLASS, &plan, &err), MR_OK);
+    assert_int_equal(mr_plan_model(cpu, backend, ops, model, 1, MR_WANT_Y | MR_WANT_CLASS, &plan, &err), MR_OK);
     assert_int_equal(cpu->queue_open(backend, &queue, &err), MR_OK);
     struct mr_rows rows = {.row_count = 1, .row_cap = 1, .feature_count = info->feature_count};
     struct mr_scores scores = {.width = info->width, .row_cap = 1};
@@ -78,7 +78,7 @@ static int32_t score_one(const struct mr_model_ops *ops, const struct mr_model *
     scores.y = cpu->slab_acquire(backend, info->width * 64 * sizeof(float));
     scores.class_index = cpu->slab_acquire(backend, 64 * sizeof(int32_t));
     for (size_t c = 0; c < info->feature_count; c++) rows.x[c * 64] = x[c];
-    assert_int_equal(cpu->score(queue, plan, &rows, &scores, &err), MR_OK);
+    assert_int_equal(cpu->score(queue, plan, rows.x, rows.row_count, &scores, &err), MR_OK);
     assert_int_equal(cpu->wait(queue, &err), MR_OK);
     for (size_t o = 0; o < info->width; o++) y_out[o] = scores.y[o * 64];
     const int32_t class_index = scores.class_index[0];
@@ -249,7 +249,8 @@ static void missing_file_is_input_error(void **state)
     for (size_t i = 0; mr_models[i]; i++) {
         struct mr_model *model;
         struct mr_err err;
-        assert_int_equal(mr_models[i]->open(NULL, "/nonexistent/model", &model, &err), MR_EINPUT);
+        assert_int_equal(mr_models[i]->open(&(struct mr_model_open){.file = "/nonexistent/model"}, &model, &err),
+                         MR_EINPUT);
         assert_null(model);
         assert_non_null(strstr(err.text, "/nonexistent/model"));
         assert_non_null(mr_models[i]->summary);

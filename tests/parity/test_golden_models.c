@@ -55,7 +55,7 @@ static void golden_open(struct golden *golden, const char *name)
     if (mr_safetensors_open(path, &file, &err)) fail_msg("%s", err.text);
     golden->ops = mr_model_find(mr_safetensors_metadata(file, "millrace.type"));
     mr_safetensors_close(file);
-    if (golden->ops->open(NULL, path, &golden->model, &err)) fail_msg("%s", err.text);
+    if (golden->ops->open(&(struct mr_model_open){.file = path}, &golden->model, &err)) fail_msg("%s", err.text);
     golden->info = golden->ops->info(golden->model);
     if (golden->ops->op(golden->model, &params) == MR_OP_MLP_FORWARD) {
         const struct mr_mlp_params *const mlp = params;
@@ -104,7 +104,7 @@ static void variant_check(struct golden *golden, const char *variant)
     struct mr_queue *queue;
     struct mr_err err = {0};
     assert_int_equal(cpu->open(variant, &backend, &err), MR_OK);
-    assert_int_equal(cpu->plan_create(backend, golden->ops, golden->model, golden->row_count, want, &plan, &err),
+    assert_int_equal(mr_plan_model(cpu, backend, golden->ops, golden->model, golden->row_count, want, &plan, &err),
                      MR_OK);
     assert_int_equal(cpu->queue_open(backend, &queue, &err), MR_OK);
     struct mr_rows rows = {.row_count = golden->row_count, .row_cap = golden->row_count, .feature_count = in};
@@ -115,7 +115,7 @@ static void variant_check(struct golden *golden, const char *variant)
     for (size_t i = 0; i < golden->row_count * in; i++) {
         rows.x[mr_tile_at(i / in, i % in, in)] = (float)mr_tensor_value(golden->x, i);
     }
-    assert_int_equal(cpu->score(queue, plan, &rows, &scores, &err), MR_OK);
+    assert_int_equal(cpu->score(queue, plan, rows.x, rows.row_count, &scores, &err), MR_OK);
     assert_int_equal(cpu->wait(queue, &err), MR_OK);
     for (size_t row = 0; row < golden->row_count; row++)
         row_check(golden, variant, row, scores.y, scores.class_index[row]);

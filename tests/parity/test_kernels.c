@@ -5,23 +5,11 @@
  * Each element has its own bound (error_bound.h). Outliers are salted in, so that one wrong lane or element cannot hide
  * in an average.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "error_bound.h"
-#include "kernels/kernels.h"
-#include "millrace/batch.h"
+#include "parity_rig.h"
 
-#define LAYERS_MAX  4
-#define GUARD_COUNT 64
-#define GUARD       12345.0f
-#define EPS         ((double)FLT_EPSILON)
+#define LAYERS_MAX 4
+#define EPS        ((double)FLT_EPSILON)
 
 /* A model under test: weights random, some of them large. */
 struct shape {
@@ -41,35 +29,16 @@ struct subject {
     size_t in, out, rows, y_count, class_count, near_tie_count;
 };
 
-static const size_t row_counts[] = {0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1000};
-
-static unsigned long long seed;
-
-static double uniform(void) /* [-1, 1) */
-{
-    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-    return (double)(long long)seed / 9223372036854775808.0;
-}
-
-/* One in 50 is much larger, one in 50 is 0. */
-static float salted(double size)
-{
-    const double dice = uniform();
-    return (float)(uniform() * size * (dice > 0.96 ? 30 : dice < -0.96 ? 0 : 1));
-}
-
-static void *zeroed(size_t bytes)
-{
-    void *const memory = aligned_alloc(MR_ALIGN, (bytes / MR_ALIGN + 1) * MR_ALIGN);
-    assert_non_null(memory);
-    return memset(memory, 0, (bytes / MR_ALIGN + 1) * MR_ALIGN);
-}
-
 static float *weights_make(size_t count, double size)
 {
     float *const w = zeroed(count * sizeof *w);
     for (size_t i = 0; i < count; i++) w[i] = salted(size);
     return w;
+}
+
+static struct mr_packed *packed_make(const struct subject *s, mr_op op)
+{
+    return mr_packed_create(op, op == MR_OP_MLP_FORWARD ? (const void *)&s->mlp : (const void *)&s->linear);
 }
 
 static void subject_make(struct subject *s, mr_op op, const struct shape *shape, mr_activation hidden,
@@ -92,7 +61,7 @@ static void subject_make(struct subject *s, mr_op op, const struct shape *shape,
     s->mlp = (struct mr_mlp_params){
         .layer = s->layer, .layer_count = count, .shift = op == MR_OP_MLP_FORWARD ? s->shift : NULL};
     s->linear = (struct mr_linear_params){s->in, s->out, s->layer[0].w, s->layer[0].b, last};
-    s->packed = op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s->mlp) : mr_linear_score_pack(&s->linear);
+    s->packed = packed_make(s, op);
     assert_non_null(s->packed);
     const size_t tile_rows = mr_tile_count(rows) * MR_TILE_ROWS;
     s->y_count = tile_rows * s->out;
@@ -177,9 +146,9 @@ static size_t case_check(const struct mr_kernel *kernel, const struct shape *sha
     subject_make(&s, kernel->op, shape, hidden, last, rows);
     snprintf(what, sizeof what, "%zu-%zu-%zu-%zu %s %s", shape->width[0], shape->width[1], shape->width[2],
              shape->width[3], mr_activation_name(hidden), mr_activation_name(last));
-    mr_kernel_select(kernel->op, "ref")->fn(s.x, s.packed, s.want_y, s.want_class, s.scratch, rows);
+    mr_kernel_select(kernel->op, "ref")->score(s.x, s.packed, s.want_y, s.want_class, s.scratch, rows);
     guards_set(&s);
-    kernel->fn(s.x, s.packed, s.got_y, s.got_class, s.scratch, rows);
+    kernel->score(s.x, s.packed, s.got_y, s.got_class, s.scratch, rows);
     assert_string_equal(mr_kernel_last_ran(), kernel->variant); /* it is this variant that ran */
     guards_check(&s, kernel, what);
     for (size_t row = 0; row < rows; row++) row_check(&s, kernel, row, what);
@@ -190,8 +159,8 @@ static size_t case_check(const struct mr_kernel *kernel, const struct shape *sha
     memcpy(y, s.got_y, s.y_count * sizeof *y);
     memset(s.got_class, 0x55, s.class_count * sizeof *classes);
     memset(s.got_y, 0x55, s.y_count * sizeof *y);
-    kernel->fn(s.x, s.packed, NULL, s.got_class, s.scratch, rows);
-    kernel->fn(s.x, s.packed, s.got_y, NULL, s.scratch, rows);
+    kernel->score(s.x, s.packed, NULL, s.got_class, s.scratch, rows);
+    kernel->score(s.x, s.packed, s.got_y, NULL, s.scratch, rows);
     guards_check(&s, kernel, what);
     for (size_t row = 0; row < rows; row++) {
         if (s.got_class[row] != classes[row])
@@ -270,8 +239,8 @@ static void classes_check(const struct mr_kernel *kernel)
         memcpy((void *)(uintptr_t)s.layer[0].w, w, out * sizeof *w);
         memcpy((void *)(uintptr_t)s.layer[0].b, out == 1 ? w : equal, out * sizeof *w);
         mr_packed_free(s.packed);
-        s.packed = kernel->op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s.mlp) : mr_linear_score_pack(&s.linear);
-        kernel->fn(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
+        s.packed = packed_make(&s, kernel->op);
+        kernel->score(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
         for (size_t row = 0; row < ROWS; row++) assert_int_equal(s.got_class[row], out == 1 ? 0 : 1);
         subject_free(&s);
     }
@@ -281,12 +250,12 @@ static void classes_check(const struct mr_kernel *kernel)
     subject_make(&s, kernel->op, &shape, MR_ACT_IDENTITY, MR_ACT_SOFTMAX, ROWS);
     memcpy((void *)(uintptr_t)s.layer[0].w, huge, sizeof huge);
     mr_packed_free(s.packed);
-    s.packed = kernel->op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s.mlp) : mr_linear_score_pack(&s.linear);
+    s.packed = packed_make(&s, kernel->op);
     for (size_t row = 0; row < ROWS; row++) {
         s.x[mr_tile_at(row, 0, 2)] = row < 35 ? 3e38f : NAN;
         s.x[mr_tile_at(row, 1, 2)] = row < 35 ? 3e38f : NAN;
     }
-    kernel->fn(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
+    kernel->score(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
     for (size_t row = 0; row < ROWS; row++) {
         if (row >= 35) assert_int_equal(s.got_class[row], 0);
         assert_true(isnan(s.got_y[mr_tile_at(row, 1, 3)]) || row < 35);
@@ -307,12 +276,12 @@ static void activations_check(const struct mr_kernel *kernel)
         memcpy((void *)(uintptr_t)s.layer[0].w, &one, sizeof one);
         memcpy((void *)(uintptr_t)s.layer[0].b, &zero, sizeof zero);
         mr_packed_free(s.packed);
-        s.packed = kernel->op == MR_OP_MLP_FORWARD ? mr_mlp_forward_pack(&s.mlp) : mr_linear_score_pack(&s.linear);
+        s.packed = packed_make(&s, kernel->op);
         for (int row = 0; row < ROWS; row++) {
             const double size = row < ROWS / 2 ? 0.01 * row : exp2((row - ROWS) / 40.0); /* to 20, and 2^-51 to 1 */
             s.x[row] = (float)(row % 2 ? -size : size);
         }
-        kernel->fn(s.x, s.packed, s.got_y, NULL, s.scratch, ROWS);
+        kernel->score(s.x, s.packed, s.got_y, NULL, s.scratch, ROWS);
         for (size_t row = 0; row < ROWS; row++) {
             s.bound.z[0] = (double)s.x[row];
             s.bound.z_error[0] = 1.5 * EPS * fabs(s.bound.z[0]);
@@ -330,12 +299,8 @@ static void activations_check(const struct mr_kernel *kernel)
 static void kernel_check(void **state)
 {
     const struct mr_kernel *const kernel = *state;
-    const char *reason;
     size_t case_count = 0, near_ties;
-    if (!mr_kernel_is_available(kernel, &reason)) {
-        printf("SKIP: %s_%s: %s\n", kernel->op_name, kernel->variant, reason);
-        skip();
-    }
+    need_kernel(kernel);
     seed = 12345;
     near_ties = kernel->op == MR_OP_MLP_FORWARD ? mlp_check(kernel, &case_count) : linear_check(kernel, &case_count);
     classes_check(kernel);
@@ -344,19 +309,7 @@ static void kernel_check(void **state)
            kernel->variant, case_count, near_ties);
 }
 
-/* An argument limits it to one variant. */
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[64];
-    char names[64][64];
-    size_t count = 0;
-    if (mr_kernel_count > 64) return 1;
-    for (size_t i = 0; i < mr_kernel_count; i++) {
-        if (!strcmp(mr_kernels[i].variant, "ref") || (argc > 1 && strcmp(mr_kernels[i].variant, argv[1]))) continue;
-        snprintf(names[count], sizeof names[count], "%s_%s", mr_kernels[i].op_name, mr_kernels[i].variant);
-        tests[count] = (struct CMUnitTest){
-            .name = names[count], .test_func = kernel_check, .initial_state = (void *)(uintptr_t)&mr_kernels[i]};
-        count++;
-    }
-    return _cmocka_run_group_tests("kernels", tests, count, NULL, NULL);
+    return parity_main(argc, argv, kernel_check, MR_OP_MLP_FORWARD, MR_OP_LINEAR_SCORE);
 }

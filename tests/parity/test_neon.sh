@@ -22,8 +22,11 @@ for source in kernels/*.c kernels/*/*.c; do
   *) build "$source" "$name.o" ;;
   esac
 done
-build tests/parity/test_kernels.c test.o -Itests/parity/cross -Itests
-"$compiler" -static "${objects[@]}" -o "$work/test" -lm
-"$qemu" "$work/test" neon | tee "$work/log"
-grep -q '^mlp_forward_neon: [0-9]* cases agree' "$work/log"
-grep -q '^linear_score_neon: [0-9]* cases agree' "$work/log"
+for test in kernels kmeans sums; do
+  "$compiler" "${flags[@]}" -Itests/parity/cross -Itests -c "tests/parity/test_$test.c" -o "$work/test_$test.o"
+  "$compiler" -static "$work/test_$test.o" "${objects[@]}" -o "$work/$test" -lm
+  "$qemu" "$work/$test" neon | tee -a "$work/log"
+done
+for op in mlp_forward linear_score kmeans_assign scale linear_sum kmeans_sum moments; do
+  grep -q "^${op}_neon: [0-9]* cases agree" "$work/log"
+done

@@ -18,11 +18,11 @@ static mr_status open_and_plan(const struct mr_model_ops *ops, const char *path,
     struct mr_backend *backend = NULL;
     struct mr_plan *plan = NULL;
     struct mr_queue *queue = NULL;
-    mr_status status = ops->open(NULL, path, &model, err);
+    mr_status status = ops->open(&(struct mr_model_open){.file = path}, &model, err);
     assert_true((status == MR_OK) == (model != NULL));
     if (status) return status;
     status = cpu->open("base", &backend, err);
-    if (!status) status = cpu->plan_create(backend, ops, model, 100, MR_WANT_Y, &plan, err);
+    if (!status) status = mr_plan_model(cpu, backend, ops, model, 100, MR_WANT_Y, &plan, err);
     if (!status) status = cpu->queue_open(backend, &queue, err);
     if (queue) cpu->queue_close(queue);
     if (plan) cpu->plan_destroy(plan);

@@ -16,6 +16,7 @@ struct mr_backend {
 
 struct mr_plan {
     const struct mr_kernel *kernel;
+    const void *params;
     struct mr_packed *packed;
     size_t scratch_bytes;
     unsigned want;
@@ -92,37 +93,32 @@ static void cpu_slab_release(struct mr_backend *backend, void *slab, size_t byte
     free(slab);
 }
 
-static struct mr_packed *pack(mr_op op, const void *params)
+static mr_status cpu_plan_create(struct mr_backend *backend, mr_op op, const void *params, size_t row_cap,
+                                 unsigned want, struct mr_plan **plan_out, struct mr_err *err)
 {
-    switch (op) {
-    case MR_OP_MLP_FORWARD:
-        return mr_mlp_forward_pack(params);
-    case MR_OP_LINEAR_SCORE:
-        return mr_linear_score_pack(params);
-    case MR_OP_COUNT:
-        break;
-    }
-    return NULL;
-}
-
-static mr_status cpu_plan_create(struct mr_backend *backend, const struct mr_model_ops *ops,
-                                 const struct mr_model *model, size_t row_cap, unsigned want, struct mr_plan **plan_out,
-                                 struct mr_err *err)
-{
-    const void *params;
-    const mr_op op = ops->op(model, &params);
     struct mr_plan *const plan = calloc(1, sizeof *plan);
     (void)row_cap; /* a tile at a time: scratch does not grow with the batch */
     *plan_out = NULL;
-    if (plan) plan->packed = pack(op, params);
+    if (plan) plan->packed = mr_packed_create(op, params);
     if (!plan || !plan->packed) {
         free(plan);
-        return mr_fail(err, MR_ENOMEM, "backend cpu: out of memory for the weights of a %s model", ops->name);
+        return mr_fail(err, MR_ENOMEM, "backend cpu: out of memory for the weights of %s", mr_op_name(op));
     }
     plan->kernel = backend->kernel[op];
+    plan->params = params;
     plan->scratch_bytes = mr_packed_scratch_bytes(plan->packed);
     plan->want = want;
     *plan_out = plan;
+    return MR_OK;
+}
+
+static mr_status cpu_plan_update(struct mr_plan *plan, struct mr_err *err)
+{
+    struct mr_packed *const packed = mr_packed_create(plan->kernel->op, plan->params);
+    if (!packed)
+        return mr_fail(err, MR_ENOMEM, "backend cpu: out of memory for the weights of %s", plan->kernel->op_name);
+    mr_packed_free(plan->packed);
+    plan->packed = packed;
     return MR_OK;
 }
 
@@ -157,12 +153,20 @@ static mr_status scratch_grow(struct mr_queue *queue, size_t bytes, struct mr_er
     return MR_OK;
 }
 
-static mr_status cpu_score(struct mr_queue *queue, const struct mr_plan *plan, const struct mr_rows *rows,
+static mr_status cpu_score(struct mr_queue *queue, const struct mr_plan *plan, const float *x, size_t row_count,
                            struct mr_scores *scores, struct mr_err *err)
 {
     if (scratch_grow(queue, plan->scratch_bytes, err)) return MR_ENOMEM;
-    plan->kernel->fn(rows->x, plan->packed, plan->want & MR_WANT_Y ? scores->y : NULL,
-                     plan->want & MR_WANT_CLASS ? scores->class_index : NULL, queue->scratch, rows->row_count);
+    plan->kernel->score(x, plan->packed, plan->want & MR_WANT_Y ? scores->y : NULL,
+                        plan->want & MR_WANT_CLASS ? scores->class_index : NULL, queue->scratch, row_count);
+    return MR_OK;
+}
+
+static mr_status cpu_sum(struct mr_queue *queue, const struct mr_plan *plan, const float *x, size_t row_count,
+                         const struct mr_sum_target *target, double *sums, struct mr_err *err)
+{
+    if (scratch_grow(queue, plan->scratch_bytes, err)) return MR_ENOMEM;
+    plan->kernel->sum(x, plan->packed, target, sums, queue->scratch, row_count);
     return MR_OK;
 }
 
@@ -187,10 +191,12 @@ const struct mr_backend_ops mr_backend_cpu = {
     .slab_acquire = cpu_slab_acquire,
     .slab_release = cpu_slab_release,
     .plan_create = cpu_plan_create,
+    .plan_update = cpu_plan_update,
     .plan_destroy = cpu_plan_destroy,
     .queue_open = cpu_queue_open,
     .queue_close = cpu_queue_close,
     .score = cpu_score,
+    .sum = cpu_sum,
     .wait = cpu_wait,
     .close = cpu_close,
 };

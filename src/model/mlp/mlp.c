@@ -87,12 +87,13 @@ static mr_status layers_read(const struct mr_safetensors *file, struct mr_model 
     return MR_OK;
 }
 
-static mr_status mlp_open(const void *options, const char *path, struct mr_model **model_out, struct mr_err *err)
+static mr_status mlp_open(const struct mr_model_open *open, struct mr_model **model_out, struct mr_err *err)
 {
+    const char *const path = open->file;
     struct mr_safetensors *file;
     struct mr_model *model = NULL;
-    (void)options;
     *model_out = NULL;
+    if (!path) return mr_fail(err, MR_ECONFIG, "an mlp model needs a file");
     mr_status status = mr_model_file_open(path, "mlp", &file, err);
     if (status) return status;
     model = calloc(1, sizeof *model);

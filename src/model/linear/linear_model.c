@@ -1,0 +1,237 @@
+#include "model/linear/linear_model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "learn/linear_learner.h"
+#include "learn/linear_spark.h"
+
+struct mr_model {
+    const struct mr_linear_kind *kind;
+    struct mr_linear_options options;
+    struct mr_model_meta meta;
+    struct mr_model_info info;
+    struct mr_mlp_layer layer;
+    struct mr_linear_params params;
+    struct mr_linear_learner learner;
+    double *scratch; /* of linear_spark */
+};
+
+const char *const mr_linear_schedules[] = {"constant", "sqrt", "adagrad", "ftrl", NULL};
+const char *const mr_linear_compats[] = {"none", "spark", NULL};
+
+void mr_linear_model_close(struct mr_model *model)
+{
+    if (!model) return;
+    mr_linear_learner_deinit(&model->learner);
+    mr_dense_deinit(&model->layer);
+    mr_model_meta_deinit(&model->meta);
+    free(model->scratch);
+    free(model);
+}
+
+static void params_set(struct mr_model *model)
+{
+    struct mr_mlp_layer *const layer = &model->layer;
+    layer->activation = layer->out == 1 ? model->kind->single : model->kind->multiple;
+    model->params = (struct mr_linear_params){
+        .cols = layer->in, .out = layer->out, .w = layer->w, .b = layer->b, .activation = layer->activation};
+}
+
+/* A file that was saved while learning: float64 weights as they were, and the optimizer's state. */
+static mr_status state_read(struct mr_model *model, const struct mr_safetensors *file, struct mr_err *err)
+{
+    struct mr_linear_learner *const l = &model->learner;
+    struct mr_optimizer *const o = &l->optimizer;
+    const struct mr_tensor *weight, *bias, *z, *n, *updates;
+    const size_t count = l->sum.out * l->sum.cols;
+    if (mr_safetensors_find(file, "input.mean"))
+        return MR_OK; /* folded: the layer's float32 weights are what there is */
+    mr_status status = mr_model_tensor(file, "weight", 2, 0, &weight, err);
+    if (!status) status = mr_model_tensor(file, "bias", 1, l->sum.out, &bias, err);
+    if (status) return status;
+    for (size_t i = 0; i < count; i++) l->w[i] = mr_tensor_value(weight, i);
+    for (size_t i = 0; i < l->sum.out; i++) l->w[count + i] = mr_tensor_value(bias, i);
+    if (!mr_safetensors_find(file, "optimizer.updates")) return MR_OK;
+    status = mr_model_tensor(file, "optimizer.updates", 1, 1, &updates, err);
+    if (!status) status = mr_model_tensor(file, "optimizer.z", 1, o->count, &z, err);
+    if (!status) status = mr_model_tensor(file, "optimizer.n", 1, o->count, &n, err);
+    if (status) return status;
+    o->updates = (uint64_t)fmax(mr_tensor_value(updates, 0), 0);
+    for (size_t i = 0; i < o->count; i++) {
+        o->z[i] = mr_tensor_value(z, i);
+        o->n[i] = fmax(mr_tensor_value(n, i), 0);
+    }
+    return MR_OK;
+}
+
+/* The learner beside the layer, starting at its weights. */
+static mr_status learner_open(struct mr_model *model, struct mr_err *err)
+{
+    const struct mr_linear_options *const options = &model->options;
+    const struct mr_mlp_layer *const layer = &model->layer;
+    const struct mr_linear_sum_params sum = {.cols = layer->in,
+                                             .out = layer->out,
+                                             .loss = model->kind->is_classifier ? MR_LOSS_LOG : (mr_loss)options->loss,
+                                             .delta = (float)options->delta};
+    const struct mr_optimizer_options optimizer = {.kind = (mr_step_kind)options->schedule,
+                                                   .step = options->step,
+                                                   .beta = options->beta,
+                                                   .l1 = options->l1,
+                                                   .l2 = options->l2};
+    if (layer->out > 1 && (!model->kind->is_classifier || options->compat == MR_LINEAR_SPARK))
+        return mr_fail(err, MR_ECONFIG, "a %s model%s learns one output, this one has %zu", model->kind->type,
+                       options->compat == MR_LINEAR_SPARK ? " with compat spark" : "", layer->out);
+    model->scratch = calloc(2 * (layer->in + 1), sizeof *model->scratch);
+    if (!mr_linear_learner_init(&model->learner, &sum, &optimizer) || !model->scratch)
+        return mr_fail(err, MR_ENOMEM, "model %s: out of memory", model->kind->type);
+    for (size_t i = 0; i < layer->out * layer->in; i++) model->learner.w[i] = (double)layer->w[i];
+    for (size_t o = 0; o < layer->out; o++) model->learner.w[layer->out * layer->in + o] = (double)layer->b[o];
+    return MR_OK;
+}
+
+static mr_status file_read(struct mr_model *model, const char *path, struct mr_err *err)
+{
+    struct mr_safetensors *file;
+    struct mr_mlp_layer *const layer = &model->layer;
+    mr_status status = mr_model_file_open(path, model->kind->type, &file, err);
+    if (status) return status;
+    status = mr_model_meta_read(file, &model->meta, err);
+    if (!status) status = mr_dense_read(file, "weight", "bias", true, layer, NULL, err);
+    if (!status) {
+        params_set(model);
+        status = mr_model_info_fill(file, model->kind->type, &model->meta, layer->in, layer->out, layer->activation,
+                                    &model->info, err);
+    }
+    if (!status && model->options.learn) status = learner_open(model, err);
+    if (!status && model->options.learn) status = state_read(model, file, err);
+    mr_safetensors_close(file);
+    return status;
+}
+
+/* Zero weights: what learns from nothing starts with. */
+static mr_status zero_make(struct mr_model *model, size_t cols, struct mr_err *err)
+{
+    const struct mr_linear_kind *const kind = model->kind;
+    struct mr_mlp_layer *const layer = &model->layer;
+    const size_t out = kind->is_classifier && model->options.classes > 2 ? (size_t)model->options.classes : 1;
+    if (!model->options.learn || !cols)
+        return mr_fail(err, MR_ECONFIG, "a %s model needs a file, or \"learn\": true to start from nothing",
+                       kind->type);
+    layer->in = cols;
+    layer->out = out;
+    layer->w = calloc(out * cols, sizeof(float));
+    layer->b = calloc(out, sizeof(float));
+    if (!layer->w || !layer->b) return mr_fail(err, MR_ENOMEM, "model %s: out of memory", kind->type);
+    params_set(model);
+    model->info = (struct mr_model_info){.type = kind->type,
+                                         .version = "",
+                                         .feature_count = cols,
+                                         .width = out,
+                                         .is_classifier = kind->is_classifier,
+                                         .class_count = !kind->is_classifier ? 0
+                                                        : out == 1           ? 2
+                                                                             : out};
+    return learner_open(model, err);
+}
+
+mr_status mr_linear_model_open(const struct mr_linear_kind *kind, const struct mr_option *table,
+                               const struct mr_model_open *open, struct mr_model **model_out, struct mr_err *err)
+{
+    struct mr_model *const model = calloc(1, sizeof *model);
+    mr_status status = MR_OK;
+    *model_out = NULL;
+    if (!model) return mr_fail(err, MR_ENOMEM, "model %s: out of memory", kind->type);
+    model->kind = kind;
+    if (open->options)
+        model->options = *(const struct mr_linear_options *)open->options;
+    else
+        status = mr_options_init(table, &model->options, err);
+    if (!status) status = open->file ? file_read(model, open->file, err) : zero_make(model, open->feature_count, err);
+    if (status) {
+        mr_linear_model_close(model);
+        return status;
+    }
+    mr_model_info_add(&model->info, &model->layer);
+    *model_out = model;
+    return MR_OK;
+}
+
+const struct mr_model_info *mr_linear_model_info(const struct mr_model *model)
+{
+    return &model->info;
+}
+
+mr_op mr_linear_model_op(const struct mr_model *model, const void **params_out)
+{
+    *params_out = &model->params;
+    return MR_OP_LINEAR_SCORE;
+}
+
+static mr_op linear_sum(const struct mr_model *model, const void **params_out)
+{
+    *params_out = &model->learner.sum;
+    return model->options.compat == MR_LINEAR_SPARK ? MR_OP_COUNT : MR_OP_LINEAR_SUM;
+}
+
+static void weights_round(struct mr_model *model)
+{
+    const struct mr_mlp_layer *const layer = &model->layer;
+    float *const w = (float *)(uintptr_t)layer->w, *const b = (float *)(uintptr_t)layer->b;
+    for (size_t i = 0; i < layer->out * layer->in; i++) w[i] = (float)model->learner.w[i];
+    for (size_t o = 0; o < layer->out; o++) b[o] = (float)model->learner.w[layer->out * layer->in + o];
+}
+
+static void spark_update(struct mr_model *model, const struct mr_learn_rows *rows, struct mr_learn_report *report)
+{
+    struct mr_linear_learner *const l = &model->learner;
+    const struct mr_linear_options *const options = &model->options;
+    const struct mr_spark_options spark = {.step = options->step,
+                                           .iterations = (uint32_t)options->iterations,
+                                           .tolerance = options->tolerance,
+                                           .l2 = options->l2,
+                                           .is_logistic = model->kind->is_classifier,
+                                           .has_intercept = options->intercept};
+    const size_t cols = l->sum.cols, bytes = (cols + 1) * sizeof *l->w;
+    *report = (struct mr_learn_report){0};
+    for (size_t row = 0; row < rows->rows; row++) report->rows += !isnan(rows->label[row]);
+    report->loss = mr_linear_loss(&l->sum, l->w, rows, rows->rows) * (double)report->rows;
+    memcpy(l->w_before, l->w, bytes);
+    mr_linear_spark_update(&spark, cols, rows, l->w, &l->w[cols], model->scratch);
+    for (size_t i = 0; i <= cols; i++) report->is_undone |= !isfinite((float)l->w[i]);
+    if (!report->is_undone) return;
+    memcpy(l->w, l->w_before, bytes);
+    l->undone_count++;
+}
+
+static void linear_update(struct mr_model *model, const struct mr_learn_batch *batch, struct mr_learn_report *report)
+{
+    const struct mr_learn_rows rows = {.x = batch->x, .label = batch->label, .rows = batch->rows};
+    if (batch->sums)
+        mr_linear_learner_update(&model->learner, batch->sums, &rows, report);
+    else
+        spark_update(model, &rows, report);
+    weights_round(model);
+}
+
+static mr_status linear_save(const struct mr_model *model, const char *path, struct mr_err *err)
+{
+    const struct mr_linear_learner *const l = &model->learner;
+    const double updates = (double)l->optimizer.updates;
+    const struct mr_tensor_out tensors[] = {
+        {.name = "weight", .rank = 2, .shape = {l->sum.out, l->sum.cols}, .f64 = l->w},
+        {.name = "bias", .rank = 1, .shape = {l->sum.out}, .f64 = l->w + l->sum.out * l->sum.cols},
+        {.name = "optimizer.z", .rank = 1, .shape = {l->optimizer.count}, .f64 = l->optimizer.z},
+        {.name = "optimizer.n", .rank = 1, .shape = {l->optimizer.count}, .f64 = l->optimizer.n},
+        {.name = "optimizer.updates", .rank = 1, .shape = {1}, .f64 = &updates},
+    };
+    return mr_model_save(path, &model->info, tensors, sizeof tensors / sizeof *tensors, err);
+}
+
+const struct mr_learn_ops *mr_linear_model_learn(const struct mr_model *model)
+{
+    static const struct mr_learn_ops ops = {
+        .needs_label = true, .has_loss = true, .sum = linear_sum, .update = linear_update, .save = linear_save};
+    return model->options.learn ? &ops : NULL;
+}

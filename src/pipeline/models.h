@@ -1,0 +1,77 @@
+/**
+ * The models of a job at work: opened, chained, made ready for a backend, scored in their order, and learning from what
+ * they have scored.
+ */
+#ifndef MR_PIPELINE_MODELS_H
+#define MR_PIPELINE_MODELS_H
+
+#include <stdatomic.h>
+
+#include "config/job.h"
+#include "millrace/backend.h"
+
+#define MR_NO_MODEL SIZE_MAX
+
+/** What a learning model has learned from: written by its lane, read by any thread. */
+struct mr_learn_stats {
+    _Atomic uint64_t rows, batches, undone;
+    _Atomic double loss;       /* sum over rows: divided by rows, the mean prequential loss of the whole run */
+    _Atomic double loss_batch; /* mean of the last batch that had rows */
+};
+
+/** One model. */
+struct mr_model_at_work {
+    const struct mr_job_model *job;
+    struct mr_model *model;
+    const struct mr_model_info *info;
+    size_t input; /* index of the model whose scores it reads; MR_NO_MODEL: the job's features */
+    unsigned want;
+    const struct mr_learn_ops *learn; /* NULL: it does not */
+    struct mr_plan *plan, *sum_plan;  /* sum_plan NULL: its update needs no sums */
+    double *sums;
+    bool must_begin; /* only of a model that learns: several lanes read it of others */
+    struct mr_learn_stats stats;
+};
+
+struct mr_models {
+    struct mr_model_at_work *item;     /* [count], in the job's order: inputs before those that read them */
+    const struct mr_model_info **info; /* [count] */
+    size_t count;
+    bool learns; /* one of them does: one lane, batches in order */
+    const struct mr_backend_ops *backend_ops;
+};
+
+/**
+ * Opens model i of a job, whose earlier ones have the facts info[0 .. i - 1]. *input_out: the one that it reads, or
+ * MR_NO_MODEL. Errors as mr_models_open; then *model_out is NULL.
+ */
+mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_model_info *const *info,
+                            struct mr_model **model_out, size_t *input_out, struct mr_err *err);
+
+/**
+ * Opens the models of a job. MR_ECONFIG or MR_EDATA names the model: an input that no earlier model is, a model that
+ * learns without record.label, a file that is none. On error the models are as after mr_models_close.
+ */
+mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, struct mr_err *err);
+
+/** Makes plans for batches of up to row_cap rows. want: [count] what is emitted of each; what other models read of it,
+ * and what it learns from, is added. */
+mr_status mr_models_plan(struct mr_models *models, const struct mr_backend_ops *ops, struct mr_backend *backend,
+                         size_t row_cap, const unsigned *want, struct mr_err *err);
+
+/** Starts scoring rows with all models that anybody wants something of. scores: [count]. As mr_backend_ops.score. */
+mr_status mr_models_score(struct mr_models *models, struct mr_queue *queue, const struct mr_rows *rows,
+                          struct mr_scores *scores, struct mr_err *err);
+
+/** Waits for the scores and lets every model that learns learn from them: predict first, then learn. Nothing else may
+ * score meanwhile. Does nothing when no model learns. */
+mr_status mr_models_learn(struct mr_models *models, struct mr_queue *queue, const struct mr_rows *rows,
+                          struct mr_scores *scores, struct mr_err *err);
+
+/** Writes the models that learn and name a file to save to. The first error is returned, all are tried. */
+mr_status mr_models_save(const struct mr_models *models, struct mr_err *err);
+
+/** Frees all. A zeroed struct is accepted. */
+void mr_models_close(struct mr_models *models);
+
+#endif
