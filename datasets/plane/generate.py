@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Writes points of a noisy plane, y = 3.2 x1 + 0.6 x2, for a model to find the two numbers while it scores.
+
+Each record has x1 and x2; nine of ten have y, the label. y is uniform in 1..1000, x2 in 1..100, x1 = (y - 0.6 x2) / 3.2 times
+1 +- 0.1: the noise sits in x1, so least squares does not find 3.2 and 0.6 but what --least-squares prints. All arithmetic is on whole
+numbers (ten-thousandths): every machine writes the same bytes.
+
+    ./generate.py > plane.jsonl            # 20,000 points
+    ./generate.py --least-squares          # what the coefficients converge to
+"""
+import sys
+
+POINTS = 20000
+UNIT = 10000  # fractions of one
+
+
+def mixed(counter):
+    """splitmix64 (Steele, Lea, Flood 2014) of a counter."""
+    z = (counter + 1) * 0x9E3779B97F4A7C15 & (1 << 64) - 1
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (1 << 64) - 1
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & (1 << 64) - 1
+    return z ^ z >> 31
+
+
+def point(index):
+    """y, x1, x2 in units."""
+    y = (1 + mixed(4 * index) % 1000) * UNIT
+    x2 = UNIT + mixed(4 * index + 1) % (99 * UNIT)
+    noise = mixed(4 * index + 2) % 200001 - 100000  # millionths
+    x1 = (10 * y - 6 * x2) * (1000000 + noise) // 32000000
+    return y, x1, x2
+
+
+def text(value):
+    sign, value = ("-", -value) if value < 0 else ("", value)
+    return f"{sign}{value // UNIT}.{value % UNIT:04d}"
+
+
+def least_squares():
+    a = b = c = d = e = 0
+    for index in range(POINTS):
+        y, x1, x2 = (value / UNIT for value in point(index))
+        a, b, c, d, e = a + x1 * x1, b + x1 * x2, c + x2 * x2, d + x1 * y, e + x2 * y
+    return (c * d - b * e) / (a * c - b * b), (a * e - b * d) / (a * c - b * b)
+
+
+def main():
+    if sys.argv[1:] == ["--least-squares"]:
+        print("%.6f %.6f" % least_squares())
+        return 0
+    if sys.argv[1:]:
+        sys.stderr.write(__doc__)
+        return 64
+    for index in range(POINTS):
+        y, x1, x2 = point(index)
+        label = "" if index % 10 == 9 else f',"y":{text(y)}'
+        print(f'{{"x1":{text(x1)},"x2":{text(x2)}{label}}}')
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
