@@ -26,6 +26,8 @@ struct mr_backend_ops {
     mr_status (*open)(const char *variant, struct mr_backend **backend_out, struct mr_err *err);
     /* Required. One line on what it runs on, e.g. "cpu:avx512, 2 cores". Valid until close. */
     const char *(*describe)(const struct mr_backend *backend);
+    /* Whether it computes on this machine's own processors, where `cpu` is the better choice; NULL: it does not. */
+    bool (*is_host)(const struct mr_backend *backend);
     /* Required. 64-byte aligned, zeroed host memory that uploads and downloads run from at full speed. NULL: out of
      * memory. release: with the same count of bytes; accepts NULL. Any thread. */
     void *(*slab_acquire)(struct mr_backend *backend, size_t bytes);

@@ -1,5 +1,4 @@
-/** How long a backend takes for a row of a model: what `millrace backends` prints and a choice among backends is made
- * by. */
+/** How long a backend takes for batches of a model: what `millrace backends` prints and "auto" chooses by. */
 #ifndef MR_BACKEND_MEASURE_H
 #define MR_BACKEND_MEASURE_H
 
@@ -7,20 +6,20 @@
 
 /** What is measured. */
 struct mr_measure {
-    const struct mr_backend_ops *backend;
-    const char *variant; /* NULL: the best */
+    const struct mr_backend_ops *ops;
+    struct mr_backend *backend;
     const struct mr_model_ops *model_ops;
     const struct mr_model *model;
-    size_t row_count;   /* rows a batch */
     unsigned want;      /* MR_WANT_... */
-    double seconds_max; /* how long it may take, set-up aside */
+    double seconds_max; /* how long one batch size may take, set-up aside; it takes at least three batches */
 };
 
 /**
  * Scores batches of made-up rows (numbers from -1 to 1, the same every time) for a while, three to five times, and
- * gives the nanoseconds a row of the fastest time (the others met something else on the machine), from start to scores
- * readable by the host. Fails as the backend fails, with MR_EBACKEND or MR_ENOMEM.
+ * gives for each of `count` batch sizes the nanoseconds a row of the fastest time (the others met something else on the
+ * machine), from start to scores readable by the host. Fails as the backend fails, with MR_EBACKEND or MR_ENOMEM.
  */
-mr_status mr_backend_measure(const struct mr_measure *measure, double *row_ns_out, struct mr_err *err);
+mr_status mr_backend_measure(const struct mr_measure *measure, const size_t *rows, size_t count, double *row_ns_out,
+                             struct mr_err *err);
 
 #endif

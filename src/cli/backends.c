@@ -4,10 +4,13 @@
 #include <string.h>
 
 #include "backend/measure.h"
+#include "base/cores.h"
 #include "cli/command.h"
 #include "kernels/kernels.h"
 #include "modelfile/safetensors.h"
+#include "pipeline/layout.h"
 #include "registry.h"
+#include "scoring/choose.h"
 
 #define CHOICES_MAX 32
 
@@ -17,6 +20,7 @@ struct backends_options {
 
 static const size_t batch_sizes[] = {1, 64, 1024, 8192};
 enum { BATCH_SIZES = sizeof batch_sizes / sizeof *batch_sizes };
+_Static_assert(BATCH_SIZES == MR_CHOOSE_SIZES, "the table is what \"auto\" chooses by");
 
 /* One thing that can be forced: a backend and a variant. */
 struct choice {
@@ -24,6 +28,7 @@ struct choice {
     const char *variant;
     char name[64];
     double row_ns[BATCH_SIZES]; /* 0: not measured */
+    bool is_host;               /* a second way to this machine's own processors: not for "auto" */
 };
 
 /* The cpu backend's variants are those of its first operation; every operation has the same. */
@@ -54,34 +59,111 @@ static void backend_describe(const struct mr_backend_ops *ops, char *text, size_
     if (*starts_out) ops->close(backend);
 }
 
-/* Scores the model on every choice at every batch size. */
-static mr_status choices_measure(struct choice *choices, size_t count, const char *path, struct mr_err *err)
+/* A model file's nanoseconds a row at every batch size on an opened backend. */
+static mr_status model_measure(struct choice *choice, struct mr_backend *backend, const struct mr_model_ops *ops,
+                               const struct mr_model *model, unsigned want, struct mr_err *err)
+{
+    const struct mr_measure measure = {
+        .ops = choice->ops, .backend = backend, .model_ops = ops, .model = model, .want = want, .seconds_max = 0.05};
+    double row_ns[BATCH_SIZES];
+    const mr_status status = mr_backend_measure(&measure, batch_sizes, BATCH_SIZES, row_ns, err);
+    for (size_t k = 0; k < BATCH_SIZES && !status; k++) choice->row_ns[k] += row_ns[k];
+    return status;
+}
+
+/* Calls measure for every choice that starts; the others keep no figures. */
+typedef mr_status measure_fn(struct choice *choice, struct mr_backend *backend, void *context, struct mr_err *err);
+
+static mr_status choices_measure(struct choice *choices, size_t count, measure_fn *measure, void *context,
+                                 struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < count && !status; i++) {
+        struct mr_backend *backend;
+        struct mr_err why;
+        if (choices[i].ops->open(choices[i].variant, &backend, &why)) continue;
+        choices[i].is_host = choices[i].ops->is_host && choices[i].ops->is_host(backend);
+        status = measure(&choices[i], backend, context, err);
+        choices[i].ops->close(backend);
+    }
+    return status;
+}
+
+struct file_measured {
+    const struct mr_model_ops *ops;
+    struct mr_model *model;
+};
+
+static mr_status file_measure(struct choice *choice, struct mr_backend *backend, void *context, struct mr_err *err)
+{
+    const struct file_measured *const file = context;
+    return model_measure(choice, backend, file->ops, file->model, MR_WANT_CLASS | MR_WANT_Y, err);
+}
+
+/* Scores the model of a file on every choice at every batch size. */
+static mr_status file_choices(struct choice *choices, size_t count, const char *path, struct mr_err *err)
 {
     struct mr_safetensors *file;
-    struct mr_model *model = NULL;
+    struct file_measured measured = {0};
     mr_status status = mr_safetensors_open(path, &file, err);
     if (status) return status;
     const char *const type = mr_safetensors_metadata(file, "millrace.type");
-    const struct mr_model_ops *const ops = type ? mr_model_find(type) : NULL;
-    if (!ops) {
+    measured.ops = type ? mr_model_find(type) : NULL;
+    if (!measured.ops)
         status = mr_fail(err, MR_EDATA, "model \"%s\": no known millrace.type in its metadata", path);
-    } else {
-        status = ops->open(&(struct mr_model_open){.file = path}, &model, err);
-    }
+    else
+        status = measured.ops->open(&(struct mr_model_open){.file = path}, &measured.model, err);
     mr_safetensors_close(file);
-    for (size_t i = 0; i < count && !status; i++) {
-        for (size_t k = 0; k < BATCH_SIZES && !status; k++) {
-            const struct mr_measure measure = {.backend = choices[i].ops,
-                                               .variant = choices[i].variant,
-                                               .model_ops = ops,
-                                               .model = model,
-                                               .row_count = batch_sizes[k],
-                                               .want = MR_WANT_CLASS | MR_WANT_Y,
-                                               .seconds_max = 0.05};
-            status = mr_backend_measure(&measure, &choices[i].row_ns[k], err);
-        }
+    if (!status) status = choices_measure(choices, count, file_measure, &measured, err);
+    if (measured.model) measured.ops->close(measured.model);
+    return status;
+}
+
+struct job_measured {
+    const struct mr_models *models;
+    const struct mr_layout *layout;
+};
+
+static mr_status job_measure(struct choice *choice, struct mr_backend *backend, void *context, struct mr_err *err)
+{
+    const struct job_measured *const job = context;
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < job->models->count && !status; i++) {
+        const struct mr_model_at_work *const model = &job->models->item[i];
+        const unsigned want = job->layout->want[i] ? job->layout->want[i] : MR_WANT_Y;
+        status = model_measure(choice, backend, model->job->ops, model->model, want, err);
     }
-    if (model) ops->close(model);
+    return status;
+}
+
+/* Scores a job's models, all of them, on every choice, and says what "auto" takes. */
+static mr_status job_choices(struct choice *choices, size_t count, const char *path, struct mr_choice *choice_out,
+                             struct mr_err *err)
+{
+    struct mr_job *job;
+    struct mr_models models = {0};
+    struct mr_layout *layout = NULL;
+    struct mr_candidate candidates[CHOICES_MAX];
+    size_t candidate_count = 0;
+    mr_status status = mr_job_load(path, stderr, &job, err);
+    if (status) return status;
+    status = mr_models_open(job, &models, err);
+    if (!status) status = mr_layout_create(job, models.info, &layout, err);
+    if (!status) status = choices_measure(choices, count, job_measure, &(struct job_measured){&models, layout}, err);
+    for (size_t i = 0; i < count && !status; i++) {
+        const bool is_cpu = !strcmp(choices[i].ops->name, "cpu");
+        if (choices[i].is_host || (is_cpu && candidate_count)) continue; /* the CPU's best variant is the first */
+        struct mr_candidate *const candidate = &candidates[candidate_count++];
+        *candidate = (struct mr_candidate){0};
+        snprintf(candidate->name, sizeof candidate->name, "%s", choices[i].name);
+        memcpy(candidate->row_ns, choices[i].row_ns, sizeof candidate->row_ns);
+    }
+    if (!status)
+        mr_choose_decide(candidates, candidate_count, batch_sizes, BATCH_SIZES, models.learns ? 1 : mr_core_count(),
+                         choice_out);
+    mr_layout_destroy(layout);
+    mr_models_close(&models);
+    mr_job_destroy(job);
     return status;
 }
 
@@ -107,7 +189,8 @@ static void print_operations(void)
     }
 }
 
-static void print_text(const struct choice *choices, size_t count, const char *model)
+/* chosen: NULL for a model file. */
+static void print_text(const struct choice *choices, size_t count, const char *model, const struct mr_choice *chosen)
 {
     for (size_t i = 0; mr_backends[i]; i++) {
         char text[MR_ERR_TEXT_BYTES];
@@ -122,9 +205,16 @@ static void print_text(const struct choice *choices, size_t count, const char *m
     puts("");
     for (size_t i = 0; i < count; i++) {
         printf("  %-14s", choices[i].name);
-        for (size_t k = 0; k < BATCH_SIZES; k++) printf(" %10.4g", choices[i].row_ns[k]);
+        for (size_t k = 0; k < BATCH_SIZES; k++) {
+            if (choices[i].row_ns[k] > 0)
+                printf(" %10.4g", choices[i].row_ns[k]);
+            else
+                printf(" %10s", "-");
+        }
         puts("");
     }
+    if (chosen)
+        printf("\n\"auto\" takes %s; %s\n", chosen->device == MR_NO_UNIT ? "cpu" : "the device", chosen->because);
 }
 
 static void add_kernels(cJSON *root)
@@ -143,7 +233,8 @@ static void add_kernels(cJSON *root)
     }
 }
 
-static mr_status print_json(const struct choice *choices, size_t count, const char *model, struct mr_err *err)
+static mr_status print_json(const struct choice *choices, size_t count, const char *model,
+                            const struct mr_choice *chosen, struct mr_err *err)
 {
     cJSON *const root = cJSON_CreateObject();
     cJSON *const backends = cJSON_AddArrayToObject(root, "backends");
@@ -161,9 +252,11 @@ static mr_status print_json(const struct choice *choices, size_t count, const ch
     if (model) {
         cJSON *const measured = cJSON_AddObjectToObject(root, "measured");
         cJSON_AddStringToObject(measured, "model", model);
+        if (chosen) cJSON_AddStringToObject(measured, "auto", chosen->device == MR_NO_UNIT ? "cpu" : "device");
+        if (chosen) cJSON_AddStringToObject(measured, "because", chosen->because);
         cJSON *const figures = cJSON_AddArrayToObject(measured, "ns_per_row");
         for (size_t i = 0; i < count; i++) {
-            for (size_t k = 0; k < BATCH_SIZES; k++) {
+            for (size_t k = 0; k < BATCH_SIZES && choices[i].row_ns[0] > 0; k++) {
                 cJSON *const figure = cJSON_CreateObject();
                 cJSON_AddStringToObject(figure, "backend", choices[i].name);
                 cJSON_AddNumberToObject(figure, "rows", (double)batch_sizes[k]);
@@ -179,16 +272,28 @@ static mr_status print_json(const struct choice *choices, size_t count, const ch
     return text ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 }
 
+static bool is_job(const char *path)
+{
+    const size_t bytes = strlen(path);
+    return (bytes > 5 && !strcmp(path + bytes - 5, ".json")) || (bytes > 6 && !strcmp(path + bytes - 6, ".jsonc"));
+}
+
 static mr_status backends_run(const void *options, const struct mr_words *words, struct mr_err *err)
 {
     const struct backends_options *const backends = options;
-    const char *const model = words->count ? words->item[0] : NULL;
+    const char *const what = words->count ? words->item[0] : NULL;
+    const bool has_job = what && is_job(what);
     struct choice choices[CHOICES_MAX];
+    struct mr_choice chosen;
     const size_t count = choices_list(choices);
-    const mr_status status = model ? choices_measure(choices, count, model, err) : MR_OK;
+    mr_status status = MR_OK;
+    if (has_job)
+        status = job_choices(choices, count, what, &chosen, err);
+    else if (what)
+        status = file_choices(choices, count, what, err);
     if (status) return status;
-    if (backends->json) return print_json(choices, count, model, err);
-    print_text(choices, count, model);
+    if (backends->json) return print_json(choices, count, what, has_job ? &chosen : NULL, err);
+    print_text(choices, count, what, has_job ? &chosen : NULL);
     return MR_OK;
 }
 
@@ -202,9 +307,10 @@ static const struct mr_flag backends_flags[] = {
 
 const struct mr_command mr_command_backends = {
     .name = "backends",
-    .summary = "Say what there is to score on; with a model, measure it on each",
-    .usage = "[MODEL] [--json]",
+    .summary = "Say what there is to score on; with a job or a model, measure it on each",
+    .usage = "[JOB | MODEL] [--json]",
     .examples = "millrace backends                       # what was found, what is used and why\n"
+                "millrace backends job.json              # its models on each, and what \"auto\" takes\n"
                 "millrace backends regime.safetensors    # nanoseconds a row at four batch sizes",
     .flags = backends_flags,
     .options_size = sizeof(struct backends_options),

@@ -135,9 +135,9 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
         mr_parts_fill(run->layout, &parts, rows);
         mr_rows_tail_zero(rows);
         const int64_t t1 = mr_clock_ns();
-        status = mr_models_score(&run->models, bench->slot.queue, rows, bench->slot.scores, err);
-        if (!status) status = mr_models_learn(&run->models, bench->slot.queue, rows, bench->slot.scores, err);
-        if (!status) status = run->backend_ops->wait(bench->slot.queue, err);
+        status = mr_models_score(&run->models, &bench->slot.queues, rows, bench->slot.scores, err);
+        if (!status) status = mr_models_wait(&run->models, &bench->slot.queues, rows, bench->slot.scores, err);
+        if (!status) status = mr_models_learn(&run->models, &bench->slot.queues, rows, bench->slot.scores, err);
         const int64_t t2 = mr_clock_ns();
         bench->rows += rows->row_count;
         bench->rejects += rows->reject_count;
@@ -183,18 +183,19 @@ static void print(struct bench *bench)
     const double records = (double)(bench->rows + bench->rejects);
     double total = 0;
     cJSON *root = cJSON_CreateObject();
+    char backend[256];
 
+    mr_units_describe(&bench->run->units, backend, sizeof backend);
     cJSON_AddStringToObject(root, "job", bench->run->job->name);
-    cJSON_AddStringToObject(root, "backend", bench->run->backend_ops->describe(bench->run->backend));
+    cJSON_AddStringToObject(root, "backend", backend);
     cJSON_AddNumberToObject(root, "records", records);
     cJSON_AddNumberToObject(root, "bad", (double)bench->rejects);
     cJSON_AddNumberToObject(root, "repetitions", (double)bench->sample_count);
     if (!bench->opt->json) {
         printf(
             "job %s on %s: %.0f records of %.0f bytes (%llu bad), %zu repetitions; ns a record\n%-8s %10s %10s %10s\n",
-            bench->run->job->name, bench->run->backend_ops->describe(bench->run->backend), records,
-            (double)bench->bytes_in / records, (unsigned long long)bench->rejects, bench->sample_count, "stage", "min",
-            "median", "max");
+            bench->run->job->name, backend, records, (double)bench->bytes_in / records,
+            (unsigned long long)bench->rejects, bench->sample_count, "stage", "min", "median", "max");
     }
     for (size_t k = 0; k < 3; k++) {
         double *sample = bench->sample[stages[k]];

@@ -85,8 +85,10 @@ struct mr_job {
     size_t sink_count;
     struct mr_bad_records_options bad_records;
     struct mr_batch_options batch;
-    int delivery;              /* mr_delivery */
-    char *backend;             /* "auto", "cpu", "cpu:avx2" */
+    int delivery;       /* mr_delivery */
+    char *backend;      /* "auto", "cpu", "cpu:avx2", "cuda:1" */
+    double cross_check; /* share of batches that the reference scores as well; 0: none */
+    double cross_check_tolerance;
     int64_t lanes;             /* 0: chosen at start */
     int64_t memory;            /* bytes: budget of the whole job */
     int64_t commit_interval;   /* us */

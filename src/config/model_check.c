@@ -4,7 +4,7 @@
 
 #include "config/load.h"
 #include "pipeline/layout.h"
-#include "pipeline/models.h"
+#include "scoring/models.h"
 
 /* The node whose path an error text begins with ("emit.fields.y: ..."), and where the text goes on behind it. 0: none.
  */

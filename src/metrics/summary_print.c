@@ -5,21 +5,8 @@
 
 #include "base/clock.h"
 #include "metrics/summary.h"
+#include "metrics/summary_scoring.h"
 #include "millrace/status.h"
-
-/* "1,234,567" into out. */
-static const char *grouped(uint64_t value, char out[32])
-{
-    char digits[24];
-    const int count = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
-    char *to = out;
-    for (int i = 0; i < count; i++) {
-        if (i && (count - i) % 3 == 0) *to++ = ',';
-        *to++ = digits[i];
-    }
-    *to = '\0';
-    return out;
-}
 
 /* "1.24 M", "850", "12.3 k" into out. */
 static const char *scaled(double value, char out[32])
@@ -39,44 +26,6 @@ static double rate(uint64_t count, double seconds)
     return seconds > 0 ? (double)count / seconds : 0;
 }
 
-/* What each model has learned: the loss is that of predictions made before the model saw the row. */
-static void models_print(FILE *out, const struct mr_run *run)
-{
-    for (size_t i = 0; i < run->models.count; i++) {
-        const struct mr_model_at_work *const model = &run->models.item[i];
-        const struct mr_learn_stats *const stats = &model->stats;
-        char text[2][32];
-        if (!model->learn) continue;
-        const uint64_t rows = atomic_load(&stats->rows), undone = atomic_load(&stats->undone);
-        fprintf(out, "  learned   %12s rows in %s batches: %s", grouped(rows, text[0]),
-                grouped(atomic_load(&stats->batches), text[1]), model->job->name);
-        if (rows && model->learn->has_loss)
-            fprintf(out, ", mean loss before learning %.5g, last batch %.5g", atomic_load(&stats->loss) / (double)rows,
-                    atomic_load(&stats->loss_batch));
-        if (undone) fprintf(out, "; %s updates diverged and were undone", grouped(undone, text[0]));
-        fputc('\n', out);
-    }
-}
-
-static void models_add(cJSON *root, const struct mr_run *run)
-{
-    cJSON *const models = run->models.learns ? cJSON_AddArrayToObject(root, "models") : NULL;
-    for (size_t i = 0; models && i < run->models.count; i++) {
-        const struct mr_model_at_work *const model = &run->models.item[i];
-        const uint64_t rows = atomic_load(&model->stats.rows);
-        if (!model->learn) continue;
-        cJSON *const item = cJSON_CreateObject();
-        cJSON_AddItemToArray(models, item);
-        cJSON_AddStringToObject(item, "name", model->job->name);
-        cJSON_AddNumberToObject(item, "rows_learned", (double)rows);
-        cJSON_AddNumberToObject(item, "batches_learned", (double)atomic_load(&model->stats.batches));
-        cJSON_AddNumberToObject(item, "updates_undone", (double)atomic_load(&model->stats.undone));
-        if (!rows || !model->learn->has_loss) continue;
-        cJSON_AddNumberToObject(item, "loss", atomic_load(&model->stats.loss) / (double)rows);
-        cJSON_AddNumberToObject(item, "loss_batch", atomic_load(&model->stats.loss_batch));
-    }
-}
-
 static void threads_print(FILE *out, const struct mr_summary *report)
 {
     for (size_t i = 0; i < report->thread_count; i++) {
@@ -89,30 +38,31 @@ static void threads_print(FILE *out, const struct mr_summary *report)
 
 void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summary *report)
 {
-    char text[4][32];
+    char text[4][32], backend[256];
     const double records = report->records_in ? (double)report->records_in : 1;
     const uint64_t left = report->records_in - report->records_out - report->records_dead - report->records_filtered;
 
+    mr_units_describe(&run->units, backend, sizeof backend);
     fprintf(out, "\njob %s: %.2f s, %u lane%s on %s\n", run->job->name, report->seconds, run->lane_count,
-            run->lane_count == 1 ? "" : "s", run->backend_ops->describe(run->backend));
+            run->lane_count == 1 ? "" : "s", backend);
     fprintf(out, "  in        %12s records in %s messages, %s bytes; %s records/s\n",
-            grouped(report->records_in, text[0]), grouped(report->messages_in, text[1]),
-            grouped(report->bytes_in, text[2]), scaled(rate(report->records_in, report->seconds), text[3]));
-    fprintf(out, "  out       %12s scored and acknowledged\n", grouped(report->records_out, text[0]));
-    fprintf(out, "  dead      %12s", grouped(report->records_dead, text[0]));
+            mr_grouped(report->records_in, text[0]), mr_grouped(report->messages_in, text[1]),
+            mr_grouped(report->bytes_in, text[2]), scaled(rate(report->records_in, report->seconds), text[3]));
+    fprintf(out, "  out       %12s scored and acknowledged\n", mr_grouped(report->records_out, text[0]));
+    fprintf(out, "  dead      %12s", mr_grouped(report->records_dead, text[0]));
     for (int i = 0; i < MR_REASON_COUNT; i++) {
         if (report->reasons[i])
-            fprintf(out, "  %s: %s", mr_reason_name((mr_reason)i), grouped(report->reasons[i], text[1]));
+            fprintf(out, "  %s: %s", mr_reason_name((mr_reason)i), mr_grouped(report->reasons[i], text[1]));
     }
-    fprintf(out, "\n  filtered  %12s\n", grouped(report->records_filtered, text[0]));
+    fprintf(out, "\n  filtered  %12s\n", mr_grouped(report->records_filtered, text[0]));
     if (report->values_null)
         fprintf(out, "  null      %12s outputs were not finite and were written as null\n",
-                grouped(report->values_null, text[0]));
+                mr_grouped(report->values_null, text[0]));
     if (left)
-        fprintf(out, "  not acknowledged %s: not committed, a restart repeats them\n", grouped(left, text[0]));
+        fprintf(out, "  not acknowledged %s: not committed, a restart repeats them\n", mr_grouped(left, text[0]));
     else
         fprintf(out, "  in = out + dead + filtered holds\n");
-    models_print(out, run);
+    mr_scoring_print(out, run);
     if (report->process_ns.count) {
         fprintf(out, "  latency   p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms from poll to acknowledgement\n",
                 (double)mr_histogram_quantile(&report->process_ns, 0.5) / 1e6,
@@ -181,15 +131,17 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
 {
     const double records = report->records_in ? (double)report->records_in : 1;
     cJSON *root = cJSON_CreateObject();
+    char backend[256];
 
+    mr_units_describe(&run->units, backend, sizeof backend);
     cJSON_AddStringToObject(root, "type", "report");
     cJSON_AddStringToObject(root, "job", run->job->name);
     cJSON_AddStringToObject(root, "status", mr_status_name(status));
-    cJSON_AddStringToObject(root, "backend", run->backend_ops->describe(run->backend));
+    cJSON_AddStringToObject(root, "backend", backend);
     cJSON_AddNumberToObject(root, "lanes", run->lane_count);
     cJSON_AddNumberToObject(root, "seconds", report->seconds);
     counts_add(root, report);
-    models_add(root, run);
+    mr_scoring_add(root, run);
     cJSON_AddNumberToObject(root, "records_per_second", rate(report->records_in, report->seconds));
     if (report->first_out_s >= 0) cJSON_AddNumberToObject(root, "first_out_seconds", report->first_out_s);
     latency_add(root, "process_ms", &report->process_ns, 1e6);
@@ -239,7 +191,7 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     cJSON_AddNumberToObject(sink, "numOutputRows", (double)(now->records_out - before->records_out));
     cJSON *total = cJSON_AddObjectToObject(root, "total");
     counts_add(total, now);
-    models_add(root, run);
+    mr_scoring_add(root, run);
     latency_add(root, "process_ms", &now->process_ns, 1e6);
     line_print(out, root);
 }
@@ -251,8 +203,8 @@ void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *befo
     const double seconds = now->seconds - before->seconds;
     const unsigned whole = (unsigned)now->seconds;
     snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s  %s records/s  p50 %.1f ms  p99 %.1f ms", whole / 60,
-             whole % 60, grouped(now->records_in, text[0]), grouped(now->records_out, text[1]),
-             grouped(now->records_dead, text[2]),
+             whole % 60, mr_grouped(now->records_in, text[0]), mr_grouped(now->records_out, text[1]),
+             mr_grouped(now->records_dead, text[2]),
              scaled(rate(now->records_out - before->records_out, seconds), text[3]),
              (double)mr_histogram_quantile(&now->process_ns, 0.5) / 1e6,
              (double)mr_histogram_quantile(&now->process_ns, 0.99) / 1e6);

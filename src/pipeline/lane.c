@@ -155,6 +155,14 @@ static void breaker_ask(struct mr_lane *lane, const struct mr_rows *rows)
     mr_run_stop(run, MR_RUN_DRAIN);
 }
 
+/* Waits for the scores of a slot, and compares a share of them with the reference's. */
+static mr_status scores_take(struct mr_lane *lane, struct mr_slot *slot, struct mr_err *err)
+{
+    struct mr_models *const models = &lane->run->models;
+    const mr_status status = mr_models_wait(models, &slot->queues, &slot->rows, slot->scores, err);
+    return status ? status : mr_cross_check_batch(&lane->check, &slot->queues, &slot->rows, slot->scores, err);
+}
+
 /* Decodes the next slot from the input and starts its scores. */
 static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
 {
@@ -169,8 +177,11 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     mr_rows_tail_zero(&slot->rows);
     if (lane->input->cursor.message == lane->input->count) lane->input = NULL;
     stage_mark(lane, MR_STAGE_DECODE);
-    status = mr_models_score(&run->models, slot->queue, &slot->rows, slot->scores, err);
-    if (!status) status = mr_models_learn(&run->models, slot->queue, &slot->rows, slot->scores, err);
+    status = mr_models_score(&run->models, &slot->queues, &slot->rows, slot->scores, err);
+    if (!status && run->models.learns) {
+        status = scores_take(lane, slot, err);
+        if (!status) status = mr_models_learn(&run->models, &slot->queues, &slot->rows, slot->scores, err);
+    }
     lane->slot_count++;
     stage_mark(lane, MR_STAGE_SCORE);
     return status;
@@ -274,7 +285,7 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
                                           .scores = slot->scores,
                                           .source_ops = lane->run->job->source,
                                           .source = lane->source};
-    mr_status status = lane->run->backend_ops->wait(slot->queue, err);
+    mr_status status = lane->run->models.learns ? MR_OK : scores_take(lane, slot, err);
     const size_t rejects_decoded = slot->rows.reject_count;
     size_t row = 0;
 
@@ -396,7 +407,7 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     /* A slot stays on the device while the next one is polled and decoded; without more input there is nothing to
      * overlap with. */
     if (!status && lane->slot_count &&
-        (lane->slot_count == MR_SLOT_COUNT || !has_started || !lane->run->backend_ops->overlaps)) {
+        (lane->slot_count == MR_SLOT_COUNT || !has_started || !mr_units_overlap(&lane->run->units))) {
         status = slot_finish(lane, err);
     }
     if (!status) status = lane_settle(lane, 0, err);

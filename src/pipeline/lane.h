@@ -24,6 +24,7 @@ struct mr_lane {
     struct mr_slot slot[MR_SLOT_COUNT];
     size_t slot_first, slot_count; /* slots whose scores are not yet encoded */
     struct mr_raw *input;          /* the batch that is being decoded, or NULL */
+    struct mr_cross_check check;
     struct mr_flight flight;
     struct mr_dead *dead;
     struct mr_stats stats;

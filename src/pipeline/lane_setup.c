@@ -196,6 +196,9 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         if (!status) status = mr_slot_init(&lane->slot[i], run, row_cap, err);
     }
     if (!status)
+        status = mr_cross_check_init(&lane->check, &run->models, &run->check_stats, job->cross_check,
+                                     job->cross_check_tolerance, row_cap, err);
+    if (!status)
         status =
             mr_flight_init(&lane->flight, TICKET_COUNT, box_count(job), row_cap, arena_bytes(job), &lane->stats, err);
     if (!status) status = mr_dead_create(run, index, &lane->stats, &lane->dead, err);
@@ -235,6 +238,7 @@ void mr_lane_destroy(struct mr_lane *lane)
         mr_slot_deinit(&lane->slot[i], lane->run);
         mr_raw_deinit(&lane->raw[i]);
     }
+    mr_cross_check_deinit(&lane->check);
     mr_flight_deinit(&lane->flight);
     free(lane->sink);
     free(lane);

@@ -8,32 +8,26 @@
 #include "base/log.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_count.h"
+#include "scoring/choose.h"
 
 #define IDLE_INTERVAL_US   30000000
 #define WAIT_STEP_US       2000
 #define CONNECT_TIMEOUT_US 10000000
 
-/* "auto", "cpu" or "cpu:avx2". With one backend in the build, auto is that one. */
-static mr_status backend_open(struct mr_run *run, struct mr_err *err)
+/* Opens what the models run on and makes their plans. */
+static mr_status units_open(struct mr_run *run, struct mr_err *err)
 {
-    const char *wanted = run->job->backend, *colon = strchr(wanted, ':');
-    char name[64];
-    const size_t bytes = colon ? (size_t)(colon - wanted) : strlen(wanted);
-
-    if (!strcmp(wanted, "auto")) {
-        run->backend_ops = mr_backends[0];
-    } else if (bytes < sizeof name) {
-        memcpy(name, wanted, bytes);
-        name[bytes] = '\0';
-        run->backend_ops = mr_backend_find(name);
-    }
-    if (!run->backend_ops)
-        return mr_fail(err, MR_ECONFIG, "backend: \"%s\" is not in this build: see `millrace backends`", wanted);
-    const mr_status status = run->backend_ops->open(colon ? colon + 1 : NULL, &run->backend, err);
-    if (!status)
-        mr_log(MR_LOG_INFO, "run", "backend %s%s", run->backend_ops->describe(run->backend),
-               strcmp(wanted, "auto") ? "" : " (auto)");
-    return status;
+    const struct mr_job *const job = run->job;
+    const size_t row_cap = (size_t)job->batch.records_max;
+    const bool is_auto = !strcmp(job->backend, "auto");
+    char text[256];
+    mr_status status = mr_units_open(&run->units, is_auto ? "cpu" : job->backend, row_cap, job->cross_check > 0, err);
+    if (!status && is_auto) status = mr_choose(&run->units, &run->models, row_cap, run->layout->want, err);
+    if (!status) status = mr_models_plan(&run->models, &run->units, run->layout->want, err);
+    if (status) return status;
+    mr_units_describe(&run->units, text, sizeof text);
+    mr_log(MR_LOG_INFO, "run", "backend %s%s", text, is_auto ? " (auto)" : "");
+    return MR_OK;
 }
 
 /* Value of a source's option of this name and type, where it has one: what sinks share with the source. */
@@ -78,10 +72,7 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;
     status = mr_models_open(job, &run->models, err);
     if (!status) status = mr_layout_create(job, run->models.info, &run->layout, err);
-    if (!status) status = backend_open(run, err);
-    if (!status)
-        status = mr_models_plan(&run->models, run->backend_ops, run->backend, (size_t)job->batch.records_max,
-                                run->layout->want, err);
+    if (!status) status = units_open(run, err);
     if (status)
         mr_run_destroy(run);
     else
@@ -190,7 +181,7 @@ void mr_run_destroy(struct mr_run *run)
     for (unsigned i = 0; run->lane && i < run->lane_count; i++) mr_lane_destroy(run->lane[i]);
     free(run->lane);
     mr_models_close(&run->models);
-    if (run->backend_ops) run->backend_ops->close(run->backend);
+    mr_units_close(&run->units);
     mr_layout_destroy(run->layout);
     mr_breaker_deinit(&run->breaker);
     mr_ends_deinit(&run->ends);

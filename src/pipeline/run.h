@@ -1,4 +1,4 @@
-/** A job at work: models, backend and layout that all lanes share, and the lanes themselves. */
+/** A job at work: models, units and layout that all lanes share, and the lanes themselves. */
 #ifndef MR_PIPELINE_RUN_H
 #define MR_PIPELINE_RUN_H
 
@@ -6,11 +6,10 @@
 
 #include "config/job.h"
 #include "metrics/stats.h"
-#include "millrace/backend.h"
 #include "pipeline/breaker.h"
 #include "pipeline/ends.h"
 #include "pipeline/layout.h"
-#include "pipeline/models.h"
+#include "scoring/cross_check.h"
 
 typedef enum {
     MR_RUN_ON,    /* go on */
@@ -31,8 +30,8 @@ struct mr_run {
     const struct mr_job *job;
     struct mr_until until;
     struct mr_models models;
-    const struct mr_backend_ops *backend_ops;
-    struct mr_backend *backend;
+    struct mr_units units;
+    struct mr_check_stats check_stats;
     struct mr_layout *layout;
     const struct mr_map *properties; /* client properties of the source, for sinks that name none */
     int64_t connect_timeout_us;      /* how long the source waits for its broker; sinks do too */
@@ -47,7 +46,8 @@ struct mr_run {
     unsigned lane_count;
 };
 
-/** Loads models, opens the backend, works out the layout. On error *run_out is NULL. job must outlive the run. */
+/** Loads models, chooses and opens what they run on, works out the layout. On error *run_out is NULL. job must outlive
+ * the run. */
 mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, struct mr_run **run_out,
                         struct mr_err *err);
 

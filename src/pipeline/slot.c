@@ -44,9 +44,9 @@ static mr_status scores_init(struct mr_slot *slot, const struct mr_run *run, siz
         struct mr_scores *scores = &slot->scores[i];
         scores->width = run->models.info[i]->width;
         scores->row_cap = row_cap;
-        scores->y = run->backend_ops->slab_acquire(run->backend, tiles_bytes(row_cap, scores->width));
+        scores->y = mr_units_slab_acquire(&run->units, tiles_bytes(row_cap, scores->width));
         if (run->models.info[i]->is_classifier)
-            scores->class_index = run->backend_ops->slab_acquire(run->backend, classes_bytes(row_cap));
+            scores->class_index = mr_units_slab_acquire(&run->units, classes_bytes(row_cap));
         if (!scores->y || (run->models.info[i]->is_classifier && !scores->class_index)) return MR_ENOMEM;
     }
     return MR_OK;
@@ -64,7 +64,7 @@ mr_status mr_slot_init(struct mr_slot *slot, const struct mr_run *run, size_t ro
                          .capture_count = schema->capture_count,
                          .row_cap = row_cap,
                          .reject_cap = 2 * row_cap}; /* half for the decoder; the other for rows that fail behind it */
-    rows->x = run->backend_ops->slab_acquire(run->backend, tiles_bytes(row_cap, schema->feature_count));
+    rows->x = mr_units_slab_acquire(&run->units, tiles_bytes(row_cap, schema->feature_count));
     rows->label = calloc(row_cap, sizeof *rows->label);
     rows->message = calloc(row_cap, sizeof *rows->message);
     rows->reject = calloc(rows->reject_cap, sizeof *rows->reject);
@@ -72,21 +72,20 @@ mr_status mr_slot_init(struct mr_slot *slot, const struct mr_run *run, size_t ro
     is_whole =
         rows->x && rows->label && rows->message && rows->reject && rows->capture && !scores_init(slot, run, row_cap);
     if (!is_whole) return mr_fail(err, MR_ENOMEM, "no memory for a slot of %zu rows: lower batch.records_max", row_cap);
-    return run->backend_ops->queue_open(run->backend, &slot->queue, err);
+    return mr_queues_open(&slot->queues, &run->units, err);
 }
 
 void mr_slot_deinit(struct mr_slot *slot, const struct mr_run *run)
 {
     struct mr_rows *rows = &slot->rows;
-    if (slot->queue) run->backend_ops->queue_close(slot->queue);
+    mr_queues_close(&slot->queues, &run->units);
     for (size_t i = 0; slot->scores && i < run->job->model_count; i++) {
         struct mr_scores *scores = &slot->scores[i];
-        if (scores->y)
-            run->backend_ops->slab_release(run->backend, scores->y, tiles_bytes(scores->row_cap, scores->width));
+        if (scores->y) mr_units_slab_release(&run->units, scores->y, tiles_bytes(scores->row_cap, scores->width));
         if (scores->class_index)
-            run->backend_ops->slab_release(run->backend, scores->class_index, classes_bytes(scores->row_cap));
+            mr_units_slab_release(&run->units, scores->class_index, classes_bytes(scores->row_cap));
     }
-    if (rows->x) run->backend_ops->slab_release(run->backend, rows->x, tiles_bytes(rows->row_cap, rows->feature_count));
+    if (rows->x) mr_units_slab_release(&run->units, rows->x, tiles_bytes(rows->row_cap, rows->feature_count));
     free(slot->scores);
     free(rows->label);
     free(rows->message);

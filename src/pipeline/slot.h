@@ -19,14 +19,14 @@ struct mr_raw {
 struct mr_slot {
     struct mr_rows rows;
     struct mr_scores *scores; /* [model_count] */
-    struct mr_queue *queue;
+    struct mr_queues queues;
     struct mr_raw *raw;
 };
 
 mr_status mr_raw_init(struct mr_raw *raw, size_t cap, struct mr_err *err);
 void mr_raw_deinit(struct mr_raw *raw);
 
-/** Slabs come from the run's backend. */
+/** Slabs come from the run's first unit. */
 mr_status mr_slot_init(struct mr_slot *slot, const struct mr_run *run, size_t row_cap, struct mr_err *err);
 void mr_slot_deinit(struct mr_slot *slot, const struct mr_run *run);
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The worked example on the in-memory broker: fed, scored to the end, every class and digit compared with scikit-learn's answers."""
+import json
 import os
 import pathlib
 import subprocess
@@ -39,7 +40,9 @@ def run(address, folder):
     expected = check.Expected()
     readings = folder / "readings.jsonl"
     readings.write_text("".join(line + "\n" for line in expected.lines))
-    report = call(MILLRACE, "run", check.job_with_probabilities(folder), "-X", f"bootstrap.servers={address}", "--lanes", "1",
+    path = pathlib.Path(check.job_with_probabilities(folder))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cross_check": 0.5}))
+    report = call(MILLRACE, "run", path, "-X", f"bootstrap.servers={address}", "--lanes", "1",
                   "--feed", str(readings), "--until", "end", "--json")
     answers = call(MILLRACE, "tap", "probabilities", "-b", address, "-e").splitlines()
 
@@ -51,6 +54,9 @@ def run(address, folder):
     complaints = check.compare(expected, order, answers)
     if complaints:
         raise SystemExit("FAIL: " + "\n".join(complaints[:20]) + f"\n{len(complaints)} complaints in all")
+    checked = json.loads(report.splitlines()[-1])["cross_check"]
+    if not checked["batches"] or not checked["rows"] or not 0 < checked["error_max"] < 1e-5:
+        raise SystemExit(f"FAIL: the reference was to score every second batch as well: {checked}")
     print(f"{len(answers)} readings ({expected.name}): every class as {expected.made_by} says")
 
 

@@ -1,14 +1,12 @@
 /**
- * The models of a job at work: opened, chained, made ready for a backend, scored in their order, and learning from what
+ * The models of a job at work: opened, chained, made ready for the units, scored in their order, and learning from what
  * they have scored.
  */
-#ifndef MR_PIPELINE_MODELS_H
-#define MR_PIPELINE_MODELS_H
-
-#include <stdatomic.h>
+#ifndef MR_SCORING_MODELS_H
+#define MR_SCORING_MODELS_H
 
 #include "config/job.h"
-#include "millrace/backend.h"
+#include "scoring/units.h"
 
 #define MR_NO_MODEL SIZE_MAX
 
@@ -26,8 +24,10 @@ struct mr_model_at_work {
     const struct mr_model_info *info;
     size_t input; /* index of the model whose scores it reads; MR_NO_MODEL: the job's features */
     unsigned want;
-    const struct mr_learn_ops *learn; /* NULL: it does not */
-    struct mr_plan *plan, *sum_plan;  /* sum_plan NULL: its update needs no sums */
+    const struct mr_learn_ops *learn;      /* NULL: it does not */
+    struct mr_plan *plan[MR_UNIT_MAX];     /* one a unit */
+    struct mr_plan *sum_plan[MR_UNIT_MAX]; /* NULL: its update needs no sums */
+    unsigned stale; /* units, as bits, whose plans are of before the last update; only of a model that learns */
     double *sums;
     bool must_begin; /* only of a model that learns: several lanes read it of others */
     struct mr_learn_stats stats;
@@ -38,7 +38,7 @@ struct mr_models {
     const struct mr_model_info **info; /* [count] */
     size_t count;
     bool learns; /* one of them does: one lane, batches in order */
-    const struct mr_backend_ops *backend_ops;
+    struct mr_units *units;
 };
 
 /**
@@ -54,24 +54,37 @@ mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_
  */
 mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, struct mr_err *err);
 
-/** Makes plans for batches of up to row_cap rows. want: [count] what is emitted of each; what other models read of it,
- * and what it learns from, is added. */
-mr_status mr_models_plan(struct mr_models *models, const struct mr_backend_ops *ops, struct mr_backend *backend,
-                         size_t row_cap, const unsigned *want, struct mr_err *err);
+/**
+ * Makes plans on every unit, which must outlive the models. want: [count] what is emitted of each; what other models
+ * read of it, and what it learns from, is added, and with a reference unit all that can be compared. A unit without
+ * memory for a plan is left; MR_EBACKEND, MR_ENOMEM: none can have one.
+ */
+mr_status mr_models_plan(struct mr_models *models, struct mr_units *units, const unsigned *want, struct mr_err *err);
 
-/** Starts scoring rows with all models that anybody wants something of. scores: [count]. As mr_backend_ops.score. */
-mr_status mr_models_score(struct mr_models *models, struct mr_queue *queue, const struct mr_rows *rows,
+/**
+ * Starts scoring rows with all models that anybody wants something of, on the unit that mr_unit_pick names; a unit that
+ * fails is left for the next. scores: [count], untouched until mr_models_wait.
+ */
+mr_status mr_models_score(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
                           struct mr_scores *scores, struct mr_err *err);
 
-/** Waits for the scores and lets every model that learns learn from them: predict first, then learn. Nothing else may
+/** Waits until the scores of the rows are there; those of a unit that failed are made again on the next. */
+mr_status mr_models_wait(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
+                         struct mr_scores *scores, struct mr_err *err);
+
+/** Scores rows on one unit and waits for it, whatever becomes of it: for comparisons. */
+mr_status mr_models_score_on(struct mr_models *models, struct mr_queues *queues, size_t unit,
+                             const struct mr_rows *rows, struct mr_scores *scores, struct mr_err *err);
+
+/** Lets every model that learns learn from rows whose scores are there: predict first, then learn. Nothing else may
  * score meanwhile. Does nothing when no model learns. */
-mr_status mr_models_learn(struct mr_models *models, struct mr_queue *queue, const struct mr_rows *rows,
+mr_status mr_models_learn(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
                           struct mr_scores *scores, struct mr_err *err);
 
 /** Writes the models that learn and name a file to save to. The first error is returned, all are tried. */
 mr_status mr_models_save(const struct mr_models *models, struct mr_err *err);
 
-/** Frees all. A zeroed struct is accepted. */
+/** Frees all, before the units are closed. A zeroed struct is accepted. */
 void mr_models_close(struct mr_models *models);
 
 #endif

@@ -1,0 +1,113 @@
+#include "metrics/summary_scoring.h"
+
+/* "1,234,567" into out. */
+const char *mr_grouped(uint64_t value, char out[32])
+{
+    char digits[24];
+    const int count = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    char *to = out;
+    for (int i = 0; i < count; i++) {
+        if (i && (count - i) % 3 == 0) *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return out;
+}
+
+/* What each model has learned: the loss is that of predictions made before the model saw the row. */
+static void models_print(FILE *out, const struct mr_run *run)
+{
+    for (size_t i = 0; i < run->models.count; i++) {
+        const struct mr_model_at_work *const model = &run->models.item[i];
+        const struct mr_learn_stats *const stats = &model->stats;
+        char text[2][32];
+        if (!model->learn) continue;
+        const uint64_t rows = atomic_load(&stats->rows), undone = atomic_load(&stats->undone);
+        fprintf(out, "  learned   %12s rows in %s batches: %s", mr_grouped(rows, text[0]),
+                mr_grouped(atomic_load(&stats->batches), text[1]), model->job->name);
+        if (rows && model->learn->has_loss)
+            fprintf(out, ", mean loss before learning %.5g, last batch %.5g", atomic_load(&stats->loss) / (double)rows,
+                    atomic_load(&stats->loss_batch));
+        if (undone) fprintf(out, "; %s updates diverged and were undone", mr_grouped(undone, text[0]));
+        fputc('\n', out);
+    }
+}
+
+static void models_add(cJSON *root, const struct mr_run *run)
+{
+    cJSON *const models = run->models.learns ? cJSON_AddArrayToObject(root, "models") : NULL;
+    for (size_t i = 0; models && i < run->models.count; i++) {
+        const struct mr_model_at_work *const model = &run->models.item[i];
+        const uint64_t rows = atomic_load(&model->stats.rows);
+        if (!model->learn) continue;
+        cJSON *const item = cJSON_CreateObject();
+        cJSON_AddItemToArray(models, item);
+        cJSON_AddStringToObject(item, "name", model->job->name);
+        cJSON_AddNumberToObject(item, "rows_learned", (double)rows);
+        cJSON_AddNumberToObject(item, "batches_learned", (double)atomic_load(&model->stats.batches));
+        cJSON_AddNumberToObject(item, "updates_undone", (double)atomic_load(&model->stats.undone));
+        if (!rows || !model->learn->has_loss) continue;
+        cJSON_AddNumberToObject(item, "loss", atomic_load(&model->stats.loss) / (double)rows);
+        cJSON_AddNumberToObject(item, "loss_batch", atomic_load(&model->stats.loss_batch));
+    }
+}
+
+/* How many batches each unit scored, when there is more than the CPU. */
+static void units_print(FILE *out, const struct mr_run *run)
+{
+    for (size_t i = 0; i < run->units.count && run->units.count > 1; i++) {
+        const struct mr_unit *const unit = &run->units.unit[i];
+        const uint64_t batches = atomic_load(&unit->batches);
+        char text[32];
+        if (!batches && !atomic_load(&unit->is_left)) continue;
+        fprintf(out, "  scored    %12s batches on %s%s\n", mr_grouped(batches, text),
+                unit->ops->describe(unit->backend), atomic_load(&unit->is_left) ? ", which was left: see the log" : "");
+    }
+}
+
+static void units_add(cJSON *root, const struct mr_run *run)
+{
+    cJSON *const units = run->units.count > 1 ? cJSON_AddArrayToObject(root, "backends") : NULL;
+    for (size_t i = 0; units && i < run->units.count; i++) {
+        const struct mr_unit *const unit = &run->units.unit[i];
+        cJSON *const item = cJSON_CreateObject();
+        cJSON_AddItemToArray(units, item);
+        cJSON_AddStringToObject(item, "name", unit->ops->describe(unit->backend));
+        cJSON_AddNumberToObject(item, "batches", (double)atomic_load(&unit->batches));
+        cJSON_AddBoolToObject(item, "is_left", atomic_load(&unit->is_left));
+    }
+}
+
+static void check_print(FILE *out, const struct mr_run *run)
+{
+    const uint64_t batches = atomic_load(&run->check_stats.batches);
+    char text[2][32];
+    if (!batches) return;
+    fprintf(out, "  checked   %12s rows of %s batches on the reference: largest error %.2g\n",
+            mr_grouped(atomic_load(&run->check_stats.rows), text[0]), mr_grouped(batches, text[1]),
+            atomic_load(&run->check_stats.error_max));
+}
+
+static void check_add(cJSON *root, const struct mr_run *run)
+{
+    if (!(run->job->cross_check > 0)) return;
+    cJSON *const check = cJSON_AddObjectToObject(root, "cross_check");
+    cJSON_AddNumberToObject(check, "batches", (double)atomic_load(&run->check_stats.batches));
+    cJSON_AddNumberToObject(check, "rows", (double)atomic_load(&run->check_stats.rows));
+    cJSON_AddNumberToObject(check, "error_max", atomic_load(&run->check_stats.error_max));
+    cJSON_AddNumberToObject(check, "tolerance", run->job->cross_check_tolerance);
+}
+
+void mr_scoring_print(FILE *out, const struct mr_run *run)
+{
+    models_print(out, run);
+    units_print(out, run);
+    check_print(out, run);
+}
+
+void mr_scoring_add(cJSON *root, const struct mr_run *run)
+{
+    models_add(root, run);
+    units_add(root, run);
+    check_add(root, run);
+}

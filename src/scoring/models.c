@@ -1,0 +1,349 @@
+#include "scoring/models.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kernels/pack.h"
+#include "pipeline/layout.h"
+
+/* The model of this name before index `before`. */
+static size_t model_find(const struct mr_job *job, const char *name, size_t before)
+{
+    for (size_t i = 0; i < before; i++) {
+        if (!strcmp(job->model[i].name, name)) return i;
+    }
+    return MR_NO_MODEL;
+}
+
+/* What a model that learns needs of the job. */
+static mr_status learning_check(const struct mr_job *job, size_t i, const struct mr_learn_ops *learn,
+                                struct mr_err *err)
+{
+    const struct mr_job_model *const from = &job->model[i];
+    if (from->save && !learn)
+        return mr_fail(err, MR_ECONFIG, "models[%zu].save: \"%s\" does not learn: set \"learn\": true, or drop save", i,
+                       from->name);
+    if (learn && learn->needs_label && !job->record.label)
+        return mr_fail(err, MR_ECONFIG, "models[%zu]: \"%s\" learns from labels: name their field in record.label", i,
+                       from->name);
+    return MR_OK;
+}
+
+mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_model_info *const *info,
+                            struct mr_model **model_out, size_t *input_out, struct mr_err *err)
+{
+    const struct mr_job_model *const from = &job->model[i];
+    struct mr_model_open open = {.options = from->options, .file = from->file};
+    mr_status status = MR_OK;
+    *model_out = NULL;
+    *input_out = from->input ? model_find(job, from->input, i) : MR_NO_MODEL;
+    if (from->input && *input_out == MR_NO_MODEL)
+        return mr_fail(err, MR_ECONFIG,
+                       "models[%zu].input: \"%s\" is no model before this one: name one that stands above it", i,
+                       from->input);
+    if (from->input)
+        open.feature_count = info[*input_out]->width;
+    else
+        status = mr_layout_feature_count(job, &open.feature_count, err);
+    if (!status) status = from->ops->open(&open, model_out, err);
+    if (!status) status = learning_check(job, i, from->ops->learn ? from->ops->learn(*model_out) : NULL, err);
+    if (status && *model_out) {
+        from->ops->close(*model_out);
+        *model_out = NULL;
+    }
+    return status;
+}
+
+mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    *models = (struct mr_models){0};
+    models->item = calloc(job->model_count + 1, sizeof *models->item);
+    models->info = calloc(job->model_count + 1, sizeof *models->info);
+    if (!models->item || !models->info) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < job->model_count && !status; i++) {
+        struct mr_model_at_work *const model = &models->item[i];
+        model->job = &job->model[i];
+        status = mr_job_model_open(job, i, models->info, &model->model, &model->input, err);
+        if (status) break;
+        models->count = i + 1;
+        models->info[i] = model->info = model->job->ops->info(model->model);
+        model->learn = model->job->ops->learn ? model->job->ops->learn(model->model) : NULL;
+        model->must_begin = model->learn && model->learn->begin;
+        models->learns |= model->learn != NULL;
+    }
+    if (status) mr_models_close(models);
+    return status;
+}
+
+/* One plan on one unit: with fewer rows at once where memory is short. */
+static mr_status plan_create(struct mr_unit *unit, mr_op op, const void *params, unsigned want,
+                             struct mr_plan **plan_out, struct mr_err *err)
+{
+    size_t rows = atomic_load(&unit->chunk_rows);
+    mr_status status;
+    while ((status = unit->ops->plan_create(unit->backend, op, params, rows, want, plan_out, err)) == MR_ENOMEM &&
+           rows > MR_TILE_ROWS) {
+        rows = mr_tile_count(rows / 2) * MR_TILE_ROWS;
+    }
+    if (!status) atomic_store(&unit->chunk_rows, rows);
+    return status;
+}
+
+/* The plans of one model on one unit. */
+static mr_status unit_plan(struct mr_models *models, struct mr_model_at_work *model, size_t at, struct mr_err *err)
+{
+    struct mr_unit *const unit = &models->units->unit[at];
+    const void *params;
+    mr_op op = model->job->ops->op(model->model, &params);
+    mr_status status = plan_create(unit, op, params, model->want, &model->plan[at], err);
+    if (status || !model->learn) return status;
+    op = model->learn->sum(model->model, &params);
+    if (op == MR_OP_COUNT) return MR_OK;
+    if (!model->sums) model->sums = calloc(mr_sum_count(op, params) + 1, sizeof *model->sums);
+    if (!model->sums)
+        return mr_fail(err, MR_ENOMEM, "no memory for the sums that \"%s\" learns from", model->job->name);
+    return plan_create(unit, op, params, 0, &model->sum_plan[at], err);
+}
+
+static void wants_add(struct mr_models *models, const unsigned *want)
+{
+    const bool is_checked = models->units->reference != MR_NO_UNIT;
+    for (size_t i = models->count; i-- > 0;) {
+        struct mr_model_at_work *const model = &models->item[i];
+        model->want |= want[i];
+        if (model->learn || (is_checked && model->want))
+            model->want |= MR_WANT_Y | (model->info->is_classifier ? MR_WANT_CLASS : 0);
+        if (model->input != MR_NO_MODEL && model->want) models->item[model->input].want |= MR_WANT_Y;
+    }
+}
+
+mr_status mr_models_plan(struct mr_models *models, struct mr_units *units, const unsigned *want, struct mr_err *err)
+{
+    models->units = units;
+    wants_add(models, want);
+    for (size_t at = 0; at < units->count; at++) {
+        mr_status status = MR_OK;
+        for (size_t i = 0; i < models->count && !status; i++) status = unit_plan(models, &models->item[i], at, err);
+        if (status == MR_ENOMEM && at + 1 < units->count)
+            mr_unit_leave(units, at, err->text);
+        else if (status)
+            return status;
+    }
+    return MR_OK;
+}
+
+static const float *features_of(const struct mr_model_at_work *model, const struct mr_rows *rows,
+                                const struct mr_scores *scores)
+{
+    return model->input == MR_NO_MODEL ? rows->x : scores[model->input].y;
+}
+
+static size_t feature_count_of(const struct mr_model_at_work *model, const struct mr_rows *rows,
+                               const struct mr_scores *scores)
+{
+    return model->input == MR_NO_MODEL ? rows->feature_count : scores[model->input].width;
+}
+
+/* Takes what was learned into the plans of a unit, which may have stood still meanwhile. */
+static mr_status plan_refresh(struct mr_models *models, struct mr_model_at_work *model, size_t at, struct mr_err *err)
+{
+    const struct mr_backend_ops *const ops = models->units->unit[at].ops;
+    const unsigned bit = 1u << at;
+    if (!model->learn || !(model->stale & bit)) return MR_OK;
+    mr_status status = ops->plan_update(model->plan[at], err);
+    if (!status && model->sum_plan[at]) status = ops->plan_update(model->sum_plan[at], err);
+    if (!status) model->stale &= ~bit;
+    return status;
+}
+
+/* Before its first batch a model may take something from it. */
+static mr_status model_begin(struct mr_model_at_work *model, const float *x, size_t rows, struct mr_err *err)
+{
+    model->must_begin = false;
+    model->stale = ~0u;
+    return model->learn->begin(model->model, x, rows, err);
+}
+
+/* Scores with one plan, at most the unit's chunk at once: then each is waited for. */
+static mr_status plan_score(struct mr_unit *unit, struct mr_queue *queue, const struct mr_plan *plan, const float *x,
+                            size_t cols, size_t rows, struct mr_scores *scores, struct mr_err *err)
+{
+    const size_t chunk = atomic_load_explicit(&unit->chunk_rows, memory_order_relaxed);
+    mr_status status = MR_OK;
+    if (rows <= chunk) return unit->ops->score(queue, plan, x, rows, scores, err);
+    for (size_t first = 0; first < rows && !status; first += chunk) {
+        struct mr_scores part = *scores;
+        if (part.y) part.y += first * scores->width;
+        if (part.class_index) part.class_index += first;
+        const size_t count = rows - first < chunk ? rows - first : chunk;
+        status = unit->ops->score(queue, plan, x + first * cols, count, &part, err);
+        if (!status) status = unit->ops->wait(queue, err);
+    }
+    return status;
+}
+
+/* Starts all models on one unit. */
+static mr_status models_start(struct mr_models *models, struct mr_queues *queues, size_t at, const struct mr_rows *rows,
+                              struct mr_scores *scores, struct mr_err *err)
+{
+    struct mr_unit *const unit = &models->units->unit[at];
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < models->count && !status; i++) {
+        struct mr_model_at_work *const model = &models->item[i];
+        const float *const x = features_of(model, rows, scores);
+        if (!model->want) continue; /* nobody asks for anything of it */
+        if (model->must_begin) {
+            status = unit->ops->wait(queues->queue[at], err);
+            if (!status) status = model_begin(model, x, rows->row_count, err);
+        }
+        if (!status) status = plan_refresh(models, model, at, err);
+        if (!status)
+            status = plan_score(unit, queues->queue[at], model->plan[at], x, feature_count_of(model, rows, scores),
+                                rows->row_count, &scores[i], err);
+    }
+    return status;
+}
+
+mr_status mr_models_score(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
+                          struct mr_scores *scores, struct mr_err *err)
+{
+    if (!rows->row_count) return MR_OK;
+    for (;;) {
+        queues->unit = mr_unit_pick(models->units, rows->row_count);
+        const mr_status status = models_start(models, queues, queues->unit, rows, scores, err);
+        if (!status || !mr_unit_recover(models->units, queues->unit, status, err)) return status;
+    }
+}
+
+mr_status mr_models_wait(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
+                         struct mr_scores *scores, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    if (!rows->row_count) return MR_OK;
+    do {
+        struct mr_unit *const unit = &models->units->unit[queues->unit];
+        status = unit->ops->wait(queues->queue[queues->unit], err);
+        if (!status) {
+            atomic_fetch_add_explicit(&unit->batches, 1, memory_order_relaxed);
+            return MR_OK;
+        }
+        if (!mr_unit_recover(models->units, queues->unit, status, err)) return status;
+        status = mr_models_score(models, queues, rows, scores, err);
+    } while (!status);
+    return status;
+}
+
+mr_status mr_models_score_on(struct mr_models *models, struct mr_queues *queues, size_t unit,
+                             const struct mr_rows *rows, struct mr_scores *scores, struct mr_err *err)
+{
+    mr_status status = models_start(models, queues, unit, rows, scores, err);
+    if (!status) status = models->units->unit[unit].ops->wait(queues->queue[unit], err);
+    return status;
+}
+
+/* Counts what an update did; says so the first time, and ever more seldom. */
+static void report_take(struct mr_model_at_work *model, const struct mr_learn_report *report)
+{
+    struct mr_learn_stats *const stats = &model->stats;
+    atomic_fetch_add_explicit(&stats->batches, 1, memory_order_relaxed);
+    if (report->rows && !report->is_undone) {
+        const double loss = atomic_load_explicit(&stats->loss, memory_order_relaxed);
+        atomic_store_explicit(&stats->loss, loss + report->loss, memory_order_relaxed);
+        atomic_store_explicit(&stats->loss_batch, report->loss / (double)report->rows, memory_order_relaxed);
+        atomic_fetch_add_explicit(&stats->rows, report->rows, memory_order_relaxed);
+    }
+    if (!report->is_undone) return;
+    const uint64_t undone = 1 + atomic_fetch_add_explicit(&stats->undone, 1, memory_order_relaxed);
+    if (undone & (undone - 1)) return;
+    char remedy[96] = "";
+    if (report->step_stable > 0)
+        snprintf(remedy, sizeof remedy, ": a step of %.3g would be stable for it", report->step_stable);
+    mr_log(MR_LOG_WARN, "learn",
+           "%s: an update diverged and was undone, the model is as before this batch (%llu so far)%s", model->job->name,
+           (unsigned long long)undone, remedy);
+}
+
+/* The sums that an update needs, on the unit that has scored the rows, or the next when it fails. */
+static mr_status sums_make(struct mr_models *models, struct mr_model_at_work *model, struct mr_queues *queues,
+                           const float *x, size_t rows, const struct mr_sum_target *target, struct mr_err *err)
+{
+    for (;;) {
+        const size_t at = queues->unit;
+        const struct mr_backend_ops *const ops = models->units->unit[at].ops;
+        mr_status status = plan_refresh(models, model, at, err);
+        if (!status) status = ops->sum(queues->queue[at], model->sum_plan[at], x, rows, target, model->sums, err);
+        if (!status) status = ops->wait(queues->queue[at], err);
+        if (!status || !mr_unit_recover(models->units, at, status, err)) return status;
+        if (at == mr_unit_pick(models->units, rows))
+            mr_unit_leave(models->units, at, err->text); /* sums have no chunks */
+        queues->unit = mr_unit_pick(models->units, rows);
+    }
+}
+
+static mr_status model_learn(struct mr_models *models, struct mr_model_at_work *model, struct mr_queues *queues,
+                             const struct mr_rows *rows, const struct mr_scores *scores, size_t i, struct mr_err *err)
+{
+    struct mr_learn_batch batch = {
+        .x = features_of(model, rows, scores), .label = rows->label, .scores = &scores[i], .rows = rows->row_count};
+    struct mr_learn_report report;
+    if (model->sums) {
+        const struct mr_sum_target target = {
+            .label = rows->label, .y = scores[i].y, .class_index = scores[i].class_index};
+        const mr_status status = sums_make(models, model, queues, batch.x, rows->row_count, &target, err);
+        if (status) return status;
+        batch.sums = model->sums;
+    }
+    model->learn->update(model->model, &batch, &report);
+    report_take(model, &report);
+    model->stale = ~0u;
+    return MR_OK;
+}
+
+mr_status mr_models_learn(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
+                          struct mr_scores *scores, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    if (!models->learns || !rows->row_count) return MR_OK;
+    for (size_t i = 0; i < models->count && !status; i++) {
+        if (models->item[i].learn) status = model_learn(models, &models->item[i], queues, rows, scores, i, err);
+    }
+    return status;
+}
+
+mr_status mr_models_save(const struct mr_models *models, struct mr_err *err)
+{
+    mr_status first = MR_OK;
+    for (size_t i = 0; i < models->count; i++) {
+        const struct mr_model_at_work *const model = &models->item[i];
+        struct mr_err here;
+        if (!model->learn || !model->job->save) continue;
+        const mr_status status = model->learn->save(model->model, model->job->save, &here);
+        if (!status) {
+            mr_log(MR_LOG_INFO, "learn", "%s: saved to %s", model->job->name, model->job->save);
+        } else if (!first) {
+            first = status;
+            if (err) *err = here;
+        }
+    }
+    return first;
+}
+
+void mr_models_close(struct mr_models *models)
+{
+    for (size_t i = 0; models->item && i < models->count; i++) {
+        struct mr_model_at_work *const model = &models->item[i];
+        for (size_t at = 0; models->units && at < models->units->count; at++) {
+            const struct mr_backend_ops *const ops = models->units->unit[at].ops;
+            if (model->plan[at]) ops->plan_destroy(model->plan[at]);
+            if (model->sum_plan[at]) ops->plan_destroy(model->sum_plan[at]);
+        }
+        if (model->job) model->job->ops->close(model->model);
+        free(model->sums);
+    }
+    free(models->item);
+    free(models->info);
+    *models = (struct mr_models){0};
+}
