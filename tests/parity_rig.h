@@ -63,15 +63,20 @@ static inline void need_kernel(const struct mr_kernel *kernel)
     skip();
 }
 
+/** Kernels of devices as rows of the table (parity/device.c), where they are linked in; {0} ends it. */
+extern const struct mr_kernel mr_device_kernels[] __attribute__((weak));
+
 /** Runs `check` with each variant but the reference of the operations [first, last]; an argument limits it to one. */
 static inline int parity_main(int argc, char **argv, void (*check)(void **state), mr_op first, mr_op last)
 {
     struct CMUnitTest tests[128];
     static char names[128][64];
-    size_t count = 0;
-    if (mr_kernel_count > 128) return 1;
-    for (size_t i = 0; i < mr_kernel_count; i++) {
-        const struct mr_kernel *const kernel = &mr_kernels[i];
+    size_t count = 0, device_count = 0;
+    while (mr_device_kernels && mr_device_kernels[device_count].variant) device_count++;
+    if (mr_kernel_count + device_count > 128) return 1;
+    for (size_t i = 0; i < mr_kernel_count + device_count; i++) {
+        const struct mr_kernel *const kernel =
+            i < mr_kernel_count ? &mr_kernels[i] : &mr_device_kernels[i - mr_kernel_count];
         if (kernel->op < first || kernel->op > last || !strcmp(kernel->variant, "ref") ||
             (argc > 1 && strcmp(kernel->variant, argv[1])))
             continue;

@@ -1,0 +1,116 @@
+/*
+ * Kernels of devices as rows of the kernel table: the same tests run them. Emulated: the programs of
+ * src/backend/device/ with their launches on the host, buffers to the byte, so that the sanitizers see every access.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backend/device/program.h"
+#include "emulation/emulate.h"
+#include "kernels/kernels.h"
+
+static const struct mr_device_kind kinds[] = {
+    {.lanes = 1, .shared_bytes = 48 << 10, .units = 4},
+    {.lanes = 8, .shared_bytes = 32 << 10, .units = 1},
+    {.lanes = 16, .shared_bytes = 1 << 20, .units = 2},
+};
+
+/* To the byte; NaN in whatever nobody has written. */
+static void *exact(size_t bytes)
+{
+    void *const memory = aligned_alloc(64, bytes ? bytes : 64);
+    assert_non_null(memory);
+    return memset(memory, 0xff, bytes ? bytes : 64);
+}
+
+static struct mr_device_program *program_make(const struct mr_device_kind *kind, const struct mr_packed *model,
+                                              unsigned want, size_t rows)
+{
+    struct mr_device_program *program;
+    struct mr_err err;
+    if (mr_device_program_create(kind, model->op, model->params, rows, want, &program, &err)) fail_msg("%s", err.text);
+    return program;
+}
+
+static void program_run(const struct mr_device_program *program, const struct mr_emulated_args *args)
+{
+    struct mr_emulated_args here = *args;
+    here.model = program->model;
+    for (size_t i = 0; args->rows && i < program->step_count; i++) {
+        const struct mr_device_step *const step = &program->step[i];
+        here.step = step->step;
+        if (!mr_emulate_launch(step->kernel, program->kind.lanes, (uint32_t)mr_device_groups(step, args->rows),
+                               step->threads, step->shared_bytes, &here))
+            fail_msg("%s: no such kernel for vectors of %u rows", step->kernel, program->kind.lanes);
+    }
+}
+
+static void emulated_score(const struct mr_device_kind *kind, const float *x, const struct mr_packed *model, float *y,
+                           int32_t *class_index, size_t rows)
+{
+    struct mr_device_program *const program =
+        program_make(kind, model, (y ? MR_WANT_Y : 0) | (class_index ? MR_WANT_CLASS : 0), rows);
+    float *const scratch = exact(program->scratch_bytes);
+    program_run(program, &(struct mr_emulated_args){
+                             .x = x, .y = y, .class_index = class_index, .scratch = scratch, .rows = (uint32_t)rows});
+    free(scratch);
+    mr_device_program_destroy(program);
+}
+
+static void emulated_sum(const struct mr_device_kind *kind, const float *x, const struct mr_packed *model,
+                         const struct mr_sum_target *target, double *sums, size_t rows)
+{
+    struct mr_device_program *const program = program_make(kind, model, 0, rows);
+    float *const scratch = exact(program->scratch_bytes), *const label = exact(mr_device_label_bytes(program, rows));
+    if (mr_device_label_bytes(program, rows)) mr_device_labels_split(target->label, rows, label);
+    struct mr_emulated_args args = {.x = x, .label = label, .scratch = scratch, .rows = (uint32_t)rows};
+    if (mr_device_y_bytes(program, rows)) args.y = (float *)(uintptr_t)target->y;
+    if (mr_device_class_bytes(program, rows)) args.class_index = (int32_t *)(uintptr_t)target->class_index;
+    program_run(program, &args);
+    mr_device_sums(program, scratch, rows, sums);
+    free(scratch);
+    free(label);
+    mr_device_program_destroy(program);
+}
+
+#define EMULATED(name, kind)                                                                                           \
+    static void score_##name(const float *x, const struct mr_packed *model, float *y, int32_t *class_index,            \
+                             void *scratch, size_t rows)                                                               \
+    {                                                                                                                  \
+        (void)scratch;                                                                                                 \
+        mr_kernel_ran = #name;                                                                                         \
+        emulated_score(kind, x, model, y, class_index, rows);                                                          \
+    }                                                                                                                  \
+    __attribute__((unused)) static void sum_##name(const float *x, const struct mr_packed *model,                      \
+                                                   const struct mr_sum_target *target, double *sums, void *scratch,    \
+                                                   size_t rows)                                                        \
+    {                                                                                                                  \
+        (void)scratch;                                                                                                 \
+        mr_kernel_ran = #name;                                                                                         \
+        emulated_sum(kind, x, model, target, sums, rows);                                                              \
+    }
+EMULATED(emulated, &kinds[0])
+EMULATED(emulated8, &kinds[1])
+EMULATED(emulated16, &kinds[2])
+
+#define SCORE(OP, name, how)                                                                                           \
+    {                                                                                                                  \
+        .op = MR_OP_##OP, .op_name = #name, .variant = #how, .score = score_##how                                      \
+    }
+#define SUM(OP, name, how)                                                                                             \
+    {                                                                                                                  \
+        .op = MR_OP_##OP, .op_name = #name, .variant = #how, .sum = sum_##how                                          \
+    }
+#define EACH(KIND, OP, name) KIND(OP, name, emulated), KIND(OP, name, emulated8), KIND(OP, name, emulated16)
+
+extern const struct mr_kernel mr_device_kernels[];
+const struct mr_kernel mr_device_kernels[] = {
+    EACH(SCORE, MLP_FORWARD, mlp_forward),
+    EACH(SCORE, LINEAR_SCORE, linear_score),
+    EACH(SCORE, SCALE, scale),
+    {0},
+};
