@@ -6,7 +6,12 @@
 #include "kernels/gpu_activate.h"
 #include "kernels/gpu_dense.h"
 #include "kernels/gpu_product.h"
+#include "kernels/gpu_sums.h"
 
+#include "kernels/kmeans_assign/kmeans_assign_gpu.h"
+#include "kernels/kmeans_sum/kmeans_sum_gpu.h"
 #include "kernels/linear_score/linear_score_gpu.h"
+#include "kernels/linear_sum/linear_sum_gpu.h"
 #include "kernels/mlp_forward/mlp_forward_gpu.h"
+#include "kernels/moments/moments_gpu.h"
 #include "kernels/scale/scale_gpu.h"

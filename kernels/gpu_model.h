@@ -47,4 +47,32 @@
 #define MR_SCALE_SCALE 4
 #define MR_SCALE_WORDS 5
 
+/** kmeans_assign, kmeans_wide. */
+#define MR_NEAR_TILES 0
+#define MR_NEAR_FROM  1 /* place of inputs around the mean; 0: x, and */
+#define MR_NEAR_SHIFT 2 /* the mean is here; 0 when FROM is a place */
+#define MR_NEAR_IN    3
+#define MR_NEAR_K     4
+#define MR_NEAR_W     5 /* minus the centres around the mean, in the kernel's order */
+#define MR_NEAR_B     6 /* half their squared lengths */
+#define MR_NEAR_WORDS 7
+
+/** kmeans_line: struct mr_line of pack.h. */
+#define MR_LINE_TILES  0
+#define MR_LINE_COUNT  1
+#define MR_LINE_CENTER 2
+#define MR_LINE_BOUND  3
+#define MR_LINE_INDEX  4
+#define MR_LINE_WORDS  5
+
+/** moments, linear_sum, kmeans_sum, kmeans_scatter. */
+#define MR_SUMS_COLS   0
+#define MR_SUMS_OUT    1 /* outputs, centres */
+#define MR_SUMS_LOSS   2
+#define MR_SUMS_DELTA  3 /* a float */
+#define MR_SUMS_SHIFT  4
+#define MR_SUMS_BLOCKS 5 /* groups that share the rows, each with other sums */
+#define MR_SUMS_ROWS   6 /* of a block, where the kernel does not fix it */
+#define MR_SUMS_WORDS  7
+
 #endif

@@ -85,9 +85,8 @@ static void emulated_sum(const struct mr_device_kind *kind, const float *x, cons
         mr_kernel_ran = #name;                                                                                         \
         emulated_score(kind, x, model, y, class_index, rows);                                                          \
     }                                                                                                                  \
-    __attribute__((unused)) static void sum_##name(const float *x, const struct mr_packed *model,                      \
-                                                   const struct mr_sum_target *target, double *sums, void *scratch,    \
-                                                   size_t rows)                                                        \
+    static void sum_##name(const float *x, const struct mr_packed *model, const struct mr_sum_target *target,          \
+                           double *sums, void *scratch, size_t rows)                                                   \
     {                                                                                                                  \
         (void)scratch;                                                                                                 \
         mr_kernel_ran = #name;                                                                                         \
@@ -111,6 +110,10 @@ extern const struct mr_kernel mr_device_kernels[];
 const struct mr_kernel mr_device_kernels[] = {
     EACH(SCORE, MLP_FORWARD, mlp_forward),
     EACH(SCORE, LINEAR_SCORE, linear_score),
+    EACH(SCORE, KMEANS_ASSIGN, kmeans_assign),
     EACH(SCORE, SCALE, scale),
+    EACH(SUM, LINEAR_SUM, linear_sum),
+    EACH(SUM, KMEANS_SUM, kmeans_sum),
+    EACH(SUM, MOMENTS, moments),
     {0},
 };

@@ -40,9 +40,13 @@ uint32_t mr_build_wide_weights(struct mr_device_build *build, const struct mr_de
 /** Layers of a run of narrow ones, at most. */
 #define MR_DEVICE_RUN_MAX 16
 
-/** What each kind of operation adds: dense.c, kmeans.c, sums.c. */
+/** What each operation adds: dense.c, scale.c, kmeans.c, sums.c. */
 void mr_build_dense(struct mr_device_build *build, const struct mr_packed *packed);
 void mr_build_scale(struct mr_device_build *build, const struct mr_packed *packed);
+void mr_build_kmeans_assign(struct mr_device_build *build, const struct mr_packed *packed);
+void mr_build_linear_sum(struct mr_device_build *build, const struct mr_packed *packed);
+void mr_build_kmeans_sum(struct mr_device_build *build, const struct mr_packed *packed);
+void mr_build_moments(struct mr_device_build *build, const struct mr_packed *packed);
 
 /** A step that writes inputs minus shift to scratch. Returns their place. */
 uint32_t mr_build_shift(struct mr_device_build *build, const float *shift, size_t cols);

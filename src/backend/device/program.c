@@ -17,7 +17,19 @@ static void steps_build(struct mr_device_build *build, const struct mr_packed *p
     case MR_OP_SCALE:
         mr_build_scale(build, packed);
         break;
-    default:
+    case MR_OP_KMEANS_ASSIGN:
+        mr_build_kmeans_assign(build, packed);
+        break;
+    case MR_OP_LINEAR_SUM:
+        mr_build_linear_sum(build, packed);
+        break;
+    case MR_OP_KMEANS_SUM:
+        mr_build_kmeans_sum(build, packed);
+        break;
+    case MR_OP_MOMENTS:
+        mr_build_moments(build, packed);
+        break;
+    case MR_OP_COUNT:
         break;
     }
 }
@@ -42,8 +54,7 @@ static mr_status program_build(struct mr_device_build *build, struct mr_err *err
                        "%s with batches of %zu rows is too large for a device: make batch.records_max smaller",
                        mr_op_name(program->op), program->row_cap);
     if (build->is_out_of_memory) return mr_fail(err, MR_ENOMEM, "device program: out of memory");
-    if (!program->step_count)
-        return mr_fail(err, MR_EBACKEND, "%s does not run on a device yet", mr_op_name(program->op));
+    if (!program->step_count) return mr_fail(err, MR_EBACKEND, "%s does not run on a device", mr_op_name(program->op));
     const size_t partial_bytes = mr_device_partial_bytes(program, program->row_cap);
     program->scratch_bytes = (build->scratch_units + 1) * MR_TILE_ROWS * sizeof(float);
     if (program->scratch_bytes < partial_bytes) program->scratch_bytes = partial_bytes;
@@ -130,14 +141,5 @@ void mr_device_labels_split(const double *label, size_t rows, float *parts)
     for (size_t row = rows; row < tile_rows; row++) {
         parts[row] = NAN;
         parts[tile_rows + row] = 0;
-    }
-}
-
-void mr_device_sums(const struct mr_device_program *program, const float *partial, size_t rows, double *sums)
-{
-    const size_t blocks = rows ? (rows + program->partial_rows - 1) / program->partial_rows : 0;
-    memset(sums, 0, program->sum_count * sizeof *sums);
-    for (size_t block = 0; block < blocks; block++, partial += program->partial_count) {
-        for (size_t i = 0; i < program->sum_count; i++) sums[i] += (double)partial[i];
     }
 }

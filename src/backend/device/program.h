@@ -40,6 +40,7 @@ struct mr_device_program {
     size_t scratch_bytes; /* on the device, may hold anything at first; never 0 */
     size_t partial_count; /* of a sum operation: floats a block of partial_rows rows, at the start of scratch */
     size_t partial_rows;
+    size_t scatter_cols;         /* not 0: the partial sums stand in the order of kmeans_scatter */
     struct mr_device_step *step; /* [step_count], in this order, each after the one before has ended */
     size_t step_count;
 };
