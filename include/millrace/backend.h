@@ -56,7 +56,8 @@ struct mr_backend_ops {
                        struct mr_scores *scores, struct mr_err *err);
     /*
      * Required. Starts summing over row_count rows of x (kernels.h, mr_sum_fn; sums: float64, as many as the operation
-     * has). target: label, and what score() gave the rows, on the same queue.
+     * has). target: label, and what score() gave the rows, on the same queue. What the last score() of this queue took
+     * and gave must still be as it was then: a device does not fetch it again.
      */
     mr_status (*sum)(struct mr_queue *queue, const struct mr_plan *plan, const float *x, size_t row_count,
                      const struct mr_sum_target *target, double *sums, struct mr_err *err);

@@ -264,6 +264,17 @@ mr_cuda_result cuModuleUnload(struct CUmod_st *module)
     return fake_leave(code);
 }
 
+/* A function that was asked for before is the same one. */
+static struct CUfunc_st *function_find(const struct CUmod_st *module, const char *name)
+{
+    for (struct fake_object *object = fake.first; object; object = object->next) {
+        struct CUfunc_st *const function = (struct CUfunc_st *)object;
+        if (object->kind == FAKE_FUNCTION && function->module == module && !strcmp(function->name, name))
+            return function;
+    }
+    return NULL;
+}
+
 mr_cuda_result cuModuleGetFunction(struct CUfunc_st **function_out, struct CUmod_st *module, const char *name)
 {
     static const char prefix[] = "mr_gpu_";
@@ -272,6 +283,11 @@ mr_cuda_result cuModuleGetFunction(struct CUfunc_st **function_out, struct CUmod
     fake_enter(true, "cuModuleGetFunction", &code, NULL);
     if (!code && !fake_object_find(module, FAKE_MODULE, "cuModuleGetFunction")) code = FAKE_INVALID_HANDLE;
     if (!code && strncmp(name, prefix, sizeof prefix - 1)) code = FAKE_NOT_FOUND;
+    if (!code) function = function_find(module, name + sizeof prefix - 1);
+    if (function) {
+        *function_out = function;
+        return fake_leave(code);
+    }
     if (!code && !(function = calloc(1, sizeof *function))) code = MR_CUDA_ERROR_OUT_OF_MEMORY;
     if (!code) {
         function->module = module;

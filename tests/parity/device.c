@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "backend/device/program.h"
+#include "device_cuda.h"
 #include "emulation/emulate.h"
 #include "kernels/kernels.h"
 
@@ -96,6 +97,20 @@ EMULATED(emulated, &kinds[0])
 EMULATED(emulated8, &kinds[1])
 EMULATED(emulated16, &kinds[2])
 
+static void score_cuda(const float *x, const struct mr_packed *model, float *y, int32_t *class_index, void *scratch,
+                       size_t rows)
+{
+    (void)scratch;
+    mr_cuda_parity_score(x, model, y, class_index, rows);
+}
+
+static void sum_cuda(const float *x, const struct mr_packed *model, const struct mr_sum_target *target, double *sums,
+                     void *scratch, size_t rows)
+{
+    (void)scratch;
+    mr_cuda_parity_sum(x, model, target, sums, rows);
+}
+
 #define SCORE(OP, name, how)                                                                                           \
     {                                                                                                                  \
         .op = MR_OP_##OP, .op_name = #name, .variant = #how, .score = score_##how                                      \
@@ -104,7 +119,8 @@ EMULATED(emulated16, &kinds[2])
     {                                                                                                                  \
         .op = MR_OP_##OP, .op_name = #name, .variant = #how, .sum = sum_##how                                          \
     }
-#define EACH(KIND, OP, name) KIND(OP, name, emulated), KIND(OP, name, emulated8), KIND(OP, name, emulated16)
+#define EACH(KIND, OP, name)                                                                                           \
+    KIND(OP, name, emulated), KIND(OP, name, emulated8), KIND(OP, name, emulated16), KIND(OP, name, cuda)
 
 extern const struct mr_kernel mr_device_kernels[];
 const struct mr_kernel mr_device_kernels[] = {
