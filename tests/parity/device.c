@@ -1,9 +1,12 @@
 /*
  * Kernels of devices as rows of the kernel table: the same tests run them. Emulated: the programs of
  * src/backend/device/ with their launches on the host, buffers to the byte, so that the sanitizers see every access.
+ * opencl: the backend itself, on the first device; opencl_gpu: the same device used as a GPU is, with a row a thread,
+ * and copies of all buffers.
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +16,8 @@
 #include "device_cuda.h"
 #include "emulation/emulate.h"
 #include "kernels/kernels.h"
+#include "millrace/backend.h"
+#include "registry.h"
 
 static const struct mr_device_kind kinds[] = {
     {.lanes = 1, .shared_bytes = 48 << 10, .units = 4},
@@ -23,8 +28,8 @@ static const struct mr_device_kind kinds[] = {
 /* To the byte; NaN in whatever nobody has written. */
 static void *exact(size_t bytes)
 {
-    void *const memory = aligned_alloc(64, bytes ? bytes : 64);
-    assert_non_null(memory);
+    void *memory = NULL;
+    assert_int_equal(posix_memalign(&memory, 64, bytes ? bytes : 64), 0);
     return memset(memory, 0xff, bytes ? bytes : 64);
 }
 
@@ -78,24 +83,75 @@ static void emulated_sum(const struct mr_device_kind *kind, const float *x, cons
     mr_device_program_destroy(program);
 }
 
-#define EMULATED(name, kind)                                                                                           \
+/* A backend and a queue, opened when first used and kept. */
+struct opened {
+    const char *as; /* MILLRACE_OPENCL_AS */
+    struct mr_backend *backend;
+    struct mr_queue *queue;
+};
+static struct opened as_it_is = {.as = ""}, as_gpu = {.as = "gpu"};
+
+/* Skips the test where there is no device. */
+static const struct mr_backend_ops *opencl(struct opened *opened)
+{
+    const struct mr_backend_ops *const ops = mr_backend_find("opencl");
+    struct mr_err err;
+    if (opened->queue) return ops;
+    setenv("MILLRACE_OPENCL_AS", opened->as, 1);
+    if (ops->open(NULL, &opened->backend, &err)) {
+        printf("SKIP: %s\n", err.text);
+        skip();
+    }
+    if (ops->queue_open(opened->backend, &opened->queue, &err)) fail_msg("%s", err.text);
+    return ops;
+}
+
+static void opencl_score(struct opened *opened, const float *x, const struct mr_packed *model, float *y,
+                         int32_t *class_index, size_t rows)
+{
+    const struct mr_backend_ops *const ops = opencl(opened);
+    struct mr_scores scores = {.y = y, .class_index = class_index};
+    struct mr_plan *plan;
+    struct mr_err err;
+    const unsigned want = (y ? MR_WANT_Y : 0) | (class_index ? MR_WANT_CLASS : 0);
+    if (ops->plan_create(opened->backend, model->op, model->params, rows, want, &plan, &err) ||
+        ops->score(opened->queue, plan, x, rows, &scores, &err) || ops->wait(opened->queue, &err))
+        fail_msg("%s", err.text);
+    ops->plan_destroy(plan);
+}
+
+static void opencl_sum(struct opened *opened, const float *x, const struct mr_packed *model,
+                       const struct mr_sum_target *target, double *sums, size_t rows)
+{
+    const struct mr_backend_ops *const ops = opencl(opened);
+    struct mr_plan *plan;
+    struct mr_err err;
+    if (ops->plan_create(opened->backend, model->op, model->params, rows, 0, &plan, &err) ||
+        ops->sum(opened->queue, plan, x, rows, target, sums, &err) || ops->wait(opened->queue, &err))
+        fail_msg("%s", err.text);
+    ops->plan_destroy(plan);
+}
+
+#define ROWS(name, how, where)                                                                                         \
     static void score_##name(const float *x, const struct mr_packed *model, float *y, int32_t *class_index,            \
                              void *scratch, size_t rows)                                                               \
     {                                                                                                                  \
         (void)scratch;                                                                                                 \
         mr_kernel_ran = #name;                                                                                         \
-        emulated_score(kind, x, model, y, class_index, rows);                                                          \
+        how##_score(where, x, model, y, class_index, rows);                                                            \
     }                                                                                                                  \
     static void sum_##name(const float *x, const struct mr_packed *model, const struct mr_sum_target *target,          \
                            double *sums, void *scratch, size_t rows)                                                   \
     {                                                                                                                  \
         (void)scratch;                                                                                                 \
         mr_kernel_ran = #name;                                                                                         \
-        emulated_sum(kind, x, model, target, sums, rows);                                                              \
+        how##_sum(where, x, model, target, sums, rows);                                                                \
     }
-EMULATED(emulated, &kinds[0])
-EMULATED(emulated8, &kinds[1])
-EMULATED(emulated16, &kinds[2])
+ROWS(emulated, emulated, &kinds[0])
+ROWS(emulated8, emulated, &kinds[1])
+ROWS(emulated16, emulated, &kinds[2])
+ROWS(opencl, opencl, &as_it_is)
+ROWS(opencl_gpu, opencl, &as_gpu)
 
 static void score_cuda(const float *x, const struct mr_packed *model, float *y, int32_t *class_index, void *scratch,
                        size_t rows)
@@ -120,7 +176,8 @@ static void sum_cuda(const float *x, const struct mr_packed *model, const struct
         .op = MR_OP_##OP, .op_name = #name, .variant = #how, .sum = sum_##how                                          \
     }
 #define EACH(KIND, OP, name)                                                                                           \
-    KIND(OP, name, emulated), KIND(OP, name, emulated8), KIND(OP, name, emulated16), KIND(OP, name, cuda)
+    KIND(OP, name, emulated), KIND(OP, name, emulated8), KIND(OP, name, emulated16), KIND(OP, name, opencl),           \
+        KIND(OP, name, opencl_gpu), KIND(OP, name, cuda)
 
 extern const struct mr_kernel mr_device_kernels[];
 const struct mr_kernel mr_device_kernels[] = {
