@@ -62,6 +62,9 @@ static const struct shape shapes[] = {
     {.op = MR_OP_KMEANS_SUM, .width = {64, 256}},
     {.op = MR_OP_KMEANS_SUM, .width = {128, 1024}},
     {.op = MR_OP_MOMENTS, .width = {16, 16}},
+    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {16, 32, 8}, MR_LOSS_LOG},
+    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, MR_LOSS_LOG},
+    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, MR_LOSS_LOG},
 };
 static const size_t batches[] = {1, 16, 64, 1024, 8192};
 static const struct {
@@ -85,6 +88,7 @@ struct model {
     struct mr_kmeans_params kmeans;
     struct mr_linear_sum_params linear_sum;
     struct mr_scale_params scale;
+    struct mr_mlp_gradient_params gradient;
     struct mr_packed *packed;
     size_t width; /* numbers a row in y */
     double flops_per_row;
@@ -129,16 +133,21 @@ static void model_make(struct model *model, const struct shape *shape)
     model->kmeans = (struct mr_kmeans_params){in, out, w};
     model->linear_sum = (struct mr_linear_sum_params){in, out, shape->loss, 1};
     model->scale = (struct mr_scale_params){in, b, b};
+    model->gradient = (struct mr_mlp_gradient_params){model->mlp, shape->loss, 1};
     const void *const params[MR_OP_COUNT] = {
         [MR_OP_MLP_FORWARD] = &model->mlp,       [MR_OP_LINEAR_SCORE] = &model->linear,
         [MR_OP_KMEANS_ASSIGN] = &model->kmeans,  [MR_OP_SCALE] = &model->scale,
         [MR_OP_LINEAR_SUM] = &model->linear_sum, [MR_OP_KMEANS_SUM] = &model->kmeans,
-        [MR_OP_MOMENTS] = &model->scale,
+        [MR_OP_MOMENTS] = &model->scale,         [MR_OP_MLP_GRADIENT] = &model->gradient,
     };
     model->packed = mr_packed_create(shape->op, params[shape->op]);
     model->width = shape->op == MR_OP_KMEANS_ASSIGN || shape->op == MR_OP_KMEANS_SUM ? 1 : model->packed->out;
     /* What must be done at least: the additions of a row to its centre, not those of zeros to the others. */
     if (shape->op == MR_OP_KMEANS_SUM || shape->op == MR_OP_SCALE) model->flops_per_row = (double)in;
+    /* Hidden layers forward again, the products of all layers, and the way back but to the inputs. */
+    if (shape->op == MR_OP_MLP_GRADIENT)
+        model->flops_per_row = 3 * model->flops_per_row - 2.0 * (double)(in * out) -
+                               2.0 * (double)(model->layer[count - 1].in * model->layer[count - 1].out);
     if (shape->op == MR_OP_MOMENTS) model->flops_per_row = 4.0 * (double)in;
 }
 

@@ -41,7 +41,6 @@ typedef void mr_score_fn(const float *x, const struct mr_packed *model, float *y
  */
 typedef void mr_sum_fn(const float *x, const struct mr_packed *model, const struct mr_sum_target *target, double *sums,
                        void *scratch, size_t rows);
-#define MR_SUM_ROWS 512
 
 /** What a variant needs of the CPU, as bits. */
 #define MR_CPU_AVX2   1u /* avx2, fma */

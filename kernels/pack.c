@@ -89,6 +89,8 @@ size_t mr_sum_count(mr_op op, const void *params)
         return mr_kmeans_sum_count(params);
     case MR_OP_MOMENTS:
         return mr_moments_count(params);
+    case MR_OP_MLP_GRADIENT:
+        return mr_mlp_gradient_count(params);
     case MR_OP_MLP_FORWARD:
     case MR_OP_LINEAR_SCORE:
     case MR_OP_KMEANS_ASSIGN:
@@ -141,6 +143,9 @@ struct mr_packed *mr_packed_create(mr_op op, const void *params)
     case MR_OP_KMEANS_SUM:
         model = plain_pack(kmeans->cols, kmeans->k);
         break;
+    case MR_OP_MLP_GRADIENT:
+        model = mr_mlp_gradient_pack(params);
+        break;
     case MR_OP_COUNT:
         break;
     }
@@ -161,6 +166,7 @@ void mr_packed_free(struct mr_packed *model)
 
 size_t mr_packed_scratch_bytes(const struct mr_packed *model)
 {
+    if (model->scratch_floats) return (model->scratch_floats * sizeof(float) + MR_ALIGN - 1) / MR_ALIGN * MR_ALIGN;
     /* SIMD: two buffers for the activations of one tile, one for logits when y is not wanted, one for shifted
      * inputs. Reference: two rows of doubles. */
     const size_t shifted = model->shift ? model->in : 0;

@@ -2,17 +2,23 @@
 #ifndef MR_KERNELS_PACK_H
 #define MR_KERNELS_PACK_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "kernels/kmeans_assign/kmeans_assign.h"
 #include "kernels/linear_score/linear_score.h"
 #include "kernels/linear_sum/linear_sum.h"
 #include "kernels/mlp_forward/mlp_forward.h"
+#include "kernels/mlp_gradient/mlp_gradient.h"
 #include "kernels/scale/scale.h"
 #include "millrace/model.h"
 
 /** Outputs that are computed together: 6 x 64 rows of accumulators fill the 32 registers of AVX-512. */
 #define MR_BLOCK_OUT 6
+
+/** Rows that a sum kernel adds in float32 at most, before it goes on in float64. */
+#define MR_SUM_ROWS 512
 
 /**
  * One dense layer, packed: w[block][in][n], where n is MR_BLOCK_OUT, in the last block what is left of `out`; b[out].
@@ -42,9 +48,10 @@ struct mr_packed {
     const void *params; /* as given; what the reference reads */
     size_t in,
         out; /* features; outputs, that is layer[layer_count - 1].out. kmeans_assign: out is the centres, y has 1 */
-    size_t sum_count;   /* of a sum operation */
-    const float *shift; /* [in], subtracted from the inputs first; NULL: none */
-    const float *scale; /* [in], the inputs are multiplied by it afterwards; NULL: none */
+    size_t sum_count;      /* of a sum operation */
+    size_t scratch_floats; /* of an operation that says so itself; 0: mr_packed_scratch_bytes knows */
+    const float *shift;    /* [in], subtracted from the inputs first; NULL: none */
+    const float *scale;    /* [in], the inputs are multiplied by it afterwards; NULL: none */
     struct mr_line line;
     void *own; /* memory that shift, scale and line may lie in */
     size_t layer_count;
@@ -64,6 +71,9 @@ struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count
 
 /** kmeans_assign's packer. */
 struct mr_packed *mr_kmeans_assign_pack(const struct mr_kmeans_params *params);
+
+/** mlp_gradient's packer. */
+struct mr_packed *mr_mlp_gradient_pack(const struct mr_mlp_gradient_params *params);
 
 /** Accepts NULL. */
 void mr_packed_free(struct mr_packed *model);

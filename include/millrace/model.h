@@ -20,6 +20,7 @@ typedef enum {
     MR_OP_LINEAR_SUM,    /* struct mr_linear_sum_params, kernels/linear_sum/linear_sum.h    */
     MR_OP_KMEANS_SUM,    /* struct mr_kmeans_params, kernels/kmeans_sum/kmeans_sum.h        */
     MR_OP_MOMENTS,       /* struct mr_scale_params, kernels/moments/moments.h               */
+    MR_OP_MLP_GRADIENT,  /* struct mr_mlp_gradient_params, kernels/mlp_gradient/mlp_gradient.h */
     MR_OP_COUNT
 } mr_op;
 

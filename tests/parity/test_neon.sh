@@ -22,11 +22,11 @@ for source in kernels/*.c kernels/*/*.c; do
   *) build "$source" "$name.o" ;;
   esac
 done
-for test in kernels kmeans sums; do
+for test in kernels kmeans sums mlp_gradient; do
   "$compiler" "${flags[@]}" -Itests/parity/cross -Itests -c "tests/parity/test_$test.c" -o "$work/test_$test.o"
   "$compiler" -static "$work/test_$test.o" "${objects[@]}" -o "$work/$test" -lm
   "$qemu" "$work/$test" neon | tee -a "$work/log"
 done
-for op in mlp_forward linear_score kmeans_assign scale linear_sum kmeans_sum moments; do
+for op in mlp_forward linear_score kmeans_assign scale linear_sum kmeans_sum moments mlp_gradient; do
   grep -q "^${op}_neon: [0-9]* cases agree" "$work/log"
 done
