@@ -5,6 +5,9 @@
 #include <string.h>
 
 #define ADAGRAD_FLOOR 1e-10
+#define ADAM_BETA1    0.9
+#define ADAM_BETA2    0.999
+#define ADAM_EPSILON  1e-8
 
 bool mr_optimizer_init(struct mr_optimizer *optimizer, const struct mr_optimizer_options *options, size_t count,
                        size_t regularised)
@@ -42,12 +45,31 @@ static void ftrl_step(struct mr_optimizer *o, double *w, const double *g)
     }
 }
 
+/* L2 joins the gradient before the moments are taken, as scikit-learn and PyTorch's Adam do it. */
+static void adam_step(struct mr_optimizer *o, double *w, const double *g)
+{
+    const double t = (double)o->updates;
+    const double step = o->options.step * sqrt(1 - pow(ADAM_BETA2, t)) / (1 - pow(ADAM_BETA1, t));
+    for (size_t i = 0; i < o->count; i++) {
+        const bool is_regularised = i < o->regularised;
+        const double slope = g[i] + (is_regularised ? o->options.l2 * w[i] : 0);
+        o->z[i] = ADAM_BETA1 * o->z[i] + (1 - ADAM_BETA1) * slope;
+        o->n[i] = ADAM_BETA2 * o->n[i] + (1 - ADAM_BETA2) * slope * slope;
+        w[i] -= step * o->z[i] / (sqrt(o->n[i]) + ADAM_EPSILON);
+        if (is_regularised && o->options.l1 > 0) w[i] = copysign(fmax(fabs(w[i]) - step * o->options.l1, 0), w[i]);
+    }
+}
+
 void mr_optimizer_step(struct mr_optimizer *o, double *w, const double *g)
 {
     const double step = o->options.step / (o->options.kind == MR_STEP_SQRT ? sqrt((double)(o->updates + 1)) : 1);
     o->updates++;
     if (o->options.kind == MR_STEP_FTRL) {
         ftrl_step(o, w, g);
+        return;
+    }
+    if (o->options.kind == MR_STEP_ADAM) {
+        adam_step(o, w, g);
         return;
     }
     for (size_t i = 0; i < o->count; i++) {

@@ -1,4 +1,4 @@
-/** One step from a gradient: SGD with constant, 1/sqrt(i) or AdaGrad steps, FTRL-proximal; L1 and L2. */
+/** One step from a gradient: SGD with constant, 1/sqrt(i) or AdaGrad steps, FTRL-proximal, Adam; L1 and L2. */
 #ifndef MR_LEARN_OPTIMIZER_H
 #define MR_LEARN_OPTIMIZER_H
 
@@ -11,6 +11,7 @@ typedef enum {
     MR_STEP_SQRT,     /* step / sqrt(i), i the number of the update from 1 */
     MR_STEP_ADAGRAD,  /* step / sqrt(sum of g^2 of this weight so far, + 1e-10) (Duchi et al. 2011) */
     MR_STEP_FTRL,     /* FTRL-proximal (McMahan et al. 2013, algorithm 1): step is alpha */
+    MR_STEP_ADAM,     /* Adam (Kingma and Ba 2015, the last lines of section 2): betas 0.9 and 0.999, epsilon 1e-8 */
 } mr_step_kind;
 
 struct mr_optimizer_options {
@@ -25,7 +26,7 @@ struct mr_optimizer {
     struct mr_optimizer_options options;
     size_t count, regularised;
     uint64_t updates;
-    double *z, *n; /* [count] FTRL: z and n; AdaGrad: n the sum of squares */
+    double *z, *n; /* [count] FTRL: z and n; AdaGrad: n the sum of squares; Adam: its moments m and v */
 };
 
 /** Zeroed state. False: out of memory, and deinit may still be called. */

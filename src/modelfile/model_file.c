@@ -247,20 +247,23 @@ static char *names_text(const char *const *names, size_t count)
     return text;
 }
 
-mr_status mr_model_save(const char *path, const struct mr_model_info *info, const struct mr_tensor_out *tensors,
-                        size_t tensor_count, struct mr_err *err)
+mr_status mr_model_save(const char *path, const struct mr_model_info *info, const struct mr_names *activations,
+                        const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_err *err)
 {
-    char *const features = names_text(info->feature, info->feature_count), *const labels = names_text(
-                                                                               info->label, info->class_count);
-    struct mr_metadata_out metadata[4] = {{"millrace.type", info->type}, {"millrace.version", info->version}};
+    char *const features = names_text(info->feature, info->feature_count);
+    char *const labels = names_text(info->label, info->class_count);
+    char *const layers = activations ? names_text((const char *const *)activations->item, activations->count) : NULL;
+    struct mr_metadata_out metadata[5] = {{"millrace.type", info->type}, {"millrace.version", info->version}};
     size_t count = 2;
     mr_status status = MR_OK;
-    if ((info->feature && !features) || (info->label && !labels))
+    if ((info->feature && !features) || (info->label && !labels) || (activations && !layers))
         status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
     if (features) metadata[count++] = (struct mr_metadata_out){"millrace.features", features};
     if (labels) metadata[count++] = (struct mr_metadata_out){"millrace.labels", labels};
+    if (layers) metadata[count++] = (struct mr_metadata_out){"millrace.activations", layers};
     if (!status) status = mr_safetensors_write(path, tensors, tensor_count, metadata, count, err);
     cJSON_free(features);
     cJSON_free(labels);
+    cJSON_free(layers);
     return status;
 }

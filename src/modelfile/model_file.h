@@ -51,10 +51,10 @@ mr_status mr_model_info_fill(const struct mr_safetensors *file, const char *type
 
 /**
  * Writes a model: type, version, feature and label names from info, with these tensors; what mr_model_file_open and
- * mr_model_meta_read read. Errors as mr_safetensors_write.
+ * mr_model_meta_read read. activations: one a layer, or NULL. Errors as mr_safetensors_write.
  */
-mr_status mr_model_save(const char *path, const struct mr_model_info *info, const struct mr_tensor_out *tensors,
-                        size_t tensor_count, struct mr_err *err);
+mr_status mr_model_save(const char *path, const struct mr_model_info *info, const struct mr_names *activations,
+                        const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_err *err);
 
 /** Adds a layer to info's counts of parameters and operations. */
 void mr_model_info_add(struct mr_model_info *info, const struct mr_mlp_layer *layer);

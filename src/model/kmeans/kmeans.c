@@ -274,7 +274,7 @@ static mr_status kmeans_save(const struct mr_model *model, const char *path, str
     const struct mr_tensor_out tensors[] = {
         {.name = "centers", .rank = 2, .shape = {k, cols}, .f64 = model->learner.center},
         {.name = "weights", .rank = 1, .shape = {k}, .f64 = model->learner.weight}};
-    return mr_model_save(path, &model->info, tensors, 2, err);
+    return mr_model_save(path, &model->info, NULL, tensors, 2, err);
 }
 
 static const struct mr_learn_ops *kmeans_learn(const struct mr_model *model)

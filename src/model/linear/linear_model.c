@@ -226,7 +226,7 @@ static mr_status linear_save(const struct mr_model *model, const char *path, str
         {.name = "optimizer.n", .rank = 1, .shape = {l->optimizer.count}, .f64 = l->optimizer.n},
         {.name = "optimizer.updates", .rank = 1, .shape = {1}, .f64 = &updates},
     };
-    return mr_model_save(path, &model->info, tensors, sizeof tensors / sizeof *tensors, err);
+    return mr_model_save(path, &model->info, NULL, tensors, sizeof tensors / sizeof *tensors, err);
 }
 
 const struct mr_learn_ops *mr_linear_model_learn(const struct mr_model *model)

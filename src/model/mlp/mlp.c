@@ -1,27 +1,20 @@
-/* mlp: a multi-layer perceptron from a model file: tensors layer.N.weight, layer.N.bias, metadata millrace.activations.
- */
+/* mlp: a multi-layer perceptron, from a model file (tensors layer.N.weight, layer.N.bias, metadata
+ * millrace.activations) or from nothing (mlp_learn.c). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "modelfile/model_file.h"
-
-#define LAYER_COUNT_MAX 256
-
-struct mr_model {
-    struct mr_model_meta meta;
-    struct mr_model_info info;
-    struct mr_mlp_params params;
-    struct mr_mlp_layer *layer; /* [params.layer_count] */
-    float *shift;               /* [layer[0].in] or NULL */
-};
+#include "model/mlp/mlp_model.h"
 
 static void mlp_close(struct mr_model *model)
 {
     if (!model) return;
+    mr_mlp_learner_deinit(&model->learner);
     for (size_t i = 0; i < model->params.layer_count; i++) mr_dense_deinit(&model->layer[i]);
     free(model->layer);
     free(model->shift);
+    free(model->mean);
+    free(model->factor);
     mr_model_meta_deinit(&model->meta);
     free(model);
 }
@@ -66,10 +59,10 @@ static mr_status layers_read(const struct mr_safetensors *file, struct mr_model 
 {
     const size_t count = model->meta.activations.count;
     char next[64];
-    if (!count || count > LAYER_COUNT_MAX) {
+    if (!count || count > MR_MLP_LAYER_COUNT_MAX) {
         return mr_fail(err, MR_EDATA,
                        "model \"%s\": millrace.activations must name one activation a layer, 1 to %d of them",
-                       mr_safetensors_name(file), LAYER_COUNT_MAX);
+                       mr_safetensors_name(file), MR_MLP_LAYER_COUNT_MAX);
     }
     snprintf(next, sizeof next, "layer.%zu.weight", count);
     if (mr_safetensors_find(file, next)) {
@@ -87,34 +80,43 @@ static mr_status layers_read(const struct mr_safetensors *file, struct mr_model 
     return MR_OK;
 }
 
-static mr_status mlp_open(const struct mr_model_open *open, struct mr_model **model_out, struct mr_err *err)
+static mr_status file_read(struct mr_model *model, const char *path, struct mr_err *err)
 {
-    const char *const path = open->file;
     struct mr_safetensors *file;
-    struct mr_model *model = NULL;
-    *model_out = NULL;
-    if (!path) return mr_fail(err, MR_ECONFIG, "an mlp model needs a file");
     mr_status status = mr_model_file_open(path, "mlp", &file, err);
     if (status) return status;
-    model = calloc(1, sizeof *model);
-    if (!model) {
-        status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
-        goto done;
-    }
     status = mr_model_meta_read(file, &model->meta, err);
     if (!status) status = layers_read(file, model, err);
-    if (status) goto done;
-    const struct mr_mlp_layer *const last = &model->layer[model->params.layer_count - 1];
-    status = mr_model_info_fill(file, "mlp", &model->meta, model->layer[0].in, last->out, last->activation,
-                                &model->info, err);
-    if (status) goto done;
-    for (size_t i = 0; i < model->params.layer_count; i++) mr_model_info_add(&model->info, &model->layer[i]);
-    *model_out = model;
-    model = NULL;
-done:
-    mlp_close(model);
+    if (!status) {
+        const struct mr_mlp_layer *const last = &model->layer[model->params.layer_count - 1];
+        status = mr_model_info_fill(file, "mlp", &model->meta, model->layer[0].in, last->out, last->activation,
+                                    &model->info, err);
+    }
+    if (!status && model->options.learn) status = mr_mlp_learner_open(model, file, err);
     mr_safetensors_close(file);
     return status;
+}
+
+static mr_status mlp_open(const struct mr_model_open *open, struct mr_model **model_out, struct mr_err *err)
+{
+    struct mr_model *const model = calloc(1, sizeof *model);
+    mr_status status = MR_OK;
+    *model_out = NULL;
+    if (!model) return mr_fail(err, MR_ENOMEM, "model mlp: out of memory");
+    if (open->options) model->options = *(const struct mr_mlp_options *)open->options;
+    if (open->file) {
+        status = file_read(model, open->file, err);
+    } else {
+        status = mr_mlp_zero_make(model, open->feature_count, err);
+        if (!status) status = mr_mlp_learner_open(model, NULL, err);
+    }
+    if (status) {
+        mlp_close(model);
+        return status;
+    }
+    for (size_t i = 0; i < model->params.layer_count; i++) mr_model_info_add(&model->info, &model->layer[i]);
+    *model_out = model;
+    return MR_OK;
 }
 
 static const struct mr_model_info *mlp_info(const struct mr_model *model)
@@ -132,8 +134,11 @@ extern const struct mr_model_ops mr_model_mlp;
 const struct mr_model_ops mr_model_mlp = {
     .name = "mlp",
     .summary = "multi-layer perceptron: sigmoid, tanh, ReLU, GELU, identity, softmax; any depth and width",
+    .options = mr_mlp_options_table,
+    .options_size = sizeof(struct mr_mlp_options),
     .open = mlp_open,
     .info = mlp_info,
     .op = mlp_op,
+    .learn = mr_mlp_learn,
     .close = mlp_close,
 };

@@ -195,7 +195,7 @@ static mr_status scaler_save(const struct mr_model *model, const char *path, str
     const struct mr_tensor_out tensors[] = {{.name = "mean", .rank = 1, .shape = {cols}, .f64 = model->mean},
                                             {.name = "variance", .rank = 1, .shape = {cols}, .f64 = variance},
                                             {.name = "count", .rank = 1, .shape = {1}, .f64 = &model->count}};
-    const mr_status status = mr_model_save(path, &model->info, tensors, 3, err);
+    const mr_status status = mr_model_save(path, &model->info, NULL, tensors, 3, err);
     free(variance);
     return status;
 }
