@@ -105,7 +105,11 @@ static mr_status unit_plan(struct mr_models *models, struct mr_model_at_work *mo
     if (!model->sums) model->sums = calloc(mr_sum_count(op, params) + 1, sizeof *model->sums);
     if (!model->sums)
         return mr_fail(err, MR_ENOMEM, "no memory for the sums that \"%s\" learns from", model->job->name);
-    return plan_create(unit, op, params, 0, &model->sum_plan[at], err);
+    status = plan_create(unit, op, params, 0, &model->sum_plan[at], err);
+    if (status != MR_EBACKEND || at + 1 == models->units->count) return status;
+    mr_log(MR_LOG_INFO, "backend", "%s: what \"%s\" learns from is summed by the CPU: %s",
+           unit->ops->describe(unit->backend), model->job->name, err->text);
+    return MR_OK;
 }
 
 static void wants_add(struct mr_models *models, const unsigned *want)
@@ -266,12 +270,20 @@ static void report_take(struct mr_model_at_work *model, const struct mr_learn_re
            (unsigned long long)undone, remedy);
 }
 
-/* The sums that an update needs, on the unit that has scored the rows, or the next when it fails. */
+/* The unit that makes the sums of a model: the one that has scored the rows, or a later one where that has no such
+ * operation. */
+static size_t sum_unit(const struct mr_models *models, const struct mr_model_at_work *model, size_t unit)
+{
+    while (!model->sum_plan[unit] && unit + 1 < models->units->count) unit++;
+    return unit;
+}
+
+/* The sums that an update needs; when a unit fails, on the next. */
 static mr_status sums_make(struct mr_models *models, struct mr_model_at_work *model, struct mr_queues *queues,
                            const float *x, size_t rows, const struct mr_sum_target *target, struct mr_err *err)
 {
     for (;;) {
-        const size_t at = queues->unit;
+        const size_t at = sum_unit(models, model, queues->unit);
         const struct mr_backend_ops *const ops = models->units->unit[at].ops;
         mr_status status = plan_refresh(models, model, at, err);
         if (!status) status = ops->sum(queues->queue[at], model->sum_plan[at], x, rows, target, model->sums, err);

@@ -28,6 +28,7 @@ static struct {
     size_t rows_max; /* more rows at once are out of memory; 0: no limit */
     float wrong_by;  /* added to the first score */
     size_t scored;   /* score calls that went well */
+    bool has_no_sums;
 } device;
 
 static mr_status call(struct mr_err *err)
@@ -41,6 +42,15 @@ static const char *flaky_describe(const struct mr_backend *backend)
 {
     (void)backend;
     return "flaky";
+}
+
+static mr_status flaky_plan_create(struct mr_backend *backend, mr_op op, const void *params, size_t row_cap,
+                                   unsigned want, struct mr_plan **plan_out, struct mr_err *err)
+{
+    *plan_out = NULL;
+    if (device.has_no_sums && (op == MR_OP_LINEAR_SUM || op == MR_OP_MOMENTS))
+        return mr_fail(err, MR_EBACKEND, "flaky: no sums here");
+    return device.cpu->plan_create(backend, op, params, row_cap, want, plan_out, err);
 }
 
 static mr_status flaky_plan_update(struct mr_plan *plan, struct mr_err *err)
@@ -116,6 +126,7 @@ static void rig_open(struct rig *rig, bool has_device, double share)
         struct mr_backend *backend;
         rig->ops = *(device.cpu = mr_backend_find("cpu"));
         rig->ops.describe = flaky_describe;
+        rig->ops.plan_create = flaky_plan_create;
         rig->ops.plan_update = flaky_plan_update;
         rig->ops.score = flaky_score;
         rig->ops.sum = flaky_sum;
@@ -239,6 +250,20 @@ static void short_memory_halves_what_goes_at_once(void **state)
     rig_close(&rig);
 }
 
+static void sums_that_a_device_lacks_are_the_cpus(void **state)
+{
+    struct rig rig;
+    (void)state;
+    memset(&device, 0, sizeof device);
+    device.has_no_sums = true;
+    rig_open(&rig, true, 0);
+    job_run(&rig, got);
+    assert_memory_equal(got, want, sizeof want);
+    assert_int_equal(rig.units.unit[0].batches, BATCHES);
+    assert_false(rig.units.unit[0].is_left);
+    rig_close(&rig);
+}
+
 /* A trickle stays on the CPU, a backlog goes to the device, and both know what was learned. */
 static void batches_go_by_their_size(void **state)
 {
@@ -326,9 +351,13 @@ static void differences_are_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_call_fails_in_turn),      cmocka_unit_test(short_memory_halves_what_goes_at_once),
-        cmocka_unit_test(batches_go_by_their_size),      cmocka_unit_test(a_cross_check_measures),
-        cmocka_unit_test(wrong_scores_leave_the_device), cmocka_unit_test(differences_are_seen),
+        cmocka_unit_test(every_call_fails_in_turn),
+        cmocka_unit_test(short_memory_halves_what_goes_at_once),
+        cmocka_unit_test(sums_that_a_device_lacks_are_the_cpus),
+        cmocka_unit_test(batches_go_by_their_size),
+        cmocka_unit_test(a_cross_check_measures),
+        cmocka_unit_test(wrong_scores_leave_the_device),
+        cmocka_unit_test(differences_are_seen),
     };
     return cmocka_run_group_tests(tests, truth_make, NULL);
 }

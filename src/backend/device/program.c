@@ -29,6 +29,7 @@ static void steps_build(struct mr_device_build *build, const struct mr_packed *p
     case MR_OP_MOMENTS:
         mr_build_moments(build, packed);
         break;
+    case MR_OP_MLP_GRADIENT: /* the CPU sums it */
     case MR_OP_COUNT:
         break;
     }
