@@ -66,7 +66,8 @@ static inline void need_kernel(const struct mr_kernel *kernel)
 /** Kernels of devices as rows of the table (parity/device.c), where they are linked in; {0} ends it. */
 extern const struct mr_kernel mr_device_kernels[] __attribute__((weak));
 
-/** Runs `check` with each variant but the reference of the operations [first, last]; an argument limits it to one. */
+/** Runs `check` with each variant but the reference of the operations [first, last]; an argument limits it to one.
+ * cuda runs only when it is named: on the double and on a GPU these are tests of their own (CMakeLists.txt). */
 static inline int parity_main(int argc, char **argv, void (*check)(void **state), mr_op first, mr_op last)
 {
     struct CMUnitTest tests[128];
@@ -78,7 +79,7 @@ static inline int parity_main(int argc, char **argv, void (*check)(void **state)
         const struct mr_kernel *const kernel =
             i < mr_kernel_count ? &mr_kernels[i] : &mr_device_kernels[i - mr_kernel_count];
         if (kernel->op < first || kernel->op > last || !strcmp(kernel->variant, "ref") ||
-            (argc > 1 && strcmp(kernel->variant, argv[1])))
+            (argc > 1 ? strcmp(kernel->variant, argv[1]) != 0 : !strcmp(kernel->variant, "cuda")))
             continue;
         snprintf(names[count], sizeof names[count], "%s_%s", kernel->op_name, kernel->variant);
         tests[count] =

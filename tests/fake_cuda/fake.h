@@ -134,7 +134,7 @@ void fake_object_add(struct fake_object *object, enum fake_kind kind);
 void fake_object_remove(struct fake_object *object);
 /** The object behind a handle; NULL, and a misuse, when there is none of this kind. Locked. */
 void *fake_object_find(const void *handle, enum fake_kind kind, const char *call);
-/** The memory of this kind that holds [at, at + bytes); NULL: none does. Locked. */
+/** The memory of this kind that holds [at, at + bytes), at least one byte; NULL: none does. Locked. */
 struct fake_memory *fake_memory_at(const void *at, size_t bytes, enum fake_kind kind);
 
 /** Notes that the next work of a stream uses device memory; false, and a misuse, when there is none, or another stream

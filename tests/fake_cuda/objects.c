@@ -43,6 +43,7 @@ void *fake_object_find(const void *handle, enum fake_kind kind, const char *call
 struct fake_memory *fake_memory_at(const void *at, size_t bytes, enum fake_kind kind)
 {
     const uintptr_t first = (uintptr_t)at;
+    if (!bytes) bytes = 1; /* the end of one memory may be the start of the next */
     for (struct fake_object *object = fake.first; object; object = object->next) {
         if (object->kind != kind) continue;
         struct fake_memory *const memory = (struct fake_memory *)object;
