@@ -2,12 +2,13 @@
  * bench_kernels: time per row of every variant of every operation, for the shapes below, beside the peak that this
  * machine reaches.
  *
- *   bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--json FILE] [--list]
+ *   bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--large] [--json FILE] [--list]
  *
  * Names are operation/shape/activations/wanted/variant/batch. Times are CPU time of the thread, the median of the
  * repetitions; data is in tiles and, up to some 8,192 rows, in a cache. The peak (GFLOP/s of multiply-adds in
  * registers) is measured again beside each figure. GB/s counts what must be read and written once: features, outputs,
- * classes.
+ * classes. mf_topn: rank-items, the best 10 for a user, of whom each has seen 50; --large adds 1 M items (1 GB of
+ * memory, a second a batch).
  */
 #include <getopt.h>
 #include <math.h>
@@ -30,23 +31,24 @@ struct shape {
     mr_activation hidden, last;
     size_t width[LAYERS_MAX + 1]; /* layers: 0 ends it; others: features, then centres or outputs */
     mr_loss loss;                 /* of linear_sum */
+    bool is_large;                /* run with --large alone */
 };
 
 static const struct shape shapes[] = {
-    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {1, 6, 8, 6}, 0},
-    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {1, 6, 8, 6}, 0},
-    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {16, 32, 8}, 0},
-    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {16, 32, 8}, 0},
-    {MR_OP_MLP_FORWARD, MR_ACT_TANH, MR_ACT_SOFTMAX, {16, 32, 8}, 0},
-    {MR_OP_MLP_FORWARD, MR_ACT_GELU, MR_ACT_SOFTMAX, {16, 32, 8}, 0},
-    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, 0},
-    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, 0},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {2, 1}, 0},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {16, 1}, 0},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SIGMOID, {16, 1}, 0},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SOFTMAX, {16, 6}, 0},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {128, 1}, 0},
-    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {1024, 1}, 0},
+    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {1, 6, 8, 6}, 0, false},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {1, 6, 8, 6}, 0, false},
+    {MR_OP_MLP_FORWARD, MR_ACT_SIGMOID, MR_ACT_SOFTMAX, {16, 32, 8}, 0, false},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {16, 32, 8}, 0, false},
+    {MR_OP_MLP_FORWARD, MR_ACT_TANH, MR_ACT_SOFTMAX, {16, 32, 8}, 0, false},
+    {MR_OP_MLP_FORWARD, MR_ACT_GELU, MR_ACT_SOFTMAX, {16, 32, 8}, 0, false},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, 0, false},
+    {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, 0, false},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {2, 1}, 0, false},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {16, 1}, 0, false},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SIGMOID, {16, 1}, 0, false},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SOFTMAX, {16, 6}, 0, false},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {128, 1}, 0, false},
+    {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {1024, 1}, 0, false},
     {.op = MR_OP_KMEANS_ASSIGN, .width = {1, 6}},
     {.op = MR_OP_KMEANS_ASSIGN, .width = {16, 6}},
     {.op = MR_OP_KMEANS_ASSIGN, .width = {64, 256}},
@@ -62,9 +64,13 @@ static const struct shape shapes[] = {
     {.op = MR_OP_KMEANS_SUM, .width = {64, 256}},
     {.op = MR_OP_KMEANS_SUM, .width = {128, 1024}},
     {.op = MR_OP_MOMENTS, .width = {16, 16}},
-    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {16, 32, 8}, MR_LOSS_LOG},
-    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, MR_LOSS_LOG},
-    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, MR_LOSS_LOG},
+    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {16, 32, 8}, MR_LOSS_LOG, false},
+    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, MR_LOSS_LOG, false},
+    {MR_OP_MLP_GRADIENT, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, MR_LOSS_LOG, false},
+    {.op = MR_OP_MF_TOPN, .width = {100, 1682}},
+    {.op = MR_OP_MF_TOPN, .width = {100, 27000}},
+    {.op = MR_OP_MF_TOPN, .width = {100, 1000000}, .is_large = true},
+    {.op = MR_OP_MF_ESTIMATE, .width = {100, 27000}},
 };
 static const size_t batches[] = {1, 16, 64, 1024, 8192};
 static const struct {
@@ -76,7 +82,7 @@ struct settings {
     regex_t filter;
     size_t repetitions;
     double min_time_s;
-    bool only_list;
+    bool only_list, has_large;
     FILE *json;
     size_t printed;
 };
@@ -89,6 +95,7 @@ struct model {
     struct mr_linear_sum_params linear_sum;
     struct mr_scale_params scale;
     struct mr_mlp_gradient_params gradient;
+    struct mr_mf_params mf;
     struct mr_packed *packed;
     size_t width; /* numbers a row in y */
     double flops_per_row;
@@ -115,6 +122,37 @@ static float *random_floats(size_t count, double size)
     return values;
 }
 
+#define MF_USERS 4096
+#define MF_SEEN  50
+#define MF_TOP   10
+
+/* Users who have each seen MF_SEEN items, spread over all. */
+static void mf_make(struct mr_mf_params *mf, size_t rank, size_t items, const float *item_factor,
+                    const float *item_bias)
+{
+    uint64_t *const first = memory_acquire((MF_USERS + 1) * sizeof *first);
+    int32_t *const seen = memory_acquire((size_t)MF_USERS * MF_SEEN * sizeof *seen);
+    for (size_t user = 0; user < MF_USERS; user++) {
+        first[user] = user * MF_SEEN;
+        first[user + 1] = (user + 1) * MF_SEEN;
+        for (size_t i = 0; i < MF_SEEN; i++)
+            seen[user * MF_SEEN + i] = (int32_t)(i * (items / MF_SEEN) + (user * 2654435761u >> 7) % (items / MF_SEEN));
+    }
+    *mf = (struct mr_mf_params){.users = MF_USERS,
+                                .items = items,
+                                .rank = rank,
+                                .top = MF_TOP,
+                                .user_factor = random_floats(MF_USERS * rank + 1, 1),
+                                .item_factor = item_factor,
+                                .user_bias = random_floats(MF_USERS + 1, 1),
+                                .item_bias = item_bias,
+                                .mean = 3,
+                                .scale_min = 1,
+                                .scale_max = 5,
+                                .seen_first = first,
+                                .seen = seen};
+}
+
 static void model_make(struct model *model, const struct shape *shape)
 {
     *model = (struct model){0};
@@ -134,11 +172,18 @@ static void model_make(struct model *model, const struct shape *shape)
     model->linear_sum = (struct mr_linear_sum_params){in, out, shape->loss, 1};
     model->scale = (struct mr_scale_params){in, b, b};
     model->gradient = (struct mr_mlp_gradient_params){model->mlp, shape->loss, 1};
+    if (shape->op == MR_OP_MF_TOPN || shape->op == MR_OP_MF_ESTIMATE) mf_make(&model->mf, in, out, w, b);
     const void *const params[MR_OP_COUNT] = {
-        [MR_OP_MLP_FORWARD] = &model->mlp,       [MR_OP_LINEAR_SCORE] = &model->linear,
-        [MR_OP_KMEANS_ASSIGN] = &model->kmeans,  [MR_OP_SCALE] = &model->scale,
-        [MR_OP_LINEAR_SUM] = &model->linear_sum, [MR_OP_KMEANS_SUM] = &model->kmeans,
-        [MR_OP_MOMENTS] = &model->scale,         [MR_OP_MLP_GRADIENT] = &model->gradient,
+        [MR_OP_MLP_FORWARD] = &model->mlp,
+        [MR_OP_LINEAR_SCORE] = &model->linear,
+        [MR_OP_KMEANS_ASSIGN] = &model->kmeans,
+        [MR_OP_SCALE] = &model->scale,
+        [MR_OP_LINEAR_SUM] = &model->linear_sum,
+        [MR_OP_KMEANS_SUM] = &model->kmeans,
+        [MR_OP_MOMENTS] = &model->scale,
+        [MR_OP_MLP_GRADIENT] = &model->gradient,
+        [MR_OP_MF_TOPN] = &model->mf,
+        [MR_OP_MF_ESTIMATE] = &model->mf,
     };
     model->packed = mr_packed_create(shape->op, params[shape->op]);
     model->width = shape->op == MR_OP_KMEANS_ASSIGN || shape->op == MR_OP_KMEANS_SUM ? 1 : model->packed->out;
@@ -148,12 +193,17 @@ static void model_make(struct model *model, const struct shape *shape)
     if (shape->op == MR_OP_MLP_GRADIENT)
         model->flops_per_row = 3 * model->flops_per_row - 2.0 * (double)(in * out) -
                                2.0 * (double)(model->layer[count - 1].in * model->layer[count - 1].out);
+    if (shape->op == MR_OP_MF_ESTIMATE) model->flops_per_row = 2.0 * (double)in;
     if (shape->op == MR_OP_MOMENTS) model->flops_per_row = 4.0 * (double)in;
 }
 
 static void model_free(struct model *model)
 {
     mr_packed_free(model->packed);
+    free((void *)(uintptr_t)model->mf.user_factor);
+    free((void *)(uintptr_t)model->mf.user_bias);
+    free((void *)(uintptr_t)model->mf.seen_first);
+    free((void *)(uintptr_t)model->mf.seen);
     for (size_t i = 0; i < model->mlp.layer_count; i++) {
         free((void *)(uintptr_t)model->layer[i].w);
         free((void *)(uintptr_t)model->layer[i].b);
@@ -286,15 +336,29 @@ static void name_print(char *name, size_t bytes, const struct mr_kernel *kernel,
              kernel->variant, batch);
 }
 
+/* Features of the rows; for matrix factorisation users, and items. */
+static float *features_make(const struct shape *shape, const struct model *model, size_t rows)
+{
+    const size_t in = model->packed->in;
+    float *const x = random_floats(rows * in, 2);
+    if (shape->op != MR_OP_MF_TOPN && shape->op != MR_OP_MF_ESTIMATE) return x;
+    for (size_t row = 0; row < rows; row++) {
+        x[mr_tile_at(row, 0, in)] = (float)((row * 2654435761u >> 7) % MF_USERS);
+        if (in > 1) x[mr_tile_at(row, 1, in)] = (float)((row * 2246822519u >> 7) % model->mf.items);
+    }
+    return x;
+}
+
 static void shape_run(struct settings *settings, const struct shape *shape, const struct peak *peak)
 {
     struct model model;
     char name[160];
+    if (shape->is_large && !settings->has_large) return;
     model_make(&model, shape);
     const size_t rows_max = batches[sizeof batches / sizeof *batches - 1];
-    struct buffers buffers = {.x = random_floats(rows_max * model.packed->in, 2),
+    struct buffers buffers = {.x = features_make(shape, &model, rows_max),
                               .y = memory_acquire(rows_max * model.width * sizeof(float)),
-                              .class_index = memory_acquire(rows_max * sizeof(int32_t)),
+                              .class_index = memory_acquire(rows_max * model.width * sizeof(int32_t)),
                               .label = memory_acquire(rows_max * sizeof(double)),
                               .sums = memory_acquire((mr_packed_sum_count(model.packed) + 1) * sizeof(double)),
                               .scratch = memory_acquire(mr_packed_scratch_bytes(model.packed))};
@@ -304,13 +368,14 @@ static void shape_run(struct settings *settings, const struct shape *shape, cons
         for (size_t o = 0; o < model.width; o++) buffers.y[mr_tile_at(row, o, model.width)] = 1 / (float)(2 + row % 7);
     }
     for (size_t w = 0; w < sizeof wants / sizeof *wants; w++) {
-        if (wants[w].want == MR_WANT_CLASS && shape->op != MR_OP_KMEANS_ASSIGN && shape->last != MR_ACT_SOFTMAX &&
-            shape->last != MR_ACT_SIGMOID)
+        if (wants[w].want == MR_WANT_CLASS && shape->op != MR_OP_KMEANS_ASSIGN && shape->op != MR_OP_MF_TOPN &&
+            shape->last != MR_ACT_SOFTMAX && shape->last != MR_ACT_SIGMOID)
             continue;
         for (size_t k = 0; k < mr_kernel_count; k++) {
             const struct mr_kernel *const kernel = &mr_kernels[k];
             if (kernel->op != shape->op || !mr_kernel_is_available(kernel, NULL)) continue;
             for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+                if (shape->is_large && batches[i] != 64) continue;
                 name_print(name, sizeof name, kernel, shape, wants[w].name, batches[i]);
                 if (regexec(&settings->filter, name, 0, NULL, 0)) continue;
                 if (settings->only_list) {
@@ -333,7 +398,8 @@ static void shape_run(struct settings *settings, const struct shape *shape, cons
 
 static int usage(void)
 {
-    fputs("usage: bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--json FILE] [--list]\n"
+    fputs("usage: bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--large] [--json FILE] "
+          "[--list]\n"
           "names are operation/shape/activations/wanted/variant/batch, e.g. --filter 'avx(2|512)/1024$'\n",
           stderr);
     return 64;
@@ -341,10 +407,13 @@ static int usage(void)
 
 static int settings_read(struct settings *settings, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"filter", required_argument, NULL, 'f'},   {"repetitions", required_argument, NULL, 'r'},
-        {"min-time", required_argument, NULL, 't'}, {"json", required_argument, NULL, 'j'},
-        {"list", no_argument, NULL, 'l'},           {0}};
+    static const struct option options[] = {{"filter", required_argument, NULL, 'f'},
+                                            {"repetitions", required_argument, NULL, 'r'},
+                                            {"min-time", required_argument, NULL, 't'},
+                                            {"json", required_argument, NULL, 'j'},
+                                            {"list", no_argument, NULL, 'l'},
+                                            {"large", no_argument, NULL, 'L'},
+                                            {0}};
     const char *filter = "";
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -363,6 +432,9 @@ static int settings_read(struct settings *settings, int argc, char **argv)
                 perror(optarg);
                 return 74;
             }
+            break;
+        case 'L':
+            settings->has_large = true;
             break;
         case 'l':
             settings->only_list = true;

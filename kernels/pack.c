@@ -95,6 +95,8 @@ size_t mr_sum_count(mr_op op, const void *params)
     case MR_OP_LINEAR_SCORE:
     case MR_OP_KMEANS_ASSIGN:
     case MR_OP_SCALE:
+    case MR_OP_MF_TOPN:
+    case MR_OP_MF_ESTIMATE:
     case MR_OP_COUNT:
         break;
     }
@@ -136,6 +138,12 @@ struct mr_packed *mr_packed_create(mr_op op, const void *params)
     case MR_OP_SCALE:
     case MR_OP_MOMENTS:
         model = scale_pack(params);
+        break;
+    case MR_OP_MF_TOPN:
+        model = mr_mf_topn_pack(params);
+        break;
+    case MR_OP_MF_ESTIMATE:
+        model = plain_pack(2, 1);
         break;
     case MR_OP_LINEAR_SUM:
         model = plain_pack(linear->cols, linear->out);

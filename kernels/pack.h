@@ -9,6 +9,7 @@
 #include "kernels/kmeans_assign/kmeans_assign.h"
 #include "kernels/linear_score/linear_score.h"
 #include "kernels/linear_sum/linear_sum.h"
+#include "kernels/mf_topn/mf_topn.h"
 #include "kernels/mlp_forward/mlp_forward.h"
 #include "kernels/mlp_gradient/mlp_gradient.h"
 #include "kernels/scale/scale.h"
@@ -53,7 +54,9 @@ struct mr_packed {
     const float *shift;    /* [in], subtracted from the inputs first; NULL: none */
     const float *scale;    /* [in], the inputs are multiplied by it afterwards; NULL: none */
     struct mr_line line;
-    void *own; /* memory that shift, scale and line may lie in */
+    const int32_t *order;   /* mf_topn: [items] which item of the model stands where in the layer */
+    const int32_t *popular; /* mf_topn: [out] the best items for a user of whom nothing is known */
+    void *own;              /* memory that shift, scale, line, order and popular may lie in */
     size_t layer_count;
     size_t hidden_width_max; /* widest output of any layer but the last; 0 with one layer */
     size_t width_max;        /* widest input or output of any layer */
@@ -74,6 +77,12 @@ struct mr_packed *mr_kmeans_assign_pack(const struct mr_kmeans_params *params);
 
 /** mlp_gradient's packer. */
 struct mr_packed *mr_mlp_gradient_pack(const struct mr_mlp_gradient_params *params);
+
+/** mf_topn's packer. */
+struct mr_packed *mr_mf_topn_pack(const struct mr_mf_params *params);
+
+/** Items that a list of mf_topn has room for: at least `top`, whole vectors. */
+size_t mr_mf_list_cap(size_t top);
 
 /** Accepts NULL. */
 void mr_packed_free(struct mr_packed *model);

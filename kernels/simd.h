@@ -151,6 +151,22 @@ MR_INLINE mr_vec mr_max(mr_vec a, mr_vec limit)
 #endif
 #endif
 
+/** A comparison's lanes as bits, the first lane the lowest. */
+MR_INLINE unsigned mr_mask_bits(mr_mask mask)
+{
+#if defined(__AVX512F__)
+    return mask;
+#elif defined(__AVX2__)
+    return (unsigned)_mm256_movemask_ps((__m256)mask);
+#elif defined(__SSE2__)
+    return (unsigned)_mm_movemask_ps((__m128)mask);
+#else
+    unsigned bits = 0;
+    for (int lane = 0; lane < MR_LANES; lane++) bits |= ((unsigned)mask[lane] & 1u) << lane;
+    return bits;
+#endif
+}
+
 /** Vectors of a tile that hold rows, when `rows` are left from its start. */
 MR_INLINE size_t mr_tile_vecs(size_t rows)
 {

@@ -17,6 +17,8 @@ typedef enum {
     MR_OP_LINEAR_SCORE,  /* struct mr_linear_params, kernels/linear_score/linear_score.h     */
     MR_OP_KMEANS_ASSIGN, /* struct mr_kmeans_params, kernels/kmeans_assign/kmeans_assign.h  */
     MR_OP_SCALE,         /* struct mr_scale_params, kernels/scale/scale.h                   */
+    MR_OP_MF_TOPN,       /* struct mr_mf_params, kernels/mf_topn/mf_topn.h                  */
+    MR_OP_MF_ESTIMATE,   /* struct mr_mf_params, likewise                                   */
     MR_OP_LINEAR_SUM,    /* struct mr_linear_sum_params, kernels/linear_sum/linear_sum.h    */
     MR_OP_KMEANS_SUM,    /* struct mr_kmeans_params, kernels/kmeans_sum/kmeans_sum.h        */
     MR_OP_MOMENTS,       /* struct mr_scale_params, kernels/moments/moments.h               */
