@@ -78,8 +78,8 @@ static mr_status result_flush(struct mr_err *err)
     const bool has_failed = ferror(stdout);
     errno = 0;
     if (!fflush(stdout) && !has_failed) return MR_OK;
-    return mr_fail(err, MR_EIO, "cannot write the result to stdout%s%s", errno ? ": " : "",
-                   errno ? strerror(errno) : "");
+    return mr_fail(err, MR_EIO, "cannot write the result to stdout: %s",
+                   errno ? strerror(errno) : "a part of it was refused before");
 }
 
 /* The same for every command: flags, help, words, run. */
