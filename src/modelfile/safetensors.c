@@ -28,7 +28,11 @@ static const struct {
     const char *name;
     mr_dtype dtype;
     unsigned bytes;
-} dtypes[] = {{"F32", MR_DTYPE_F32, 4}, {"F64", MR_DTYPE_F64, 8}};
+} dtypes[] = {{"F32", MR_DTYPE_F32, 4},
+              {"F64", MR_DTYPE_F64, 8},
+              {"I32", MR_DTYPE_I32, 4},
+              {"I64", MR_DTYPE_I64, 8},
+              {"U8", MR_DTYPE_U8, 1}};
 
 /* A whole number of at most 2^53 that JSON held; false for anything else. */
 static bool whole_read(const cJSON *item, uint64_t *value_out)
@@ -95,9 +99,10 @@ static mr_status tensor_read(struct mr_safetensors *file, const cJSON *item, con
         value_bytes = dtypes[i].bytes;
     }
     if (!value_bytes) {
-        return mr_fail(err, MR_EDATA,
-                       "model \"%s\": tensor \"%s\": dtype \"%.20s\" is not read: store it as F32 or F64", file->name,
-                       tensor->name, dtype->valuestring);
+        return mr_fail(
+            err, MR_EDATA,
+            "model \"%s\": tensor \"%s\": dtype \"%.20s\" is not read: store it as F32 or F64 (ids: I32, I64 or U8)",
+            file->name, tensor->name, dtype->valuestring);
     }
     if (shape_read(file, tensor, item, err)) return MR_EDATA;
     if (cJSON_GetArraySize(offsets) != 2 || !cJSON_IsArray(offsets) || !whole_read(offsets->child, &begin) ||
@@ -116,9 +121,20 @@ static mr_status tensor_read(struct mr_safetensors *file, const cJSON *item, con
     return MR_OK;
 }
 
+const char *mr_dtype_name(mr_dtype dtype)
+{
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        if (dtypes[i].dtype == dtype) return dtypes[i].name;
+    }
+    return "unknown";
+}
+
 static size_t tensor_bytes(const struct mr_tensor *tensor)
 {
-    return (size_t)tensor->count * (tensor->dtype == MR_DTYPE_F64 ? 8 : 4);
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        if (dtypes[i].dtype == tensor->dtype) return (size_t)tensor->count * dtypes[i].bytes;
+    }
+    return 0;
 }
 
 static int data_compare(const void *a, const void *b)
@@ -321,9 +337,23 @@ double mr_tensor_value(const struct mr_tensor *tensor, uint64_t index)
         memcpy(&value, tensor->data + index * sizeof value, sizeof value);
         return value;
     }
+    if (tensor->dtype != MR_DTYPE_F32) return (double)mr_tensor_integer(tensor, index);
     float value;
     memcpy(&value, tensor->data + index * sizeof value, sizeof value);
     return (double)value;
+}
+
+int64_t mr_tensor_integer(const struct mr_tensor *tensor, uint64_t index)
+{
+    if (tensor->dtype == MR_DTYPE_U8) return tensor->data[index];
+    if (tensor->dtype == MR_DTYPE_I32) {
+        int32_t value;
+        memcpy(&value, tensor->data + index * sizeof value, sizeof value);
+        return value;
+    }
+    int64_t value;
+    memcpy(&value, tensor->data + index * sizeof value, sizeof value);
+    return value;
 }
 
 void mr_safetensors_close(struct mr_safetensors *file)

@@ -15,7 +15,10 @@
 #define MR_TENSOR_RANK_MAX         8
 #define MR_TENSOR_NAME_BYTES_MAX   256
 
-typedef enum { MR_DTYPE_F32, MR_DTYPE_F64 } mr_dtype;
+typedef enum { MR_DTYPE_F32, MR_DTYPE_F64, MR_DTYPE_I32, MR_DTYPE_I64, MR_DTYPE_U8 } mr_dtype;
+
+/** "F32" ...; static. */
+const char *mr_dtype_name(mr_dtype dtype);
 
 /** One tensor. Borrowed from the file. */
 struct mr_tensor {
@@ -33,8 +36,9 @@ struct mr_safetensors;
 /**
  * Maps and checks a file. MR_EINPUT when it cannot be read, MR_EDATA when it is not what it should be: the text names
  * the file, the tensor and the reason. Refused: a header over 1 MB or that is not JSON in UTF-8, more than 4096
- * tensors, rank over 8, any type but F32 and F64, sizes that overflow or do not match, tensors that overlap, leave
- * holes or reach past the end, a name twice. On error *file_out is NULL. The file must not change while it is open.
+ * tensors, rank over 8, any type but F32, F64, I32, I64 and U8, sizes that overflow or do not match, tensors that
+ * overlap, leave holes or reach past the end, a name twice. On error *file_out is NULL. The file must not change while
+ * it is open.
  */
 mr_status mr_safetensors_open(const char *path, struct mr_safetensors **file_out, struct mr_err *err);
 
@@ -59,6 +63,9 @@ const char *mr_safetensors_metadata(const struct mr_safetensors *file, const cha
 
 /** Value at index, converted to double. */
 double mr_tensor_value(const struct mr_tensor *tensor, uint64_t index);
+
+/** Value at index of an I32, I64 or U8 tensor. */
+int64_t mr_tensor_integer(const struct mr_tensor *tensor, uint64_t index);
 
 /** Accepts NULL. */
 void mr_safetensors_close(struct mr_safetensors *file);
