@@ -107,6 +107,7 @@ struct mr_rows {
 struct mr_scores {
     float *y;             /* tiles [mr_tile_count(row_cap)][width][64]: probabilities, regression outputs or scores */
     int32_t *class_index; /* [row_cap rounded up to 64]: index of the winning class; NULL for a regression */
+    int32_t *item; /* tiles as y: of a recommender, the items whose scores y has; -1: there are no more. Else NULL */
     size_t width;
     size_t row_cap;
 };

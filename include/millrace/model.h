@@ -30,6 +30,7 @@ typedef enum {
  * wanted). */
 #define MR_WANT_CLASS 1u /* class_index */
 #define MR_WANT_Y     2u /* y, final activation applied */
+#define MR_WANT_ITEMS 4u /* item: of a recommender */
 
 /** Facts about a model that the job, the encoder and `millrace inspect` need. Strings belong to the model. */
 struct mr_model_info {
@@ -42,8 +43,22 @@ struct mr_model_info {
     bool has_no_probability;    /* y is something else, though there are classes: a distance */
     size_t class_count;         /* 0 for a regression; binary: 2 (while width may be 1) */
     const char *const *label;   /* [class_count] label names, or NULL: then a label prints as its index */
+    /* Of a recommender: y has the scores of the best items, the best first, and item which they are. */
+    size_t item_count;          /* 0: no recommender */
+    const struct mr_span *item; /* [item_count] their ids as JSON text */
+    size_t item_bytes_max;      /* of the longest of them */
+    /* Where read() makes the columns of x from the text of the features (ids, lists); 0: features are numbers. */
+    size_t column_count;
+    size_t read_scratch_bytes; /* that read() works in, 64-byte aligned */
     size_t parameter_count;
     double flops_per_row; /* multiply and add count as two; activations not counted */
+};
+
+/** A feature that is no number, as the record has it. data NULL: absent or null. */
+struct mr_text {
+    const char *data;
+    size_t bytes;
+    bool is_json; /* checked JSON text; else plain text, quoted as codec.h says of captures */
 };
 
 struct mr_model; /* immutable after open, but by learning: any number of threads may use it in between */
@@ -107,6 +122,13 @@ struct mr_model_ops {
     /* How this model learns; NULL: it does not (the type cannot, or its options do not ask for it). NULL: no model of
      * this type does. */
     const struct mr_learn_ops *(*learn)(const struct mr_model *model);
+    /*
+     * Where info has column_count: fills a row of x, whose columns are MR_TILE_ROWS apart, from the text of the
+     * features. Anything but MR_REASON_NONE makes a bad record; *feature_out then says which feature. NULL otherwise.
+     * Any number of threads, each with its scratch. Allocates nothing.
+     */
+    mr_reason (*read)(const struct mr_model *model, const struct mr_text *feature, float *x, void *scratch,
+                      size_t *feature_out);
     /* Required. Accepts NULL. */
     void (*close)(struct mr_model *model);
 };

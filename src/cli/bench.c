@@ -122,7 +122,12 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
     struct mr_cursor cursor = {0};
     const struct mr_encode_input input = {
         .messages = bench->message, .scores = bench->slot.scores, .source_ops = &mr_no_source};
-    const struct mr_parts_input parts = {.messages = bench->message, .source_ops = &mr_no_source};
+    const struct mr_parts_input parts = {.messages = bench->message,
+                                         .source_ops = &mr_no_source,
+                                         .model_ops = run->job->model[0].ops,
+                                         .model = run->models.item[0].model,
+                                         .scratch = bench->slot.read_scratch,
+                                         .captures_json = run->job->codec->captures_json};
     mr_status status = MR_OK;
 
     bench->rows = bench->rejects = bench->bytes_out = 0;

@@ -210,7 +210,7 @@ static void add_tensors(cJSON *root, const struct subject *subject)
         const struct range range = tensor_range(tensor);
         cJSON *const item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "name", tensor->name);
-        cJSON_AddStringToObject(item, "dtype", tensor->dtype == MR_DTYPE_F64 ? "F64" : "F32");
+        cJSON_AddStringToObject(item, "dtype", mr_dtype_name(tensor->dtype));
         cJSON *const shape = cJSON_AddArrayToObject(item, "shape");
         for (size_t k = 0; k < tensor->rank; k++)
             cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)tensor->shape[k]));

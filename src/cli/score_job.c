@@ -46,6 +46,9 @@ static mr_status model_open(struct score *score, const char *path, struct mr_err
     const struct mr_model_open open = {.options = entry->options, .file = path};
     if (!status) status = entry->ops->open(&open, &score->model, err);
     if (!status) score->info = entry->ops->info(score->model);
+    if (!status && score->info->column_count)
+        return mr_fail(err, MR_EUSAGE, "score: a model of type %s reads ids, not numbers: run it in a job",
+                       score->info->type);
     return status;
 }
 

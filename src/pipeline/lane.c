@@ -135,7 +135,13 @@ static void slot_decode(struct mr_lane *lane, struct mr_slot *slot)
         lane->run->job->codec->decode(lane->decoder, raw->message, end, &raw->cursor, rows);
         rows->reject_cap = 2 * rows->row_cap;
     }
-    const struct mr_parts_input input = {.messages = raw->message, .source_ops = job->source, .source = lane->source};
+    const struct mr_parts_input input = {.messages = raw->message,
+                                         .source_ops = job->source,
+                                         .source = lane->source,
+                                         .model_ops = job->model[0].ops,
+                                         .model = lane->run->models.item[0].model,
+                                         .scratch = slot->read_scratch,
+                                         .captures_json = job->codec->captures_json};
     mr_parts_fill(lane->run->layout, &input, rows);
     raw->ticket->in += rows->row_count + rows->reject_count;
     mr_stats_add(&lane->stats.records_in, rows->row_count + rows->reject_count);

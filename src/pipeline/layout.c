@@ -69,6 +69,25 @@ static mr_status models_check(struct mr_layout_builder *b)
     return MR_OK;
 }
 
+/* A model that reads ids makes the columns of x itself: no other one can read them. */
+static mr_status text_check(struct mr_layout_builder *b)
+{
+    for (size_t m = 0; m < b->job->model_count; m++) {
+        const struct mr_job_model *const model = &b->job->model[m];
+        if (!b->info[m]->column_count) continue;
+        b->reads_text = true;
+        if (b->job->model_count > 1 || model->input)
+            return mr_fail(
+                b->err, MR_ECONFIG,
+                "models[%zu] \"%s\": a model of type %s reads ids, not numbers: it must be the job's only model", m,
+                model->name, b->info[m]->type);
+        if (b->job->record.defaults.count)
+            return mr_fail(b->err, MR_ECONFIG,
+                           "record.defaults: the features of \"%s\" are ids, which have no defaults", model->name);
+    }
+    return MR_OK;
+}
+
 static mr_status framing_check(struct mr_layout_builder *b)
 {
     static const char *const names[] = {"single", "lines", "array", "packed"};
@@ -96,12 +115,14 @@ mr_status mr_layout_create(const struct mr_job *job, const struct mr_model_info 
     layout->want = calloc(job->model_count + 1, sizeof *layout->want);
     mr_status status = layout->want ? MR_OK : mr_layout_no_memory(err);
     if (!status) status = framing_check(&b);
+    if (!status) status = text_check(&b);
     if (!status) status = mr_layout_record(&b);
     if (!status) status = models_check(&b);
     if (!status) status = mr_layout_emit(&b);
     if (job->emit.headers.count) layout->reads_headers = true;
     if (job->emit.timestamp) layout->reads_timestamps = true;
-    layout->schema.feature_count = b.features.count;
+    layout->schema.feature_count = b.reads_text ? info[0]->column_count : b.features.count;
+    layout->feature_name_count = b.features.count;
     layout->schema.capture_count = b.captures.count;
     layout->schema.framing = (mr_framing)job->record.framing;
     layout->schema.depth_max = (uint32_t)job->record.depth_max;
@@ -119,12 +140,14 @@ mr_status mr_layout_create(const struct mr_job *job, const struct mr_model_info 
 void mr_layout_destroy(struct mr_layout *layout)
 {
     if (!layout) return;
-    struct mr_strings features = {layout->feature_name, layout->schema.feature_count};
+    struct mr_strings features = {layout->feature_name, layout->feature_name_count};
     mr_paths_deinit(&features);
     for (size_t i = 0; i < layout->schema.field_count; i++) free((void *)(uintptr_t)layout->schema.field[i].path);
     free((void *)(uintptr_t)layout->schema.field);
     for (size_t i = 0; i < layout->part_field_count; i++) free(layout->part_field[i].header);
     free(layout->part_field);
+    for (size_t i = 0; i < layout->text_count; i++) free(layout->text[i].header);
+    free(layout->text);
     for (size_t i = 0; i < layout->item_count; i++) {
         free(layout->item[i].literal);
         free(layout->item[i].header);

@@ -30,6 +30,15 @@ struct mr_part_field {
     double default_value;
 };
 
+/** A feature that the model reads as text: a captured field, or a message part. */
+struct mr_text_field {
+    bool is_part;
+    mr_part part; /* KEY or HEADER */
+    char *header;
+    uint32_t column; /* of captures */
+    uint16_t field;  /* of the schema; MR_FIELD_NONE for a part */
+};
+
 /** One value of the output template. */
 typedef enum {
     MR_EMIT_CAPTURE, /* bytes of an input field, as they are (quoted and escaped where the codec captures plain text) */
@@ -41,6 +50,9 @@ typedef enum {
     MR_EMIT_PROBABILITY,   /* `model.probability`: of the winning class */
     MR_EMIT_PROBABILITIES, /* `model.probabilities` (one a class), `model.scores` (as the model gives them): an array */
     MR_EMIT_OUTPUT,        /* `model.scores[3]`, `model.probabilities[3]`: one of them */
+    MR_EMIT_ITEM,          /* `model.item`, `model.items[3]`: the id of one of the best items */
+    MR_EMIT_ITEMS,         /* `model.items`: an array of them, best first */
+    MR_EMIT_ITEM_SCORES,   /* `model.scores` of a recommender: theirs */
 } mr_emit_kind;
 
 struct mr_emit_item {
@@ -58,13 +70,17 @@ struct mr_layout {
     struct mr_schema schema;          /* field paths are owned by the layout */
     struct mr_part_field *part_field; /* [part_field_count] */
     size_t part_field_count;
+    struct mr_text_field *text; /* [text_count], in the order of the features; none where features are numbers */
+    size_t text_count;
     struct mr_emit_item *item; /* [item_count] */
     size_t item_count;
     unsigned *want; /* [model_count] MR_WANT_... */
     size_t model_count;
     bool reads_headers, reads_timestamps;
     int decimals;        /* of printed floats; -1: shortest */
-    char **feature_name; /* [schema.feature_count]: paths with ranges expanded */
+    char **feature_name; /* [feature_name_count]: paths with ranges expanded; schema.feature_count where these are
+                            numbers */
+    size_t feature_name_count;
 };
 
 /**

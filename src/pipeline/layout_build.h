@@ -13,6 +13,7 @@ struct mr_layout_builder {
     struct mr_err *err;
     struct mr_strings features; /* expanded; becomes layout->feature_name */
     struct mr_strings captures; /* paths, one a column */
+    bool reads_text;            /* the model reads features as text */
 };
 
 struct mr_layout_part {

@@ -14,13 +14,16 @@ static const struct output {
     unsigned want;
     bool needs_classes;
     bool takes_index;
+    bool needs_items;
 } outputs[] = {
-    {"class", MR_EMIT_CLASS, MR_WANT_CLASS, true, false},
-    {"label", MR_EMIT_LABEL, MR_WANT_CLASS, true, false},
-    {"score", MR_EMIT_SCORE, MR_WANT_Y, false, false},
-    {"probability", MR_EMIT_PROBABILITY, MR_WANT_CLASS | MR_WANT_Y, true, false},
-    {"probabilities", MR_EMIT_PROBABILITIES, MR_WANT_Y, true, true},
-    {"scores", MR_EMIT_PROBABILITIES, MR_WANT_Y, false, true},
+    {"class", MR_EMIT_CLASS, MR_WANT_CLASS, true, false, false},
+    {"label", MR_EMIT_LABEL, MR_WANT_CLASS, true, false, false},
+    {"score", MR_EMIT_SCORE, MR_WANT_Y, false, false, false},
+    {"probability", MR_EMIT_PROBABILITY, MR_WANT_CLASS | MR_WANT_Y, true, false, false},
+    {"probabilities", MR_EMIT_PROBABILITIES, MR_WANT_Y, true, true, false},
+    {"scores", MR_EMIT_PROBABILITIES, MR_WANT_Y, false, true, false},
+    {"item", MR_EMIT_ITEM, MR_WANT_ITEMS, false, false, true},
+    {"items", MR_EMIT_ITEMS, MR_WANT_ITEMS, false, true, true},
 };
 #define OUTPUT_COUNT (sizeof outputs / sizeof *outputs)
 
@@ -51,11 +54,12 @@ static mr_status output_unknown(struct mr_layout_builder *b, const char *place, 
     mr_near_start(&near, attribute);
     for (size_t i = 0; i < OUTPUT_COUNT; i++) mr_near_offer(&near, outputs[i].name);
     const char *best = mr_near_best(&near), *model = b->job->model[m].name;
-    return mr_fail(b->err, MR_ECONFIG,
-                   "%s: \"%s.%s\" is no output of model \"%s\"; did you mean \"%s.%s\"? Known: class label score "
-                   "probability probabilities "
-                   "scores, the last two with an index if wanted (a field of that name: \"\\\"%s\\\".%s\")",
-                   place, model, attribute, model, model, best ? best : "class", model, attribute);
+    return mr_fail(
+        b->err, MR_ECONFIG,
+        "%s: \"%s.%s\" is no output of model \"%s\"; did you mean \"%s.%s\"? Known: class label score "
+        "probability probabilities "
+        "scores item items, those in the plural with an index if wanted (a field of that name: \"\\\"%s\\\".%s\")",
+        place, model, attribute, model, model, best ? best : "class", model, attribute);
 }
 
 /* `model.score`: the only number of a regression, the probability of class 1 of a binary model. */
@@ -82,7 +86,7 @@ static mr_status emit_output(struct mr_layout_builder *b, const char *place, siz
     size_t bytes;
     bool has_index;
     unsigned long index = 0;
-    if (!*attribute) attribute = info->is_classifier ? "class" : "score";
+    if (!*attribute) attribute = info->item_count ? "items" : info->is_classifier ? "class" : "score";
     const bool is_split = output_split(attribute, &bytes, &has_index, &index);
     const struct output *const output = output_find(attribute, bytes);
     if (!output || !is_split || (has_index && !output->takes_index)) return output_unknown(b, place, m, attribute);
@@ -90,11 +94,18 @@ static mr_status emit_output(struct mr_layout_builder *b, const char *place, siz
         return mr_fail(b->err, MR_ECONFIG, "%s: model \"%s\" is a regression and has no %s: use \"%s.score\"", place,
                        model, output->name, model);
     }
+    if (output->needs_items && !info->item_count)
+        return mr_fail(b->err, MR_ECONFIG, "%s: model \"%s\" recommends no items: use \"%s.%s\"", place, model, model,
+                       info->is_classifier ? "class" : "score");
     item->model = m;
     item->kind = output->kind;
     b->layout->want[m] |= output->want;
     if (item->kind == MR_EMIT_SCORE) return emit_score(b, place, m, item);
-    if (item->kind != MR_EMIT_PROBABILITIES) return MR_OK;
+    if (item->kind == MR_EMIT_PROBABILITIES && info->item_count && !has_index) {
+        item->kind = MR_EMIT_ITEM_SCORES;
+        b->layout->want[m] |= MR_WANT_ITEMS; /* which says how many there are */
+    }
+    if (item->kind != MR_EMIT_PROBABILITIES && item->kind != MR_EMIT_ITEMS) return MR_OK;
     /* A binary model with one output gives the probability of class 1; as probabilities it has two. */
     const bool is_binary = info->is_classifier && info->width == 1 && output->needs_classes;
     const size_t width = is_binary ? 2 : info->width;
@@ -104,7 +115,7 @@ static mr_status emit_output(struct mr_layout_builder *b, const char *place, siz
         return mr_fail(b->err, MR_ECONFIG, "%s: \"%s.%s\": model \"%s\" has outputs 0 to %zu", place, model, attribute,
                        model, width - 1);
     }
-    item->kind = MR_EMIT_OUTPUT;
+    item->kind = item->kind == MR_EMIT_ITEMS ? MR_EMIT_ITEM : MR_EMIT_OUTPUT;
     item->column = is_binary ? 0 : (uint32_t)index;
     return MR_OK;
 }

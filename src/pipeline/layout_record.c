@@ -107,6 +107,36 @@ static mr_status part_field_add(struct mr_layout_builder *b, const char *place, 
     return MR_OK;
 }
 
+/* A feature that is read as text: the key, a header, or a captured field. */
+static mr_status text_add(struct mr_layout_builder *b, const char *place, const char *path)
+{
+    struct mr_layout *const layout = b->layout;
+    struct mr_text_field *const grown = realloc(layout->text, (layout->text_count + 1) * sizeof *grown);
+    const struct mr_layout_part *part;
+    if (!grown) return mr_layout_no_memory(b->err);
+    layout->text = grown;
+    struct mr_text_field *const text = &grown[layout->text_count];
+    *text = (struct mr_text_field){.is_part = *path == '@', .field = MR_FIELD_NONE};
+    if (text->is_part) {
+        const mr_status status = mr_layout_part_find(b, place, path, &part, &text->header);
+        if (status) return status;
+        text->part = part->part;
+        layout->text_count++;
+        return part->part == MR_PART_KEY || part->part == MR_PART_HEADER
+                   ? MR_OK
+                   : mr_fail(b->err, MR_ECONFIG, "%s: \"%s\" is no id: expected a field, @key or @header.NAME", place,
+                             path);
+    }
+    if (!b->job->codec->captures)
+        return mr_fail(b->err, MR_ECONFIG, "%s: records of format %s hold float32 alone, which ids do not fit into",
+                       place, b->job->codec->name);
+    text->column = (uint32_t)b->captures.count;
+    text->field = (uint16_t)layout->schema.field_count;
+    layout->text_count++;
+    if (!mr_paths_add(&b->captures, path)) return mr_layout_no_memory(b->err);
+    return mr_layout_field_add(b, path, path, MR_FIELD_CAPTURE, text->column);
+}
+
 static mr_status feature_add(struct mr_layout_builder *b, const char *place, const char *path, const char *written)
 {
     for (size_t i = 0; i < b->features.count; i++) {
@@ -116,6 +146,7 @@ static mr_status feature_add(struct mr_layout_builder *b, const char *place, con
     }
     const uint32_t column = (uint32_t)b->features.count;
     if (!mr_paths_add(&b->features, path)) return mr_layout_no_memory(b->err);
+    if (b->reads_text) return text_add(b, place, path);
     return *path == '@' ? part_field_add(b, place, path, MR_FIELD_FEATURE, column)
                         : mr_layout_field_add(b, path, written, MR_FIELD_FEATURE, column);
 }

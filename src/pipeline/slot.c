@@ -32,7 +32,8 @@ size_t mr_slot_bytes(const struct mr_run *run, size_t row_cap)
                    row_cap * (sizeof(double) + sizeof(uint32_t) + 2 * sizeof(struct mr_reject) +
                               schema->capture_count * sizeof(struct mr_span));
     for (size_t i = 0; i < run->job->model_count; i++)
-        bytes += tiles_bytes(row_cap, run->models.info[i]->width) + classes_bytes(row_cap);
+        bytes += tiles_bytes(row_cap, run->models.info[i]->width) + classes_bytes(row_cap) +
+                 (run->models.info[i]->item_count ? tiles_bytes(row_cap, run->models.info[i]->width) : 0);
     return bytes;
 }
 
@@ -47,6 +48,9 @@ static mr_status scores_init(struct mr_slot *slot, const struct mr_run *run, siz
         scores->y = mr_units_slab_acquire(&run->units, tiles_bytes(row_cap, scores->width));
         if (run->models.info[i]->is_classifier)
             scores->class_index = mr_units_slab_acquire(&run->units, classes_bytes(row_cap));
+        if (run->models.info[i]->item_count)
+            scores->item = mr_units_slab_acquire(&run->units, tiles_bytes(row_cap, scores->width));
+        if (run->models.info[i]->item_count && !scores->item) return MR_ENOMEM;
         if (!scores->y || (run->models.info[i]->is_classifier && !scores->class_index)) return MR_ENOMEM;
     }
     return MR_OK;
@@ -65,12 +69,13 @@ mr_status mr_slot_init(struct mr_slot *slot, const struct mr_run *run, size_t ro
                          .row_cap = row_cap,
                          .reject_cap = 2 * row_cap}; /* half for the decoder; the other for rows that fail behind it */
     rows->x = mr_units_slab_acquire(&run->units, tiles_bytes(row_cap, schema->feature_count));
+    slot->read_scratch = aligned_alloc(MR_ALIGN, (run->models.info[0]->read_scratch_bytes / MR_ALIGN + 1) * MR_ALIGN);
     rows->label = calloc(row_cap, sizeof *rows->label);
     rows->message = calloc(row_cap, sizeof *rows->message);
     rows->reject = calloc(rows->reject_cap, sizeof *rows->reject);
     rows->capture = calloc(row_cap * schema->capture_count + 1, sizeof *rows->capture);
-    is_whole =
-        rows->x && rows->label && rows->message && rows->reject && rows->capture && !scores_init(slot, run, row_cap);
+    is_whole = slot->read_scratch && rows->x && rows->label && rows->message && rows->reject && rows->capture &&
+               !scores_init(slot, run, row_cap);
     if (!is_whole) return mr_fail(err, MR_ENOMEM, "no memory for a slot of %zu rows: lower batch.records_max", row_cap);
     return mr_queues_open(&slot->queues, &run->units, err);
 }
@@ -82,11 +87,13 @@ void mr_slot_deinit(struct mr_slot *slot, const struct mr_run *run)
     for (size_t i = 0; slot->scores && i < run->job->model_count; i++) {
         struct mr_scores *scores = &slot->scores[i];
         if (scores->y) mr_units_slab_release(&run->units, scores->y, tiles_bytes(scores->row_cap, scores->width));
+        if (scores->item) mr_units_slab_release(&run->units, scores->item, tiles_bytes(scores->row_cap, scores->width));
         if (scores->class_index)
             mr_units_slab_release(&run->units, scores->class_index, classes_bytes(scores->row_cap));
     }
     if (rows->x) mr_units_slab_release(&run->units, rows->x, tiles_bytes(rows->row_cap, rows->feature_count));
     free(slot->scores);
+    free(slot->read_scratch);
     free(rows->label);
     free(rows->message);
     free(rows->reject);

@@ -19,6 +19,7 @@ struct mr_raw {
 struct mr_slot {
     struct mr_rows rows;
     struct mr_scores *scores; /* [model_count] */
+    void *read_scratch;       /* of a model that reads its features as text; else NULL */
     struct mr_queues queues;
     struct mr_raw *raw;
 };

@@ -73,6 +73,7 @@ static mr_status step_compile(struct mr_template *t, const struct mr_emit_item *
                              .column = item->column,
                              .model = is_output ? item->model : 0,
                              .width = is_output ? model->width : 0,
+                             .item_text = is_output ? model->item : NULL,
                              .is_complement = item->is_complement,
                              .is_binary = is_output && model->width == 1,
                              .part = item->part,
@@ -88,7 +89,10 @@ static mr_status step_compile(struct mr_template *t, const struct mr_emit_item *
                                           item->part != MR_PART_OFFSET && item->part != MR_PART_TIMESTAMP)) {
         t->measured[t->measured_count++] = (uint32_t)t->step_count;
     }
-    const size_t numbers = item->kind == MR_EMIT_PROBABILITIES ? step->width + 1 : 1;
+    const bool is_array = item->kind == MR_EMIT_PROBABILITIES || item->kind == MR_EMIT_ITEM_SCORES;
+    const size_t numbers = is_array ? step->width + 1 : 1;
+    if (item->kind == MR_EMIT_ITEM || item->kind == MR_EMIT_ITEMS)
+        class_bytes = (item->kind == MR_EMIT_ITEMS ? step->width : 1) * (model->item_bytes_max + 1);
     t->bytes_max += item->literal_bytes + class_bytes + numbers * (MR_NUMBER_BYTES + 1) + 2;
     t->fast_bytes_max = t->bytes_max + t->measured_count * MR_TEMPLATE_SHORT;
     t->is_fast &= step->class_text || item->kind == MR_EMIT_SCORE || item->kind == MR_EMIT_OUTPUT ||

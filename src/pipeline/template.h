@@ -32,7 +32,8 @@ struct mr_step {
     struct mr_piece *class_text;
     uint32_t class_count;
     size_t model;
-    size_t width; /* outputs of the model */
+    size_t width;                    /* outputs of the model */
+    const struct mr_span *item_text; /* ITEM, ITEMS: JSON text of every item's id */
     bool is_complement, is_binary;
     mr_part part;
     const char *header;

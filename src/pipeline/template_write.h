@@ -146,6 +146,33 @@ static char *put_outputs(struct mr_template *t, const struct mr_step *step, cons
     return out;
 }
 
+/* The best items of a row, or their scores, in brackets: as many as there are. */
+static char *put_best(struct mr_template *t, const struct mr_step *step, const struct mr_scores *scores, size_t at,
+                      char *out)
+{
+    *out++ = '[';
+    for (size_t i = 0; i < step->width; i++, at += MR_TILE_ROWS) {
+        const int32_t item = scores->item[at];
+        if (item < 0) break;
+        if (i) *out++ = ',';
+        if (step->kind == MR_EMIT_ITEM_SCORES) {
+            out = put_number(t, out, scores->y[at]);
+        } else {
+            memcpy(out, step->item_text[item].data, step->item_text[item].bytes);
+            out += step->item_text[item].bytes;
+        }
+    }
+    *out++ = ']';
+    return out;
+}
+
+static char *put_item(const struct mr_step *step, int32_t item, char *out)
+{
+    if (item < 0) return put_null(out);
+    memcpy(out, step->item_text[item].data, step->item_text[item].bytes);
+    return out + step->item_text[item].bytes;
+}
+
 /* The value of every kind but classes that have ready texts. */
 static char *put_value(struct mr_template *t, const struct mr_step *step, const struct mr_encode_input *input,
                        const struct mr_rows *rows, size_t row, const struct mr_message *message, char *out)
@@ -174,6 +201,11 @@ static char *put_value(struct mr_template *t, const struct mr_step *step, const 
     }
     case MR_EMIT_PROBABILITIES:
         return put_outputs(t, step, scores->y + at, out);
+    case MR_EMIT_ITEM:
+        return put_item(step, scores->item[at + step->column * MR_TILE_ROWS], out);
+    case MR_EMIT_ITEMS:
+    case MR_EMIT_ITEM_SCORES:
+        return put_best(t, step, scores, at, out);
     }
     return put_null(out);
 }

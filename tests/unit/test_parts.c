@@ -89,7 +89,7 @@ static void test_values(void **state)
     struct fixture f;
     struct mr_layout *layout = layout_of(&f, false);
     struct mr_rows rows = rows_of();
-    mr_parts_fill(layout, &(struct mr_parts_input){message, &source_ops, NULL}, &rows);
+    mr_parts_fill(layout, &(struct mr_parts_input){.messages = message, .source_ops = &source_ops}, &rows);
     assert_int_equal(rows.row_count, ROW_CAP);
     for (size_t row = 0; row < ROW_CAP; row++) {
         assert_true(x[mr_tile_at(row, 0, 4)] == (float)row);
@@ -115,7 +115,7 @@ static void test_rejects(void **state)
     message[66].key_bytes = 3; /* "-1." */
     message[199].key = "1e999";
     message[199].key_bytes = 5;
-    mr_parts_fill(layout, &(struct mr_parts_input){message, &source_ops, NULL}, &rows);
+    mr_parts_fill(layout, &(struct mr_parts_input){.messages = message, .source_ops = &source_ops}, &rows);
     static const struct {
         uint32_t message;
         mr_reason reason;
@@ -147,7 +147,7 @@ static void test_default(void **state)
     struct mr_rows rows = rows_of();
     message[3].handle = NULL;
     message[4].handle = fixture_text("x"); /* there, but wrong: no default for that */
-    mr_parts_fill(layout, &(struct mr_parts_input){message, &source_ops, NULL}, &rows);
+    mr_parts_fill(layout, &(struct mr_parts_input){.messages = message, .source_ops = &source_ops}, &rows);
     assert_int_equal(rows.reject_count, 1);
     assert_int_equal(reject[0].message, 4);
     assert_true(x[mr_tile_at(3, 2, 4)] == 9);

@@ -158,7 +158,10 @@ static mr_status cpu_score(struct mr_queue *queue, const struct mr_plan *plan, c
 {
     if (scratch_grow(queue, plan->scratch_bytes, err)) return MR_ENOMEM;
     plan->kernel->score(x, plan->packed, plan->want & MR_WANT_Y ? scores->y : NULL,
-                        plan->want & MR_WANT_CLASS ? scores->class_index : NULL, queue->scratch, row_count);
+                        plan->want & MR_WANT_ITEMS   ? scores->item
+                        : plan->want & MR_WANT_CLASS ? scores->class_index
+                                                     : NULL,
+                        queue->scratch, row_count);
     return MR_OK;
 }
 
