@@ -2,13 +2,16 @@
  * bench_kernels: time per row of every variant of every operation, for the shapes below, beside the peak that this
  * machine reaches.
  *
- *   bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--large] [--json FILE] [--list]
+ *   bench_kernels [--filter REGEX] [--backend NAME[:VARIANT]] [--batch ROWS] [--repetitions N] [--min-time SECONDS]
+ *                 [--large] [--json FILE] [--list]
  *
  * Names are operation/shape/activations/wanted/variant/batch. Times are CPU time of the thread, the median of the
  * repetitions; data is in tiles and, up to some 8,192 rows, in a cache. The peak (GFLOP/s of multiply-adds in
  * registers) is measured again beside each figure. GB/s counts what must be read and written once: features, outputs,
  * classes. mf_topn: rank-items, the best 10 for a user, of whom each has seen 50; --large adds 1 M items (1 GB of
- * memory, a second a batch).
+ * memory, a second a batch). --backend adds rows for a backend such as opencl, from the start of a batch to the end of
+ * wait(), buffers in its slabs: the time that passes, or, where its device is this CPU, the CPU time of all its threads
+ * together. POCL_MAX_PTHREAD_COUNT=1 gives PoCL one thread, like the others.
  */
 #include <getopt.h>
 #include <math.h>
@@ -21,7 +24,9 @@
 
 #include "kernels/kernels.h"
 #include "kernels/peak/peak.h"
+#include "millrace/backend.h"
 #include "millrace/batch.h"
+#include "registry.h"
 
 #define LAYERS_MAX      4
 #define REPETITIONS_MAX 1000
@@ -72,13 +77,22 @@ static const struct shape shapes[] = {
     {.op = MR_OP_MF_TOPN, .width = {100, 1000000}, .is_large = true},
     {.op = MR_OP_MF_ESTIMATE, .width = {100, 27000}},
 };
-static const size_t batches[] = {1, 16, 64, 1024, 8192};
+static size_t batches[] = {1, 16, 64, 1024, 8192}; /* --batch: instead of the last */
 static const struct {
     const char *name;
     unsigned want;
 } wants[] = {{"y", MR_WANT_Y}, {"class", MR_WANT_CLASS}};
 
+/* A backend that is measured beside the kernels. */
+struct device {
+    char name[64];
+    const struct mr_backend_ops *ops; /* NULL: none */
+    struct mr_backend *backend;
+    struct mr_queue *queue;
+};
+
 struct settings {
+    struct device device;
     regex_t filter;
     size_t repetitions;
     double min_time_s;
@@ -97,7 +111,8 @@ struct model {
     struct mr_mlp_gradient_params gradient;
     struct mr_mf_params mf;
     struct mr_packed *packed;
-    size_t width; /* numbers a row in y */
+    const void *params; /* of the operation */
+    size_t width;       /* numbers a row in y */
     double flops_per_row;
 };
 
@@ -185,7 +200,8 @@ static void model_make(struct model *model, const struct shape *shape)
         [MR_OP_MF_TOPN] = &model->mf,
         [MR_OP_MF_ESTIMATE] = &model->mf,
     };
-    model->packed = mr_packed_create(shape->op, params[shape->op]);
+    model->params = params[shape->op];
+    model->packed = mr_packed_create(shape->op, model->params);
     model->width = shape->op == MR_OP_KMEANS_ASSIGN || shape->op == MR_OP_KMEANS_SUM ? 1 : model->packed->out;
     /* What must be done at least: the additions of a row to its centre, not those of zeros to the others. */
     if (shape->op == MR_OP_KMEANS_SUM || shape->op == MR_OP_SCALE) model->flops_per_row = (double)in;
@@ -214,6 +230,14 @@ static double cpu_seconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Of a device the time that passes; where that is this CPU, the time that all threads together take of it. */
+static double device_seconds(bool is_host)
+{
+    struct timespec now;
+    clock_gettime(is_host ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
@@ -270,9 +294,40 @@ struct buffers {
     void *scratch;
 };
 
-static double call_many(const struct mr_kernel *kernel, const struct model *model, const struct buffers *b,
+/* What is measured: a kernel, or a plan of a backend. */
+struct subject {
+    const struct mr_kernel *kernel;
+    const struct device *device;
+    struct mr_plan *plan;
+};
+
+static double device_call_many(const struct subject *subject, const struct model *model, const struct buffers *b,
+                               size_t rows, size_t calls)
+{
+    const struct device *const device = subject->device;
+    const struct mr_sum_target target = {.label = b->label, .y = b->y, .class_index = b->class_index};
+    struct mr_scores scores = {.y = b->y, .class_index = b->class_index};
+    struct mr_err err;
+    const bool is_host = device->ops->is_host && device->ops->is_host(device->backend);
+    const double start = device_seconds(is_host);
+    for (size_t i = 0; i < calls; i++) {
+        mr_status status = model->packed->sum_count
+                               ? device->ops->sum(device->queue, subject->plan, b->x, rows, &target, b->sums, &err)
+                               : device->ops->score(device->queue, subject->plan, b->x, rows, &scores, &err);
+        if (!status) status = device->ops->wait(device->queue, &err);
+        if (status) {
+            fprintf(stderr, "bench_kernels: %s\n", err.text);
+            exit(69);
+        }
+    }
+    return device_seconds(is_host) - start;
+}
+
+static double call_many(const struct subject *subject, const struct model *model, const struct buffers *b,
                         unsigned want, size_t rows, size_t calls)
 {
+    const struct mr_kernel *const kernel = subject->kernel;
+    if (!kernel) return device_call_many(subject, model, b, rows, calls);
     const struct mr_sum_target target = {.label = b->label, .y = b->y, .class_index = b->class_index};
     const double start = cpu_seconds();
     for (size_t i = 0; kernel->sum && i < calls; i++)
@@ -289,17 +344,17 @@ struct figure {
     double peak_flops; /* median of the peaks measured between the repetitions: clocks change */
 };
 
-static struct figure figure_measure(const struct mr_kernel *kernel, const struct model *model,
+static struct figure figure_measure(const struct subject *subject, const struct model *model,
                                     const struct buffers *buffers, unsigned want, size_t rows, const struct peak *peak,
                                     const struct settings *settings)
 {
     double times[REPETITIONS_MAX], peaks[REPETITIONS_MAX];
     size_t calls = 1;
-    while (call_many(kernel, model, buffers, want, rows, calls) < settings->min_time_s / 4) calls *= 2;
+    while (call_many(subject, model, buffers, want, rows, calls) < settings->min_time_s / 4) calls *= 2;
     calls *= 4;
     for (size_t i = 0; i < settings->repetitions; i++) {
         peaks[i] = peak_rate(peak);
-        times[i] = call_many(kernel, model, buffers, want, rows, calls) / (double)calls / (double)rows;
+        times[i] = call_many(subject, model, buffers, want, rows, calls) / (double)calls / (double)rows;
     }
     return (struct figure){median(times, settings->repetitions) * 1e9, median(peaks, settings->repetitions)};
 }
@@ -321,8 +376,14 @@ static void case_print(struct settings *settings, const char *name, const struct
         settings->printed++ ? ",\n" : "", name, rows, ns, 1e9 / ns, gflops, bytes / ns, peak, gflops / peak);
 }
 
-static void name_print(char *name, size_t bytes, const struct mr_kernel *kernel, const struct shape *shape,
-                       const char *want, size_t batch)
+static bool is_sum(mr_op op)
+{
+    const struct mr_kernel *const kernel = mr_kernel_select(op, "ref");
+    return kernel && kernel->sum;
+}
+
+static void name_print(char *name, size_t bytes, const char *variant, const struct shape *shape, const char *want,
+                       size_t batch)
 {
     static const char *const losses[] = {"squared", "huber", "log"};
     char widths[64] = "", kind[64] = "-";
@@ -332,8 +393,54 @@ static void name_print(char *name, size_t bytes, const struct mr_kernel *kernel,
     if (shape->op <= MR_OP_LINEAR_SCORE)
         snprintf(kind, sizeof kind, "%s-%s", mr_activation_name(shape->hidden), mr_activation_name(shape->last));
     if (shape->op == MR_OP_LINEAR_SUM) snprintf(kind, sizeof kind, "%s", losses[shape->loss]);
-    snprintf(name, bytes, "%s/%s/%s/%s/%s/%zu", kernel->op_name, widths, kind, kernel->sum ? "sums" : want,
-             kernel->variant, batch);
+    snprintf(name, bytes, "%s/%s/%s/%s/%s/%zu", mr_op_name(shape->op), widths, kind, is_sum(shape->op) ? "sums" : want,
+             variant, batch);
+}
+
+/* One subject at every batch size. */
+static void subject_run(struct settings *settings, const struct shape *shape, const struct subject *subject,
+                        const struct model *model, const struct buffers *buffers, size_t want, const struct peak *peak)
+{
+    char name[160];
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+        const char *const variant = subject->kernel ? subject->kernel->variant : subject->device->name;
+        if (shape->is_large && batches[i] != 64) continue;
+        name_print(name, sizeof name, variant, shape, wants[want].name, batches[i]);
+        if (regexec(&settings->filter, name, 0, NULL, 0)) continue;
+        if (settings->only_list)
+            puts(name);
+        else
+            case_print(settings, name, model, batches[i], wants[want].want,
+                       figure_measure(subject, model, buffers, wants[want].want, batches[i], peak, settings));
+    }
+}
+
+/* The backend's turn, its buffers in slabs. */
+static void device_run(struct settings *settings, const struct shape *shape, const struct model *model,
+                       const struct buffers *buffers, size_t want, size_t rows_max, const struct peak *peak)
+{
+    const struct device *const device = &settings->device;
+    const size_t x_bytes = rows_max * model->packed->in * sizeof(float),
+                 y_bytes = rows_max * model->width * sizeof(float),
+                 class_bytes = rows_max * model->width * sizeof(int32_t);
+    struct subject subject = {.device = device};
+    struct buffers slabs = *buffers;
+    struct mr_err err;
+    if (!device->ops) return;
+    if (device->ops->plan_create(device->backend, shape->op, model->params, rows_max, wants[want].want, &subject.plan,
+                                 &err))
+        return; /* an operation that it lacks */
+    slabs.x = device->ops->slab_acquire(device->backend, x_bytes);
+    slabs.y = device->ops->slab_acquire(device->backend, y_bytes);
+    slabs.class_index = device->ops->slab_acquire(device->backend, class_bytes);
+    memcpy(slabs.x, buffers->x, x_bytes);
+    memcpy(slabs.y, buffers->y, y_bytes);
+    memcpy(slabs.class_index, buffers->class_index, class_bytes);
+    subject_run(settings, shape, &subject, model, &slabs, want, peak);
+    device->ops->slab_release(device->backend, slabs.x, x_bytes);
+    device->ops->slab_release(device->backend, slabs.y, y_bytes);
+    device->ops->slab_release(device->backend, slabs.class_index, class_bytes);
+    device->ops->plan_destroy(subject.plan);
 }
 
 /* Features of the rows; for matrix factorisation users, and items. */
@@ -352,7 +459,6 @@ static float *features_make(const struct shape *shape, const struct model *model
 static void shape_run(struct settings *settings, const struct shape *shape, const struct peak *peak)
 {
     struct model model;
-    char name[160];
     if (shape->is_large && !settings->has_large) return;
     model_make(&model, shape);
     const size_t rows_max = batches[sizeof batches / sizeof *batches - 1];
@@ -372,20 +478,11 @@ static void shape_run(struct settings *settings, const struct shape *shape, cons
             shape->last != MR_ACT_SOFTMAX && shape->last != MR_ACT_SIGMOID)
             continue;
         for (size_t k = 0; k < mr_kernel_count; k++) {
-            const struct mr_kernel *const kernel = &mr_kernels[k];
-            if (kernel->op != shape->op || !mr_kernel_is_available(kernel, NULL)) continue;
-            for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
-                if (shape->is_large && batches[i] != 64) continue;
-                name_print(name, sizeof name, kernel, shape, wants[w].name, batches[i]);
-                if (regexec(&settings->filter, name, 0, NULL, 0)) continue;
-                if (settings->only_list) {
-                    puts(name);
-                    continue;
-                }
-                case_print(settings, name, &model, batches[i], wants[w].want,
-                           figure_measure(kernel, &model, &buffers, wants[w].want, batches[i], peak, settings));
-            }
+            const struct subject subject = {.kernel = &mr_kernels[k]};
+            if (mr_kernels[k].op != shape->op || !mr_kernel_is_available(&mr_kernels[k], NULL)) continue;
+            subject_run(settings, shape, &subject, &model, &buffers, w, peak);
         }
+        device_run(settings, shape, &model, &buffers, w, rows_max, peak);
     }
     free(buffers.x);
     free(buffers.y);
@@ -396,10 +493,38 @@ static void shape_run(struct settings *settings, const struct shape *shape, cons
     model_free(&model);
 }
 
+/* Opens NAME or NAME:VARIANT; exit code. */
+static int device_open(struct device *device, const char *which)
+{
+    const char *const colon = strchr(which, ':');
+    struct mr_err err;
+    snprintf(device->name, sizeof device->name, "%.*s", colon ? (int)(colon - which) : 63, which);
+    device->ops = mr_backend_find(device->name);
+    if (!device->ops) {
+        fprintf(stderr, "bench_kernels: --backend: no backend \"%s\"\n", device->name);
+        return 64;
+    }
+    mr_status status = device->ops->open(colon ? colon + 1 : NULL, &device->backend, &err);
+    if (!status) status = device->ops->queue_open(device->backend, &device->queue, &err);
+    if (!status) {
+        printf("%s\n", device->ops->describe(device->backend));
+        return 0;
+    }
+    fprintf(stderr, "bench_kernels: %s\n", err.text);
+    return 69;
+}
+
+static void device_close(const struct device *device)
+{
+    if (!device->ops) return;
+    device->ops->queue_close(device->queue);
+    device->ops->close(device->backend);
+}
+
 static int usage(void)
 {
-    fputs("usage: bench_kernels [--filter REGEX] [--repetitions N] [--min-time SECONDS] [--large] [--json FILE] "
-          "[--list]\n"
+    fputs("usage: bench_kernels [--filter REGEX] [--backend NAME[:VARIANT]] [--batch ROWS] [--repetitions N] "
+          "[--min-time SECONDS] [--large] [--json FILE] [--list]\n"
           "names are operation/shape/activations/wanted/variant/batch, e.g. --filter 'avx(2|512)/1024$'\n",
           stderr);
     return 64;
@@ -413,8 +538,10 @@ static int settings_read(struct settings *settings, int argc, char **argv)
                                             {"json", required_argument, NULL, 'j'},
                                             {"list", no_argument, NULL, 'l'},
                                             {"large", no_argument, NULL, 'L'},
+                                            {"backend", required_argument, NULL, 'b'},
+                                            {"batch", required_argument, NULL, 'n'},
                                             {0}};
-    const char *filter = "";
+    const char *filter = "", *backend = NULL;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 'f':
@@ -436,6 +563,12 @@ static int settings_read(struct settings *settings, int argc, char **argv)
         case 'L':
             settings->has_large = true;
             break;
+        case 'b':
+            backend = optarg;
+            break;
+        case 'n':
+            batches[sizeof batches / sizeof *batches - 1] = strtoul(optarg, NULL, 10);
+            break;
         case 'l':
             settings->only_list = true;
             break;
@@ -443,11 +576,12 @@ static int settings_read(struct settings *settings, int argc, char **argv)
             return usage();
         }
     }
-    if (optind < argc || !settings->repetitions || settings->repetitions > REPETITIONS_MAX ||
-        !(settings->min_time_s > 0) || regcomp(&settings->filter, filter, REG_EXTENDED | REG_NOSUB)) {
+    if (optind < argc || !settings->repetitions || batches[sizeof batches / sizeof *batches - 1] < 64 ||
+        settings->repetitions > REPETITIONS_MAX || !(settings->min_time_s > 0) ||
+        regcomp(&settings->filter, filter, REG_EXTENDED | REG_NOSUB)) {
         return usage();
     }
-    return 0;
+    return backend ? device_open(&settings->device, backend) : 0;
 }
 
 int main(int argc, char **argv)
@@ -469,6 +603,7 @@ int main(int argc, char **argv)
         fputs("\n  ]\n}\n", settings.json);
         if (fclose(settings.json)) return 74;
     }
+    device_close(&settings.device);
     regfree(&settings.filter);
     return 0;
 }

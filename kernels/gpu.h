@@ -121,7 +121,11 @@ typedef int mr_mask;
 
 #else
 
-#define MR_VECS (MR_LANES == 16 ? 4 : 2)
+#if MR_LANES == 16
+#define MR_VECS 4
+#else
+#define MR_VECS 2
+#endif
 #if defined(__OPENCL_C_VERSION__)
 typedef MR_GPU_PASTE(float, MR_LANES) mr_vf;
 typedef MR_GPU_PASTE(int, MR_LANES) mr_vi;
