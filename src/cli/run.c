@@ -14,6 +14,8 @@
 #include "cli/command.h"
 #include "cli/override.h"
 #include "config/job.h"
+#include "kafka/client.h"
+#include "kafka/embedded.h"
 #include "kafka/feed.h"
 #include "metrics/summary.h"
 
@@ -318,14 +320,38 @@ static mr_status watch_run(struct watch *watch, const sigset_t *set, const char 
     return status;
 }
 
-static const char *first_topic(const struct mr_job *job)
+/* Value of an option of this name and type, NULL where a plug-in has none. */
+static const void *option_find(const struct mr_option *row, const void *options, const char *key, mr_option_type type)
 {
-    for (const struct mr_option *row = job->source->options; row && row->key; row++) {
-        if (row->type != MR_OPT_STRINGS || strcmp(row->key, "topics")) continue;
-        const struct mr_strings *topics = (const struct mr_strings *)((const char *)job->source_options + row->offset);
-        return topics->count ? topics->item[0] : NULL;
+    for (; row && row->key; row++) {
+        if (row->type == type && !strcmp(row->key, key)) return (const char *)options + row->offset;
     }
     return NULL;
+}
+
+static const struct mr_strings *source_topics(const struct mr_job *job)
+{
+    return option_find(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
+}
+
+static const char *first_topic(const struct mr_job *job)
+{
+    const struct mr_strings *const topics = source_topics(job);
+    return topics && topics->count ? topics->item[0] : NULL;
+}
+
+/* What a job learns depends on the order of its records: on a broker of its own its topics get one partition, not four,
+ * so that they come as they were fed. */
+static void order_keep(const struct mr_job *job, const struct mr_run *run)
+{
+    const struct mr_strings *const topics = source_topics(job);
+    struct mr_err err; /* a topic is there already: its user wants it so */
+    if (!run->models.learns || !run->properties || !mr_kafka_is_embedded(run->properties)) return;
+    for (size_t i = 0; topics && i < topics->count; i++) mr_kafka_embedded_topic(topics->item[i], 1, &err);
+    for (size_t i = 0; i < job->sink_count; i++) {
+        char *const *const topic = option_find(job->sink[i].ops->options, job->sink[i].options, "topic", MR_OPT_STRING);
+        if (topic && *topic) mr_kafka_embedded_topic(*topic, 1, &err);
+    }
 }
 
 /* With a feed, "to the end" means: until every fed line has been taken in. */
@@ -382,6 +408,7 @@ static mr_status job_run(struct mr_job *job, const struct run_options *opt, cons
     if (!status) status = mr_run_create(job, &until, &watch->run, err);
     if (!status) {
         watch->opt = opt;
+        order_keep(job, watch->run);
         status = watch_run(watch, set, opt->feed ? first_topic(job) : NULL, err);
         report(watch, status);
         run_close(watch->run, err, status);

@@ -124,6 +124,27 @@ def clusters(folder, address):
         fail(f"the centres did not follow: {learning.learned}")
 
 
+def embedded(folder):
+    """A perceptron learns from a feed into the broker of the same process: the records come as they were fed."""
+    def to_file(job):
+        job["job"] = "embedded"
+        job["models"] = [{"name": "net", "type": "mlp", "learn": True, "hidden": "8", "step": 0.01, "save": str(folder / "net.safetensors")}]
+        job["emit"] = {"fields": {"x1": "x1", "net": "net.score"}}
+        job["sinks"] = [{"type": "file", "path": str(folder / "net.jsonl")}]
+
+    lines = folder / "points.jsonl"
+    path = Learning(folder, None, "plane", to_file).path
+    report = json.loads(call(MILLRACE, "run", path, "--feed", lines, "--until", "end", "--json").stdout.splitlines()[-1])
+    fed = [json.loads(line)["x1"] for line in lines.read_text().splitlines()]
+    written = [json.loads(line)["x1"] for line in (folder / "net.jsonl").read_text().splitlines()]
+    if written != fed:
+        fail(f"{len(written)} answers to {len(fed)} points, or not in their order")
+    learned = report["models"][0]
+    if not learned["rows_learned"] or learned["updates_undone"] or not learned["loss_batch"] < learned["loss"]:
+        fail(f"net: {learned}")
+    call(MILLRACE, "inspect", folder / "net.safetensors")
+
+
 def wrong_jobs(folder, address):
     def no_label(job):
         del job["record"]["label"]
@@ -156,6 +177,7 @@ def main():
             address = wait_for_address(broker, folder / "address")
             plane(folder, address)
             clusters(folder, address)
+            embedded(folder)
             wrong_jobs(folder, address)
         finally:
             broker.terminate()
