@@ -39,14 +39,16 @@ static int rank_compare(const void *a, const void *b)
 static double factor_square(const struct mr_mf_params *params)
 {
     const size_t step = params->users / USER_SAMPLE_MAX + 1;
-    double sum = 0, count = 0;
+    double sum = 0;
+    size_t count = 0;
     for (size_t user = 0; user < params->users; user += step) {
-        for (size_t f = 0; f < params->rank; f++, count++) {
+        for (size_t f = 0; f < params->rank; f++) {
             const double p = (double)params->user_factor[user * params->rank + f];
             sum += p * p;
+            count++;
         }
     }
-    return sum / count;
+    return sum / (double)count;
 }
 
 /* Items by the score that a user to whom they appeal would give them: two standard deviations above the mean. */

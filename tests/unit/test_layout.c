@@ -282,13 +282,68 @@ static void test_defaults(void **state)
     refused(&f, "record.defaults", "\"missing\": \"default\"");
 }
 
+/* A model that reads ids as text, and gives items. */
+static void test_items(void **state)
+{
+    (void)state;
+    static const struct mr_span ids[] = {{"1", 1}, {"\"two\"", 5}};
+    const struct mr_model_info best = {.type = "mf",
+                                       .feature_count = 2,
+                                       .width = 2,
+                                       .item_count = 2,
+                                       .item = ids,
+                                       .item_bytes_max = 5,
+                                       .column_count = 7};
+    struct fixture f;
+    fixture_init(&f, &fixture_json);
+    fixture_feature(&f, "who.id");
+    fixture_feature(&f, "@key");
+    fixture_model(&f, "m", &best);
+    fixture_emit(&f, "who", "who.id");
+    fixture_emit(&f, "all", "m");
+    fixture_emit(&f, "scores", "m.scores");
+    fixture_emit(&f, "second", "m.items[1]");
+    struct mr_layout *const layout = layout_of(&f);
+    assert_int_equal(layout->schema.feature_count, 7);
+    assert_int_equal(layout->schema.capture_count, 1);
+    assert_int_equal(layout->schema.field_count, 1);
+    assert_int_equal(layout->schema.field[0].role, MR_FIELD_CAPTURE);
+    assert_int_equal(layout->text_count, 2);
+    assert_true(!layout->text[0].is_part && layout->text[1].is_part && layout->text[1].part == MR_PART_KEY);
+    assert_int_equal(layout->item[1].kind, MR_EMIT_ITEMS);
+    assert_int_equal(layout->item[2].kind, MR_EMIT_ITEM_SCORES);
+    assert_int_equal(layout->item[3].kind, MR_EMIT_ITEM);
+    assert_int_equal(layout->item[3].column, 1);
+    assert_int_equal(layout->want[0], MR_WANT_Y | MR_WANT_ITEMS);
+    mr_layout_destroy(layout);
+    f.fields[3].value = fixture_text("m.items[2]");
+    refused(&f, "emit.fields.second", "outputs 0 to 1");
+    f.fields[3].value = fixture_text("m.items[1]");
+    f.features[1] = fixture_text("@offset");
+    refused(&f, "record.features[1]", "is no id");
+    f.features[1] = fixture_text("b");
+    f.job.codec = &fixture_f32;
+    refused(&f, "record.features[0]", "float32");
+    f.job.codec = &fixture_json;
+    fixture_default(&f, "who.id", "0");
+    refused(&f, "record.defaults", "ids");
+    f.job.record.defaults.count = 0;
+    f.job.record.missing = MR_MISSING_DEAD;
+    fixture_model(&f, "other", &two);
+    refused(&f, "models[0]", "only model");
+    f.job.model_count = 1;
+    f.info[0] = &two;
+    f.fields[1].value = fixture_text("m.items");
+    refused(&f, "emit.fields.all", "recommends no items");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_features),    cmocka_unit_test(test_feature_errors),
         cmocka_unit_test(test_models),      cmocka_unit_test(test_outputs),
         cmocka_unit_test(test_emit_errors), cmocka_unit_test(test_captures_and_parts),
-        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_items),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@ static size_t slot_of(const struct mr_ids *ids, const char *text, size_t bytes)
     size_t at = text_hash(text, bytes) & ids->mask;
     for (; ids->slot[at] != MR_ID_NONE; at = (at + 1) & ids->mask) {
         const struct mr_span *const name = &ids->name[ids->slot[at]];
-        if (name->bytes == bytes && !memcmp(name->data, text, bytes)) break;
+        if (name->bytes == bytes && (!bytes || !memcmp(name->data, text, bytes))) break;
     }
     return at;
 }
