@@ -264,7 +264,7 @@ static void mlp_update(struct mr_model *model, const struct mr_learn_batch *batc
 /* Tensors of a saved model: two a layer, the standardised input, the optimizer. */
 struct tensors {
     struct mr_tensor_out item[2 * MR_MLP_LAYER_COUNT_MAX + 5];
-    char name[2 * MR_MLP_LAYER_COUNT_MAX][32];
+    char name[2 * MR_MLP_LAYER_COUNT_MAX][40];
     size_t count;
 };
 
