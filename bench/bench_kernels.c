@@ -141,17 +141,18 @@ static float *random_floats(size_t count, double size)
 #define MF_SEEN  50
 #define MF_TOP   10
 
-/* Users who have each seen MF_SEEN items, spread over all. */
+/* Users who have each seen MF_SEEN items, spread over all, of which there are more. */
 static void mf_make(struct mr_mf_params *mf, size_t rank, size_t items, const float *item_factor,
                     const float *item_bias)
 {
     uint64_t *const first = memory_acquire((MF_USERS + 1) * sizeof *first);
     int32_t *const seen = memory_acquire((size_t)MF_USERS * MF_SEEN * sizeof *seen);
+    const size_t apart = items > MF_SEEN ? items / MF_SEEN : 1;
     for (size_t user = 0; user < MF_USERS; user++) {
         first[user] = user * MF_SEEN;
         first[user + 1] = (user + 1) * MF_SEEN;
         for (size_t i = 0; i < MF_SEEN; i++)
-            seen[user * MF_SEEN + i] = (int32_t)(i * (items / MF_SEEN) + (user * 2654435761u >> 7) % (items / MF_SEEN));
+            seen[user * MF_SEEN + i] = (int32_t)(i * apart + (user * 2654435761u >> 7) % apart);
     }
     *mf = (struct mr_mf_params){.users = MF_USERS,
                                 .items = items,
