@@ -41,10 +41,10 @@ def check_scores():
             fail(f"{len(got)} rows, want {len(want)}")
         for i, (one, other) in enumerate(zip(want, got)):
             off = max(abs(a - b) for a, b in zip(one["p"], other["p"]))
-            if off > 2e-6:
+            if off > 5e-6:  # both sides round logits of up to 40, where a probability is steep
                 fail(f"row {i}: off by {off}: {other}, want {one} ({environment})")
             ordered = sorted(one["p"])
-            if one["c"] != other["c"] and ordered[-1] - ordered[-2] > 4e-6:
+            if one["c"] != other["c"] and ordered[-1] - ordered[-2] > 1e-5:
                 fail(f"row {i}: class {other['c']}, want {one['c']}")
 
 
