@@ -452,7 +452,7 @@ static float *features_make(const struct shape *shape, const struct model *model
     if (shape->op != MR_OP_MF_TOPN && shape->op != MR_OP_MF_ESTIMATE) return x;
     for (size_t row = 0; row < rows; row++) {
         x[mr_tile_at(row, 0, in)] = (float)((row * 2654435761u >> 7) % MF_USERS);
-        if (in > 1) x[mr_tile_at(row, 1, in)] = (float)((row * 2246822519u >> 7) % model->mf.items);
+        if (in > 1 && model->mf.items) x[mr_tile_at(row, 1, in)] = (float)((row * 2246822519u >> 7) % model->mf.items);
     }
     return x;
 }
