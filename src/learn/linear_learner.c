@@ -6,8 +6,7 @@
 
 #include "millrace/batch.h"
 
-#define EXPLODES_AT 4.0  /* times the loss before the step */
-#define SMALL_SHARE 1e-6 /* of the mean squared label, or of 1: a loss below is noise */
+#define EXPLODES_AT 4.0 /* times the loss before the step */
 
 static size_t weight_count(const struct mr_linear_sum_params *sum)
 {
@@ -37,30 +36,6 @@ void mr_linear_learner_deinit(struct mr_linear_learner *learner)
     *learner = (struct mr_linear_learner){0};
 }
 
-/* -log of the probability that logits z[out] give to the label; ln(1 + e^z) without overflow. */
-static double log_loss(const double *z, size_t out, double label)
-{
-    if (out == 1) return fmax(z[0], 0) + log1p(exp(-fabs(z[0]))) - label * z[0];
-    double most = z[0], sum = 0;
-    for (size_t o = 1; o < out; o++) most = fmax(most, z[o]);
-    for (size_t o = 0; o < out; o++) sum += exp(z[o] - most);
-    return log(sum) + most - z[(size_t)label];
-}
-
-static double loss_of(const struct mr_linear_sum_params *sum, const double *z, double label)
-{
-    const double r = fabs(z[0] - label), delta = (double)sum->delta;
-    if (sum->loss == MR_LOSS_LOG) return log_loss(z, sum->out, label);
-    return sum->loss == MR_LOSS_SQUARED || r <= delta ? r * r / 2 : delta * (r - delta / 2);
-}
-
-static bool is_label(const struct mr_linear_sum_params *sum, double label)
-{
-    if (isnan(label)) return false;
-    if (sum->loss != MR_LOSS_LOG) return true;
-    return sum->out == 1 ? label >= 0 && label <= 1 : label >= 0 && label < (double)sum->out && label == floor(label);
-}
-
 double mr_linear_loss(const struct mr_linear_sum_params *sum, const double *w, const struct mr_learn_rows *rows,
                       size_t rows_max)
 {
@@ -69,13 +44,13 @@ double mr_linear_loss(const struct mr_linear_sum_params *sum, const double *w, c
     size_t count = 0;
     if (!logits) return 0;
     for (size_t row = 0; row < rows->rows && count < rows_max; row++) {
-        if (!is_label(sum, rows->label[row])) continue;
+        if (!mr_loss_has_label(sum->loss, sum->out, rows->label[row])) continue;
         for (size_t o = 0; o < sum->out; o++) {
             logits[o] = w[sum->out * sum->cols + o];
             for (size_t c = 0; c < sum->cols; c++)
                 logits[o] += w[o * sum->cols + c] * (double)rows->x[mr_tile_at(row, c, sum->cols)];
         }
-        loss += loss_of(sum, logits, rows->label[row]);
+        loss += mr_loss_of_row(sum->loss, (double)sum->delta, logits, sum->out, rows->label[row]);
         count++;
     }
     if (logits != z) free(logits);
@@ -90,23 +65,12 @@ static bool is_finite(const double *values, size_t count)
     return true;
 }
 
-/* A loss that is no more than noise beside the labels. */
-static double small_loss(const struct mr_linear_sum_params *sum, const struct mr_learn_rows *rows)
-{
-    double square = 0;
-    const size_t count = rows->rows < MR_TILE_ROWS ? rows->rows : MR_TILE_ROWS;
-    if (sum->loss == MR_LOSS_LOG) return SMALL_SHARE;
-    for (size_t row = 0; row < count; row++)
-        square += isnan(rows->label[row]) ? 0 : rows->label[row] * rows->label[row];
-    return SMALL_SHARE * square / (double)(count ? count : 1);
-}
-
 /* The largest eigenvalue of the mean of x x' is at most the mean of |x|^2; the 1 is the bias. */
 static double step_stable(const struct mr_linear_sum_params *sum, const struct mr_learn_rows *rows)
 {
     double square = 0, count = 0;
     for (size_t row = 0; row < rows->rows; row++) {
-        if (!is_label(sum, rows->label[row])) continue;
+        if (!mr_loss_has_label(sum->loss, sum->out, rows->label[row])) continue;
         count += 1;
         for (size_t c = 0; c < sum->cols; c++) {
             const double x = (double)rows->x[mr_tile_at(row, c, sum->cols)];
@@ -131,7 +95,7 @@ void mr_linear_learner_update(struct mr_linear_learner *l, const double *sums, c
     const double before = mr_linear_loss(&l->sum, l->w_before, rows, MR_TILE_ROWS),
                  after = mr_linear_loss(&l->sum, l->w, rows, MR_TILE_ROWS);
     if (is_finite(l->w, count) && isfinite(sums[count]) &&
-        !(after > EXPLODES_AT * before && after > small_loss(&l->sum, rows)) && isfinite(after))
+        !(after > EXPLODES_AT * before && after > mr_loss_small(l->sum.loss, rows)) && isfinite(after))
         return;
     memcpy(l->w, l->w_before, bytes);
     mr_optimizer_copy(&l->optimizer, &l->before);

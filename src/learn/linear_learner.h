@@ -2,16 +2,9 @@
 #ifndef MR_LEARN_LINEAR_LEARNER_H
 #define MR_LEARN_LINEAR_LEARNER_H
 
-#include "kernels/linear_sum/linear_sum.h"
+#include "learn/loss.h"
 #include "learn/optimizer.h"
 #include "millrace/model.h"
-
-/** The rows that an update was summed over, for the guard. x: tiles (batch.h); label NaN: none. */
-struct mr_learn_rows {
-    const float *x;
-    const double *label;
-    size_t rows;
-};
 
 struct mr_linear_learner {
     struct mr_linear_sum_params sum; /* cols, out, loss */

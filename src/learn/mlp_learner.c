@@ -7,9 +7,8 @@
 #include "kernels/reference.h"
 #include "millrace/batch.h"
 
-#define EXPLODES_AT      4.0  /* times the loss before the step */
-#define SMALL            1e-6 /* of the mean squared label, or of 1: a loss below is noise */
-#define GUARD_MULTIPLIES 1e6  /* what one look at the loss may cost */
+#define EXPLODES_AT      4.0 /* times the loss before the step */
+#define GUARD_MULTIPLIES 1e6 /* what one look at the loss may cost */
 #define GUARD_ROWS_MIN   4
 #define HALVINGS         20
 
@@ -64,25 +63,6 @@ void mr_mlp_learner_round(struct mr_mlp_learner *l)
     }
 }
 
-/* The loss of one row's logits z[out]. */
-static double loss_of(const struct mr_mlp_gradient_params *sum, const double *z, size_t out, double label)
-{
-    const double r = fabs(z[0] - label), delta = (double)sum->delta;
-    if (sum->loss != MR_LOSS_LOG)
-        return sum->loss == MR_LOSS_SQUARED || r <= delta ? r * r / 2 : delta * (r - delta / 2);
-    if (out == 1) return fmax(z[0], 0) + log1p(exp(-fabs(z[0]))) - label * z[0];
-    double most = z[0], total = 0;
-    for (size_t o = 1; o < out; o++) most = fmax(most, z[o]);
-    for (size_t o = 0; o < out; o++) total += exp(z[o] - most);
-    return log(total) + most - z[(size_t)label];
-}
-
-static bool is_label(const struct mr_mlp_gradient_params *sum, size_t out, double label)
-{
-    if (isnan(label) || sum->loss != MR_LOSS_LOG) return !isnan(label);
-    return out == 1 ? label >= 0 && label <= 1 : label >= 0 && label < (double)out && label == floor(label);
-}
-
 /* The last layer's logits of one row. */
 static const double *logits_of(const struct mr_mlp_learner *l, const double *weights, const float *x, size_t row)
 {
@@ -110,8 +90,8 @@ double mr_mlp_loss(const struct mr_mlp_learner *l, const double *w, const struct
     double loss = 0;
     size_t count = 0;
     for (size_t row = 0; row < rows->rows && count < rows_max; row++) {
-        if (!is_label(&l->sum, out, rows->label[row])) continue;
-        loss += loss_of(&l->sum, logits_of(l, w, rows->x, row), out, rows->label[row]);
+        if (!mr_loss_has_label(l->sum.loss, out, rows->label[row])) continue;
+        loss += mr_loss_of_row(l->sum.loss, (double)l->sum.delta, logits_of(l, w, rows->x, row), out, rows->label[row]);
         count++;
     }
     return count ? loss / (double)count : 0;
@@ -124,17 +104,6 @@ static size_t guard_rows(const struct mr_mlp_learner *l)
     return rows >= MR_TILE_ROWS ? MR_TILE_ROWS : rows <= GUARD_ROWS_MIN ? GUARD_ROWS_MIN : (size_t)rows;
 }
 
-/* A loss that is no more than noise beside the labels. */
-static double small_loss(const struct mr_mlp_learner *l, const struct mr_learn_rows *rows)
-{
-    double square = 0;
-    const size_t count = rows->rows < MR_TILE_ROWS ? rows->rows : MR_TILE_ROWS;
-    if (l->sum.loss == MR_LOSS_LOG) return SMALL;
-    for (size_t row = 0; row < count; row++)
-        square += isnan(rows->label[row]) ? 0 : rows->label[row] * rows->label[row];
-    return SMALL * square / (double)(count ? count : 1);
-}
-
 /* Whether weights w may replace w_before, whose loss was `before`. */
 static bool is_stable(const struct mr_mlp_learner *l, const double *w, const struct mr_learn_rows *rows, double before)
 {
@@ -142,7 +111,7 @@ static bool is_stable(const struct mr_mlp_learner *l, const double *w, const str
         if (!isfinite((float)w[i])) return false;
     }
     const double after = mr_mlp_loss(l, w, rows, guard_rows(l));
-    return isfinite(after) && !(after > EXPLODES_AT * before && after > small_loss(l, rows));
+    return isfinite(after) && !(after > EXPLODES_AT * before && after > mr_loss_small(l->sum.loss, rows));
 }
 
 /* The step that would have done; w holds the weights that would not. */
