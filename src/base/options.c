@@ -43,6 +43,12 @@ const struct mr_option *mr_option_find(const struct mr_option *table, const char
     return NULL;
 }
 
+const void *mr_option_value(const struct mr_option *table, const void *options, const char *key, mr_option_type type)
+{
+    const struct mr_option *const row = options ? mr_option_find(table, key) : NULL;
+    return row && row->type == type ? (const char *)options + row->offset : NULL;
+}
+
 const char *mr_option_nearest(const struct mr_option *table, const char *key)
 {
     struct mr_near near;

@@ -8,6 +8,10 @@
 /** The row of a key, or NULL. table may be NULL: no options. */
 const struct mr_option *mr_option_find(const struct mr_option *table, const char *key);
 
+/** The value of a key of that type in options that the table describes; NULL: the table has none such, or options is
+ * NULL. Borrowed from options. */
+const void *mr_option_value(const struct mr_option *table, const void *options, const char *key, mr_option_type type);
+
 /** The known key nearest to a mistyped one, or NULL. */
 const char *mr_option_nearest(const struct mr_option *table, const char *key);
 

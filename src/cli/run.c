@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "base/term.h"
 #include "cli/command.h"
 #include "cli/override.h"
@@ -320,18 +321,9 @@ static mr_status watch_run(struct watch *watch, const sigset_t *set, const char 
     return status;
 }
 
-/* Value of an option of this name and type, NULL where a plug-in has none. */
-static const void *option_find(const struct mr_option *row, const void *options, const char *key, mr_option_type type)
-{
-    for (; row && row->key; row++) {
-        if (row->type == type && !strcmp(row->key, key)) return (const char *)options + row->offset;
-    }
-    return NULL;
-}
-
 static const struct mr_strings *source_topics(const struct mr_job *job)
 {
-    return option_find(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
+    return mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
 }
 
 static const char *first_topic(const struct mr_job *job)
@@ -349,7 +341,8 @@ static void order_keep(const struct mr_job *job, const struct mr_run *run)
     if (!run->models.learns || !run->properties || !mr_kafka_is_embedded(run->properties)) return;
     for (size_t i = 0; topics && i < topics->count; i++) mr_kafka_embedded_topic(topics->item[i], 1, &err);
     for (size_t i = 0; i < job->sink_count; i++) {
-        char *const *const topic = option_find(job->sink[i].ops->options, job->sink[i].options, "topic", MR_OPT_STRING);
+        char *const *const topic =
+            mr_option_value(job->sink[i].ops->options, job->sink[i].options, "topic", MR_OPT_STRING);
         if (topic && *topic) mr_kafka_embedded_topic(*topic, 1, &err);
     }
 }

@@ -11,24 +11,19 @@
 
 static const struct mr_strings *strings_option(const struct mr_option *table, const void *options, const char *key)
 {
-    const struct mr_option *const row = options ? mr_option_find(table, key) : NULL;
-    return row && row->type == MR_OPT_STRINGS ? (const void *)((const char *)options + row->offset) : NULL;
+    return mr_option_value(table, options, key, MR_OPT_STRINGS);
 }
 
 static const char *string_option(const struct mr_option *table, const void *options, const char *key)
 {
-    const struct mr_option *const row = options ? mr_option_find(table, key) : NULL;
-    if (!row || row->type != MR_OPT_STRING) return NULL;
-    char *text;
-    memcpy(&text, (const char *)options + row->offset, sizeof text);
-    return text;
+    char *const *const text = mr_option_value(table, options, key, MR_OPT_STRING);
+    return text ? *text : NULL;
 }
 
 static const char *servers_of(const struct mr_option *table, const void *options)
 {
-    const struct mr_option *const row = options ? mr_option_find(table, "properties") : NULL;
-    if (!row || row->type != MR_OPT_MAP) return NULL;
-    return mr_map_get((const void *)((const char *)options + row->offset), "bootstrap.servers");
+    const struct mr_map *const properties = mr_option_value(table, options, "properties", MR_OPT_MAP);
+    return properties ? mr_map_get(properties, "bootstrap.servers") : NULL;
 }
 
 /* True when a topic is among those that the source reads: by name, or by pattern ("^..."). */

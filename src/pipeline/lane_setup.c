@@ -16,8 +16,7 @@
 
 static const struct mr_map *properties_of(const struct mr_option *table, const void *options)
 {
-    const struct mr_option *const row = table && options ? mr_option_find(table, "properties") : NULL;
-    return row && row->type == MR_OPT_MAP ? (const void *)((const char *)options + row->offset) : NULL;
+    return mr_option_value(table, options, "properties", MR_OPT_MAP);
 }
 
 /* Of the largest output that some sink of the job takes. */

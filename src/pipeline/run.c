@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/cores.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_count.h"
 #include "scoring/choose.h"
@@ -30,13 +31,10 @@ static mr_status units_open(struct mr_run *run, struct mr_err *err)
     return MR_OK;
 }
 
-/* Value of a source's option of this name and type, where it has one: what sinks share with the source. */
+/* What sinks share with the source, where it has such an option. */
 static const void *source_option(const struct mr_job *job, const char *key, mr_option_type type)
 {
-    for (const struct mr_option *row = job->source->options; row && row->key; row++) {
-        if (row->type == type && !strcmp(row->key, key)) return (const char *)job->source_options + row->offset;
-    }
-    return NULL;
+    return mr_option_value(job->source->options, job->source_options, key, type);
 }
 
 /* Seldom: partitions that leave then cannot be drained, and what is in flight of them is repeated. But in time for a
