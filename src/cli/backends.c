@@ -71,7 +71,7 @@ static mr_status model_measure(struct choice *choice, struct mr_backend *backend
     return status;
 }
 
-/* Calls measure for every choice that starts; the others keep no figures. */
+/* Calls measure for every choice that starts; the others, and those that lack an operation, keep no figures. */
 typedef mr_status measure_fn(struct choice *choice, struct mr_backend *backend, void *context, struct mr_err *err);
 
 static mr_status choices_measure(struct choice *choices, size_t count, measure_fn *measure, void *context,
@@ -84,6 +84,10 @@ static mr_status choices_measure(struct choice *choices, size_t count, measure_f
         if (choices[i].ops->open(choices[i].variant, &backend, &why)) continue;
         choices[i].is_host = choices[i].ops->is_host && choices[i].ops->is_host(backend);
         status = measure(&choices[i], backend, context, err);
+        if (status == MR_EBACKEND) { /* it lacks an operation */
+            memset(choices[i].row_ns, 0, sizeof choices[i].row_ns);
+            status = MR_OK;
+        }
         choices[i].ops->close(backend);
     }
     return status;

@@ -85,7 +85,7 @@ void mr_choose_decide(const struct mr_candidate *candidates, size_t count, const
     for (size_t i = 1; i < count && used > 0 && (size_t)used < sizeof choice_out->because; i++) {
         char *const text = choice_out->because + used;
         const size_t room = sizeof choice_out->because - (size_t)used;
-        used += candidates[i].reason[0]
+        used += candidates[i].reason[0] || candidates[i].row_ns[last] <= 0
                     ? snprintf(text, room, ", %s not", candidates[i].name)
                     : snprintf(text, room, ", %s %.3g", candidates[i].name, candidates[i].row_ns[last]);
     }

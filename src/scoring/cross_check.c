@@ -27,7 +27,9 @@ mr_status mr_cross_check_init(struct mr_cross_check *check, struct mr_models *mo
         *scores = (struct mr_scores){.width = models->info[i]->width, .row_cap = row_cap};
         scores->y = aligned_alloc(MR_ALIGN, y_bytes(scores));
         if (models->info[i]->is_classifier) scores->class_index = aligned_alloc(MR_ALIGN, class_bytes(scores));
-        is_whole = scores->y && (scores->class_index || !models->info[i]->is_classifier);
+        if (models->info[i]->item_count) scores->item = aligned_alloc(MR_ALIGN, y_bytes(scores));
+        is_whole = scores->y && (scores->class_index || !models->info[i]->is_classifier) &&
+                   (scores->item || !models->info[i]->item_count);
     }
     if (is_whole) return MR_OK;
     mr_cross_check_deinit(check);
@@ -39,6 +41,7 @@ void mr_cross_check_deinit(struct mr_cross_check *check)
     for (size_t i = 0; check->scores && i < check->models->count; i++) {
         free(check->scores[i].y);
         free(check->scores[i].class_index);
+        free(check->scores[i].item);
     }
     free(check->scores);
     *check = (struct mr_cross_check){0};
@@ -100,6 +103,7 @@ static void scores_copy(struct mr_scores *into, const struct mr_scores *from, si
 {
     const size_t whole = mr_tile_count(rows) * MR_TILE_ROWS;
     memcpy(into->y, from->y, whole * from->width * sizeof *from->y);
+    if (from->item) memcpy(into->item, from->item, whole * from->width * sizeof *from->item);
     if (from->class_index) memcpy(into->class_index, from->class_index, whole * sizeof *from->class_index);
 }
 

@@ -182,6 +182,7 @@ static mr_status plan_score(struct mr_unit *unit, struct mr_queue *queue, const 
         struct mr_scores part = *scores;
         if (part.y) part.y += first * scores->width;
         if (part.class_index) part.class_index += first;
+        if (part.item) part.item += first * scores->width;
         const size_t count = rows - first < chunk ? rows - first : chunk;
         status = unit->ops->score(queue, plan, x + first * cols, count, &part, err);
         if (!status) status = unit->ops->wait(queue, err);
