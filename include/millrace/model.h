@@ -40,6 +40,7 @@ struct mr_model_info {
     const char *const *feature; /* [feature_count] names, or NULL when the file names none */
     size_t width;               /* numbers a row in mr_scores.y */
     bool is_classifier;         /* class_index is meaningful */
+    bool is_transform;          /* y is features for a model behind it, no prediction */
     bool has_no_probability;    /* y is something else, though there are classes: a distance */
     size_t class_count;         /* 0 for a regression; binary: 2 (while width may be 1) */
     const char *const *label;   /* [class_count] label names, or NULL: then a label prints as its index */

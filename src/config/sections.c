@@ -114,7 +114,9 @@ static const struct mr_option record_rows[] = {
     {.key = "label",
      .type = MR_OPT_STRING,
      .offset = AT(label),
-     .doc = "Field with the true answer, where records have one."},
+     .doc = "Field with the true answer, where records have one: the index of a class, or a number. Models learn from "
+            "it, and "
+            "the report says how well each model of the job predicted it."},
     {.key = "missing",
      .type = MR_OPT_ENUM,
      .offset = AT(missing),

@@ -14,6 +14,49 @@ const char *mr_grouped(uint64_t value, char out[32])
     return out;
 }
 
+/* The same measure for all models, one below the other. */
+static void losses_print(FILE *out, const struct mr_run *run)
+{
+    for (size_t i = 0; i < run->models.count; i++) {
+        const struct mr_model_at_work *const model = &run->models.item[i];
+        const uint64_t rows = atomic_load(&model->losses.rows);
+        char text[32];
+        if (!rows) continue;
+        const bool has_classes = model->judged == MR_JUDGED_CLASSES;
+        fprintf(out, "  predicted %12s labelled rows: %s, %s %.5g, last batch %.5g", mr_grouped(rows, text),
+                model->job->name, has_classes ? "log loss" : "mean squared error",
+                atomic_load(&model->losses.loss) / (double)rows, atomic_load(&model->losses.loss_batch));
+        if (has_classes)
+            fprintf(out, ", %.2f %% right", 100 * (double)atomic_load(&model->losses.right) / (double)rows);
+        fputc('\n', out);
+    }
+}
+
+static void losses_add(cJSON *item, const struct mr_model_at_work *model)
+{
+    const uint64_t rows = atomic_load(&model->losses.rows);
+    const bool has_classes = model->judged == MR_JUDGED_CLASSES;
+    cJSON_AddNumberToObject(item, "rows_labelled", (double)rows);
+    if (!rows) return;
+    cJSON_AddNumberToObject(item, has_classes ? "log_loss" : "squared_error",
+                            atomic_load(&model->losses.loss) / (double)rows);
+    cJSON_AddNumberToObject(item, has_classes ? "log_loss_batch" : "squared_error_batch",
+                            atomic_load(&model->losses.loss_batch));
+    if (has_classes)
+        cJSON_AddNumberToObject(item, "accuracy", (double)atomic_load(&model->losses.right) / (double)rows);
+}
+
+static void learned_add(cJSON *item, const struct mr_model_at_work *model)
+{
+    const uint64_t rows = atomic_load(&model->stats.rows);
+    cJSON_AddNumberToObject(item, "rows_learned", (double)rows);
+    cJSON_AddNumberToObject(item, "batches_learned", (double)atomic_load(&model->stats.batches));
+    cJSON_AddNumberToObject(item, "updates_undone", (double)atomic_load(&model->stats.undone));
+    if (!rows || !model->learn->has_loss) return;
+    cJSON_AddNumberToObject(item, "loss", atomic_load(&model->stats.loss) / (double)rows);
+    cJSON_AddNumberToObject(item, "loss_batch", atomic_load(&model->stats.loss_batch));
+}
+
 /* What each model has learned: the loss is that of predictions made before the model saw the row. */
 static void models_print(FILE *out, const struct mr_run *run)
 {
@@ -35,20 +78,16 @@ static void models_print(FILE *out, const struct mr_run *run)
 
 static void models_add(cJSON *root, const struct mr_run *run)
 {
-    cJSON *const models = run->models.learns ? cJSON_AddArrayToObject(root, "models") : NULL;
+    const bool is_any = run->models.learns || run->models.is_judged;
+    cJSON *const models = is_any ? cJSON_AddArrayToObject(root, "models") : NULL;
     for (size_t i = 0; models && i < run->models.count; i++) {
         const struct mr_model_at_work *const model = &run->models.item[i];
-        const uint64_t rows = atomic_load(&model->stats.rows);
-        if (!model->learn) continue;
+        if (!model->learn && model->judged == MR_JUDGED_NOT) continue;
         cJSON *const item = cJSON_CreateObject();
         cJSON_AddItemToArray(models, item);
         cJSON_AddStringToObject(item, "name", model->job->name);
-        cJSON_AddNumberToObject(item, "rows_learned", (double)rows);
-        cJSON_AddNumberToObject(item, "batches_learned", (double)atomic_load(&model->stats.batches));
-        cJSON_AddNumberToObject(item, "updates_undone", (double)atomic_load(&model->stats.undone));
-        if (!rows || !model->learn->has_loss) continue;
-        cJSON_AddNumberToObject(item, "loss", atomic_load(&model->stats.loss) / (double)rows);
-        cJSON_AddNumberToObject(item, "loss_batch", atomic_load(&model->stats.loss_batch));
+        if (model->judged != MR_JUDGED_NOT) losses_add(item, model);
+        if (model->learn) learned_add(item, model);
     }
 }
 
@@ -100,6 +139,7 @@ static void check_add(cJSON *root, const struct mr_run *run)
 
 void mr_scoring_print(FILE *out, const struct mr_run *run)
 {
+    losses_print(out, run);
     models_print(out, run);
     units_print(out, run);
     check_print(out, run);

@@ -1,4 +1,4 @@
-/** The parts of a report that tell what models have learned, where they ran, and how right that was. */
+/** The parts of a report that tell how good models predict, what they have learned, where they ran, and how right that was. */
 #ifndef MR_METRICS_SUMMARY_SCORING_H
 #define MR_METRICS_SUMMARY_SCORING_H
 

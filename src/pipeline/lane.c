@@ -161,12 +161,14 @@ static void breaker_ask(struct mr_lane *lane, const struct mr_rows *rows)
     mr_run_stop(run, MR_RUN_DRAIN);
 }
 
-/* Waits for the scores of a slot, and compares a share of them with the reference's. */
+/* Waits for the scores of a slot, compares a share of them with the reference's, and all of them with their labels. */
 static mr_status scores_take(struct mr_lane *lane, struct mr_slot *slot, struct mr_err *err)
 {
     struct mr_models *const models = &lane->run->models;
-    const mr_status status = mr_models_wait(models, &slot->queues, &slot->rows, slot->scores, err);
-    return status ? status : mr_cross_check_batch(&lane->check, &slot->queues, &slot->rows, slot->scores, err);
+    mr_status status = mr_models_wait(models, &slot->queues, &slot->rows, slot->scores, err);
+    if (!status) status = mr_cross_check_batch(&lane->check, &slot->queues, &slot->rows, slot->scores, err);
+    if (!status) mr_models_judge(models, &slot->rows, slot->scores);
+    return status;
 }
 
 /* Decodes the next slot from the input and starts its scores. */

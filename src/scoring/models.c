@@ -73,6 +73,8 @@ mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, str
         model->learn = model->job->ops->learn ? model->job->ops->learn(model->model) : NULL;
         model->must_begin = model->learn && model->learn->begin;
         models->learns |= model->learn != NULL;
+        model->judged = mr_losses_kind(job, model->info);
+        models->is_judged |= model->judged != MR_JUDGED_NOT;
     }
     if (status) mr_models_close(models);
     return status;
@@ -117,7 +119,7 @@ static void wants_add(struct mr_models *models, const unsigned *want)
     const bool is_checked = models->units->reference != MR_NO_UNIT;
     for (size_t i = models->count; i-- > 0;) {
         struct mr_model_at_work *const model = &models->item[i];
-        model->want |= want[i];
+        model->want |= want[i] | mr_losses_want(model->judged);
         if (model->learn || (is_checked && model->want))
             model->want |= MR_WANT_Y | (model->info->is_classifier ? MR_WANT_CLASS : 0);
         if (model->input != MR_NO_MODEL && model->want) models->item[model->input].want |= MR_WANT_Y;
@@ -247,6 +249,14 @@ mr_status mr_models_score_on(struct mr_models *models, struct mr_queues *queues,
     mr_status status = models_start(models, queues, unit, rows, scores, err);
     if (!status) status = models->units->unit[unit].ops->wait(queues->queue[unit], err);
     return status;
+}
+
+void mr_models_judge(struct mr_models *models, const struct mr_rows *rows, const struct mr_scores *scores)
+{
+    for (size_t i = 0; models->is_judged && i < models->count; i++) {
+        struct mr_model_at_work *const model = &models->item[i];
+        mr_losses_take(&model->losses, model->judged, model->info, &scores[i], rows->label, rows->row_count);
+    }
 }
 
 /* Counts what an update did; says so the first time, and ever more seldom. */

@@ -6,6 +6,7 @@
 #define MR_SCORING_MODELS_H
 
 #include "config/job.h"
+#include "scoring/losses.h"
 #include "scoring/units.h"
 
 #define MR_NO_MODEL SIZE_MAX
@@ -31,13 +32,16 @@ struct mr_model_at_work {
     double *sums;
     bool must_begin; /* only of a model that learns: several lanes read it of others */
     struct mr_learn_stats stats;
+    mr_judged judged; /* by the labels of the job */
+    struct mr_losses losses;
 };
 
 struct mr_models {
     struct mr_model_at_work *item;     /* [count], in the job's order: inputs before those that read them */
     const struct mr_model_info **info; /* [count] */
     size_t count;
-    bool learns; /* one of them does: one lane, batches in order */
+    bool learns;    /* one of them does: one lane, batches in order */
+    bool is_judged; /* one of them is */
     struct mr_units *units;
 };
 
@@ -71,6 +75,10 @@ mr_status mr_models_score(struct mr_models *models, struct mr_queues *queues, co
 /** Waits until the scores of the rows are there; those of a unit that failed are made again on the next. */
 mr_status mr_models_wait(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
                          struct mr_scores *scores, struct mr_err *err);
+
+/** Holds the labels of rows against their scores, which are there and not yet learned from: for the losses of all
+ * models. Any number of lanes. */
+void mr_models_judge(struct mr_models *models, const struct mr_rows *rows, const struct mr_scores *scores);
 
 /** Scores rows on one unit and waits for it, whatever becomes of it: for comparisons. */
 mr_status mr_models_score_on(struct mr_models *models, struct mr_queues *queues, size_t unit,

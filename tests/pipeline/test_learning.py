@@ -84,6 +84,12 @@ def plane(folder, address):
         fail(f"{len(answers)} answers to {len(records)} points, {unlabelled} of them without a label")
     if any(answer["spark"] != 0 for answer in answers[:20]):
         fail(f"a model that starts from nothing predicted {answers[0]} before it had learned")
+    labelled = [answer for answer in answers if answer["actual"] is not None]
+    for name in ("spark", "sgd"):  # side by side, whatever they learn by
+        error = sum((answer[name] - answer["actual"]) ** 2 for answer in labelled) / len(labelled)
+        told = learning.learned[name]
+        if told["rows_labelled"] != len(labelled) or abs(told["squared_error"] - error) > 1e-3 * error:
+            fail(f"{name}: mean squared error {error}, told {told}")
     spark, sgd = learning.learned["spark"], learning.learned["sgd"]
     if spark["rows_learned"] != len(records) - unlabelled or not spark["loss_batch"] < 1500:
         fail(f"spark: {spark}")

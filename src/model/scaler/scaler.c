@@ -134,6 +134,7 @@ static mr_status scaler_open(const struct mr_model_open *open, struct mr_model *
         .feature_count = cols,
         .feature = model->meta.features.count == cols ? (const char *const *)model->meta.features.item : NULL,
         .width = cols,
+        .is_transform = true,
         .parameter_count = 2 * cols,
         .flops_per_row = 2.0 * (double)cols};
     *model_out = model;
