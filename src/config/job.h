@@ -51,8 +51,12 @@ struct mr_bad_records_options {
 /** Lanes of a job at most. */
 #define MR_LANES_MAX 64
 
+/* When models learn: from each batch as it came, or from blocks that are cut at offsets. */
+typedef enum { MR_BATCH_ARRIVAL, MR_BATCH_OFFSETS } mr_batch_by;
+
 struct mr_batch_options {
     int64_t records_max;
+    int by;           /* mr_batch_by */
     int64_t wait_max; /* us: how long a batch may wait to fill, counted from its first record */
 };
 

@@ -93,6 +93,7 @@ static const char *const missing_policies[] = {"dead", "default", NULL};
 static const char *const tombstone_policies[] = {"skip", "dead", NULL};
 static const char *const emit_framings[] = {"single", "lines", "array", NULL};
 static const char *const partitions[] = {"auto", "same", "key", "sticky", NULL};
+static const char *const batch_bys[] = {"arrival", "offsets", NULL};
 static const char *const deliveries[] = {"at-least-once", NULL};
 
 #define AT(field) offsetof(struct mr_record_options, field)
@@ -264,6 +265,17 @@ static const struct mr_option batch_rows[] = {
      .min = 1,
      .max = 1 << 20,
      .doc = "Most records that are scored together."},
+    {.key = "by",
+     .type = MR_OPT_ENUM,
+     .offset = AT(by),
+     .fallback = "arrival",
+     .choices = batch_bys,
+     .doc = "What models learn from at once. arrival: each batch, as its size and time made it. offsets: blocks that "
+            "end where offset + 1 is a multiple of records_max, or at records_max rows; scores still go out at once, "
+            "by the model as of the last full block. Then a topic that is read from the same offset gives the same "
+            "predictions and the same learned model, bit for bit on the same backend, however its records arrive and "
+            "whatever wait_max is; not so across a restart in the middle. Needs an input of one partition. A job that "
+            "does not learn is the same either way."},
     {.key = "wait_max",
      .type = MR_OPT_DURATION,
      .offset = AT(wait_max),

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pipeline/lane_learn.h"
 #include "pipeline/parts.h"
 
 #define IDLE_WAIT_US      100000             /* how long to wait for messages when nothing is in flight */
@@ -96,7 +97,7 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
         return lane_rest(lane, err);
     /* Revocations run inside: the ticket is opened afterwards, so that they find only what is really in flight. */
     const mr_status status =
-        job->source->poll(lane->source, raw->message, raw->cap, wait_us, lane->fill_us, &count, err);
+        job->source->poll(lane->source, raw->message, mr_lane_poll_cap(lane, raw), wait_us, lane->fill_us, &count, err);
     atomic_store(&lane->is_at_end, status == MR_END);
     if (!lane->has_joined && job->source->has_joined && job->source->has_joined(lane->source))
         atomic_store(&lane->has_joined, true);
@@ -108,15 +109,16 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
     return granted ? input_take(lane, raw, granted, err) : MR_OK;
 }
 
-/* Decodes what fits of the input into the slot; messages without a value never reach the codec. */
-static void slot_decode(struct mr_lane *lane, struct mr_slot *slot)
+/* Decodes what fits of the input, up to message `limit`, into the slot; messages without a value never reach the codec.
+ */
+static void slot_decode(struct mr_lane *lane, struct mr_slot *slot, size_t limit)
 {
     const struct mr_job *job = lane->run->job;
     struct mr_raw *raw = slot->raw;
     struct mr_rows *rows = &slot->rows;
 
     rows->row_count = rows->reject_count = 0;
-    while (raw->cursor.message < raw->count && rows->row_count < rows->row_cap && rows->reject_count < rows->row_cap) {
+    while (raw->cursor.message < limit && rows->row_count < rows->row_cap && rows->reject_count < slot->row_cap) {
         size_t end = raw->cursor.message;
         if (!raw->message[end].value) {
             if (job->record.tombstones == MR_TOMBSTONE_DEAD) {
@@ -130,10 +132,10 @@ static void slot_decode(struct mr_lane *lane, struct mr_slot *slot)
             raw->cursor = (struct mr_cursor){end + 1, 0};
             continue;
         }
-        while (end < raw->count && raw->message[end].value) end++;
-        rows->reject_cap = rows->row_cap; /* the rest is for rows that fail later: in message parts, in the encoder */
+        while (end < limit && raw->message[end].value) end++;
+        rows->reject_cap = slot->row_cap; /* the rest is for rows that fail later: in message parts, in the encoder */
         lane->run->job->codec->decode(lane->decoder, raw->message, end, &raw->cursor, rows);
-        rows->reject_cap = 2 * rows->row_cap;
+        rows->reject_cap = 2 * slot->row_cap;
     }
     const struct mr_parts_input input = {.messages = raw->message,
                                          .source_ops = job->source,
@@ -176,11 +178,13 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_run *run = lane->run;
     struct mr_slot *slot = &lane->slot[(lane->slot_first + lane->slot_count) % MR_SLOT_COUNT];
-    mr_status status;
+    size_t limit;
 
     slot->raw = lane->input;
+    mr_status status = mr_lane_block_begin(lane, slot, &limit, err);
+    if (status) return status;
     slot->raw->slot_count++;
-    slot_decode(lane, slot);
+    slot_decode(lane, slot, limit);
     breaker_ask(lane, &slot->rows);
     mr_rows_tail_zero(&slot->rows);
     if (lane->input->cursor.message == lane->input->count) lane->input = NULL;
@@ -188,7 +192,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     status = mr_models_score(&run->models, &slot->queues, &slot->rows, slot->scores, err);
     if (!status && run->models.learns) {
         status = scores_take(lane, slot, err);
-        if (!status) status = mr_models_learn(&run->models, &slot->queues, &slot->rows, slot->scores, err);
+        if (!status) status = mr_lane_learn(lane, slot, limit, err);
     }
     lane->slot_count++;
     stage_mark(lane, MR_STAGE_SCORE);
@@ -467,6 +471,7 @@ void *mr_lane_main(void *argument)
                     (int)(DRAIN_TIMEOUT_NS / 1000000000));
         }
     }
+    if (run_state(lane) != MR_RUN_ABORT && !lane->err.status) mr_lane_learn_rest(lane, &lane->err);
     if (run_state(lane) == MR_RUN_ABORT && !lane->err.status &&
         (lane->flight.ticket_count || lane->flight.ready_count)) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");

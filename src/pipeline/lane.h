@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "pipeline/block.h"
 #include "pipeline/dead.h"
 #include "pipeline/deliver.h"
 #include "pipeline/encode.h"
@@ -24,6 +25,7 @@ struct mr_lane {
     struct mr_slot slot[MR_SLOT_COUNT];
     size_t slot_first, slot_count; /* slots whose scores are not yet encoded */
     struct mr_raw *input;          /* the batch that is being decoded, or NULL */
+    struct mr_block block;         /* rows to be learned from; only where the run's models learn by offsets */
     struct mr_cross_check check;
     struct mr_flight flight;
     struct mr_dead *dead;

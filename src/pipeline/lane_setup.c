@@ -57,7 +57,8 @@ static size_t fixed_bytes(const struct mr_run *run)
 {
     const struct mr_job *job = run->job;
     const size_t row_cap = (size_t)job->batch.records_max;
-    return MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
+    return (run->learns_by_offsets ? mr_block_bytes(run, row_cap) : 0) +
+           MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
            box_count(job) * (arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
 }
 
@@ -194,6 +195,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         status = mr_raw_init(&lane->raw[i], row_cap, err);
         if (!status) status = mr_slot_init(&lane->slot[i], run, row_cap, err);
     }
+    if (!status && run->learns_by_offsets) status = mr_block_init(&lane->block, run, row_cap, err);
     if (!status)
         status = mr_cross_check_init(&lane->check, &run->models, &run->check_stats, job->cross_check,
                                      job->cross_check_tolerance, row_cap, err);
@@ -237,6 +239,7 @@ void mr_lane_destroy(struct mr_lane *lane)
         mr_slot_deinit(&lane->slot[i], lane->run);
         mr_raw_deinit(&lane->raw[i]);
     }
+    mr_block_deinit(&lane->block, lane->run);
     mr_cross_check_deinit(&lane->check);
     mr_flight_deinit(&lane->flight);
     free(lane->sink);

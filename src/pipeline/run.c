@@ -24,6 +24,7 @@ static mr_status units_open(struct mr_run *run, struct mr_err *err)
     char text[256];
     mr_status status = mr_units_open(&run->units, is_auto ? "cpu" : job->backend, row_cap, job->cross_check > 0, err);
     if (!status && is_auto) status = mr_choose(&run->units, &run->models, row_cap, run->layout->want, err);
+    if (run->learns_by_offsets) run->units.unit[0].rows_min = 0; /* one unit for all: sizes go by arrival */
     if (!status) status = mr_models_plan(&run->models, &run->units, run->layout->want, err);
     if (status) return status;
     mr_units_describe(&run->units, text, sizeof text);
@@ -69,6 +70,7 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     const int64_t *timeout = source_option(job, "connect_timeout", MR_OPT_DURATION);
     run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;
     status = mr_models_open(job, &run->models, err);
+    run->models.begins_late = run->learns_by_offsets = run->models.learns && job->batch.by == MR_BATCH_OFFSETS;
     if (!status) status = mr_layout_create(job, run->models.info, &run->layout, err);
     if (!status) status = units_open(run, err);
     if (status)
@@ -76,6 +78,23 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     else
         *run_out = run;
     return status;
+}
+
+/* Blocks are one behind the other in one partition; between partitions there is no order that comes back. */
+static mr_status partitions_check(const struct mr_run *run, struct mr_err *err)
+{
+    const struct mr_job *const job = run->job;
+    char text[16];
+    unsigned count;
+    if (!run->learns_by_offsets || !job->source->lane_count_max) return MR_OK;
+    const mr_status status = job->source->lane_count_max(job->source_options, &count, err);
+    if (status || count <= 1) return status;
+    snprintf(text, sizeof text, "%u", count);
+    return mr_fail(err, MR_ECONFIG,
+                   "batch.by: \"offsets\" learns the same each time from one partition only, and source.topics have "
+                   "%s: the order between partitions differs from run to run: read one topic of one partition, or set "
+                   "batch.by to \"arrival\"",
+                   count >= UINT32_MAX / 2 ? "a pattern, which may match any number" : text);
 }
 
 /* As many lanes as the job says; without a word of it, as many as pay and fit. */
@@ -103,8 +122,9 @@ static mr_status lane_count_choose(struct mr_run *run, struct mr_err *err)
 
 mr_status mr_run_start(struct mr_run *run, struct mr_err *err)
 {
-    mr_status status = lane_count_choose(run, err);
+    mr_status status = partitions_check(run, err);
 
+    if (!status) status = lane_count_choose(run, err);
     if (status) return status;
     run->lane = calloc(run->lane_count, sizeof *run->lane);
     if (!run->lane) return mr_fail(err, MR_ENOMEM, "out of memory");

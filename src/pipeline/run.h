@@ -44,6 +44,7 @@ struct mr_run {
     int32_t source_partitions_min, source_partitions_max; /* as lane 0 found them: all lanes decide alike */
     struct mr_lane **lane;                                /* [lane_count] */
     unsigned lane_count;
+    bool learns_by_offsets; /* models learn, and from blocks that are cut at offsets */
 };
 
 /** Loads models, chooses and opens what they run on, works out the layout. On error *run_out is NULL. job must outlive

@@ -22,6 +22,7 @@ struct mr_slot {
     void *read_scratch;       /* of a model that reads its features as text; else NULL */
     struct mr_queues queues;
     struct mr_raw *raw;
+    size_t row_cap; /* of its arrays; rows.row_cap is less where a block of records ends sooner */
 };
 
 mr_status mr_raw_init(struct mr_raw *raw, size_t cap, struct mr_err *err);
@@ -35,7 +36,15 @@ void mr_slot_deinit(struct mr_slot *slot, const struct mr_run *run);
  * were. */
 void mr_rows_tail_zero(struct mr_rows *rows);
 
-/** Bytes that a slot takes: for the memory budget. */
+/** Bytes that a slot takes, and its scores alone: for the memory budget. */
 size_t mr_slot_bytes(const struct mr_run *run, size_t row_cap);
+size_t mr_scores_bytes(const struct mr_run *run, size_t row_cap);
+
+/** Bytes of a tiled matrix. */
+size_t mr_tiles_bytes(size_t row_cap, size_t cols);
+
+/** Scores of all models of a run. MR_ENOMEM: what there is already must be freed. deinit accepts NULL. */
+mr_status mr_scores_init(struct mr_scores **scores_out, const struct mr_run *run, size_t row_cap);
+void mr_scores_deinit(struct mr_scores *all, const struct mr_run *run);
 
 #endif

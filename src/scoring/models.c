@@ -202,7 +202,7 @@ static mr_status models_start(struct mr_models *models, struct mr_queues *queues
         struct mr_model_at_work *const model = &models->item[i];
         const float *const x = features_of(model, rows, scores);
         if (!model->want) continue; /* nobody asks for anything of it */
-        if (model->must_begin) {
+        if (model->must_begin && !models->begins_late) {
             status = unit->ops->wait(queues->queue[at], err);
             if (!status) status = model_begin(model, x, rows->row_count, err);
         }

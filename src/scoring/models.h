@@ -42,6 +42,9 @@ struct mr_models {
     size_t count;
     bool learns;    /* one of them does: one lane, batches in order */
     bool is_judged; /* one of them is */
+    /* What a model takes from its first rows, it takes from the first ones that are learned from, not the first that
+     * are scored. Set before the first score, cleared before those rows are scored. */
+    bool begins_late;
     struct mr_units *units;
 };
 

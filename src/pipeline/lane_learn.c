@@ -1,0 +1,72 @@
+#include "pipeline/lane_learn.h"
+
+size_t mr_lane_poll_cap(const struct mr_lane *lane, const struct mr_raw *raw)
+{
+    const struct mr_block *const block = &lane->block;
+    const int64_t left = block->end_offset - block->position.next_offset;
+    return lane->run->learns_by_offsets && left > 0 && (uint64_t)left < raw->cap ? (size_t)left : raw->cap;
+}
+
+/* Where the block of a message ends. A source without offsets has blocks of records_max rows alone. */
+static int64_t block_end(const struct mr_lane *lane, int64_t offset)
+{
+    const int64_t count = lane->run->job->batch.records_max;
+    return offset < 0 || offset > INT64_MAX - 2 * count ? INT64_MAX : (offset / count + 1) * count;
+}
+
+static mr_status partition_check(const struct mr_lane *lane, const struct mr_message *message, struct mr_err *err)
+{
+    const struct mr_position *const known = &lane->block.position;
+    const struct mr_source_ops *const ops = lane->run->job->source;
+    if (message->partition == known->partition && message->topic == known->topic) return MR_OK;
+    return mr_fail(err, MR_ECONFIG,
+                   "batch.by: \"offsets\" learns the same each time from one partition only: records of %s[%d] came "
+                   "among those of %s[%d]; set batch.by to \"arrival\"",
+                   ops->topic_name(lane->source, message->topic), (int)message->partition,
+                   ops->topic_name(lane->source, known->topic), (int)known->partition);
+}
+
+mr_status mr_lane_block_begin(struct mr_lane *lane, struct mr_slot *slot, size_t *limit_out, struct mr_err *err)
+{
+    struct mr_block *const block = &lane->block;
+    const struct mr_raw *const raw = slot->raw;
+    const struct mr_message *const first = &raw->message[raw->cursor.message];
+    mr_status status = MR_OK;
+    size_t limit = raw->cursor.message;
+
+    *limit_out = raw->count;
+    if (!lane->run->learns_by_offsets) return MR_OK;
+    if (!block->has_position)
+        block->position = (struct mr_position){.topic = first->topic, .partition = first->partition};
+    if (!block->has_position || first->offset >= block->end_offset) {
+        status = mr_block_learn(block, &lane->run->models, &slot->queues, err);
+        block->end_offset = block_end(lane, first->offset);
+        block->has_position = true;
+    }
+    while (!status && limit < raw->count && raw->message[limit].offset < block->end_offset)
+        status = partition_check(lane, &raw->message[limit++], err);
+    slot->rows.row_cap = block->rows.row_cap - block->rows.row_count;
+    *limit_out = limit;
+    return status;
+}
+
+mr_status mr_lane_learn(struct mr_lane *lane, struct mr_slot *slot, size_t limit, struct mr_err *err)
+{
+    struct mr_models *const models = &lane->run->models;
+    struct mr_block *const block = &lane->block;
+    const struct mr_raw *const raw = slot->raw;
+    if (!lane->run->learns_by_offsets) return mr_models_learn(models, &slot->queues, &slot->rows, slot->scores, err);
+    const bool is_at_limit = raw->cursor.message == limit;
+    if (is_at_limit) block->position.next_offset = raw->message[limit - 1].offset + 1;
+    const bool is_complete = slot->rows.row_count == slot->rows.row_cap ||
+                             (is_at_limit && (limit < raw->count || block->position.next_offset == block->end_offset));
+    if (is_complete && !block->rows.row_count && !models->begins_late) /* the slot has all of it: no copy */
+        return mr_models_learn(models, &slot->queues, &slot->rows, slot->scores, err);
+    mr_block_add(block, &slot->rows);
+    return is_complete ? mr_block_learn(block, models, &slot->queues, err) : MR_OK;
+}
+
+mr_status mr_lane_learn_rest(struct mr_lane *lane, struct mr_err *err)
+{
+    return mr_block_learn(&lane->block, &lane->run->models, &lane->slot[0].queues, err);
+}
