@@ -14,23 +14,28 @@ static size_t weight_count(const struct mr_linear_sum_params *sum)
 }
 
 bool mr_linear_learner_init(struct mr_linear_learner *learner, const struct mr_linear_sum_params *sum,
-                            const struct mr_optimizer_options *options)
+                            const struct mr_optimizer_options *options, bool standardises)
 {
     const size_t count = weight_count(sum), regularised = sum->out * sum->cols;
-    *learner = (struct mr_linear_learner){.sum = *sum};
+    *learner = (struct mr_linear_learner){.sum = *sum, .standardises = standardises};
     learner->w = calloc(count, sizeof *learner->w);
     learner->w_before = calloc(count, sizeof *learner->w_before);
     learner->gradient = calloc(count, sizeof *learner->gradient);
+    learner->w_plain = calloc(count, sizeof *learner->w_plain);
+    const bool is_standard = mr_standard_init(&learner->standard, sum->cols);
     const bool is_optimizer = mr_optimizer_init(&learner->optimizer, options, count, regularised);
     const bool is_before = mr_optimizer_init(&learner->before, options, count, regularised);
-    return learner->w && learner->w_before && learner->gradient && is_optimizer && is_before;
+    return learner->w && learner->w_before && learner->gradient && learner->w_plain && is_standard && is_optimizer &&
+           is_before;
 }
 
 void mr_linear_learner_deinit(struct mr_linear_learner *learner)
 {
     mr_optimizer_deinit(&learner->optimizer);
     mr_optimizer_deinit(&learner->before);
+    mr_standard_deinit(&learner->standard);
     free(learner->w);
+    free(learner->w_plain);
     free(learner->w_before);
     free(learner->gradient);
     *learner = (struct mr_linear_learner){0};
@@ -66,19 +71,80 @@ static bool is_finite(const double *values, size_t count)
 }
 
 /* The largest eigenvalue of the mean of x x' is at most the mean of |x|^2; the 1 is the bias. */
-static double step_stable(const struct mr_linear_sum_params *sum, const struct mr_learn_rows *rows)
+static double step_stable(const struct mr_linear_learner *l, const struct mr_learn_rows *rows)
 {
+    const struct mr_linear_sum_params *const sum = &l->sum;
     double square = 0, count = 0;
     for (size_t row = 0; row < rows->rows; row++) {
         if (!mr_loss_has_label(sum->loss, sum->out, rows->label[row])) continue;
         count += 1;
         for (size_t c = 0; c < sum->cols; c++) {
-            const double x = (double)rows->x[mr_tile_at(row, c, sum->cols)];
+            double x = (double)rows->x[mr_tile_at(row, c, sum->cols)];
+            if (l->standardises) x = (x - l->standard.mean[c]) * l->standard.factor[c];
             square += x * x;
         }
     }
     const double curvature = (square / fmax(count, 1) + 1) * (sum->loss == MR_LOSS_LOG ? 0.25 : 1);
     return isfinite(curvature) ? 1 / curvature : 0;
+}
+
+void mr_linear_learner_begin(struct mr_linear_learner *l, const float *x, size_t rows)
+{
+    const size_t cols = l->sum.cols, biases = l->sum.out * cols;
+    if (!l->standardises || l->standard.count > 0 || !rows) return;
+    mr_standard_add_rows(&l->standard, x, rows);
+    l->has_begun_with = rows;
+    for (size_t o = 0; o < l->sum.out; o++) {
+        for (size_t c = 0; c < cols; c++) {
+            l->w[biases + o] += l->w[o * cols + c] * l->standard.mean[c];
+            l->w[o * cols + c] /= l->standard.factor[c];
+        }
+    }
+}
+
+const double *mr_linear_learner_weights(struct mr_linear_learner *l, const double *w)
+{
+    const size_t cols = l->sum.cols, biases = l->sum.out * cols;
+    if (!l->standardises) return w;
+    for (size_t o = 0; o < l->sum.out; o++) {
+        double bias = w[biases + o];
+        for (size_t c = 0; c < cols; c++) {
+            l->w_plain[o * cols + c] = w[o * cols + c] * l->standard.factor[c];
+            bias -= l->w_plain[o * cols + c] * l->standard.mean[c];
+        }
+        l->w_plain[biases + o] = bias;
+    }
+    return l->w_plain;
+}
+
+/* The mean gradient, by standardised features where the learner does so. */
+static void gradient_take(struct mr_linear_learner *l, const double *sums, double labelled)
+{
+    const size_t cols = l->sum.cols, biases = l->sum.out * cols;
+    for (size_t i = 0; i < weight_count(&l->sum); i++) l->gradient[i] = sums[i] / labelled;
+    for (size_t o = 0; o < l->sum.out && l->standardises; o++) {
+        for (size_t c = 0; c < cols; c++) {
+            double *const slope = &l->gradient[o * cols + c];
+            *slope = (*slope - l->standard.mean[c] * l->gradient[biases + o]) * l->standard.factor[c];
+        }
+    }
+}
+
+/* Rows of the first batch are in the mean since before it was scored. */
+static void rows_add(struct mr_linear_learner *l, const struct mr_learn_rows *rows)
+{
+    if (l->standardises && !l->has_begun_with && rows->rows) mr_standard_add_rows(&l->standard, rows->x, rows->rows);
+    l->has_begun_with = 0;
+}
+
+/* Whether a step made things worse, beyond what noise explains. */
+static bool has_diverged(struct mr_linear_learner *l, const double *sums, const struct mr_learn_rows *rows)
+{
+    const size_t count = weight_count(&l->sum);
+    const double before = mr_linear_loss(&l->sum, mr_linear_learner_weights(l, l->w_before), rows, MR_TILE_ROWS),
+                 after = mr_linear_loss(&l->sum, mr_linear_learner_weights(l, l->w), rows, MR_TILE_ROWS);
+    return !is_finite(l->w, count) || !isfinite(sums[count]) || !isfinite(after) ||
+           (after > EXPLODES_AT * before && after > mr_loss_small(l->sum.loss, rows));
 }
 
 void mr_linear_learner_update(struct mr_linear_learner *l, const double *sums, const struct mr_learn_rows *rows,
@@ -87,19 +153,20 @@ void mr_linear_learner_update(struct mr_linear_learner *l, const double *sums, c
     const size_t count = weight_count(&l->sum), bytes = count * sizeof *l->w;
     const double labelled = sums[count + 1];
     *report = (struct mr_learn_report){.loss = sums[count], .rows = (uint64_t)labelled};
-    if (!(labelled > 0)) return;
-    for (size_t i = 0; i < count; i++) l->gradient[i] = sums[i] / labelled;
-    memcpy(l->w_before, l->w, bytes);
-    mr_optimizer_copy(&l->before, &l->optimizer);
-    mr_optimizer_step(&l->optimizer, l->w, l->gradient);
-    const double before = mr_linear_loss(&l->sum, l->w_before, rows, MR_TILE_ROWS),
-                 after = mr_linear_loss(&l->sum, l->w, rows, MR_TILE_ROWS);
-    if (is_finite(l->w, count) && isfinite(sums[count]) &&
-        !(after > EXPLODES_AT * before && after > mr_loss_small(l->sum.loss, rows)) && isfinite(after))
+    if (labelled > 0) {
+        gradient_take(l, sums, labelled);
+        memcpy(l->w_before, l->w, bytes);
+        mr_optimizer_copy(&l->before, &l->optimizer);
+        mr_optimizer_step(&l->optimizer, l->w, l->gradient);
+        report->is_undone = has_diverged(l, sums, rows);
+    }
+    if (!report->is_undone) {
+        rows_add(l, rows);
         return;
+    }
+    l->has_begun_with = 0;
     memcpy(l->w, l->w_before, bytes);
     mr_optimizer_copy(&l->optimizer, &l->before);
     l->undone_count++;
-    report->is_undone = true;
-    report->step_stable = step_stable(&l->sum, rows);
+    report->step_stable = step_stable(l, rows);
 }

@@ -79,7 +79,8 @@ static bool start_write(const cJSON *stream, const char *path)
     char *const activations = cJSON_PrintUnformatted(get(stream, "activations"));
     const struct mr_metadata_out metadata[] = {{"millrace.type", get(stream, "type")->valuestring},
                                                {"millrace.activations", activations}};
-    if (mr_safetensors_write(path, tensors, count, metadata, 2, &err)) fail_msg("%s", err.text);
+    const size_t metadata_count = cJSON_IsArray(get(stream, "activations")) ? 2 : 1;
+    if (mr_safetensors_write(path, tensors, count, metadata, metadata_count, &err)) fail_msg("%s", err.text);
     cJSON_free(activations);
     return true;
 }
@@ -95,6 +96,7 @@ struct learner {
     struct mr_scores scores;
     float *x;
     double *sums;
+    bool has_begun;
 };
 
 static void learner_open(struct learner *l, const cJSON *stream, const struct mr_model_open *open)
@@ -150,9 +152,12 @@ static void batch_learn(struct learner *l, const cJSON *batch)
     const struct mr_sum_target target = {.label = label, .y = l->scores.y, .class_index = l->scores.class_index};
     const struct mr_learn_batch learn = {
         .x = l->x, .label = label, .scores = &l->scores, .rows = rows, .sums = l->sums};
+    const struct mr_learn_ops *const ops = l->ops->learn(l->model);
+    if (ops->begin && !l->has_begun) assert_int_equal(ops->begin(l->model, l->x, rows, &err), MR_OK);
+    l->has_begun = true;
     assert_int_equal(l->cpu->score(l->queue, l->plan, l->x, rows, &l->scores, &err), MR_OK);
     assert_int_equal(l->cpu->sum(l->queue, l->sum_plan, l->x, rows, &target, l->sums, &err), MR_OK);
-    l->ops->learn(l->model)->update(l->model, &learn, &report);
+    ops->update(l->model, &learn, &report);
     assert_false(report.is_undone);
     assert_int_equal(report.rows, rows);
     assert_int_equal(l->cpu->plan_update(l->plan, &err), MR_OK);
@@ -185,7 +190,19 @@ static void state_compare(const struct learner *l, const cJSON *stream, const ch
     printf("%s: as %s, %.1e off at most, %.0e allowed\n", name, get(stream, "made_by")->valuestring, worst, tolerance);
 }
 
-static void stream_check(const cJSON *stream)
+/* The model goes on from the file that it was saved to. */
+static void learner_reopen(struct learner *l, const cJSON *stream, struct mr_model_open *open, const char *path)
+{
+    struct mr_err err;
+    if (l->ops->learn(l->model)->save(l->model, path, &err)) fail_msg("%s", err.text);
+    learner_close(l);
+    *l = (struct learner){.ops = l->ops};
+    open->file = path;
+    learner_open(l, stream, open);
+}
+
+/* reopens: in the middle of the stream. */
+static void stream_check(const cJSON *stream, bool reopens)
 {
     struct learner l = {.ops = mr_model_find(get(stream, "type")->valuestring)};
     const cJSON *batch = get(stream, "batches")->child;
@@ -195,11 +212,15 @@ static void stream_check(const cJSON *stream)
     assert_true(descriptor >= 0);
     close(descriptor);
     void *const options = options_make(l.ops, stream);
-    const struct mr_model_open open = {.options = options,
-                                       .file = start_write(stream, path) ? path : NULL,
-                                       .feature_count = (size_t)cJSON_GetArraySize(get(batch, "x")->child)};
+    struct mr_model_open open = {.options = options,
+                                 .file = start_write(stream, path) ? path : NULL,
+                                 .feature_count = (size_t)cJSON_GetArraySize(get(batch, "x")->child)};
     learner_open(&l, stream, &open);
-    for (; batch; batch = batch->next) batch_learn(&l, batch);
+    const int half = cJSON_GetArraySize(get(stream, "batches")) / 2;
+    for (int i = 0; batch; batch = batch->next, i++) {
+        if (reopens && i == half) learner_reopen(&l, stream, &open, path);
+        batch_learn(&l, batch);
+    }
     state_compare(&l, stream, path);
     learner_close(&l);
     mr_options_deinit(l.ops->options, options);
@@ -219,7 +240,10 @@ static void test_streams(void **state)
     cJSON *const golden = cJSON_Parse(text);
     free(text);
     assert_non_null(golden);
-    for (const cJSON *stream = get(golden, "streams")->child; stream; stream = stream->next) stream_check(stream);
+    for (const cJSON *stream = get(golden, "streams")->child; stream; stream = stream->next) {
+        stream_check(stream, false);
+        stream_check(stream, true);
+    }
     cJSON_Delete(golden);
 }
 

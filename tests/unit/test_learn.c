@@ -190,7 +190,8 @@ static void test_plane(void **state)
             struct stream s;
             struct mr_learn_report report = {0};
             stream_open(&s);
-            assert_true(mr_linear_learner_init(&l, &(struct mr_linear_sum_params){COLS, 1, loss, 1}, &options[i]));
+            assert_true(
+                mr_linear_learner_init(&l, &(struct mr_linear_sum_params){COLS, 1, loss, 1}, &options[i], false));
             for (int batch = 0; batch < 300; batch++) {
                 stream_next(&s, false);
                 report = learn_batch(&l, &s);
@@ -213,7 +214,7 @@ static void test_classes(void **state)
     (void)state;
     stream_open(&s);
     const struct mr_optimizer_options options = {.kind = MR_STEP_ADAGRAD, .step = 2};
-    assert_true(mr_linear_learner_init(&l, &(struct mr_linear_sum_params){COLS, 1, MR_LOSS_LOG, 0}, &options));
+    assert_true(mr_linear_learner_init(&l, &(struct mr_linear_sum_params){COLS, 1, MR_LOSS_LOG, 0}, &options, false));
     for (int batch = 0; batch < 300; batch++) {
         stream_next(&s, true);
         const struct mr_learn_report report = learn_batch(&l, &s);
@@ -237,7 +238,7 @@ static void test_guard(void **state)
     stream_open(&s);
     struct mr_optimizer_options options = {.kind = MR_STEP_CONSTANT, .step = 50};
     const struct mr_linear_sum_params sum = {COLS, 1, MR_LOSS_SQUARED, 0};
-    assert_true(mr_linear_learner_init(&l, &sum, &options));
+    assert_true(mr_linear_learner_init(&l, &sum, &options, false));
     stream_next(&s, false);
     report = learn_batch(&l, &s);
     assert_true(report.is_undone);
@@ -248,7 +249,7 @@ static void test_guard(void **state)
     mr_linear_learner_deinit(&l);
 
     options.step = report.step_stable;
-    assert_true(mr_linear_learner_init(&l, &sum, &options));
+    assert_true(mr_linear_learner_init(&l, &sum, &options, false));
     for (int batch = 0; batch < 100; batch++) {
         stream_next(&s, false);
         report = learn_batch(&l, &s);

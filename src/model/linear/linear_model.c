@@ -39,6 +39,23 @@ static void params_set(struct mr_model *model)
         .cols = layer->in, .out = layer->out, .w = layer->w, .b = layer->b, .activation = layer->activation};
 }
 
+/* What a learner that standardises has seen of the features. */
+static mr_status standard_read(struct mr_standard *standard, const struct mr_safetensors *file, struct mr_err *err)
+{
+    const struct mr_tensor *count, *mean, *squares;
+    mr_status status = mr_model_tensor(file, "input.count", 1, 1, &count, err);
+    if (!status) status = mr_model_tensor(file, "input.mean", 1, standard->cols, &mean, err);
+    if (!status) status = mr_model_tensor(file, "input.squares", 1, standard->cols, &squares, err);
+    if (status) return status;
+    standard->count = fmax(mr_tensor_value(count, 0), 0);
+    for (size_t c = 0; c < standard->cols; c++) {
+        standard->mean[c] = mr_tensor_value(mean, c);
+        standard->squares[c] = fmax(mr_tensor_value(squares, c), 0);
+    }
+    mr_standard_refresh(standard);
+    return MR_OK;
+}
+
 /* A file that was saved while learning: float64 weights as they were, and the optimizer's state. */
 static mr_status state_read(struct mr_model *model, const struct mr_safetensors *file, struct mr_err *err)
 {
@@ -46,9 +63,12 @@ static mr_status state_read(struct mr_model *model, const struct mr_safetensors 
     struct mr_optimizer *const o = &l->optimizer;
     const struct mr_tensor *weight, *bias, *z, *n, *updates;
     const size_t count = l->sum.out * l->sum.cols;
-    if (mr_safetensors_find(file, "input.mean"))
+    mr_status status = MR_OK;
+    if (mr_safetensors_find(file, "input.mean") &&
+        !(model->options.standardise && mr_safetensors_find(file, "input.count")))
         return MR_OK; /* folded: the layer's float32 weights are what there is */
-    mr_status status = mr_model_tensor(file, "weight", 2, 0, &weight, err);
+    if (mr_safetensors_find(file, "input.mean") && (status = standard_read(&l->standard, file, err))) return status;
+    status = mr_model_tensor(file, "weight", 2, 0, &weight, err);
     if (!status) status = mr_model_tensor(file, "bias", 1, l->sum.out, &bias, err);
     if (status) return status;
     for (size_t i = 0; i < count; i++) l->w[i] = mr_tensor_value(weight, i);
@@ -83,8 +103,14 @@ static mr_status learner_open(struct mr_model *model, struct mr_err *err)
     if (layer->out > 1 && (!model->kind->is_classifier || options->compat == MR_LINEAR_SPARK))
         return mr_fail(err, MR_ECONFIG, "a %s model%s learns one output, this one has %zu", model->kind->type,
                        options->compat == MR_LINEAR_SPARK ? " with compat spark" : "", layer->out);
+    if (options->standardise && options->compat == MR_LINEAR_SPARK)
+        return mr_fail(
+            err, MR_ECONFIG,
+            "a %s model with compat spark does not standardise: Spark's classes do not; put a scaler before it "
+            "(\"input\"), or drop one of the two",
+            model->kind->type);
     model->scratch = calloc(2 * (layer->in + 1), sizeof *model->scratch);
-    if (!mr_linear_learner_init(&model->learner, &sum, &optimizer) || !model->scratch)
+    if (!mr_linear_learner_init(&model->learner, &sum, &optimizer, options->standardise) || !model->scratch)
         return mr_fail(err, MR_ENOMEM, "model %s: out of memory", model->kind->type);
     for (size_t i = 0; i < layer->out * layer->in; i++) model->learner.w[i] = (double)layer->w[i];
     for (size_t o = 0; o < layer->out; o++) model->learner.w[layer->out * layer->in + o] = (double)layer->b[o];
@@ -179,8 +205,9 @@ static void weights_round(struct mr_model *model)
 {
     const struct mr_mlp_layer *const layer = &model->layer;
     float *const w = (float *)(uintptr_t)layer->w, *const b = (float *)(uintptr_t)layer->b;
-    for (size_t i = 0; i < layer->out * layer->in; i++) w[i] = (float)model->learner.w[i];
-    for (size_t o = 0; o < layer->out; o++) b[o] = (float)model->learner.w[layer->out * layer->in + o];
+    const double *const from = mr_linear_learner_weights(&model->learner, model->learner.w);
+    for (size_t i = 0; i < layer->out * layer->in; i++) w[i] = (float)from[i];
+    for (size_t o = 0; o < layer->out; o++) b[o] = (float)from[layer->out * layer->in + o];
 }
 
 static void spark_update(struct mr_model *model, const struct mr_learn_rows *rows, struct mr_learn_report *report)
@@ -215,23 +242,49 @@ static void linear_update(struct mr_model *model, const struct mr_learn_batch *b
     weights_round(model);
 }
 
+static mr_status linear_begin(struct mr_model *model, const float *x, size_t rows, struct mr_err *err)
+{
+    (void)err;
+    mr_linear_learner_begin(&model->learner, x, rows);
+    return MR_OK;
+}
+
 static mr_status linear_save(const struct mr_model *model, const char *path, struct mr_err *err)
 {
     const struct mr_linear_learner *const l = &model->learner;
+    const struct mr_standard *const standard = &l->standard;
     const double updates = (double)l->optimizer.updates;
+    const size_t cols = l->sum.cols;
+    double *const scale = calloc(cols + 1, sizeof *scale);
+    if (!scale) return mr_fail(err, MR_ENOMEM, "model %s: out of memory", model->kind->type);
+    for (size_t c = 0; c < cols; c++) scale[c] = 1 / standard->factor[c];
     const struct mr_tensor_out tensors[] = {
         {.name = "weight", .rank = 2, .shape = {l->sum.out, l->sum.cols}, .f64 = l->w},
         {.name = "bias", .rank = 1, .shape = {l->sum.out}, .f64 = l->w + l->sum.out * l->sum.cols},
         {.name = "optimizer.z", .rank = 1, .shape = {l->optimizer.count}, .f64 = l->optimizer.z},
         {.name = "optimizer.n", .rank = 1, .shape = {l->optimizer.count}, .f64 = l->optimizer.n},
         {.name = "optimizer.updates", .rank = 1, .shape = {1}, .f64 = &updates},
+        {.name = "input.mean",
+         .rank = 1,
+         .shape = {cols},
+         .f64 = standard->mean}, /* from here on: if it standardises */
+        {.name = "input.scale", .rank = 1, .shape = {cols}, .f64 = scale},
+        {.name = "input.squares", .rank = 1, .shape = {cols}, .f64 = standard->squares},
+        {.name = "input.count", .rank = 1, .shape = {1}, .f64 = &standard->count},
     };
-    return mr_model_save(path, &model->info, NULL, tensors, sizeof tensors / sizeof *tensors, err);
+    const size_t count = sizeof tensors / sizeof *tensors - (l->standardises && standard->count > 0 ? 0 : 4);
+    const mr_status status = mr_model_save(path, &model->info, NULL, tensors, count, err);
+    free(scale);
+    return status;
 }
 
 const struct mr_learn_ops *mr_linear_model_learn(const struct mr_model *model)
 {
-    static const struct mr_learn_ops ops = {
-        .needs_label = true, .has_loss = true, .sum = linear_sum, .update = linear_update, .save = linear_save};
+    static const struct mr_learn_ops ops = {.needs_label = true,
+                                            .has_loss = true,
+                                            .begin = linear_begin,
+                                            .sum = linear_sum,
+                                            .update = linear_update,
+                                            .save = linear_save};
     return model->options.learn ? &ops : NULL;
 }

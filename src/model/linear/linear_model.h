@@ -28,6 +28,7 @@ struct mr_linear_options {
     int64_t iterations;
     double tolerance;
     bool intercept;
+    bool standardise;
 };
 
 /** Names of mr_step_kind and mr_linear_compat, for the tables. */
@@ -90,10 +91,17 @@ extern const char *const mr_linear_schedules[], *const mr_linear_compats[];
          .min = 0,                                                                                                     \
          .max = 1,                                                                                                     \
          .doc = "With compat spark: convergenceTol."},                                                                 \
+        {.key = "intercept",                                                                                           \
+         .type = MR_OPT_BOOL,                                                                                          \
+         .offset = MR_LINEAR_AT(intercept),                                                                            \
+         .doc = "With compat spark: setIntercept(true), a bias that starts at 1 with every batch. Without compat a "   \
+                "bias is always learned, and kept."},                                                                  \
     {                                                                                                                  \
-        .key = "intercept", .type = MR_OPT_BOOL, .offset = MR_LINEAR_AT(intercept),                                    \
-        .doc = "With compat spark: setIntercept(true), a bias that starts at 1 with every batch. Without compat a "    \
-               "bias is always learned, and kept."                                                                     \
+        .key = "standardise", .type = MR_OPT_BOOL, .offset = MR_LINEAR_AT(standardise),                                \
+        .doc = "Learn in features less their running mean, divided by their running standard deviation, so that one "  \
+               "step fits all of them. The first batch gives the first of both. The model still reads features as "    \
+               "they are; where a mean is hundreds of deviations away from 0, a scaler before it (input) keeps more "  \
+               "digits."                                                                                               \
     }
 
 /** Opens a model of this kind. table: the type's options, for their defaults. Otherwise as mr_model_ops.open, whose

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "kernels/moments/moments.h"
+#include "learn/standard.h"
 #include "modelfile/model_file.h"
 
 struct scaler_options {
@@ -30,9 +31,9 @@ struct mr_model {
     struct scaler_options options;
     struct mr_model_meta meta;
     struct mr_model_info info;
-    double count, *mean, *squares; /* [cols]: mean and sum of squared deviations of all rows so far */
-    float *shift, *factor;         /* [cols]: what is scaled by */
-    float *near;                   /* [cols]: a value near the mean, for the sums */
+    struct mr_standard standard;
+    float *shift, *factor; /* [cols]: what is scaled by */
+    float *near;           /* [cols]: a value near the mean, for the sums */
     struct mr_scale_params params, moments;
 };
 
@@ -40,35 +41,28 @@ static void scaler_close(struct mr_model *model)
 {
     if (!model) return;
     mr_model_meta_deinit(&model->meta);
-    free(model->mean);
-    free(model->squares);
+    mr_standard_deinit(&model->standard);
     free(model->shift);
     free(model->factor);
     free(model->near);
     free(model);
 }
 
-/* The standard deviation is that of the population, as in scikit-learn; a feature that never varied is not divided. */
 static void factors_set(struct mr_model *model)
 {
     for (size_t c = 0; c < model->params.cols; c++) {
-        const double variance = model->count > 0 ? model->squares[c] / model->count : 0;
-        /* Sums of float32 products leave a rest of variance where there is none. */
-        const bool varies = variance > 1e-12 * model->mean[c] * model->mean[c] && variance > 0;
-        model->shift[c] = model->options.center ? (float)model->mean[c] : 0;
-        model->factor[c] = model->options.scale && varies ? (float)(1 / sqrt(variance)) : 1;
-        model->near[c] = (float)model->mean[c];
+        model->shift[c] = model->options.center ? (float)model->standard.mean[c] : 0;
+        model->factor[c] = model->options.scale ? (float)model->standard.factor[c] : 1;
+        model->near[c] = (float)model->standard.mean[c];
     }
 }
 
 static mr_status sizes_set(struct mr_model *model, size_t cols, struct mr_err *err)
 {
-    model->mean = calloc(cols, sizeof *model->mean);
-    model->squares = calloc(cols, sizeof *model->squares);
     model->shift = calloc(cols, sizeof *model->shift);
     model->factor = calloc(cols, sizeof *model->factor);
     model->near = calloc(cols, sizeof *model->near);
-    if (!model->mean || !model->squares || !model->shift || !model->factor || !model->near)
+    if (!mr_standard_init(&model->standard, cols) || !model->shift || !model->factor || !model->near)
         return mr_fail(err, MR_ENOMEM, "model scaler: out of memory");
     model->params = (struct mr_scale_params){cols, model->shift, model->factor};
     model->moments = (struct mr_scale_params){cols, model->near, model->factor};
@@ -90,15 +84,17 @@ static mr_status file_read(struct mr_model *model, const char *path, const struc
     if (!status && !cols) status = mr_fail(err, MR_EDATA, "model \"%s\": tensor \"mean\" is empty", path);
     if (!status) status = sizes_set(model, (size_t)cols, err);
     if (status) return status;
-    model->count = count ? mr_tensor_value(count, 0) : 1;
-    if (!(model->count > 0)) return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"count\" is not positive", path);
+    struct mr_standard *const standard = &model->standard;
+    standard->count = count ? mr_tensor_value(count, 0) : 1;
+    if (!(standard->count > 0)) return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"count\" is not positive", path);
     for (size_t c = 0; c < cols; c++) {
-        model->mean[c] = mr_tensor_value(mean, c);
-        model->squares[c] = mr_tensor_value(variance, c) * model->count;
-        if (!(model->squares[c] >= 0) || !isfinite((float)model->mean[c]))
+        standard->mean[c] = mr_tensor_value(mean, c);
+        standard->squares[c] = mr_tensor_value(variance, c) * standard->count;
+        if (!(standard->squares[c] >= 0) || !isfinite((float)standard->mean[c]))
             return mr_fail(err, MR_EDATA, "model \"%s\": column %zu: the variance is negative or the mean too large",
                            path, c);
     }
+    mr_standard_refresh(standard);
     factors_set(model);
     return MR_OK;
 }
@@ -157,7 +153,7 @@ static mr_op scaler_op(const struct mr_model *model, const void **params_out)
 static mr_status scaler_begin(struct mr_model *model, const float *x, size_t rows, struct mr_err *err)
 {
     (void)err;
-    for (size_t c = 0; rows && !(model->count > 0) && c < model->params.cols; c++)
+    for (size_t c = 0; rows && !(model->standard.count > 0) && c < model->params.cols; c++)
         model->near[c] = x[mr_tile_at(0, c, model->params.cols)];
     return MR_OK;
 }
@@ -168,34 +164,28 @@ static mr_op scaler_sum(const struct mr_model *model, const void **params_out)
     return MR_OP_MOMENTS;
 }
 
-/* Chan, Golub, LeVeque (1979): two sets of rows become one. */
 static void scaler_update(struct mr_model *model, const struct mr_learn_batch *batch,
                           struct mr_learn_report *report_out)
 {
     const size_t cols = model->params.cols;
-    const double rows = batch->sums[2 * cols], all = model->count + rows;
+    const double rows = batch->sums[2 * cols];
     *report_out = (struct mr_learn_report){.rows = batch->rows};
     for (size_t c = 0; c < 2 * cols; c++) report_out->is_undone |= !isfinite(batch->sums[c]);
     if (!(rows > 0) || report_out->is_undone) return;
-    for (size_t c = 0; c < cols; c++) {
-        const double sum = batch->sums[c], mean = (double)model->near[c] + sum / rows, apart = mean - model->mean[c];
-        const double squares = fmax(batch->sums[cols + c] - sum * sum / rows, 0);
-        model->squares[c] += squares + apart * apart * model->count * rows / all;
-        model->mean[c] += apart * rows / all;
-    }
-    model->count = all;
+    mr_standard_add(&model->standard, model->near, batch->sums, rows);
     factors_set(model);
 }
 
 static mr_status scaler_save(const struct mr_model *model, const char *path, struct mr_err *err)
 {
+    const struct mr_standard *const standard = &model->standard;
     const size_t cols = model->params.cols;
     double *const variance = calloc(cols, sizeof *variance);
     if (!variance) return mr_fail(err, MR_ENOMEM, "model scaler: out of memory");
-    for (size_t c = 0; c < cols && model->count > 0; c++) variance[c] = model->squares[c] / model->count;
-    const struct mr_tensor_out tensors[] = {{.name = "mean", .rank = 1, .shape = {cols}, .f64 = model->mean},
+    for (size_t c = 0; c < cols && standard->count > 0; c++) variance[c] = standard->squares[c] / standard->count;
+    const struct mr_tensor_out tensors[] = {{.name = "mean", .rank = 1, .shape = {cols}, .f64 = standard->mean},
                                             {.name = "variance", .rank = 1, .shape = {cols}, .f64 = variance},
-                                            {.name = "count", .rank = 1, .shape = {1}, .f64 = &model->count}};
+                                            {.name = "count", .rank = 1, .shape = {1}, .f64 = &standard->count}};
     const mr_status status = mr_model_save(path, &model->info, NULL, tensors, 3, err);
     free(variance);
     return status;

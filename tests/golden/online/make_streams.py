@@ -14,8 +14,10 @@ import river.linear_model
 import river.optim
 import river.preprocessing
 import sklearn
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
 
 
 def features(rng, rows, cols):
@@ -98,9 +100,45 @@ def mlp_streams(rng):
                      mlp_tensors(model), 1e-6, start, activations)
 
 
+def kmeans_streams(rng):
+    made_by = f"scikit-learn {sklearn.__version__}"
+    places = np.array([[0, 0, 1], [4, 0, -1], [0, 5, 0], [5, 5, 2]], dtype=np.float64)
+    x = (places[rng.integers(4, size=120)] + features(rng, 120, 3)).astype(np.float32).astype(np.float64)
+    start = x[:4].copy()
+    lloyd = KMeans(4, init=start, n_init=1, max_iter=5, tol=0, algorithm="lloyd").fit(x)
+    yield stream("KMeans, five iterations: the same batch five times, nothing remembered", made_by, "kmeans", {"decay": 0},
+                 [(x, None)] * 5, {"centers": lloyd.cluster_centers_.tolist()}, 1e-6, {"centers": start.tolist()})
+    mini = MiniBatchKMeans(4, init=start, n_init=1, batch_size=30, reassignment_ratio=0)
+    batches = [(x[i:i + 30], None) for i in range(0, 120, 30)]
+    for batch, _ in batches:
+        mini.partial_fit(batch)
+    yield stream("MiniBatchKMeans, partial_fit: nothing forgotten", made_by, "kmeans", {"decay": 1}, batches,
+                 {"centers": mini.cluster_centers_.tolist()}, 1e-6, {"centers": start.tolist()})
+
+
+def standardised_stream(rng):
+    """SGD on standardised features: each batch by the mean and deviation of those before it, the first by its own."""
+    x = np.round(features(rng, 160, 3) * [1, 200, 0.02] + [0, 3000, -0.7], 4).astype(np.float32).astype(np.float64)
+    y = np.round(x @ [1.5, 0.01, -20] + rng.normal(size=160), 4)
+    batches = [(x[i:i + 20], y[i:i + 20]) for i in range(0, 160, 20)]
+    scaler, weight, bias = StandardScaler().fit(batches[0][0]), np.zeros(3), 0.0
+    for i, (rows, label) in enumerate(batches):
+        z = (rows - scaler.mean_) / scaler.scale_
+        apart = z @ weight + bias - label
+        weight, bias = weight - 0.2 * apart @ z / len(z), bias - 0.2 * apart.mean()
+        if i:
+            scaler.partial_fit(rows)
+    return stream("SGD on features that are standardised as they come", f"numpy, scikit-learn {sklearn.__version__}", "linear",
+                  {"step": 0.2, "standardise": "true"}, batches,
+                  {"weight": [weight.tolist()], "bias": [bias], "input.mean": scaler.mean_.tolist(), "input.scale": scaler.scale_.tolist()},
+                  1e-5)
+
+
 def main():
     rng = np.random.default_rng(5)
     streams = [*sgd_streams(rng), *river_streams(rng), *mlp_streams(rng)]
+    rng = np.random.default_rng(6)
+    streams += [*kmeans_streams(rng), standardised_stream(rng)]
     print(json.dumps({"streams": streams}, separators=(",", ":")))
 
 
