@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-import test_learning as rig
+import examples as rig
 
 DOUBLE = pathlib.Path(os.environ.get("BUILD_DIR", str(rig.ROOT / "build"))) / "tests/fake_cuda/libcuda.so.1"
 MODEL = rig.ROOT / "datasets/temperature/regime.safetensors"
