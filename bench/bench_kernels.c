@@ -20,16 +20,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "kernels/kernels.h"
-#include "kernels/peak/peak.h"
 #include "millrace/backend.h"
 #include "millrace/batch.h"
+#include "peaks.h"
 #include "registry.h"
 
-#define LAYERS_MAX      4
-#define REPETITIONS_MAX 1000
+#define LAYERS_MAX 4
 
 struct shape {
     mr_op op;
@@ -48,6 +46,10 @@ static const struct shape shapes[] = {
     {MR_OP_MLP_FORWARD, MR_ACT_GELU, MR_ACT_SOFTMAX, {16, 32, 8}, 0, false},
     {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, 0, false},
     {MR_OP_MLP_FORWARD, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, 0, false},
+    {MR_OP_MLP_BF16, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, 0, false},
+    {MR_OP_MLP_BF16, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, 0, false},
+    {MR_OP_MLP_INT8, MR_ACT_RELU, MR_ACT_SOFTMAX, {64, 256, 64, 10}, 0, false},
+    {MR_OP_MLP_INT8, MR_ACT_RELU, MR_ACT_SOFTMAX, {784, 512, 512, 10}, 0, false},
     {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {2, 1}, 0, false},
     {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_IDENTITY, {16, 1}, 0, false},
     {MR_OP_LINEAR_SCORE, MR_ACT_IDENTITY, MR_ACT_SIGMOID, {16, 1}, 0, false},
@@ -191,6 +193,8 @@ static void model_make(struct model *model, const struct shape *shape)
     if (shape->op == MR_OP_MF_TOPN || shape->op == MR_OP_MF_ESTIMATE) mf_make(&model->mf, in, out, w, b);
     const void *const params[MR_OP_COUNT] = {
         [MR_OP_MLP_FORWARD] = &model->mlp,
+        [MR_OP_MLP_BF16] = &model->mlp,
+        [MR_OP_MLP_INT8] = &model->mlp,
         [MR_OP_LINEAR_SCORE] = &model->linear,
         [MR_OP_KMEANS_ASSIGN] = &model->kmeans,
         [MR_OP_SCALE] = &model->scale,
@@ -227,65 +231,12 @@ static void model_free(struct model *model)
     }
 }
 
-static double cpu_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* Of a device the time that passes; where that is this CPU, the time that all threads together take of it. */
 static double device_seconds(bool is_host)
 {
     struct timespec now;
     clock_gettime(is_host ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static int double_compare(const void *a, const void *b)
-{
-    const double one = *(const double *)a, two = *(const double *)b;
-    return (one > two) - (one < two);
-}
-
-static double median(double *values, size_t count)
-{
-    qsort(values, count, sizeof *values, double_compare);
-    return (values[(count - 1) / 2] + values[count / 2]) / 2;
-}
-
-/* The peak routine of the best variant, and how many of its rounds take about a millisecond. */
-struct peak {
-    mr_peak_fn *fn;
-    size_t rounds;
-};
-
-static double peak_rate(const struct peak *peak)
-{
-    const double start = cpu_seconds(), flops = peak->fn(peak->rounds);
-    return flops / (cpu_seconds() - start);
-}
-
-/* Prints the peak of every variant; returns the highest, which every figure is compared with. */
-static struct peak peak_find(const struct settings *settings)
-{
-    struct peak best = {NULL, 1};
-    double best_rate = 0, rates[REPETITIONS_MAX];
-    printf("Multiply-add peak of one core, float32:");
-    for (size_t i = 0; i < mr_kernel_count && mr_kernels[i].op == mr_kernels[0].op; i++) {
-        struct peak peak = {mr_peak_find(mr_kernels[i].variant), 1};
-        if (!peak.fn || !mr_kernel_is_available(&mr_kernels[i], NULL)) continue;
-        while (peak.fn(peak.rounds) / peak_rate(&peak) < 1e-3) peak.rounds *= 2;
-        for (size_t r = 0; r < settings->repetitions; r++) rates[r] = peak_rate(&peak);
-        const double rate = median(rates, settings->repetitions);
-        printf(" %s %.1f", mr_kernels[i].variant, rate * 1e-9);
-        if (rate > best_rate) {
-            best_rate = rate;
-            best = peak;
-        }
-    }
-    printf(" GFLOP/s\n\n");
-    return best;
 }
 
 struct buffers {
@@ -391,7 +342,7 @@ static void name_print(char *name, size_t bytes, const char *variant, const stru
     for (size_t i = 0; i <= LAYERS_MAX && shape->width[i]; i++) {
         snprintf(widths + strlen(widths), sizeof widths - strlen(widths), "%s%zu", i ? "-" : "", shape->width[i]);
     }
-    if (shape->op <= MR_OP_LINEAR_SCORE)
+    if (shape->op <= MR_OP_LINEAR_SCORE || shape->op == MR_OP_MLP_BF16 || shape->op == MR_OP_MLP_INT8)
         snprintf(kind, sizeof kind, "%s-%s", mr_activation_name(shape->hidden), mr_activation_name(shape->last));
     if (shape->op == MR_OP_LINEAR_SUM) snprintf(kind, sizeof kind, "%s", losses[shape->loss]);
     snprintf(name, bytes, "%s/%s/%s/%s/%s/%zu", mr_op_name(shape->op), widths, kind, is_sum(shape->op) ? "sums" : want,
@@ -590,7 +541,8 @@ int main(int argc, char **argv)
     struct settings settings = {.repetitions = 9, .min_time_s = 0.02};
     const int wrong = settings_read(&settings, argc, argv);
     if (wrong) return wrong;
-    const struct peak peak = settings.only_list ? (struct peak){0} : peak_find(&settings);
+    struct peak peaks[MR_OP_COUNT] = {0};
+    if (!settings.only_list) peaks_find(settings.repetitions, peaks);
     if (settings.json) {
         fprintf(settings.json,
                 "{\n  \"program\": \"bench_kernels " MR_VERSION "\",\n    \"repetitions\": %zu,\n  \"benchmarks\": [\n",
@@ -599,7 +551,7 @@ int main(int argc, char **argv)
     if (!settings.only_list)
         printf("%-62s %10s %12s %9s %8s %8s %7s\n", "benchmark", "ns/row", "rows/s", "GFLOP/s", "GB/s", "peak",
                "of peak");
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) shape_run(&settings, &shapes[i], &peak);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) shape_run(&settings, &shapes[i], &peaks[shapes[i].op]);
     if (settings.json) {
         fputs("\n  ]\n}\n", settings.json);
         if (fclose(settings.json)) return 74;

@@ -250,6 +250,19 @@ static __attribute__((noinline)) void mr_softmax_tile(float *y, size_t out, size
 #undef IN_REGISTERS
 }
 
+/** What follows the logits z[out][64] of the last layer: the class, unless class_index is NULL, and with wants_y its
+ * activation in place. */
+MR_INLINE void mr_finish_tile(const struct mr_dense *layer, float *z, bool wants_y, int32_t *class_index, size_t vecs)
+{
+    if (class_index) mr_class_tile(z, layer->out, layer->activation == MR_ACT_SIGMOID, class_index, vecs);
+    if (!wants_y) return;
+    if (layer->activation == MR_ACT_SOFTMAX) {
+        mr_softmax_tile(z, layer->out, vecs);
+    } else {
+        mr_activate_rows(layer->activation, z, layer->out, vecs);
+    }
+}
+
 /** The last layer of one tile: logits, class, final activation; y and class_index as in mr_score_fn, at this tile. */
 MR_INLINE void mr_last_tile(const struct mr_dense *layer, const float *x, float *y, int32_t *class_index,
                             float *scratch, size_t vecs)
@@ -261,13 +274,7 @@ MR_INLINE void mr_last_tile(const struct mr_dense *layer, const float *x, float 
     }
     float *const z = y ? y : scratch;
     mr_logits_tile(layer, x, z, vecs);
-    mr_class_tile(z, layer->out, layer->activation == MR_ACT_SIGMOID, class_index, vecs);
-    if (!y) return;
-    if (layer->activation == MR_ACT_SOFTMAX) {
-        mr_softmax_tile(y, layer->out, vecs);
-    } else {
-        mr_activate_rows(layer->activation, y, layer->out, vecs);
-    }
+    mr_finish_tile(layer, z, y != 0, class_index, vecs);
 }
 
 #endif

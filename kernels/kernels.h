@@ -43,9 +43,11 @@ typedef void mr_sum_fn(const float *x, const struct mr_packed *model, const stru
                        void *scratch, size_t rows);
 
 /** What a variant needs of the CPU, as bits. */
-#define MR_CPU_AVX2   1u /* avx2, fma */
-#define MR_CPU_AVX512 2u /* avx512f, bw, dq, vl */
-#define MR_CPU_NEON   4u /* every arm64 */
+#define MR_CPU_AVX2   1u  /* avx2, fma */
+#define MR_CPU_AVX512 2u  /* avx512f, bw, dq, vl */
+#define MR_CPU_NEON   4u  /* every arm64 */
+#define MR_CPU_BF16   8u  /* avx512_bf16 */
+#define MR_CPU_VNNI   16u /* avx512_vnni */
 
 struct mr_kernel {
     mr_op op;
@@ -67,8 +69,11 @@ unsigned mr_cpu_features(void);
 bool mr_kernel_is_available(const struct mr_kernel *kernel, const char **reason_out);
 
 /** The best available variant of an operation, or the named one; NULL when there is no such variant or it cannot run
- * here. */
+ * here. The reference is never the best of a special operation. */
 const struct mr_kernel *mr_kernel_select(mr_op op, const char *variant);
+
+/** Whether only CPUs with certain features have this operation at all, beside its reference: mlp_bf16, mlp_int8. */
+bool mr_op_is_special(mr_op op);
 
 /** Lower-case name of an operation, such as "mlp_forward"; never NULL. */
 const char *mr_op_name(mr_op op);

@@ -24,17 +24,16 @@ double mr_fold_factor(mr_activation activation)
     return 1;
 }
 
-/* Fills one packed layer from row-major weights [out][in]. */
-static int dense_pack(struct mr_dense *dense, const struct mr_mlp_layer *layer)
+bool mr_dense_pack(struct mr_dense *dense, const struct mr_mlp_layer *layer)
 {
     const double factor = mr_fold_factor(layer->activation);
     size_t count, bytes;
     if (__builtin_mul_overflow(layer->in, layer->out, &count) || __builtin_add_overflow(count, layer->out, &count) ||
         __builtin_mul_overflow(count, sizeof(float), &bytes) || bytes > SIZE_MAX - MR_ALIGN) {
-        return -1;
+        return false;
     }
     float *const w = aligned_alloc(MR_ALIGN, (bytes + MR_ALIGN) / MR_ALIGN * MR_ALIGN);
-    if (!w) return -1;
+    if (!w) return false;
     float *next = w;
     for (size_t first = 0; first < layer->out; first += MR_BLOCK_OUT) {
         const size_t left = layer->out - first, n = left < MR_BLOCK_OUT ? left : MR_BLOCK_OUT;
@@ -44,10 +43,10 @@ static int dense_pack(struct mr_dense *dense, const struct mr_mlp_layer *layer)
     }
     *dense = (struct mr_dense){.in = layer->in, .out = layer->out, .w = w, .b = next, .activation = layer->activation};
     for (size_t o = 0; o < layer->out; o++) *next++ = (float)(factor * layer->b[o]);
-    return 0;
+    return true;
 }
 
-struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count)
+struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count, mr_layer_pack_fn *pack)
 {
     struct mr_packed *model = calloc(1, sizeof *model + count * sizeof model->layer[0]);
     if (!model) return NULL;
@@ -55,7 +54,7 @@ struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count
     model->out = layers[count - 1].out;
     model->width_max = layers[0].in;
     for (size_t i = 0; i < count; i++) {
-        if (dense_pack(&model->layer[i], &layers[i])) {
+        if (!pack(&model->layer[i], &layers[i])) {
             mr_packed_free(model);
             return NULL;
         }
@@ -68,7 +67,7 @@ struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count
 
 static struct mr_packed *mlp_pack(const struct mr_mlp_params *params)
 {
-    struct mr_packed *const model = mr_layers_pack(params->layer, params->layer_count);
+    struct mr_packed *const model = mr_layers_pack(params->layer, params->layer_count, mr_dense_pack);
     if (model) model->shift = params->shift;
     return model;
 }
@@ -77,7 +76,7 @@ static struct mr_packed *linear_pack(const struct mr_linear_params *params)
 {
     const struct mr_mlp_layer layer = {
         .in = params->cols, .out = params->out, .w = params->w, .b = params->b, .activation = params->activation};
-    return mr_layers_pack(&layer, 1);
+    return mr_layers_pack(&layer, 1, mr_dense_pack);
 }
 
 size_t mr_sum_count(mr_op op, const void *params)
@@ -97,6 +96,8 @@ size_t mr_sum_count(mr_op op, const void *params)
     case MR_OP_SCALE:
     case MR_OP_MF_TOPN:
     case MR_OP_MF_ESTIMATE:
+    case MR_OP_MLP_BF16:
+    case MR_OP_MLP_INT8:
     case MR_OP_COUNT:
         break;
     }
@@ -128,6 +129,10 @@ struct mr_packed *mr_packed_create(mr_op op, const void *params)
     switch (op) {
     case MR_OP_MLP_FORWARD:
         model = mlp_pack(params);
+        break;
+    case MR_OP_MLP_BF16:
+    case MR_OP_MLP_INT8:
+        model = mr_reduced_pack(op, params);
         break;
     case MR_OP_LINEAR_SCORE:
         model = linear_pack(params);

@@ -30,6 +30,9 @@ struct mr_dense {
     const float *w;
     const float *b;
     mr_activation activation;
+    /* A reduced layer (reduced.h): its weights instead of w, which is then only their memory; NULL: float32. */
+    const uint32_t *words;
+    const float *factor, *offset; /* [out] */
 };
 
 /**
@@ -69,11 +72,20 @@ struct mr_packed {
  */
 struct mr_packed *mr_packed_create(mr_op op, const void *params);
 
-/** Dense layers one behind the other, for the packers; op and params are set by the caller. NULL as above. */
-struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count);
+/** Fills one packed layer from row-major weights [out][in]; false: out of memory, or sizes overflow. */
+typedef bool mr_layer_pack_fn(struct mr_dense *dense, const struct mr_mlp_layer *layer);
+
+/** One in float32. */
+mr_layer_pack_fn mr_dense_pack;
+
+/** Layers one behind the other, for the packers; op and params are set by the caller. NULL as above. */
+struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count, mr_layer_pack_fn *pack);
 
 /** kmeans_assign's packer. */
 struct mr_packed *mr_kmeans_assign_pack(const struct mr_kmeans_params *params);
+
+/** The packer of mlp_bf16 and mlp_int8. */
+struct mr_packed *mr_reduced_pack(mr_op op, const struct mr_mlp_params *params);
 
 /** mlp_gradient's packer. */
 struct mr_packed *mr_mlp_gradient_pack(const struct mr_mlp_gradient_params *params);

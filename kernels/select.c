@@ -53,6 +53,8 @@ unsigned mr_cpu_features(void)
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")) {
         features |= MR_CPU_AVX512;
     }
+    if (__builtin_cpu_supports("avx512bf16")) features |= MR_CPU_BF16;
+    if (__builtin_cpu_supports("avx512vnni")) features |= MR_CPU_VNNI;
 #elif defined(__aarch64__)
     features |= MR_CPU_NEON;
 #endif
@@ -69,6 +71,10 @@ bool mr_kernel_is_available(const struct mr_kernel *kernel, const char **reason_
         reason = "this CPU has no AVX-512 (f, bw, dq, vl)";
     } else if (lacking & MR_CPU_AVX2) {
         reason = "this CPU has no AVX2 with FMA";
+    } else if (lacking & MR_CPU_BF16) {
+        reason = "this CPU has no AVX512-BF16";
+    } else if (lacking & MR_CPU_VNNI) {
+        reason = "this CPU has no AVX512-VNNI";
     } else if (lacking) {
         reason = "this CPU lacks what it needs";
     }
@@ -80,12 +86,16 @@ const struct mr_kernel *mr_kernel_select(mr_op op, const char *variant)
 {
     for (size_t i = 0; i < mr_kernel_count; i++) {
         const struct mr_kernel *kernel = &mr_kernels[i];
-        if (kernel->op == op && (!variant || !strcmp(kernel->variant, variant)) &&
-            mr_kernel_is_available(kernel, NULL)) {
+        if (kernel->op != op || !mr_kernel_is_available(kernel, NULL)) continue;
+        if (variant ? !strcmp(kernel->variant, variant) : !mr_op_is_special(op) || strcmp(kernel->variant, "ref") != 0)
             return kernel;
-        }
     }
     return NULL;
+}
+
+bool mr_op_is_special(mr_op op)
+{
+    return op == MR_OP_MLP_BF16 || op == MR_OP_MLP_INT8;
 }
 
 const char *mr_op_name(mr_op op)

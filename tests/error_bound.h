@@ -62,6 +62,22 @@ static void bound_activate(struct error_bound *row, mr_activation activation, si
     }
 }
 
+/** The logits of one layer over row->value. */
+static void bound_layer(struct error_bound *row, const struct mr_mlp_layer *layer)
+{
+    for (size_t o = 0; o < layer->out; o++) {
+        double z = layer->b[o], size = fabs(z), error = 0;
+        for (size_t c = 0; c < layer->in; c++) {
+            const double w = layer->w[o * layer->in + c];
+            z += w * row->value[c];
+            size += fabs(w) * fabs(row->value[c]);
+            error += fabs(w) * row->error[c];
+        }
+        row->z[o] = z;
+        row->z_error[o] = error * (1 + 1e-6) + (double)(layer->in + 4) * EPS * size;
+    }
+}
+
 /** Runs the layers over row->value, which holds the inputs. shift: taken off them first, [layers[0].in] or NULL. */
 static void bound_forward(struct error_bound *row, const float *shift, const struct mr_mlp_layer *layers,
                           size_t layer_count)
@@ -71,17 +87,7 @@ static void bound_forward(struct error_bound *row, const float *shift, const str
         row->error[c] = shift ? fabs(row->value[c]) * EPS / 2 : 0;
     }
     for (const struct mr_mlp_layer *layer = layers; layer < layers + layer_count; layer++) {
-        for (size_t o = 0; o < layer->out; o++) {
-            double z = layer->b[o], size = fabs(z), error = 0;
-            for (size_t c = 0; c < layer->in; c++) {
-                const double w = layer->w[o * layer->in + c];
-                z += w * row->value[c];
-                size += fabs(w) * fabs(row->value[c]);
-                error += fabs(w) * row->error[c];
-            }
-            row->z[o] = z;
-            row->z_error[o] = error * (1 + 1e-6) + (double)(layer->in + 4) * EPS * size;
-        }
+        bound_layer(row, layer);
         bound_activate(row, layer->activation, layer->out);
     }
 }

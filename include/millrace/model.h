@@ -23,6 +23,8 @@ typedef enum {
     MR_OP_KMEANS_SUM,    /* struct mr_kmeans_params, kernels/kmeans_sum/kmeans_sum.h        */
     MR_OP_MOMENTS,       /* struct mr_scale_params, kernels/moments/moments.h               */
     MR_OP_MLP_GRADIENT,  /* struct mr_mlp_gradient_params, kernels/mlp_gradient/mlp_gradient.h */
+    MR_OP_MLP_BF16,      /* struct mr_mlp_params; wide layers in bfloat16, kernels/reduced.h  */
+    MR_OP_MLP_INT8,      /* struct mr_mlp_params; wide layers in 8-bit integers, likewise     */
     MR_OP_COUNT
 } mr_op;
 

@@ -88,7 +88,7 @@ struct mr_packed *mr_kmeans_assign_pack(const struct mr_kmeans_params *params)
             }
             b[i] = (float)half;
         }
-        model = mr_layers_pack(&layer, 1);
+        model = mr_layers_pack(&layer, 1, mr_dense_pack);
     }
     free(w);
     free(b);

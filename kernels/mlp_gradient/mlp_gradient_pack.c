@@ -44,7 +44,7 @@ struct mr_packed *mr_mlp_gradient_pack(const struct mr_mlp_gradient_params *para
         if (i) all[count + i - 1] = transposed(&mlp->layer[i]);
         is_whole = !i || all[count + i - 1].w;
     }
-    if (is_whole) model = mr_layers_pack(all, 2 * count - 1);
+    if (is_whole) model = mr_layers_pack(all, 2 * count - 1, mr_dense_pack);
     for (size_t i = count; all && i < 2 * count - 1; i++) free((void *)(uintptr_t)all[i].w);
     free(all);
     if (!model) return NULL;

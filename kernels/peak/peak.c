@@ -4,7 +4,7 @@
 
 mr_peak_fn mr_peak_base;
 #if defined(__x86_64__)
-mr_peak_fn mr_peak_avx2, mr_peak_avx512;
+mr_peak_fn mr_peak_avx2, mr_peak_avx512, mr_peak_bf16, mr_peak_int8;
 #elif defined(__aarch64__)
 mr_peak_fn mr_peak_neon;
 #endif
@@ -15,8 +15,7 @@ static const struct {
 } peaks[] = {
     {"base", mr_peak_base},
 #if defined(__x86_64__)
-    {"avx2", mr_peak_avx2},
-    {"avx512", mr_peak_avx512},
+    {"avx2", mr_peak_avx2}, {"avx512", mr_peak_avx512}, {"bf16", mr_peak_bf16}, {"int8", mr_peak_int8},
 #elif defined(__aarch64__)
     {"neon", mr_peak_neon},
 #endif

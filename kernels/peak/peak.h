@@ -8,8 +8,8 @@
  * and a multiply each). */
 typedef double mr_peak_fn(size_t rounds);
 
-/** The peak routine of a variant ("avx512", "avx2", "neon", "base"); NULL when it is not compiled here. Whether it can
- * run: mr_kernel_is_available. */
+/** The peak routine of a variant ("avx512", "avx2", "neon", "base"), or of "bf16" or "int8" with AVX-512; NULL when it
+ * is not compiled here. Whether it can run: mr_kernel_is_available of the variant, or of mlp_bf16 and mlp_int8. */
 mr_peak_fn *mr_peak_find(const char *variant);
 
 #endif

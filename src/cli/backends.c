@@ -176,7 +176,8 @@ static void print_operations(void)
     for (unsigned op = 0; op < MR_OP_COUNT; op++) {
         const struct mr_kernel *const used = mr_kernel_select((mr_op)op, NULL);
         bool is_first = true;
-        printf("  %-14s uses %s; can also run", mr_op_name((mr_op)op), used->variant);
+        printf("  %-14s %s%s; can also run", mr_op_name((mr_op)op), used ? "uses " : "is not for this CPU",
+               used ? used->variant : "");
         for (size_t i = 0; i < mr_kernel_count; i++) {
             if (mr_kernels[i].op != (mr_op)op || &mr_kernels[i] == used ||
                 !mr_kernel_is_available(&mr_kernels[i], NULL))

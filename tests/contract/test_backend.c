@@ -122,6 +122,7 @@ static void forced_variant_runs(void **state)
         struct mr_backend *backend;
         struct mr_err err = {0};
         const char *reason;
+        if (mr_op_is_special(kernel->op)) continue;
         const mr_status status = cpu->open(kernel->variant, &backend, &err);
         if (!mr_kernel_is_available(kernel, &reason)) {
             assert_int_equal(status, MR_EBACKEND);
@@ -137,12 +138,40 @@ static void forced_variant_runs(void **state)
     }
 }
 
+/* An operation that only some CPUs have is refused by the others with the reason, when a plan is made of it. */
+static void special_operations_run_or_are_refused(void **state)
+{
+    static const float weights[64 * 32] = {1}, biases[32] = {0};
+    const struct mr_mlp_layer layer = {.in = 64, .out = 32, .w = weights, .b = biases, .activation = MR_ACT_IDENTITY};
+    const struct mr_mlp_params wide = {.layer = &layer, .layer_count = 1};
+    const struct mr_backend_ops *const cpu = mr_backend_find("cpu");
+    (void)state;
+    for (mr_op op = MR_OP_MLP_BF16; op <= MR_OP_MLP_INT8; op++) {
+        struct mr_backend *backend;
+        struct mr_plan *plan;
+        struct mr_err err = {0};
+        assert_int_equal(cpu->open(NULL, &backend, &err), MR_OK);
+        mr_status status = cpu->plan_create(backend, op, &wide, 64, MR_WANT_Y, &plan, &err);
+        assert_int_equal(status, mr_kernel_select(op, "avx512") ? MR_OK : MR_EBACKEND);
+        if (status) assert_non_null(strstr(err.text, "cannot run here"));
+        cpu->plan_destroy(plan);
+        cpu->close(backend);
+        assert_int_equal(cpu->open("base", &backend, &err), MR_OK);
+        status = cpu->plan_create(backend, op, &wide, 64, MR_WANT_Y, &plan, &err);
+        assert_int_equal(status, MR_EBACKEND);
+        assert_null(plan);
+        assert_non_null(strstr(err.text, "\"precision\" to \"fp32\""));
+        cpu->close(backend);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_backend_scores),
         cmocka_unit_test(unknown_variant_is_refused),
         cmocka_unit_test(forced_variant_runs),
+        cmocka_unit_test(special_operations_run_or_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

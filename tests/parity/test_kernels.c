@@ -7,6 +7,7 @@
  */
 #include "error_bound.h"
 #include "parity_rig.h"
+#include "reduced_bound.h"
 
 #define LAYERS_MAX 4
 #define EPS        ((double)FLT_EPSILON)
@@ -17,6 +18,7 @@ struct shape {
 };
 
 struct subject {
+    mr_op op;
     struct mr_mlp_layer layer[LAYERS_MAX];
     struct mr_mlp_params mlp;
     struct mr_linear_params linear;
@@ -38,14 +40,14 @@ static float *weights_make(size_t count, double size)
 
 static struct mr_packed *packed_make(const struct subject *s, mr_op op)
 {
-    return mr_packed_create(op, op == MR_OP_MLP_FORWARD ? (const void *)&s->mlp : (const void *)&s->linear);
+    return mr_packed_create(op, op != MR_OP_LINEAR_SCORE ? (const void *)&s->mlp : (const void *)&s->linear);
 }
 
 static void subject_make(struct subject *s, mr_op op, const struct shape *shape, mr_activation hidden,
                          mr_activation last, size_t rows)
 {
     size_t widest = shape->width[0], count = 0;
-    *s = (struct subject){.in = shape->width[0], .rows = rows};
+    *s = (struct subject){.op = op, .in = shape->width[0], .rows = rows};
     for (; count < LAYERS_MAX && shape->width[count + 1]; count++) {
         struct mr_mlp_layer *const layer = &s->layer[count];
         layer->in = shape->width[count];
@@ -59,7 +61,7 @@ static void subject_make(struct subject *s, mr_op op, const struct shape *shape,
     /* Odd row counts: inputs around a mean, which is taken off again. */
     s->shift = rows % 2 ? weights_make(s->in, 10) : NULL;
     s->mlp = (struct mr_mlp_params){
-        .layer = s->layer, .layer_count = count, .shift = op == MR_OP_MLP_FORWARD ? s->shift : NULL};
+        .layer = s->layer, .layer_count = count, .shift = op != MR_OP_LINEAR_SCORE ? s->shift : NULL};
     s->linear = (struct mr_linear_params){s->in, s->out, s->layer[0].w, s->layer[0].b, last};
     s->packed = packed_make(s, op);
     assert_non_null(s->packed);
@@ -99,7 +101,10 @@ static void row_check(struct subject *s, const struct mr_kernel *kernel, size_t 
 {
     const int32_t want = s->want_class[row], got = s->got_class[row];
     for (size_t c = 0; c < s->in; c++) s->bound.value[c] = (double)s->x[mr_tile_at(row, c, s->in)];
-    bound_forward(&s->bound, s->mlp.shift, s->layer, s->mlp.layer_count);
+    if (s->op == MR_OP_MLP_BF16 || s->op == MR_OP_MLP_INT8)
+        bound_reduced(&s->bound, s->mlp.shift, s->layer, s->mlp.layer_count, s->op);
+    else
+        bound_forward(&s->bound, s->mlp.shift, s->layer, s->mlp.layer_count);
     for (size_t o = 0; o < s->out; o++) {
         const size_t at = mr_tile_at(row, o, s->out);
         const double off = fabs((double)s->got_y[at] - (double)s->want_y[at]);
@@ -209,6 +214,88 @@ static size_t mlp_check(const struct mr_kernel *kernel, size_t *case_count)
     return near_ties;
 }
 
+/* Layers at the bound from which they are reduced, below it, and around the sizes of words, blocks and registers. */
+static const struct shape reduced_shapes[] = {
+    {{32, 24, 1}}, {{33, 25, 3}}, {{34, 31, 24}}, {{35, 36, 37, 29}}, {{31, 24, 5}}, {{32, 23, 5}}, {{64, 48}},
+};
+static const struct shape reduced_large[] = {
+    {{64, 256, 64, 10}}, {{1024, 26, 3}}, {{129, 65, 33, 17}}, {{1000, 24}}, {{33, 1024, 32, 27}}};
+
+static size_t reduced_check(const struct mr_kernel *kernel, size_t *case_count)
+{
+    enum { SMALL = sizeof reduced_shapes / sizeof *reduced_shapes };
+    size_t near_ties = 0;
+    for (unsigned hidden = MR_ACT_IDENTITY; hidden < MR_ACT_SOFTMAX; hidden++) {
+        for (unsigned last = MR_ACT_IDENTITY; last <= MR_ACT_SOFTMAX; last++) {
+            for (size_t i = 0; i < SMALL; i++) {
+                for (size_t r = 0; r < ROW_COUNTS; r++) {
+                    if (row_counts[r] > 17 && i != (hidden + last) % SMALL) continue;
+                    if (row_counts[r] > 65 && hidden != MR_ACT_RELU) continue;
+                    near_ties += case_check(kernel, &reduced_shapes[i], (mr_activation)hidden, (mr_activation)last,
+                                            row_counts[r]);
+                    ++*case_count;
+                }
+            }
+            for (size_t i = 0; i < sizeof reduced_large / sizeof *reduced_large; i++) {
+                near_ties +=
+                    case_check(kernel, &reduced_large[i], (mr_activation)hidden, (mr_activation)last, i % 2 ? 17 : 49);
+                ++*case_count;
+            }
+        }
+    }
+    return near_ties;
+}
+
+/* A row that holds NaN gives NaN, whatever the layers are, and the rows beside it do not. */
+static void nan_check(const struct mr_kernel *kernel)
+{
+    enum { ROWS = 40, BAD = 33 };
+    const struct shape shape = {{64, 48, 3}};
+    struct subject s;
+    subject_make(&s, kernel->op, &shape, MR_ACT_RELU, MR_ACT_SOFTMAX, ROWS);
+    s.x[mr_tile_at(BAD, 7, 64)] = NAN;
+    kernel->score(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
+    for (size_t row = 0; row < ROWS; row++) {
+        for (size_t o = 0; o < 3; o++) assert_int_equal(isnan(s.got_y[mr_tile_at(row, o, 3)]) != 0, row == BAD);
+    }
+    assert_int_equal(s.got_class[BAD], 0);
+    subject_free(&s);
+}
+
+/* What fewer bits cost: the largest difference of a probability from float32's. */
+static void cost_print(const struct mr_kernel *kernel)
+{
+    enum { ROWS = 1000 };
+    const struct shape shape = {{64, 256, 64, 10}};
+    struct subject s;
+    double worst = 0;
+    size_t others = 0;
+    subject_make(&s, kernel->op, &shape, MR_ACT_RELU, MR_ACT_SOFTMAX, ROWS);
+    for (size_t i = 0; i < s.mlp.layer_count; i++) { /* without the salt: as a trained model is */
+        float *const w = (float *)(uintptr_t)s.layer[i].w;
+        for (size_t k = 0; k < s.layer[i].in * s.layer[i].out; k++)
+            w[k] = (float)(uniform() * 2 / sqrt((double)s.layer[i].in));
+    }
+    for (size_t i = 0; i < mr_tile_count(ROWS) * MR_TILE_ROWS * s.in; i++) s.x[i] = (float)uniform();
+    mr_packed_free(s.packed);
+    s.packed = packed_make(&s, kernel->op);
+    kernel->score(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
+    mr_packed_free(s.packed);
+    s.packed = packed_make(&s, MR_OP_MLP_FORWARD);
+    mr_kernel_select(MR_OP_MLP_FORWARD, "ref")->score(s.x, s.packed, s.want_y, s.want_class, s.scratch, ROWS);
+    for (size_t row = 0; row < ROWS; row++) {
+        others += s.got_class[row] != s.want_class[row];
+        for (size_t o = 0; o < s.out; o++) {
+            const size_t at = mr_tile_at(row, o, s.out);
+            worst = fmax(worst, fabs((double)s.got_y[at] - (double)s.want_y[at]));
+        }
+    }
+    printf("%s: 64-256-64-10, 1,000 rows: a probability is off float32's by %.2g at most, %zu classes differ\n",
+           kernel->op_name, worst, others);
+    assert_true(worst > 1e-6 && worst < (kernel->op == MR_OP_MLP_BF16 ? 0.01 : 0.05));
+    subject_free(&s);
+}
+
 static size_t linear_check(const struct mr_kernel *kernel, size_t *case_count)
 {
     static const size_t cols[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 1000, 1024};
@@ -302,7 +389,12 @@ static void kernel_check(void **state)
     size_t case_count = 0, near_ties;
     need_kernel(kernel);
     seed = 12345;
-    near_ties = kernel->op == MR_OP_MLP_FORWARD ? mlp_check(kernel, &case_count) : linear_check(kernel, &case_count);
+    near_ties = kernel->op == MR_OP_LINEAR_SCORE ? linear_check(kernel, &case_count) : mlp_check(kernel, &case_count);
+    if (kernel->op == MR_OP_MLP_BF16 || kernel->op == MR_OP_MLP_INT8) {
+        near_ties += reduced_check(kernel, &case_count);
+        nan_check(kernel);
+        cost_print(kernel);
+    }
     classes_check(kernel);
     activations_check(kernel);
     printf("%s_%s: %zu cases agree with the reference, %zu classes within rounding of a tie\n", kernel->op_name,
@@ -311,5 +403,6 @@ static void kernel_check(void **state)
 
 int main(int argc, char **argv)
 {
-    return parity_main(argc, argv, kernel_check, MR_OP_MLP_FORWARD, MR_OP_LINEAR_SCORE);
+    const int wrong = parity_main(argc, argv, kernel_check, MR_OP_MLP_FORWARD, MR_OP_LINEAR_SCORE);
+    return wrong ? wrong : parity_main(argc, argv, kernel_check, MR_OP_MLP_BF16, MR_OP_MLP_INT8);
 }

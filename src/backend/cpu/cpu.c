@@ -10,7 +10,7 @@
 #include "millrace/backend.h"
 
 struct mr_backend {
-    const struct mr_kernel *kernel[MR_OP_COUNT];
+    const struct mr_kernel *kernel[MR_OP_COUNT]; /* NULL: a special operation that is not to be had here */
     char text[64];
 };
 
@@ -48,7 +48,7 @@ static mr_status cpu_open(const char *variant, struct mr_backend **backend_out, 
     if (!backend) return mr_fail(err, MR_ENOMEM, "backend cpu: out of memory");
     for (unsigned op = 0; op < MR_OP_COUNT; op++) {
         backend->kernel[op] = mr_kernel_select((mr_op)op, variant);
-        if (!backend->kernel[op]) {
+        if (!backend->kernel[op] && !mr_op_is_special((mr_op)op)) {
             char here[128], missing[256];
             variants_list(here, sizeof here, true);
             variants_list(missing, sizeof missing, false);
@@ -93,12 +93,30 @@ static void cpu_slab_release(struct mr_backend *backend, void *slab, size_t byte
     free(slab);
 }
 
+/* Why a special operation cannot be had, and what to write instead. */
+static mr_status special_refuse(const struct mr_backend *backend, mr_op op, struct mr_err *err)
+{
+    const struct mr_kernel *best = mr_kernels;
+    const char *reason;
+    while (best->op != op) best++;
+    if (!mr_kernel_is_available(best, &reason))
+        return mr_fail(err, MR_EBACKEND, "backend cpu: %s cannot run here: %s: set \"precision\" to \"fp32\"",
+                       best->op_name, reason);
+    return mr_fail(err, MR_EBACKEND,
+                   "backend cpu:%s has no %s: set \"backend\" to \"cpu\", or \"precision\" to \"fp32\"",
+                   backend->kernel[0]->variant, best->op_name);
+}
+
 static mr_status cpu_plan_create(struct mr_backend *backend, mr_op op, const void *params, size_t row_cap,
                                  unsigned want, struct mr_plan **plan_out, struct mr_err *err)
 {
     struct mr_plan *const plan = calloc(1, sizeof *plan);
     (void)row_cap; /* a tile at a time: scratch does not grow with the batch */
     *plan_out = NULL;
+    if (!backend->kernel[op]) {
+        free(plan);
+        return special_refuse(backend, op, err);
+    }
     if (plan) plan->packed = mr_packed_create(op, params);
     if (!plan || !plan->packed) {
         free(plan);

@@ -31,7 +31,9 @@ static void steps_build(struct mr_device_build *build, const struct mr_packed *p
         break;
     case MR_OP_MLP_GRADIENT: /* the CPU sums it */
     case MR_OP_MF_TOPN:
-    case MR_OP_MF_ESTIMATE: /* on a CPU only, so far */
+    case MR_OP_MF_ESTIMATE:
+    case MR_OP_MLP_BF16:
+    case MR_OP_MLP_INT8: /* on a CPU only, so far */
     case MR_OP_COUNT:
         break;
     }
