@@ -19,6 +19,7 @@ for source in kernels/*.c kernels/*/*.c; do
   name=$(basename "$source" .c)
   case $name in
   *_simd) for variant in base neon; do build "$source" "${name}_$variant.o" -DMR_VARIANT="$variant"; done ;;
+  *_avx512) ;;
   *) build "$source" "$name.o" ;;
   esac
 done
