@@ -40,6 +40,7 @@ typedef float4 mr_f4;
 #define mr_group_size() ((mr_word)get_local_size(0))
 #define mr_barrier()    barrier(CLK_LOCAL_MEM_FENCE)
 #define mr_infinity()   INFINITY
+#define mr_nan()        NAN
 
 #elif defined(__CUDACC__)
 
@@ -59,6 +60,7 @@ typedef float4 mr_f4;
 #define mr_group_size() ((mr_word)blockDim.x)
 #define mr_barrier()    __syncthreads()
 #define mr_infinity()   __int_as_float(0x7f800000)
+#define mr_nan()        __int_as_float(0x7fc00000)
 
 #else
 
@@ -88,6 +90,7 @@ void mr_emulated_barrier(void);
 #define mr_group_size()  (mr_emulated_place.group_size)
 #define mr_barrier()     mr_emulated_barrier()
 #define mr_infinity()    __builtin_inff()
+#define mr_nan()         __builtin_nanf("")
 
 #endif
 
@@ -208,6 +211,33 @@ MR_DEVICE mr_vi mr_pick_i(mr_mask mask, mr_vi yes, mr_vi no)
     return mask ? yes : no;
 #else
     return (mask & yes) | (~mask & no);
+#endif
+}
+
+/** Whether the mask is set for any row. */
+MR_DEVICE int mr_any(mr_mask mask)
+{
+#if MR_LANES == 1
+    return mask != 0;
+#elif defined(__OPENCL_C_VERSION__)
+    return any(mask);
+#else
+    int all = 0;
+    for (int i = 0; i < MR_LANES; i++) all |= mask[i];
+    return all != 0;
+#endif
+}
+
+/** The sum of the rows of a vector, always in the same order. */
+MR_DEVICE float mr_lanes_sum(mr_vf value)
+{
+#if MR_LANES == 1
+    return value;
+#else
+    const float *const lane = (const float *)&value;
+    float part[4] = {0, 0, 0, 0};
+    MR_UNROLL for (int i = 0; i < MR_LANES; i++) part[i % 4] += lane[i];
+    return (part[0] + part[1]) + (part[2] + part[3]);
 #endif
 }
 

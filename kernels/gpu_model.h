@@ -75,4 +75,64 @@
 #define MR_SUMS_ROWS   6 /* of a block, where the kernel does not fix it */
 #define MR_SUMS_WORDS  7
 
+/** mlp_residuals, behind MR_SUMS_WORDS numbers as of linear_sum; places are in scratch. */
+#define MR_RESIDUALS_TO      7  /* place of the residuals */
+#define MR_RESIDUALS_PARTIAL 8  /* place of the partial sums, */
+#define MR_RESIDUALS_STRIDE  9  /* which are so many floats a block of MR_SUMS_ROWS rows; */
+#define MR_RESIDUALS_AT      10 /* the loss and the rows with a label stand here in each */
+#define MR_RESIDUALS_WORDS   11
+
+/** mlp_slope: tiles of residuals times the slope of an activation. */
+#define MR_SLOPE_TILES      0
+#define MR_SLOPE_COLS       1
+#define MR_SLOPE_ACTIVATION 2
+#define MR_SLOPE_D          3 /* place of the residuals, */
+#define MR_SLOPE_A          4 /* of the activation's values */
+#define MR_SLOPE_Z          5 /* and of its logits; GELU only */
+#define MR_SLOPE_WORDS      6
+
+/** mlp_gradient, mlp_reduce. */
+#define MR_GRADIENT_IN        0
+#define MR_GRADIENT_OUT       1
+#define MR_GRADIENT_FROM      2 /* place of the layer's inputs; 0: x */
+#define MR_GRADIENT_D         3 /* place of the residuals of its outputs */
+#define MR_GRADIENT_PARTIAL   4 /* as above */
+#define MR_GRADIENT_STRIDE    5
+#define MR_GRADIENT_ROWS      6  /* of a block */
+#define MR_GRADIENT_W         7  /* where the weights' sums stand in it, */
+#define MR_GRADIENT_B         8  /* and the biases' */
+#define MR_GRADIENT_BLOCKS    9  /* groups that share the rows, each with other weights; mlp_reduce: all groups */
+#define MR_GRADIENT_IN_BLOCKS 10 /* how many of them have the same outputs */
+#define MR_GRADIENT_WORDS     11
+
+/** mf_estimate, mf_users, mf_topn, mf_merge. */
+#define MR_REC_TILES      0
+#define MR_REC_COLS       1 /* of x */
+#define MR_REC_RANK       2
+#define MR_REC_STRIDE     3 /* floats from a user, or an item, to the next in tables of factors: zeros behind the last */
+#define MR_REC_USERS      4 /* positions: factors */
+#define MR_REC_USER_BIAS  5 /* 0: none */
+#define MR_REC_ITEMS      6 /* factors: [items][stride]; of mf_topn weights in its own order */
+#define MR_REC_ITEM_BIAS  7 /* 0: none; of mf_topn never, NaN behind the last item */
+#define MR_REC_COUNT      8 /* items */
+#define MR_REC_TOP        9
+#define MR_REC_ORDER      10 /* which item stands where */
+#define MR_REC_POPULAR    11 /* [top] items and */
+#define MR_REC_BIASES     12 /* [top] their biases, for users of whom nothing is known */
+#define MR_REC_SEEN_FIRST 13 /* [users + 1]; 0: nobody has seen anything */
+#define MR_REC_SEEN       14
+#define MR_REC_OWN_MAX    15
+#define MR_REC_FACTORS    16 /* place of the users' factors, tiles of `rank` columns */
+#define MR_REC_LISTS      17 /* place of the lists: a tile has [parts][2][top] columns, scores, then items */
+#define MR_REC_PARTS      18 /* groups that share the users, each with other items */
+#define MR_REC_CHUNK      19 /* items that pass all users of a tile before the next; CPU devices */
+#define MR_REC_MEAN       20 /* floats */
+#define MR_REC_MIN        21
+#define MR_REC_MAX        22
+#define MR_REC_WORDS      23
+
+/** MR_MF_UNKNOWN and MR_MF_OWN of mf_topn.h. */
+#define MR_REC_UNKNOWN (-1.0f)
+#define MR_REC_OWN     (-2.0f)
+
 #endif

@@ -35,16 +35,16 @@ MR_DEVICE mr_f4 mr_slice_shift(mr_f4 a, float by)
     return a;
 }
 
-/** acc[8 outputs][8 rows] += one slice. */
-MR_DEVICE void mr_slice_multiply(MR_SHARED const float *xs, MR_SHARED const float *ws, mr_word lane, mr_word other,
-                                 float *acc)
+/** acc[8 outputs][8 rows] += one slice; stride: floats from one of its inputs to the next. */
+MR_DEVICE void mr_slice_multiply(MR_SHARED const float *xs, MR_SHARED const float *ws, const int stride, mr_word lane,
+                                 mr_word other, float *acc)
 {
     MR_UNROLL for (int c = 0; c < MR_WIDE_SLICE; c++)
     {
-        const mr_f4 x0 = MR_LOAD4(MR_SHARED, xs + c * MR_WIDE + lane * 4);
-        const mr_f4 x1 = MR_LOAD4(MR_SHARED, xs + c * MR_WIDE + 64 + lane * 4);
-        const mr_f4 w0 = MR_LOAD4(MR_SHARED, ws + c * MR_WIDE + other * 4);
-        const mr_f4 w1 = MR_LOAD4(MR_SHARED, ws + c * MR_WIDE + 64 + other * 4);
+        const mr_f4 x0 = MR_LOAD4(MR_SHARED, xs + c * stride + lane * 4);
+        const mr_f4 x1 = MR_LOAD4(MR_SHARED, xs + c * stride + 64 + lane * 4);
+        const mr_f4 w0 = MR_LOAD4(MR_SHARED, ws + c * stride + other * 4);
+        const mr_f4 w1 = MR_LOAD4(MR_SHARED, ws + c * stride + 64 + other * 4);
         const float xr[8] = {x0.x, x0.y, x0.z, x0.w, x1.x, x1.y, x1.z, x1.w};
         const float wr[8] = {w0.x, w0.y, w0.z, w0.w, w1.x, w1.y, w1.z, w1.w};
         MR_UNROLL for (int i = 0; i < 64; i++) acc[i] = mr_fma1(xr[i % 8], wr[i / 8], acc[i]);
@@ -88,7 +88,7 @@ MR_DEVICE void mr_product(MR_GLOBAL const float *x, int is_two, MR_GLOBAL const 
             next_w[i] = mr_slice_load(w + (size_t)at * MR_WIDE, at < in);
             if (shift && at < in) next_x[i] = mr_slice_shift(next_x[i], shift[at]);
         }
-        mr_slice_multiply(xs, ws, thread % 16, thread / 16, acc);
+        mr_slice_multiply(xs, ws, MR_WIDE, thread % 16, thread / 16, acc);
     }
 }
 

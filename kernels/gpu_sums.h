@@ -16,14 +16,7 @@ MR_DEVICE float mr_ways_sum(const mr_vf *ways)
 {
     mr_vf all = ways[0];
     MR_UNROLL for (int i = 1; i < MR_SUM_WAYS; i++) all += ways[i];
-#if MR_LANES == 1
-    return all;
-#else
-    const float *const lane = (const float *)&all;
-    float part[4] = {0, 0, 0, 0};
-    MR_UNROLL for (int i = 0; i < MR_LANES; i++) part[i % 4] += lane[i];
-    return (part[0] + part[1]) + (part[2] + part[3]);
-#endif
+    return mr_lanes_sum(all);
 }
 
 /** Sum over the rows of `tiles` tiles of weight[row] * x[row]; x: a column of the first tile, of `cols`. */

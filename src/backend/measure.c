@@ -1,6 +1,7 @@
 #include "backend/measure.h"
 
 #include "base/clock.h"
+#include "kernels/mf_topn/mf_topn.h"
 
 #define REPETITIONS 5
 
@@ -11,7 +12,7 @@ struct bench {
     struct mr_queue *queue;
     struct mr_rows rows;
     struct mr_scores scores;
-    size_t x_bytes, y_bytes, class_bytes;
+    size_t x_bytes, y_bytes, class_bytes, item_bytes;
 };
 
 static void bench_close(struct bench *bench)
@@ -20,19 +21,32 @@ static void bench_close(struct bench *bench)
     if (bench->rows.x) ops->slab_release(bench->backend, bench->rows.x, bench->x_bytes);
     if (bench->scores.y) ops->slab_release(bench->backend, bench->scores.y, bench->y_bytes);
     if (bench->scores.class_index) ops->slab_release(bench->backend, bench->scores.class_index, bench->class_bytes);
+    if (bench->scores.item) ops->slab_release(bench->backend, bench->scores.item, bench->item_bytes);
     if (bench->queue) ops->queue_close(bench->queue);
     if (bench->plan) ops->plan_destroy(bench->plan);
 }
 
-static void rows_make(struct mr_rows *rows)
+/* Numbers from -1 to 1; where users and items are asked for, some of those that the model knows. */
+static void rows_make(const struct mr_measure *measure, struct mr_rows *rows)
 {
+    const void *params;
+    const mr_op op = measure->model_ops->op(measure->model, &params);
+    const struct mr_mf_params *const mf = op == MR_OP_MF_TOPN || op == MR_OP_MF_ESTIMATE ? params : NULL;
     unsigned long long seed = 1;
     for (size_t row = 0; row < rows->row_cap; row++) {
         for (size_t c = 0; c < rows->feature_count; c++) {
             seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-            rows->x[mr_tile_at(row, c, rows->feature_count)] = (float)(long long)seed / 9.3e18f;
+            float value = (float)(long long)seed / 9.3e18f;
+            if (mf && c == 0) value = (float)((seed >> 32) % mf->users);
+            if (mf && op == MR_OP_MF_ESTIMATE && c == 1) value = (float)((seed >> 32) % mf->items);
+            rows->x[mr_tile_at(row, c, rows->feature_count)] = value;
         }
     }
+}
+
+static void *slab_of(const struct bench *bench, size_t bytes)
+{
+    return bytes ? bench->ops->slab_acquire(bench->backend, bytes) : NULL;
 }
 
 /* For batches of up to row_cap rows. */
@@ -40,26 +54,27 @@ static mr_status bench_open(struct bench *bench, const struct mr_measure *measur
 {
     const struct mr_backend_ops *const ops = measure->ops;
     const struct mr_model_info *const info = measure->model_ops->info(measure->model);
-    const size_t floats = mr_tile_count(row_cap) * MR_TILE_ROWS;
+    const size_t tile_rows = mr_tile_count(row_cap) * MR_TILE_ROWS;
+    const size_t cols = info->column_count ? info->column_count : info->feature_count;
     *bench = (struct bench){.ops = ops,
                             .backend = measure->backend,
-                            .x_bytes = floats * info->feature_count * sizeof(float),
-                            .y_bytes = floats * info->width * sizeof(float),
-                            .class_bytes = floats * sizeof(int32_t)};
+                            .x_bytes = tile_rows * cols * sizeof(float),
+                            .y_bytes = tile_rows * info->width * sizeof(float),
+                            .class_bytes = tile_rows * sizeof(int32_t),
+                            .item_bytes = info->item_count ? tile_rows * info->width * sizeof(int32_t) : 0};
     mr_status status = mr_plan_model(ops, bench->backend, measure->model_ops, measure->model, row_cap, measure->want,
                                      &bench->plan, err);
     if (!status) status = ops->queue_open(bench->backend, &bench->queue, err);
     if (status) return status;
-    bench->rows = (struct mr_rows){.x = ops->slab_acquire(bench->backend, bench->x_bytes),
-                                   .row_cap = row_cap,
-                                   .feature_count = info->feature_count};
-    bench->scores = (struct mr_scores){.y = ops->slab_acquire(bench->backend, bench->y_bytes),
-                                       .class_index = ops->slab_acquire(bench->backend, bench->class_bytes),
+    bench->rows = (struct mr_rows){.x = slab_of(bench, bench->x_bytes), .row_cap = row_cap, .feature_count = cols};
+    bench->scores = (struct mr_scores){.y = slab_of(bench, bench->y_bytes),
+                                       .class_index = slab_of(bench, bench->class_bytes),
+                                       .item = slab_of(bench, bench->item_bytes),
                                        .width = info->width,
                                        .row_cap = row_cap};
-    if (!bench->rows.x || !bench->scores.y || !bench->scores.class_index)
+    if (!bench->rows.x || !bench->scores.y || !bench->scores.class_index || (bench->item_bytes && !bench->scores.item))
         return mr_fail(err, MR_ENOMEM, "backend %s: out of memory for a batch of %zu rows", ops->name, row_cap);
-    rows_make(&bench->rows);
+    rows_make(measure, &bench->rows);
     return MR_OK;
 }
 

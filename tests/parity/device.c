@@ -55,11 +55,16 @@ static void program_run(const struct mr_device_program *program, const struct mr
     }
 }
 
+static unsigned want_of(const struct mr_packed *model, const float *y, const int32_t *class_index)
+{
+    const unsigned whats = model->op == MR_OP_MF_TOPN ? MR_WANT_ITEMS : MR_WANT_CLASS;
+    return (y ? MR_WANT_Y : 0) | (class_index ? whats : 0);
+}
+
 static void emulated_score(const struct mr_device_kind *kind, const float *x, const struct mr_packed *model, float *y,
                            int32_t *class_index, size_t rows)
 {
-    struct mr_device_program *const program =
-        program_make(kind, model, (y ? MR_WANT_Y : 0) | (class_index ? MR_WANT_CLASS : 0), rows);
+    struct mr_device_program *const program = program_make(kind, model, want_of(model, y, class_index), rows);
     float *const scratch = exact(program->scratch_bytes);
     program_run(program, &(struct mr_emulated_args){
                              .x = x, .y = y, .class_index = class_index, .scratch = scratch, .rows = (uint32_t)rows});
@@ -99,6 +104,7 @@ static const struct mr_backend_ops *opencl(struct opened *opened)
     if (opened->queue) return ops;
     setenv("MILLRACE_OPENCL_AS", opened->as, 1);
     if (ops->open(NULL, &opened->backend, &err)) {
+        if (strstr(err.text, "does not compile")) fail_msg("%s", err.text);
         printf("SKIP: %s\n", err.text);
         skip();
     }
@@ -110,11 +116,11 @@ static void opencl_score(struct opened *opened, const float *x, const struct mr_
                          int32_t *class_index, size_t rows)
 {
     const struct mr_backend_ops *const ops = opencl(opened);
-    struct mr_scores scores = {.y = y, .class_index = class_index};
+    struct mr_scores scores = {.y = y, .class_index = class_index, .item = class_index};
     struct mr_plan *plan;
     struct mr_err err;
-    const unsigned want = (y ? MR_WANT_Y : 0) | (class_index ? MR_WANT_CLASS : 0);
-    if (ops->plan_create(opened->backend, model->op, model->params, rows, want, &plan, &err) ||
+    if (ops->plan_create(opened->backend, model->op, model->params, rows, want_of(model, y, class_index), &plan,
+                         &err) ||
         ops->score(opened->queue, plan, x, rows, &scores, &err) || ops->wait(opened->queue, &err))
         fail_msg("%s", err.text);
     ops->plan_destroy(plan);
@@ -185,8 +191,11 @@ const struct mr_kernel mr_device_kernels[] = {
     EACH(SCORE, LINEAR_SCORE, linear_score),
     EACH(SCORE, KMEANS_ASSIGN, kmeans_assign),
     EACH(SCORE, SCALE, scale),
+    EACH(SCORE, MF_TOPN, mf_topn),
+    EACH(SCORE, MF_ESTIMATE, mf_estimate),
     EACH(SUM, LINEAR_SUM, linear_sum),
     EACH(SUM, KMEANS_SUM, kmeans_sum),
     EACH(SUM, MOMENTS, moments),
+    EACH(SUM, MLP_GRADIENT, mlp_gradient),
     {0},
 };

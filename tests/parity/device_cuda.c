@@ -63,14 +63,16 @@ void mr_cuda_parity_score(const float *x, const struct mr_packed *model, float *
     const size_t tile_rows = mr_tile_count(rows) * MR_TILE_ROWS;
     const size_t width = model->op == MR_OP_KMEANS_ASSIGN ? 1 : model->out;
     const size_t x_bytes = tile_rows * model->in * sizeof *x, y_bytes = tile_rows * width * sizeof *y;
-    const size_t class_bytes = tile_rows * sizeof *class_index;
+    const bool is_topn = model->op == MR_OP_MF_TOPN;
+    const size_t class_bytes = tile_rows * (is_topn ? width : 1) * sizeof *class_index;
+    const unsigned class_want = is_topn ? MR_WANT_ITEMS : MR_WANT_CLASS;
     struct mr_err err;
     backend_need();
-    struct mr_plan *const plan =
-        plan_of(model, (y ? MR_WANT_Y : 0) | (class_index ? MR_WANT_CLASS : 0), rows ? rows : 1);
+    struct mr_plan *const plan = plan_of(model, (y ? MR_WANT_Y : 0) | (class_index ? class_want : 0), rows ? rows : 1);
     float *const x_pin = slab_of(x, x_bytes);
     struct mr_scores scores = {
         .y = slab_of(NULL, y_bytes), .class_index = slab_of(NULL, class_bytes), .width = width, .row_cap = rows};
+    scores.item = scores.class_index;
     check(ops->score(queue, plan, x_pin, rows, &scores, &err), &err);
     check(ops->wait(queue, &err), &err);
     if (y) memcpy(y, scores.y, y_bytes);

@@ -217,7 +217,9 @@ static void kernel_check(void **state)
     static const size_t ranks[] = {1, 2, 3, 8, 17, 100}, items[] = {1, 2, 5, 6, 7, 13, 64, 333},
                         tops[] = {1, 3, 10, 16, 17, 40};
     const struct mr_kernel *const kernel = *state;
-    size_t count = 0;
+    /* Every launch on an emulated device starts hundreds of threads: there a part of the cases. */
+    const size_t every = kernel >= mr_kernels && kernel < mr_kernels + mr_kernel_count ? 1 : 7;
+    size_t count = 0, number = 0;
     need_kernel(kernel);
     seed = 4711;
     for (size_t f = 0; f < sizeof ranks / sizeof *ranks; f++) {
@@ -231,7 +233,7 @@ static void kernel_check(void **state)
                                                 .own_listed_max = r % 3 ? 0 : 4,
                                                 .is_biased = (r + t) % 2,
                                                 .is_exact = (f + i) % 2};
-                    if (shape.rows * shape.rank * shape.items * shape.top > 400000) continue;
+                    if (shape.rows * shape.rank * shape.items * shape.top > 400000 || number++ % every) continue;
                     case_check(kernel, &shape);
                     count++;
                 }

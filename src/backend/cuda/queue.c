@@ -176,6 +176,7 @@ static mr_status score_start(struct mr_queue *queue, const struct mr_plan *plan,
 {
     const struct mr_device_program *const program = plan->program;
     const size_t y_bytes = mr_device_y_bytes(program, rows), class_bytes = mr_device_class_bytes(program, rows);
+    int32_t *const class_host = mr_device_class_of(program, scores);
     struct arguments arguments = {.rows = (uint32_t)rows};
     struct mr_cuda_mirror *y = NULL, *class_index = NULL;
     mr_status status = work_begin(queue, plan, rows, err);
@@ -187,7 +188,7 @@ static mr_status score_start(struct mr_queue *queue, const struct mr_plan *plan,
     if (!status && y_bytes)
         status = output_get(queue, scores->y, y_bytes, mr_device_y_bytes(program, program->row_cap), &y, err);
     if (!status && class_bytes)
-        status = output_get(queue, scores->class_index, class_bytes, mr_device_class_bytes(program, program->row_cap),
+        status = output_get(queue, class_host, class_bytes, mr_device_class_bytes(program, program->row_cap),
                             &class_index, err);
     if (y) arguments.y = y->dev;
     if (class_index) arguments.class_index = class_index->dev;
@@ -196,8 +197,8 @@ static mr_status score_start(struct mr_queue *queue, const struct mr_plan *plan,
     if (!status) status = mr_cuda_profile_mark(&queue->profile, queue->backend, queue->stream, MR_CUDA_KERNEL, err);
     if (!status && y) status = MR_CUDA(queue->backend, err, MemcpyDtoHAsync, scores->y, y->dev, y_bytes, queue->stream);
     if (!status && class_index)
-        status = MR_CUDA(queue->backend, err, MemcpyDtoHAsync, scores->class_index, class_index->dev, class_bytes,
-                         queue->stream);
+        status =
+            MR_CUDA(queue->backend, err, MemcpyDtoHAsync, class_host, class_index->dev, class_bytes, queue->stream);
     if (!status) status = mr_cuda_profile_mark(&queue->profile, queue->backend, queue->stream, MR_CUDA_DOWNLOAD, err);
     if (!status && y) y->valid_bytes = y_bytes;
     if (!status && class_index) class_index->valid_bytes = class_bytes;

@@ -37,16 +37,24 @@ float mr_dense_weight(const struct mr_dense *dense, size_t o, size_t c);
 /** Weights for matrix products: [ceil(out / 128)][in][128], 0 where there is no output. Their position. */
 uint32_t mr_build_wide_weights(struct mr_device_build *build, const struct mr_dense *layer);
 
+/**
+ * A dense layer alone, from the tiles at a place (0: x) to those at another, its activation applied.
+ */
+void mr_build_layer(struct mr_device_build *build, const struct mr_dense *layer, uint32_t from, uint32_t to);
+
 /** Layers of a run of narrow ones, at most. */
 #define MR_DEVICE_RUN_MAX 16
 
-/** What each operation adds: dense.c, scale.c, kmeans.c, sums.c. */
+/** What each operation adds: dense.c, scale.c, kmeans.c, recommend.c, sums.c, gradient.c. */
 void mr_build_dense(struct mr_device_build *build, const struct mr_packed *packed);
 void mr_build_scale(struct mr_device_build *build, const struct mr_packed *packed);
 void mr_build_kmeans_assign(struct mr_device_build *build, const struct mr_packed *packed);
+void mr_build_mf_topn(struct mr_device_build *build, const struct mr_packed *packed);
+void mr_build_mf_estimate(struct mr_device_build *build, const struct mr_packed *packed);
 void mr_build_linear_sum(struct mr_device_build *build, const struct mr_packed *packed);
 void mr_build_kmeans_sum(struct mr_device_build *build, const struct mr_packed *packed);
 void mr_build_moments(struct mr_device_build *build, const struct mr_packed *packed);
+void mr_build_mlp_gradient(struct mr_device_build *build, const struct mr_packed *packed);
 
 /** A step that writes inputs minus shift to scratch. Returns their place. */
 uint32_t mr_build_shift(struct mr_device_build *build, const float *shift, size_t cols);

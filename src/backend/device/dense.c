@@ -46,6 +46,38 @@ uint32_t mr_build_wide_weights(struct mr_device_build *build, const struct mr_de
     return position;
 }
 
+static struct mr_device_step wide_launch(const struct mr_dense *layer)
+{
+    return (struct mr_device_step){.kernel = "dense_wide",
+                                   .threads = WIDE_THREADS,
+                                   .rows = WIDE,
+                                   .blocks = (uint32_t)((layer->out + WIDE - 1) / WIDE),
+                                   .shared_bytes = WIDE_SHARED};
+}
+
+void mr_build_layer(struct mr_device_build *build, const struct mr_dense *layer, uint32_t from, uint32_t to)
+{
+    const bool is_gpu = build->program->kind.lanes == 1, wide = is_wide(build, layer);
+    const struct mr_device_step launch = wide_launch(layer);
+    const uint32_t tiles = mr_build_tiles(build, 2.0 * (double)layer->in * (double)layer->out);
+    uint32_t numbers[MR_DENSE_WORDS + MR_LAYER_WORDS] = {[MR_DENSE_TILES] = tiles,
+                                                         [MR_DENSE_FROM] = from,
+                                                         [MR_DENSE_TO] = to,
+                                                         [MR_DENSE_LAYERS] = 1,
+                                                         [MR_DENSE_BLOCKS] = launch.blocks};
+    const uint32_t w =
+        wide ? mr_build_wide_weights(build, layer) : mr_build_floats(build, layer->w, layer->in * layer->out);
+    layer_numbers(build, layer, w, numbers + MR_DENSE_WORDS);
+    mr_build_step(build,
+                  wide ? &launch
+                       : &(struct mr_device_step){.kernel = "mlp_forward",
+                                                  .threads = is_gpu ? MR_TILE_ROWS : 1,
+                                                  .rows = tiles * MR_TILE_ROWS,
+                                                  .blocks = 1,
+                                                  .shared_bytes = 16},
+                  numbers, sizeof numbers / sizeof *numbers);
+}
+
 /* What all steps of a network share. */
 struct network {
     const struct mr_packed *packed;
@@ -72,19 +104,17 @@ static void wide_step(struct mr_device_build *build, struct network *network, si
 {
     const struct mr_dense *const layer = &network->packed->layer[i];
     const bool is_last = i + 1 == network->packed->layer_count;
-    const uint32_t to = place_to(build, network, is_last), blocks = (uint32_t)((layer->out + WIDE - 1) / WIDE);
-    uint32_t numbers[MR_DENSE_WORDS + MR_LAYER_WORDS] = {[MR_DENSE_TILES] = 1,      [MR_DENSE_FROM] = network->from,
-                                                         [MR_DENSE_TO] = to,        [MR_DENSE_SHIFT] = network->shift,
-                                                         [MR_DENSE_LAYERS] = 1,     [MR_DENSE_IS_LAST] = is_last,
-                                                         [MR_DENSE_BLOCKS] = blocks};
+    const struct mr_device_step launch = wide_launch(layer);
+    const uint32_t to = place_to(build, network, is_last);
+    uint32_t numbers[MR_DENSE_WORDS + MR_LAYER_WORDS] = {[MR_DENSE_TILES] = 1,
+                                                         [MR_DENSE_FROM] = network->from,
+                                                         [MR_DENSE_TO] = to,
+                                                         [MR_DENSE_SHIFT] = network->shift,
+                                                         [MR_DENSE_LAYERS] = 1,
+                                                         [MR_DENSE_IS_LAST] = is_last,
+                                                         [MR_DENSE_BLOCKS] = launch.blocks};
     layer_numbers(build, layer, mr_build_wide_weights(build, layer), numbers + MR_DENSE_WORDS);
-    mr_build_step(build,
-                  &(struct mr_device_step){.kernel = "dense_wide",
-                                           .threads = WIDE_THREADS,
-                                           .rows = WIDE,
-                                           .blocks = blocks,
-                                           .shared_bytes = WIDE_SHARED},
-                  numbers, sizeof numbers / sizeof *numbers);
+    mr_build_step(build, &launch, numbers, sizeof numbers / sizeof *numbers);
     network->from = to;
     network->shift = 0;
     if (!is_last) return;

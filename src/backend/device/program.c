@@ -29,11 +29,17 @@ static void steps_build(struct mr_device_build *build, const struct mr_packed *p
     case MR_OP_MOMENTS:
         mr_build_moments(build, packed);
         break;
-    case MR_OP_MLP_GRADIENT: /* the CPU sums it */
+    case MR_OP_MLP_GRADIENT:
+        mr_build_mlp_gradient(build, packed);
+        break;
     case MR_OP_MF_TOPN:
+        mr_build_mf_topn(build, packed);
+        break;
     case MR_OP_MF_ESTIMATE:
+        mr_build_mf_estimate(build, packed);
+        break;
     case MR_OP_MLP_BF16:
-    case MR_OP_MLP_INT8: /* on a CPU only, so far */
+    case MR_OP_MLP_INT8: /* by instructions of CPUs */
     case MR_OP_COUNT:
         break;
     }
@@ -121,13 +127,21 @@ size_t mr_device_y_bytes(const struct mr_device_program *program, size_t rows)
 
 size_t mr_device_class_bytes(const struct mr_device_program *program, size_t rows)
 {
-    const bool has = is_sum(program) ? program->op == MR_OP_KMEANS_SUM : (program->want & MR_WANT_CLASS) != 0;
-    return has ? mr_tile_count(rows) * MR_TILE_ROWS * sizeof(int32_t) : 0;
+    const bool gives_items = program->op == MR_OP_MF_TOPN;
+    const unsigned wanted = gives_items ? MR_WANT_ITEMS : program->op == MR_OP_MF_ESTIMATE ? 0 : MR_WANT_CLASS;
+    const bool has = is_sum(program) ? program->op == MR_OP_KMEANS_SUM : (program->want & wanted) != 0;
+    return has ? mr_tile_count(rows) * (gives_items ? program->width : 1) * MR_TILE_ROWS * sizeof(int32_t) : 0;
+}
+
+int32_t *mr_device_class_of(const struct mr_device_program *program, const struct mr_scores *scores)
+{
+    return program->op == MR_OP_MF_TOPN ? scores->item : scores->class_index;
 }
 
 size_t mr_device_label_bytes(const struct mr_device_program *program, size_t rows)
 {
-    return program->op == MR_OP_LINEAR_SUM ? mr_tile_count(rows) * MR_TILE_ROWS * 2 * sizeof(float) : 0;
+    const bool has = program->op == MR_OP_LINEAR_SUM || program->op == MR_OP_MLP_GRADIENT;
+    return has ? mr_tile_count(rows) * MR_TILE_ROWS * 2 * sizeof(float) : 0;
 }
 
 size_t mr_device_partial_bytes(const struct mr_device_program *program, size_t rows)

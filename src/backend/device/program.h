@@ -72,6 +72,9 @@ size_t mr_device_class_bytes(const struct mr_device_program *program, size_t row
 size_t mr_device_label_bytes(const struct mr_device_program *program, size_t rows);
 size_t mr_device_partial_bytes(const struct mr_device_program *program, size_t rows);
 
+/** Where the kernels' class_index goes: of a recommender the items, whose tiles are as wide as y. */
+int32_t *mr_device_class_of(const struct mr_device_program *program, const struct mr_scores *scores);
+
 /** Labels as kernels read them: parts[0 .. tile_rows - 1] rounded to float32, then what was rounded off; NaN behind the
  * last row. parts: mr_device_label_bytes(). */
 void mr_device_labels_split(const double *label, size_t rows, float *parts);

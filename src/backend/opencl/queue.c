@@ -159,17 +159,16 @@ mr_status mr_cl_score(struct mr_queue *queue, const struct mr_plan *plan, const 
     const struct mr_device_program *const program = plan->program;
     const size_t y_bytes = mr_device_y_bytes(program, row_count),
                  class_bytes = mr_device_class_bytes(program, row_count);
+    int32_t *const class_index = mr_device_class_of(program, scores);
     struct arguments args = {.rows = (uint32_t)row_count};
     if (!row_count) return MR_OK;
     mr_status status = buffer_take(queue, &queue->x, x, mr_device_x_bytes(program, row_count), true, &args.x, err);
     if (!status) status = buffer_take(queue, &queue->y, scores->y, y_bytes, false, &args.y, err);
     if (!status)
-        status =
-            buffer_take(queue, &queue->class_index, scores->class_index, class_bytes, false, &args.class_index, err);
+        status = buffer_take(queue, &queue->class_index, class_index, class_bytes, false, &args.class_index, err);
     if (!status) status = program_launch(queue, plan, &args, err);
     if (!status) status = buffer_give(queue, &queue->y, args.y, scores->y, y_bytes, err);
-    if (!status)
-        status = buffer_give(queue, &queue->class_index, args.class_index, scores->class_index, class_bytes, err);
+    if (!status) status = buffer_give(queue, &queue->class_index, args.class_index, class_index, class_bytes, err);
     if (status) return status;
     return mr_cl_check(queue->backend, queue->backend->api.Flush(queue->queue), "clFlush", err);
 }
