@@ -19,6 +19,11 @@ struct mr_backend_ops {
     const char *summary;
     bool overlaps; /* score() returns before the work is done, so a second slot in flight pays */
     /*
+     * Whether the machine looks as if it had a device for this backend beside its own processors: a matter of
+     * microseconds, and no driver is loaded. "auto" asks it before open(). NULL: only open() can tell.
+     */
+    bool (*may_start)(void);
+    /*
      * Required. variant: what stands behind the colon ("avx2"), or NULL for the best that the machine has.
      * An unknown variant or a missing device is MR_EBACKEND whose text lists what there is: never a silent fallback.
      * On error *backend_out is NULL.

@@ -106,6 +106,10 @@ static void devices_open(struct devices *devices)
         struct mr_backend *backend;
         struct mr_err err;
         if (!strcmp(ops->name, "cpu")) continue;
+        if (ops->may_start && !ops->may_start()) {
+            mr_log(MR_LOG_DEBUG, "backend", "auto: this machine has no device for %s", ops->name);
+            continue;
+        }
         if (ops->open(NULL, &backend, &err)) {
             mr_log(MR_LOG_DEBUG, "backend", "auto: %s does not start: %s", ops->name, err.text);
             continue;

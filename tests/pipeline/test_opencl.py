@@ -81,6 +81,35 @@ def check_errors():
         fail(f"the error does not say what to install: {job.stderr}")
 
 
+def check_look(folder):
+    """"auto" loads no driver where there is no device, and asks it where there may be one; a forced name always does."""
+    job = job_read(ROOT / "datasets/clusters/job.json")
+    job["backend"] = "auto"
+    job["sinks"] = [{"type": "file", "path": str(folder / "look.out")}]
+    job["models"][0]["save"] = str(folder / "look.safetensors")
+    path, lines, nodes = folder / "look.json", folder / "look.jsonl", folder / "nodes"
+    path.write_text(json.dumps(job))
+    lines.write_text('{"x":1,"y":2}\n')
+    nodes.mkdir()
+
+    def is_loaded(*flags):
+        """Whether the run has opened OpenCL's loader: the dynamic linker tells."""
+        for told in folder.glob("linker.*"):
+            told.unlink()
+        call(MILLRACE, "run", path, "--feed", lines, "--until", "end", *flags, MILLRACE_DEVICE_NODES=str(nodes), LD_DEBUG="files",
+             LD_DEBUG_OUTPUT=str(folder / "linker"))
+        return any("libOpenCL" in told.read_text(errors="replace") for told in folder.glob("linker.*"))
+
+    if is_loaded():
+        fail("auto loads OpenCL on a machine without a device")
+    if not is_loaded("--backend", "opencl"):
+        fail("a forced backend was not opened")
+    (nodes / "dri").mkdir()
+    (nodes / "dri/renderD128").touch()
+    if not is_loaded():
+        fail("auto does not ask the driver where there is a device")
+
+
 def job_read(path):
     return json.loads("\n".join(line for line in path.read_text().splitlines() if not line.strip().startswith("//")))
 
@@ -126,6 +155,7 @@ def main():
         check_scores()
         check_cache(folder)
         check_errors()
+        check_look(folder)
         address_file = folder / "address"
         topics = [word for topic in ("places", "places.dead", "points", "points.dead") for word in ("--topic", topic)]
         broker = subprocess.Popen([MILLRACE, "broker", *topics, "--partitions", "1", "--address-file", str(address_file)],

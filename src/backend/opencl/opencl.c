@@ -40,8 +40,7 @@ static mr_status device_open(struct mr_backend *backend, const char *variant, st
     status = mr_cl_check(backend, result, "clCreateContext", err);
     if (status) return status;
     backend->transfers = api->CreateCommandQueue(backend->context, backend->device, 0, &result);
-    status = mr_cl_check(backend, result, "clCreateCommandQueue", err);
-    return status ? status : mr_cl_program_build(backend, err);
+    return mr_cl_check(backend, result, "clCreateCommandQueue", err);
 }
 
 static mr_status cl_open(const char *variant, struct mr_backend **backend_out, struct mr_err *err)
@@ -158,6 +157,7 @@ const struct mr_backend_ops mr_backend_opencl = {
     .summary = "any device with an OpenCL driver: the first GPU, else the first device; opencl:NUMBER or opencl:NAME "
                "forces one",
     .overlaps = true,
+    .may_start = mr_cl_may_start,
     .open = cl_open,
     .describe = cl_describe,
     .is_host = cl_is_host,

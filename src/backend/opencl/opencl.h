@@ -15,6 +15,9 @@
  */
 #define MR_CL_AS_VARIABLE "MILLRACE_OPENCL_AS"
 
+/** For tests: with this variable set, the nodes of devices are looked for there instead of in /dev. */
+#define MR_CL_NODES_VARIABLE "MILLRACE_DEVICE_NODES"
+
 /** The kernels, by kernels/gpu.def. */
 enum {
 #define MR_GPU_KERNEL(name, shares) MR_CL_KERNEL_##name,
@@ -37,7 +40,7 @@ struct mr_backend {
     struct cl_platform *platform;
     struct cl_device *device;
     struct cl_context *context;
-    struct cl_program *program;
+    struct cl_program *program; /* made with the first plan */
     struct cl_queue *transfers; /* of slabs and constants; one at a time: */
     pthread_mutex_t lock;
     struct mr_cl_slab *slabs; /* those that the driver knows */
@@ -59,7 +62,11 @@ mr_status mr_cl_check(const struct mr_backend *backend, int result, const char *
 /** Finds the device that a variant names (NULL: the best) and fills what describes it. MR_EBACKEND lists all. */
 mr_status mr_cl_device_find(struct mr_backend *backend, const char *variant, struct mr_err *err);
 
-/** Makes backend->program: from the cache of the user, or from its source, which is then kept there. */
+/** Is there a node of a device that OpenCL may run on, other than the CPU? What backend.h calls may_start. */
+bool mr_cl_may_start(void);
+
+/** Makes backend->program if it is not there: from the cache of the user, or from its source, which is then kept there.
+ * Any thread. */
 mr_status mr_cl_program_build(struct mr_backend *backend, struct mr_err *err);
 
 /** The device's memory that is the slab at this address; NULL: none is, what lies there must be copied. Any thread. */

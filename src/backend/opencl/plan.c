@@ -46,7 +46,8 @@ mr_status mr_cl_plan_create(struct mr_backend *backend, mr_op op, const void *pa
     *plan_out = NULL;
     if (!plan) return mr_fail(err, MR_ENOMEM, "backend opencl: out of memory");
     plan->backend = backend;
-    mr_status status = mr_device_program_create(&backend->kind, op, params, row_cap, want, &plan->program, err);
+    mr_status status = mr_cl_program_build(backend, err);
+    if (!status) status = mr_device_program_create(&backend->kind, op, params, row_cap, want, &plan->program, err);
     if (!status) status = plan_fill(plan, err);
     if (status)
         mr_cl_plan_destroy(plan);

@@ -138,7 +138,7 @@ static void cache_store(const struct mr_backend *backend, const char *path)
     free(binary);
 }
 
-mr_status mr_cl_program_build(struct mr_backend *backend, struct mr_err *err)
+static mr_status program_make(struct mr_backend *backend, struct mr_err *err)
 {
     char options[128], path[512];
     size_t bytes;
@@ -151,5 +151,17 @@ mr_status mr_cl_program_build(struct mr_backend *backend, struct mr_err *err)
     mr_status status = mr_cl_check(backend, result, "clCreateProgramWithSource", err);
     if (!status) status = build(backend, backend->program, options, err);
     if (!status && has_cache) cache_store(backend, path);
+    return status;
+}
+
+mr_status mr_cl_program_build(struct mr_backend *backend, struct mr_err *err)
+{
+    pthread_mutex_lock(&backend->lock);
+    const mr_status status = backend->program ? MR_OK : program_make(backend, err);
+    if (status && backend->program) { /* not whole */
+        backend->api.ReleaseProgram(backend->program);
+        backend->program = NULL;
+    }
+    pthread_mutex_unlock(&backend->lock);
     return status;
 }
