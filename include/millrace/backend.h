@@ -17,7 +17,8 @@ struct mr_queue; /* in-order work of one slot; one thread at a time */
 struct mr_backend_ops {
     const char *name; /* value of "backend", before an optional ":variant" */
     const char *summary;
-    bool overlaps; /* score() returns before the work is done, so a second slot in flight pays */
+    bool has_reduced; /* may have the operations of fewer bits (struct mr_reduced) */
+    bool overlaps;    /* score() returns before the work is done, so a second slot in flight pays */
     /*
      * Whether the machine looks as if it had a device for this backend beside its own processors: a matter of
      * microseconds, and no driver is loaded. "auto" asks it before open(). NULL: only open() can tell.
@@ -72,14 +73,15 @@ struct mr_backend_ops {
     void (*close)(struct mr_backend *backend);
 };
 
-/** The plan that scores a model; as plan_create. */
+/** The plan that scores a model, with fewer bits where it asks for them; as plan_create. */
 static inline mr_status mr_plan_model(const struct mr_backend_ops *backend_ops, struct mr_backend *backend,
                                       const struct mr_model_ops *ops, const struct mr_model *model, size_t row_cap,
                                       unsigned want, struct mr_plan **plan_out, struct mr_err *err)
 {
     const void *params;
     const mr_op op = ops->op(model, &params);
-    return backend_ops->plan_create(backend, op, params, row_cap, want, plan_out, err);
+    const struct mr_reduced reduced = ops->reduced ? ops->reduced(model) : (struct mr_reduced){0};
+    return backend_ops->plan_create(backend, reduced.name ? reduced.op : op, params, row_cap, want, plan_out, err);
 }
 
 #ifdef __cplusplus

@@ -108,6 +108,13 @@ struct mr_learn_ops {
     mr_status (*save)(const struct mr_model *model, const char *path, struct mr_err *err);
 };
 
+/** What a model is to be scored with instead of float32. */
+struct mr_reduced {
+    const char *name; /* "bf16", "int8", as its options call it; NULL: it is not */
+    mr_op op;         /* over the same parameters */
+    double tolerance; /* the largest error of a probability, or of another output relative to its largest value */
+};
+
 /** A model type: a folder src/model/<name>/ and a line in registry.def. */
 struct mr_model_ops {
     const char *name;
@@ -122,6 +129,8 @@ struct mr_model_ops {
     const struct mr_model_info *(*info)(const struct mr_model *model);
     /* Required. The operation that scores a row and its parameters (owned by the model, at a fixed address). */
     mr_op (*op)(const struct mr_model *model, const void **params_out);
+    /* Whether the options ask for numbers of fewer bits, of a model that does not learn. NULL: the type has none. */
+    struct mr_reduced (*reduced)(const struct mr_model *model);
     /* How this model learns; NULL: it does not (the type cannot, or its options do not ask for it). NULL: no model of
      * this type does. */
     const struct mr_learn_ops *(*learn)(const struct mr_model *model);

@@ -26,11 +26,10 @@ static void bench_close(struct bench *bench)
     if (bench->plan) ops->plan_destroy(bench->plan);
 }
 
-/* Numbers from -1 to 1; where users and items are asked for, some of those that the model knows. */
-static void rows_make(const struct mr_measure *measure, struct mr_rows *rows)
+void mr_measure_rows(const struct mr_model_ops *ops, const struct mr_model *model, struct mr_rows *rows)
 {
     const void *params;
-    const mr_op op = measure->model_ops->op(measure->model, &params);
+    const mr_op op = ops->op(model, &params);
     const struct mr_mf_params *const mf = op == MR_OP_MF_TOPN || op == MR_OP_MF_ESTIMATE ? params : NULL;
     unsigned long long seed = 1;
     for (size_t row = 0; row < rows->row_cap; row++) {
@@ -74,7 +73,7 @@ static mr_status bench_open(struct bench *bench, const struct mr_measure *measur
                                        .row_cap = row_cap};
     if (!bench->rows.x || !bench->scores.y || !bench->scores.class_index || (bench->item_bytes && !bench->scores.item))
         return mr_fail(err, MR_ENOMEM, "backend %s: out of memory for a batch of %zu rows", ops->name, row_cap);
-    rows_make(measure, &bench->rows);
+    mr_measure_rows(measure->model_ops, measure->model, &bench->rows);
     return MR_OK;
 }
 

@@ -11,8 +11,10 @@
 #include "pipeline/layout.h"
 #include "registry.h"
 #include "scoring/choose.h"
+#include "scoring/precision.h"
 
 #define CHOICES_MAX 32
+#define COSTS_MAX   16
 
 struct backends_options {
     bool json;
@@ -29,6 +31,17 @@ struct choice {
     char name[64];
     double row_ns[BATCH_SIZES]; /* 0: not measured */
     bool is_host;               /* a second way to this machine's own processors: not for "auto" */
+};
+
+/* What a job's models lose by fewer bits. */
+struct cost {
+    char model[64], precision[8];
+    double error, tolerance;
+};
+
+struct costs {
+    struct cost item[COSTS_MAX];
+    size_t count;
 };
 
 /* The cpu backend's variants are those of its first operation; every operation has the same. */
@@ -140,9 +153,30 @@ static mr_status job_measure(struct choice *choice, struct mr_backend *backend, 
     return status;
 }
 
+/* Scores the models that ask for fewer bits on the CPU, in both ways. */
+static mr_status costs_measure(const struct mr_models *models, struct costs *costs, struct mr_err *err)
+{
+    const struct mr_backend_ops *const cpu = mr_backend_find("cpu");
+    struct mr_backend *backend;
+    mr_status status = cpu->open(NULL, &backend, err);
+    if (status) return status;
+    for (size_t i = 0; i < models->count && costs->count < COSTS_MAX && !status; i++) {
+        const struct mr_model_at_work *const model = &models->item[i];
+        struct cost *const cost = &costs->item[costs->count];
+        if (!model->reduced.name) continue;
+        snprintf(cost->model, sizeof cost->model, "%s", model->job->name);
+        snprintf(cost->precision, sizeof cost->precision, "%s", model->reduced.name);
+        cost->tolerance = model->reduced.tolerance;
+        status = mr_precision_try(cpu, backend, model->job->ops, model->model, &cost->error, err);
+        costs->count++;
+    }
+    cpu->close(backend);
+    return status;
+}
+
 /* Scores a job's models, all of them, on every choice, and says what "auto" takes. */
 static mr_status job_choices(struct choice *choices, size_t count, const char *path, struct mr_choice *choice_out,
-                             struct mr_err *err)
+                             struct costs *costs, struct mr_err *err)
 {
     struct mr_job *job;
     struct mr_models models = {0};
@@ -153,6 +187,7 @@ static mr_status job_choices(struct choice *choices, size_t count, const char *p
     if (status) return status;
     status = mr_models_open(job, &models, err);
     if (!status) status = mr_layout_create(job, models.info, &layout, err);
+    if (!status) status = costs_measure(&models, costs, err);
     if (!status) status = choices_measure(choices, count, job_measure, &(struct job_measured){&models, layout}, err);
     for (size_t i = 0; i < count && !status; i++) {
         const bool is_cpu = !strcmp(choices[i].ops->name, "cpu");
@@ -195,7 +230,8 @@ static void print_operations(void)
 }
 
 /* chosen: NULL for a model file. */
-static void print_text(const struct choice *choices, size_t count, const char *model, const struct mr_choice *chosen)
+static void print_text(const struct choice *choices, size_t count, const char *model, const struct mr_choice *chosen,
+                       const struct costs *costs)
 {
     for (size_t i = 0; mr_backends[i]; i++) {
         char text[MR_ERR_TEXT_BYTES];
@@ -220,6 +256,11 @@ static void print_text(const struct choice *choices, size_t count, const char *m
     }
     if (chosen)
         printf("\n\"auto\" takes %s; %s\n", chosen->device == MR_NO_UNIT ? "cpu" : "the device", chosen->because);
+    for (size_t i = 0; i < costs->count; i++) {
+        const struct cost *const cost = &costs->item[i];
+        printf("\"%s\" in %s: off by at most %.2g of fp32 on %d made-up rows (precision_tolerance %g)\n", cost->model,
+               cost->precision, cost->error, MR_PRECISION_ROWS, cost->tolerance);
+    }
 }
 
 static void add_kernels(cJSON *root)
@@ -239,7 +280,7 @@ static void add_kernels(cJSON *root)
 }
 
 static mr_status print_json(const struct choice *choices, size_t count, const char *model,
-                            const struct mr_choice *chosen, struct mr_err *err)
+                            const struct mr_choice *chosen, const struct costs *costs, struct mr_err *err)
 {
     cJSON *const root = cJSON_CreateObject();
     cJSON *const backends = cJSON_AddArrayToObject(root, "backends");
@@ -259,6 +300,15 @@ static mr_status print_json(const struct choice *choices, size_t count, const ch
         cJSON_AddStringToObject(measured, "model", model);
         if (chosen) cJSON_AddStringToObject(measured, "auto", chosen->device == MR_NO_UNIT ? "cpu" : "device");
         if (chosen) cJSON_AddStringToObject(measured, "because", chosen->because);
+        cJSON *const precision = costs->count ? cJSON_AddArrayToObject(measured, "precision") : NULL;
+        for (size_t i = 0; i < costs->count; i++) {
+            cJSON *const cost = cJSON_CreateObject();
+            cJSON_AddItemToArray(precision, cost);
+            cJSON_AddStringToObject(cost, "model", costs->item[i].model);
+            cJSON_AddStringToObject(cost, "precision", costs->item[i].precision);
+            cJSON_AddNumberToObject(cost, "error_max", costs->item[i].error);
+            cJSON_AddNumberToObject(cost, "tolerance", costs->item[i].tolerance);
+        }
         cJSON *const figures = cJSON_AddArrayToObject(measured, "ns_per_row");
         for (size_t i = 0; i < count; i++) {
             for (size_t k = 0; k < BATCH_SIZES && choices[i].row_ns[0] > 0; k++) {
@@ -290,15 +340,16 @@ static mr_status backends_run(const void *options, const struct mr_words *words,
     const bool has_job = what && is_job(what);
     struct choice choices[CHOICES_MAX];
     struct mr_choice chosen;
+    struct costs costs = {.count = 0};
     const size_t count = choices_list(choices);
     mr_status status = MR_OK;
     if (has_job)
-        status = job_choices(choices, count, what, &chosen, err);
+        status = job_choices(choices, count, what, &chosen, &costs, err);
     else if (what)
         status = file_choices(choices, count, what, err);
     if (status) return status;
-    if (backends->json) return print_json(choices, count, what, has_job ? &chosen : NULL, err);
-    print_text(choices, count, what, has_job ? &chosen : NULL);
+    if (backends->json) return print_json(choices, count, what, has_job ? &chosen : NULL, &costs, err);
+    print_text(choices, count, what, has_job ? &chosen : NULL, &costs);
     return MR_OK;
 }
 

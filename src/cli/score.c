@@ -2,6 +2,7 @@
 #include "cli/score.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -87,11 +88,7 @@ static mr_status block_score(struct score *score, const struct mr_message *messa
         score->rows.reject_cap = 2 * SCORE_ROW_CAP; /* the encoder may add one for each row */
         if (score->rows.row_count) {
             mr_rows_tail_zero(&score->rows);
-            if (score->layout->want[0]) {
-                status = score->backend_ops->score(score->queue, score->plan, score->rows.x, score->rows.row_count,
-                                                   &score->scores, err);
-                if (!status) status = score->backend_ops->wait(score->queue, err);
-            }
+            if (score->layout->want[0]) status = mr_score_rows(score, err);
             if (!status) status = rows_print(score, message, err);
         }
         rejects_report(score);
@@ -112,7 +109,13 @@ static void report_print(const struct score *score, double seconds)
                     (unsigned long long)score->bad[reason]);
             separator = ",";
         }
-        fprintf(stderr, "},\"not_finite\":%llu,\"model_type\":\"%s\",\"seconds\":%.6f,\"rows_per_s\":%.0f}\n",
+        fputc('}', stderr);
+        if (score->at_work.reduced.name)
+            fprintf(stderr, ",\"precision\":{\"name\":\"%s\",\"rows\":%llu,\"error_max\":%.9g,\"is_refused\":%s}",
+                    score->at_work.reduced.name, (unsigned long long)atomic_load(&score->at_work.precision.rows),
+                    fmin(atomic_load(&score->at_work.precision.error_max), 1e300),
+                    atomic_load(&score->at_work.precision.is_refused) ? "true" : "false");
+        fprintf(stderr, ",\"not_finite\":%llu,\"model_type\":\"%s\",\"seconds\":%.6f,\"rows_per_s\":%.0f}\n",
                 (unsigned long long)mr_encoder_nonfinite_count(score->encoder), score->info->type, seconds, rate);
     } else if (mr_term_is_live(STDERR_FILENO)) {
         fprintf(stderr, "%llu rows scored in %.3f s (%.0f a second)\n", (unsigned long long)score->scored_count,
@@ -210,6 +213,22 @@ static const struct mr_flag score_flags[] = {
              .offset = AT(backend),
              .fallback = "cpu",
              .doc = "Where to compute: cpu, cpu:avx2 ..."}},
+    {.argument = "KIND",
+     .row = {.key = "precision",
+             .type = MR_OPT_ENUM,
+             .offset = AT(precision),
+             .fallback = "fp32",
+             .choices = score_precisions,
+             .doc =
+                 "fp32, bf16, int8: as the option of a model in a job file. The error on the first rows is logged."}},
+    {.argument = "SIZE",
+     .row = {.key = "precision-tolerance",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(precision_tolerance),
+             .fallback = "0.01",
+             .min = 0,
+             .max = 1,
+             .doc = "Largest error of bf16 or int8; past it rows are scored in fp32."}},
     {.argument = "N",
      .row = {.key = "errors-max",
              .type = MR_OPT_INT,

@@ -8,9 +8,13 @@
 #include "cli/score_input.h"
 #include "config/job.h"
 #include "pipeline/encode.h"
+#include "scoring/precision.h"
 
 #define SCORE_ROW_CAP    4096
 #define SCORE_RECORD_CAP 64
+
+/** What --precision may be, NULL at the end. */
+extern const char *const score_precisions[];
 
 /** Names of the codecs in the order of registry.def, NULL at the end: what --format may be. */
 extern const char *const score_formats[];
@@ -22,6 +26,8 @@ struct score_options {
     struct mr_map record;
     char *floats;
     char *backend;
+    int precision; /* index into score_precisions */
+    double precision_tolerance;
     int64_t errors_max;
     bool json;
 };
@@ -38,11 +44,13 @@ struct score {
     struct mr_encoder *encoder;
     const struct mr_backend_ops *backend_ops;
     struct mr_backend *backend;
-    struct mr_plan *plan;
+    struct mr_plan *plan, *exact_plan; /* the second: float32, of a model that is scored with fewer bits */
     struct mr_queue *queue;
+    struct mr_models models; /* the one below: for what fewer bits cost */
+    struct mr_model_at_work at_work;
     struct score_input input;
     struct mr_rows rows;
-    struct mr_scores scores;
+    struct mr_scores scores, exact;
     struct mr_outbox box;
     uint64_t scored_count, bad_count, bad[MR_REASON_COUNT];
 };
@@ -64,5 +72,8 @@ bool mr_score_needs_header(const struct score *score);
 /** Opens the backend and takes all buffers. Close it before the job, whatever the outcome. */
 mr_status mr_score_machine_open(struct score *score, struct mr_err *err);
 void mr_score_machine_close(struct score *score);
+
+/** Scores the rows, and the first of them also in float32 where fewer bits are asked for (scoring/precision.h). */
+mr_status mr_score_rows(struct score *score, struct mr_err *err);
 
 #endif

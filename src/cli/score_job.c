@@ -9,6 +9,7 @@
 
 #define MODEL_NAME "model"
 
+const char *const score_precisions[] = {"fp32", "bf16", "int8", NULL};
 const char *const score_formats[] = {
 #define MR_CODEC(name) #name,
 #include "registry.def"
@@ -33,6 +34,21 @@ static mr_status model_ops_find(const char *path, const struct mr_model_ops **op
     return status;
 }
 
+/* --precision, as an option of the model. */
+static mr_status precision_set(struct score *score, struct mr_err *err)
+{
+    const struct mr_job_model *const entry = &score->job_model;
+    const char *const name = score_precisions[score->options->precision];
+    char tolerance[32];
+    if (!score->options->precision) return MR_OK;
+    if (!entry->ops->reduced)
+        return mr_fail(err, MR_EUSAGE, "--precision: a model of type %s is scored in fp32 only", entry->ops->name);
+    snprintf(tolerance, sizeof tolerance, "%.17g", score->options->precision_tolerance);
+    mr_status status = mr_options_set(entry->ops->options, entry->options, "precision", name, err);
+    if (!status) status = mr_options_set(entry->ops->options, entry->options, "precision_tolerance", tolerance, err);
+    return status;
+}
+
 static mr_status model_open(struct score *score, const char *path, struct mr_err *err)
 {
     struct mr_job_model *const entry = &score->job_model;
@@ -43,9 +59,12 @@ static mr_status model_open(struct score *score, const char *path, struct mr_err
     entry->options = calloc(1, entry->ops->options_size + 1);
     if (!entry->name || !entry->file || !entry->options) return mr_fail(err, MR_ENOMEM, "out of memory");
     if (entry->ops->options) status = mr_options_init(entry->ops->options, entry->options, err);
+    if (!status) status = precision_set(score, err);
     const struct mr_model_open open = {.options = entry->options, .file = path};
     if (!status) status = entry->ops->open(&open, &score->model, err);
     if (!status) score->info = entry->ops->info(score->model);
+    score->at_work = (struct mr_model_at_work){.job = entry, .model = score->model, .info = score->info};
+    if (!status && entry->ops->reduced) score->at_work.reduced = entry->ops->reduced(score->model);
     if (!status && score->info->column_count)
         return mr_fail(err, MR_EUSAGE, "score: a model of type %s reads ids, not numbers: run it in a job",
                        score->info->type);

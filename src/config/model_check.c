@@ -39,6 +39,24 @@ static void check_layout(struct mr_load *load, const struct mr_model_info *const
     mr_layout_destroy(layout);
 }
 
+/* A precision that a forced backend is known not to have. "auto" takes the CPU then. */
+static void check_precision(struct mr_load *load, size_t i, const struct mr_model *model)
+{
+    const struct mr_job *const job = load->job;
+    const struct mr_model_ops *const ops = job->model[i].ops;
+    const char *const name = ops->reduced ? ops->reduced(model).name : NULL;
+    char base[64], path[MR_PATH_BYTES];
+    const char *rest;
+    if (!name || !job->backend || !strcmp(job->backend, "auto")) return;
+    snprintf(base, sizeof base, "%.*s", (int)strcspn(job->backend, ":"), job->backend);
+    const struct mr_backend_ops *const backend = mr_backend_find(base);
+    if (!backend || backend->has_reduced) return;
+    snprintf(path, sizeof path, "models[%zu].precision:", i);
+    mr_load_error(load, find_named(load, path, &rest),
+                  "\"%s\" is not for backend \"%s\": set \"backend\" to \"cpu\" or \"auto\", or drop precision", name,
+                  base);
+}
+
 void mr_load_check_models(struct mr_load *load)
 {
     const struct mr_job *const job = load->job;
@@ -54,6 +72,7 @@ void mr_load_check_models(struct mr_load *load)
         if (mr_job_model_open(job, i, info, &model[i], &input, &err) == MR_OK) {
             info[i] = entry->ops->info(model[i]);
             open_count++;
+            check_precision(load, i, model[i]);
         } else {
             char path[MR_PATH_BYTES];
             const char *rest;

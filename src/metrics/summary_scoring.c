@@ -117,6 +117,40 @@ static void units_add(cJSON *root, const struct mr_run *run)
     }
 }
 
+/* What fewer bits cost. */
+static void precision_print(FILE *out, const struct mr_run *run)
+{
+    for (size_t i = 0; i < run->models.count; i++) {
+        const struct mr_model_at_work *const model = &run->models.item[i];
+        const struct mr_precision_stats *const stats = &model->precision;
+        char text[2][32];
+        if (!model->reduced.name || !atomic_load(&stats->rows)) continue;
+        fprintf(out, "  compared  %12s rows of %s in %s with fp32: largest error %.2g, %s classes differ%s\n",
+                mr_grouped(atomic_load(&stats->rows), text[0]), model->job->name, model->reduced.name,
+                atomic_load(&stats->error_max), mr_grouped(atomic_load(&stats->classes), text[1]),
+                atomic_load(&stats->is_refused) ? "; refused: past precision_tolerance, it went on in fp32" : "");
+    }
+}
+
+static void precision_add(cJSON *root, const struct mr_run *run)
+{
+    cJSON *all = NULL;
+    for (size_t i = 0; i < run->models.count; i++) {
+        const struct mr_model_at_work *const model = &run->models.item[i];
+        if (!model->reduced.name) continue;
+        if (!all) all = cJSON_AddArrayToObject(root, "precision");
+        cJSON *const item = cJSON_CreateObject();
+        cJSON_AddItemToArray(all, item);
+        cJSON_AddStringToObject(item, "name", model->job->name);
+        cJSON_AddStringToObject(item, "precision", model->reduced.name);
+        cJSON_AddNumberToObject(item, "rows", (double)atomic_load(&model->precision.rows));
+        cJSON_AddNumberToObject(item, "error_max", atomic_load(&model->precision.error_max));
+        cJSON_AddNumberToObject(item, "classes_differ", (double)atomic_load(&model->precision.classes));
+        cJSON_AddNumberToObject(item, "tolerance", model->reduced.tolerance);
+        cJSON_AddBoolToObject(item, "is_refused", atomic_load(&model->precision.is_refused));
+    }
+}
+
 static void check_print(FILE *out, const struct mr_run *run)
 {
     const uint64_t batches = atomic_load(&run->check_stats.batches);
@@ -142,6 +176,7 @@ void mr_scoring_print(FILE *out, const struct mr_run *run)
     losses_print(out, run);
     models_print(out, run);
     units_print(out, run);
+    precision_print(out, run);
     check_print(out, run);
 }
 
@@ -149,5 +184,6 @@ void mr_scoring_add(cJSON *root, const struct mr_run *run)
 {
     models_add(root, run);
     units_add(root, run);
+    precision_add(root, run);
     check_add(root, run);
 }

@@ -168,6 +168,7 @@ static mr_status scores_take(struct mr_lane *lane, struct mr_slot *slot, struct 
 {
     struct mr_models *const models = &lane->run->models;
     mr_status status = mr_models_wait(models, &slot->queues, &slot->rows, slot->scores, err);
+    if (!status) status = mr_precision_batch(&lane->precision, &slot->queues, &slot->rows, slot->scores, err);
     if (!status) status = mr_cross_check_batch(&lane->check, &slot->queues, &slot->rows, slot->scores, err);
     if (!status) mr_models_judge(models, &slot->rows, slot->scores);
     return status;

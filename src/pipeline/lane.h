@@ -27,6 +27,7 @@ struct mr_lane {
     struct mr_raw *input;          /* the batch that is being decoded, or NULL */
     struct mr_block block;         /* rows to be learned from; only where the run's models learn by offsets */
     struct mr_cross_check check;
+    struct mr_precision precision;
     struct mr_flight flight;
     struct mr_dead *dead;
     struct mr_stats stats;

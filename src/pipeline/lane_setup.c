@@ -199,6 +199,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
     if (!status)
         status = mr_cross_check_init(&lane->check, &run->models, &run->check_stats, job->cross_check,
                                      job->cross_check_tolerance, row_cap, err);
+    if (!status) status = mr_precision_init(&lane->precision, &run->models, err);
     if (!status)
         status =
             mr_flight_init(&lane->flight, TICKET_COUNT, box_count(job), row_cap, arena_bytes(job), &lane->stats, err);
@@ -241,6 +242,7 @@ void mr_lane_destroy(struct mr_lane *lane)
     }
     mr_block_deinit(&lane->block, lane->run);
     mr_cross_check_deinit(&lane->check);
+    mr_precision_deinit(&lane->precision);
     mr_flight_deinit(&lane->flight);
     free(lane->sink);
     free(lane);

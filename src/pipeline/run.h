@@ -10,6 +10,7 @@
 #include "pipeline/ends.h"
 #include "pipeline/layout.h"
 #include "scoring/cross_check.h"
+#include "scoring/precision.h"
 
 typedef enum {
     MR_RUN_ON,    /* go on */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scoring/precision.h"
+
 static size_t y_bytes(const struct mr_scores *scores)
 {
     return mr_tile_count(scores->row_cap) * MR_TILE_ROWS * scores->width * sizeof(float);
@@ -107,12 +109,39 @@ static void scores_copy(struct mr_scores *into, const struct mr_scores *from, si
     if (from->class_index) memcpy(into->class_index, from->class_index, whole * sizeof *from->class_index);
 }
 
+/* Whether what a model reads comes from fewer bits: the reference has read something else then. */
+static bool reads_reduced(const struct mr_models *models, size_t i)
+{
+    while ((i = models->item[i].input) != MR_NO_MODEL) {
+        if (mr_model_is_reduced(&models->item[i])) return true;
+    }
+    return false;
+}
+
+/* One model's error; wrong: past what it may be. With fewer bits it is the precision that is refused then. */
+static double model_check(struct mr_cross_check *check, size_t i, const struct mr_scores *scores, size_t rows,
+                          bool *is_wrong_out, bool *is_refused_out)
+{
+    struct mr_model_at_work *const model = &check->models->item[i];
+    size_t classes;
+    *is_refused_out = false;
+    if (mr_model_is_reduced(model)) {
+        const double error = mr_precision_error(model->info, &scores[i], &check->scores[i], rows, &classes);
+        *is_wrong_out = *is_refused_out = mr_precision_note(check->models, model, rows, error, classes);
+        return error;
+    }
+    const double error = mr_scores_error(model->info, &scores[i], &check->scores[i], rows);
+    *is_wrong_out = error > check->tolerance && !reads_reduced(check->models, i);
+    return error;
+}
+
 mr_status mr_cross_check_batch(struct mr_cross_check *check, struct mr_queues *queues, const struct mr_rows *rows,
                                struct mr_scores *scores, struct mr_err *err)
 {
     struct mr_models *const models = check->models;
-    double worst = 0;
+    double worst = 0, worst_of_unit = 0;
     size_t worst_model = 0;
+    bool is_any_wrong = false;
 
     if (!(check->share > 0) || !rows->row_count || queues->unit == models->units->reference) return MR_OK;
     if (check->due < 1) {
@@ -123,16 +152,22 @@ mr_status mr_cross_check_batch(struct mr_cross_check *check, struct mr_queues *q
     const mr_status status = mr_models_score_on(models, queues, models->units->reference, rows, check->scores, err);
     if (status) return status;
     for (size_t i = 0; i < models->count; i++) {
+        bool is_wrong, is_refused;
         if (!models->item[i].want) continue;
-        const double error = mr_scores_error(models->info[i], &scores[i], &check->scores[i], rows->row_count);
-        if (error > worst) worst = error, worst_model = i;
+        const double error = model_check(check, i, scores, rows->row_count, &is_wrong, &is_refused);
+        worst = fmax(worst, error);
+        is_any_wrong |= is_wrong;
+        if (is_wrong && !is_refused && error > worst_of_unit) worst_of_unit = error, worst_model = i;
     }
     error_note(check->stats, rows->row_count, worst);
-    if (worst <= check->tolerance) return MR_OK;
-    char why[160];
-    snprintf(why, sizeof why, "scores of \"%s\" are off by %.3g of the reference's, more than cross_check_tolerance %g",
-             models->item[worst_model].job->name, worst, check->tolerance);
-    mr_unit_leave(models->units, queues->unit, why);
+    if (!is_any_wrong) return MR_OK;
+    if (worst_of_unit > 0) {
+        char why[160];
+        snprintf(why, sizeof why,
+                 "scores of \"%s\" are off by %.3g of the reference's, more than cross_check_tolerance %g",
+                 models->item[worst_model].job->name, worst_of_unit, check->tolerance);
+        mr_unit_leave(models->units, queues->unit, why);
+    }
     for (size_t i = 0; i < models->count; i++) {
         if (models->item[i].want) scores_copy(&scores[i], &check->scores[i], rows->row_count);
     }

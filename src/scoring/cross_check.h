@@ -1,6 +1,7 @@
 /**
  * Scores a share of the batches once more on the reference kernels and keeps the largest difference. A unit whose
- * scores are off by more than the tolerance is left, and that batch gets the reference's.
+ * scores are off by more than the tolerance is left, and that batch gets the reference's. A model that is scored with
+ * fewer bits is held to its own tolerance instead, and its precision refused (precision.h).
  */
 #ifndef MR_SCORING_CROSS_CHECK_H
 #define MR_SCORING_CROSS_CHECK_H

@@ -71,6 +71,7 @@ mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, str
         models->count = i + 1;
         models->info[i] = model->info = model->job->ops->info(model->model);
         model->learn = model->job->ops->learn ? model->job->ops->learn(model->model) : NULL;
+        if (model->job->ops->reduced) model->reduced = model->job->ops->reduced(model->model);
         model->must_begin = model->learn && model->learn->begin;
         models->learns |= model->learn != NULL;
         model->judged = mr_losses_kind(job, model->info);
@@ -94,6 +95,21 @@ static mr_status plan_create(struct mr_unit *unit, mr_op op, const void *params,
     return status;
 }
 
+/* The plan with fewer bits; the reference is there to be compared with. */
+static mr_status reduced_plan(struct mr_models *models, struct mr_model_at_work *model, size_t at, const void *params,
+                              struct mr_err *err)
+{
+    struct mr_err why = {0};
+    if (!model->reduced.name || at == models->units->reference) return MR_OK;
+    const mr_status status =
+        plan_create(&models->units->unit[at], model->reduced.op, params, model->want, &model->reduced_plan[at], &why);
+    if (status == MR_EBACKEND)
+        return mr_fail(err, MR_ECONFIG, "models[%zu].precision: \"%s\": %s", (size_t)(model - models->item),
+                       model->reduced.name, why.text);
+    if (status && err) *err = why;
+    return status;
+}
+
 /* The plans of one model on one unit. */
 static mr_status unit_plan(struct mr_models *models, struct mr_model_at_work *model, size_t at, struct mr_err *err)
 {
@@ -101,6 +117,7 @@ static mr_status unit_plan(struct mr_models *models, struct mr_model_at_work *mo
     const void *params;
     mr_op op = model->job->ops->op(model->model, &params);
     mr_status status = plan_create(unit, op, params, model->want, &model->plan[at], err);
+    if (!status) status = reduced_plan(models, model, at, params, err);
     if (status || !model->learn) return status;
     op = model->learn->sum(model->model, &params);
     if (op == MR_OP_COUNT) return MR_OK;
@@ -120,7 +137,7 @@ static void wants_add(struct mr_models *models, const unsigned *want)
     for (size_t i = models->count; i-- > 0;) {
         struct mr_model_at_work *const model = &models->item[i];
         model->want |= want[i] | mr_losses_want(model->judged);
-        if (model->learn || (is_checked && model->want))
+        if (model->learn || ((is_checked || model->reduced.name) && model->want))
             model->want |= MR_WANT_Y | (model->info->is_classifier ? MR_WANT_CLASS : 0);
         if (model->input != MR_NO_MODEL && model->want) models->item[model->input].want |= MR_WANT_Y;
     }
@@ -192,6 +209,11 @@ static mr_status plan_score(struct mr_unit *unit, struct mr_queue *queue, const 
     return status;
 }
 
+static const struct mr_plan *plan_of(const struct mr_model_at_work *model, size_t at)
+{
+    return model->reduced_plan[at] && mr_model_is_reduced(model) ? model->reduced_plan[at] : model->plan[at];
+}
+
 /* Starts all models on one unit. */
 static mr_status models_start(struct mr_models *models, struct mr_queues *queues, size_t at, const struct mr_rows *rows,
                               struct mr_scores *scores, struct mr_err *err)
@@ -208,7 +230,7 @@ static mr_status models_start(struct mr_models *models, struct mr_queues *queues
         }
         if (!status) status = plan_refresh(models, model, at, err);
         if (!status)
-            status = plan_score(unit, queues->queue[at], model->plan[at], x, feature_count_of(model, rows, scores),
+            status = plan_score(unit, queues->queue[at], plan_of(model, at), x, feature_count_of(model, rows, scores),
                                 rows->row_count, &scores[i], err);
     }
     return status;
@@ -220,6 +242,7 @@ mr_status mr_models_score(struct mr_models *models, struct mr_queues *queues, co
     if (!rows->row_count) return MR_OK;
     for (;;) {
         queues->unit = mr_unit_pick(models->units, rows->row_count);
+        queues->refused = atomic_load(&models->refused);
         const mr_status status = models_start(models, queues, queues->unit, rows, scores, err);
         if (!status || !mr_unit_recover(models->units, queues->unit, status, err)) return status;
     }
@@ -257,6 +280,18 @@ void mr_models_judge(struct mr_models *models, const struct mr_rows *rows, const
         struct mr_model_at_work *const model = &models->item[i];
         mr_losses_take(&model->losses, model->judged, model->info, &scores[i], rows->label, rows->row_count);
     }
+}
+
+mr_status mr_model_score_exact(struct mr_models *models, struct mr_queues *queues, size_t i, const struct mr_rows *rows,
+                               size_t count, const struct mr_scores *scores, struct mr_scores *exact_out,
+                               struct mr_err *err)
+{
+    const struct mr_model_at_work *const model = &models->item[i];
+    struct mr_unit *const unit = &models->units->unit[queues->unit];
+    struct mr_queue *const queue = queues->queue[queues->unit];
+    const mr_status status = plan_score(unit, queue, model->plan[queues->unit], features_of(model, rows, scores),
+                                        feature_count_of(model, rows, scores), count, exact_out, err);
+    return status ? status : unit->ops->wait(queue, err);
 }
 
 /* Counts what an update did; says so the first time, and ever more seldom. */
@@ -362,6 +397,7 @@ void mr_models_close(struct mr_models *models)
             const struct mr_backend_ops *const ops = models->units->unit[at].ops;
             if (model->plan[at]) ops->plan_destroy(model->plan[at]);
             if (model->sum_plan[at]) ops->plan_destroy(model->sum_plan[at]);
+            if (model->reduced_plan[at]) ops->plan_destroy(model->reduced_plan[at]);
         }
         if (model->job) model->job->ops->close(model->model);
         free(model->sums);

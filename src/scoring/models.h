@@ -18,6 +18,13 @@ struct mr_learn_stats {
     _Atomic double loss_batch; /* mean of the last batch that had rows */
 };
 
+/** What fewer bits cost a model, as far as it was compared with float32. */
+struct mr_precision_stats {
+    _Atomic uint64_t rows, classes; /* compared; of those with another class */
+    _Atomic double error_max;       /* as mr_precision_error */
+    _Atomic bool is_refused;        /* it goes on in float32 */
+};
+
 /** One model. */
 struct mr_model_at_work {
     const struct mr_job_model *job;
@@ -25,9 +32,12 @@ struct mr_model_at_work {
     const struct mr_model_info *info;
     size_t input; /* index of the model whose scores it reads; MR_NO_MODEL: the job's features */
     unsigned want;
-    const struct mr_learn_ops *learn;      /* NULL: it does not */
-    struct mr_plan *plan[MR_UNIT_MAX];     /* one a unit */
-    struct mr_plan *sum_plan[MR_UNIT_MAX]; /* NULL: its update needs no sums */
+    const struct mr_learn_ops *learn;          /* NULL: it does not */
+    struct mr_plan *plan[MR_UNIT_MAX];         /* one a unit */
+    struct mr_plan *sum_plan[MR_UNIT_MAX];     /* NULL: its update needs no sums */
+    struct mr_reduced reduced;                 /* name NULL: float32 is what the job asks for */
+    struct mr_plan *reduced_plan[MR_UNIT_MAX]; /* NULL: of float32, and of the reference */
+    struct mr_precision_stats precision;
     unsigned stale; /* units, as bits, whose plans are of before the last update; only of a model that learns */
     double *sums;
     bool must_begin; /* only of a model that learns: several lanes read it of others */
@@ -46,7 +56,14 @@ struct mr_models {
      * are scored. Set before the first score, cleared before those rows are scored. */
     bool begins_late;
     struct mr_units *units;
+    _Atomic unsigned refused; /* precisions that were: a batch started before must be scored again */
 };
+
+/** Whether a model is scored with fewer bits now. Any thread. */
+static inline bool mr_model_is_reduced(const struct mr_model_at_work *model)
+{
+    return model->reduced.name && !atomic_load_explicit(&model->precision.is_refused, memory_order_relaxed);
+}
 
 /**
  * Opens model i of a job, whose earlier ones have the facts info[0 .. i - 1]. *input_out: the one that it reads, or
@@ -64,7 +81,8 @@ mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, str
 /**
  * Makes plans on every unit, which must outlive the models. want: [count] what is emitted of each; what other models
  * read of it, and what it learns from, is added, and with a reference unit all that can be compared. A unit without
- * memory for a plan is left; MR_EBACKEND, MR_ENOMEM: none can have one.
+ * memory for a plan is left; MR_EBACKEND, MR_ENOMEM: none can have one. MR_ECONFIG: a unit lacks the precision that a
+ * model asks for.
  */
 mr_status mr_models_plan(struct mr_models *models, struct mr_units *units, const unsigned *want, struct mr_err *err);
 
@@ -86,6 +104,12 @@ void mr_models_judge(struct mr_models *models, const struct mr_rows *rows, const
 /** Scores rows on one unit and waits for it, whatever becomes of it: for comparisons. */
 mr_status mr_models_score_on(struct mr_models *models, struct mr_queues *queues, size_t unit,
                              const struct mr_rows *rows, struct mr_scores *scores, struct mr_err *err);
+
+/** Scores the first `count` rows with model i in float32, on the unit that has scored the batch, and waits for it.
+ * scores: of the batch, for a model that reads another one's. */
+mr_status mr_model_score_exact(struct mr_models *models, struct mr_queues *queues, size_t i, const struct mr_rows *rows,
+                               size_t count, const struct mr_scores *scores, struct mr_scores *exact_out,
+                               struct mr_err *err);
 
 /** Lets every model that learns learn from rows whose scores are there: predict first, then learn. Nothing else may
  * score meanwhile. Does nothing when no model learns. */

@@ -34,6 +34,7 @@ struct mr_units {
 struct mr_queues {
     struct mr_queue *queue[MR_UNIT_MAX];
     size_t unit;
+    unsigned refused; /* of struct mr_models when the batch was started */
 };
 
 /**

@@ -207,6 +207,7 @@ extern const struct mr_backend_ops mr_backend_cpu;
 const struct mr_backend_ops mr_backend_cpu = {
     .name = "cpu",
     .summary = "SIMD units of this machine: AVX-512, AVX2, NEON or baseline, chosen at start; cpu:NAME forces one",
+    .has_reduced = true,
     .open = cpu_open,
     .describe = cpu_describe,
     .slab_acquire = cpu_slab_acquire,

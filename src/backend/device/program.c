@@ -65,6 +65,11 @@ static mr_status program_build(struct mr_device_build *build, struct mr_err *err
                        "%s with batches of %zu rows is too large for a device: make batch.records_max smaller",
                        mr_op_name(program->op), program->row_cap);
     if (build->is_out_of_memory) return mr_fail(err, MR_ENOMEM, "device program: out of memory");
+    if (mr_op_is_special(program->op))
+        return mr_fail(err, MR_EBACKEND,
+                       "%s does not run on a device: set \"backend\" to \"cpu\" or \"auto\", or \"precision\" to "
+                       "\"fp32\"",
+                       mr_op_name(program->op));
     if (!program->step_count) return mr_fail(err, MR_EBACKEND, "%s does not run on a device", mr_op_name(program->op));
     const size_t partial_bytes = mr_device_partial_bytes(program, program->row_cap);
     program->scratch_bytes = (build->scratch_units + 1) * MR_TILE_ROWS * sizeof(float);

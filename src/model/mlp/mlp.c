@@ -104,6 +104,13 @@ static mr_status mlp_open(const struct mr_model_open *open, struct mr_model **mo
     *model_out = NULL;
     if (!model) return mr_fail(err, MR_ENOMEM, "model mlp: out of memory");
     if (open->options) model->options = *(const struct mr_mlp_options *)open->options;
+    if (model->options.learn && model->options.precision) {
+        status = mr_fail(err, MR_ECONFIG,
+                         "precision: a model that learns is scored in fp32: drop \"learn\", or set \"precision\" to "
+                         "\"fp32\"");
+        mlp_close(model);
+        return status;
+    }
     if (open->file) {
         status = file_read(model, open->file, err);
     } else {
@@ -130,6 +137,14 @@ static mr_op mlp_op(const struct mr_model *model, const void **params_out)
     return MR_OP_MLP_FORWARD;
 }
 
+static struct mr_reduced mlp_reduced(const struct mr_model *model)
+{
+    static const struct mr_reduced kinds[] = {{0}, {"bf16", MR_OP_MLP_BF16, 0}, {"int8", MR_OP_MLP_INT8, 0}};
+    struct mr_reduced reduced = kinds[model->options.precision];
+    reduced.tolerance = model->options.precision_tolerance;
+    return reduced;
+}
+
 extern const struct mr_model_ops mr_model_mlp;
 const struct mr_model_ops mr_model_mlp = {
     .name = "mlp",
@@ -139,6 +154,7 @@ const struct mr_model_ops mr_model_mlp = {
     .open = mlp_open,
     .info = mlp_info,
     .op = mlp_op,
+    .reduced = mlp_reduced,
     .learn = mr_mlp_learn,
     .close = mlp_close,
 };

@@ -13,6 +13,7 @@ static const mr_activation activation_kinds[] = {MR_ACT_RELU, MR_ACT_SIGMOID, MR
                                                  MR_ACT_IDENTITY};
 static const char *const schedules[] = {"constant", "sqrt", "adagrad", "adam", NULL};
 static const mr_step_kind schedule_kinds[] = {MR_STEP_CONSTANT, MR_STEP_SQRT, MR_STEP_ADAGRAD, MR_STEP_ADAM};
+static const char *const precisions[] = {"fp32", "bf16", "int8", NULL};
 static const char *const losses[] = {"squared", "huber", NULL};
 
 #define AT(field) offsetof(struct mr_mlp_options, field)
@@ -89,6 +90,22 @@ const struct mr_option mr_mlp_options_table[] = {
      .min = 0,
      .max = 1e6,
      .doc = "L2 penalty on the weights, biases left out."},
+    {.key = "precision",
+     .type = MR_OPT_ENUM,
+     .offset = AT(precision),
+     .fallback = "fp32",
+     .choices = precisions,
+     .doc = "Numbers that wide layers are multiplied in; not for a model that learns. bf16 needs a CPU with "
+            "AVX512-BF16, int8 one with AVX512-VNNI. The first rows are scored in fp32 as well, and the largest "
+            "error is logged and reported."},
+    {.key = "precision_tolerance",
+     .type = MR_OPT_DOUBLE,
+     .offset = AT(precision_tolerance),
+     .fallback = "0.01",
+     .min = 0,
+     .max = 1,
+     .doc = "Largest error that bf16 or int8 may have: of a probability, or of another output relative to its largest "
+            "value in the batch; past it the job goes on in fp32 and says so."},
     {0},
 };
 

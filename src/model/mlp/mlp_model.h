@@ -19,6 +19,8 @@ struct mr_mlp_options {
     double step;
     int schedule; /* index into mr_mlp_schedules */
     double l1, l2;
+    int precision; /* 0: float32, 1: bf16, 2: int8 */
+    double precision_tolerance;
 };
 extern const struct mr_option mr_mlp_options_table[];
 
