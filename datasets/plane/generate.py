@@ -6,6 +6,7 @@ Each record has x1 and x2; nine of ten have y, the label. y is uniform in 1..100
 numbers (ten-thousandths): every machine writes the same bytes.
 
     ./generate.py > plane.jsonl            # 20,000 points
+    ./generate.py --records, --answers     # the same in two: an id, x1 and x2; and the id with y where there is one
     ./generate.py --least-squares          # what the coefficients converge to
 """
 import sys
@@ -48,13 +49,20 @@ def main():
     if sys.argv[1:] == ["--least-squares"]:
         print("%.6f %.6f" % least_squares())
         return 0
-    if sys.argv[1:]:
+    if sys.argv[1:] not in ([], ["--records"], ["--answers"]):
         sys.stderr.write(__doc__)
         return 64
     for index in range(POINTS):
         y, x1, x2 = point(index)
-        label = "" if index % 10 == 9 else f',"y":{text(y)}'
-        print(f'{{"x1":{text(x1)},"x2":{text(x2)}{label}}}')
+        has_label = index % 10 != 9
+        if sys.argv[1:] == ["--records"]:
+            print(f'{{"id":{index},"x1":{text(x1)},"x2":{text(x2)}}}')
+        elif sys.argv[1:] == ["--answers"]:
+            if has_label:
+                print(f'{{"id":{index},"y":{text(y)}}}')
+        else:
+            label = f',"y":{text(y)}' if has_label else ""
+            print(f'{{"x1":{text(x1)},"x2":{text(x2)}{label}}}')
     return 0
 
 

@@ -120,6 +120,7 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
     struct mr_run *run = bench->run;
     struct mr_rows *rows = &bench->slot.rows;
     struct mr_cursor cursor = {0};
+    const unsigned which = run->job->labels.topics.count ? MR_LEARN_UNLABELLED : MR_LEARN_ALL;
     const struct mr_encode_input input = {
         .messages = bench->message, .scores = bench->slot.scores, .source_ops = &mr_no_source};
     const struct mr_parts_input parts = {.messages = bench->message,
@@ -131,6 +132,7 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
     mr_status status = MR_OK;
 
     bench->rows = bench->rejects = bench->bytes_out = 0;
+    run->models.begins_late = false; /* here a batch is a block */
     while (cursor.message < bench->count && !status) {
         const int64_t t0 = mr_clock_ns();
         rows->row_count = rows->reject_count = 0;
@@ -142,7 +144,7 @@ static mr_status pass(struct bench *bench, int64_t ns[MR_STAGE_COUNT], struct mr
         const int64_t t1 = mr_clock_ns();
         status = mr_models_score(&run->models, &bench->slot.queues, rows, bench->slot.scores, err);
         if (!status) status = mr_models_wait(&run->models, &bench->slot.queues, rows, bench->slot.scores, err);
-        if (!status) status = mr_models_learn(&run->models, &bench->slot.queues, rows, bench->slot.scores, err);
+        if (!status) status = mr_models_learn(&run->models, &bench->slot.queues, rows, bench->slot.scores, which, err);
         const int64_t t2 = mr_clock_ns();
         bench->rows += rows->row_count;
         bench->rejects += rows->reject_count;

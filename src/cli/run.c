@@ -338,7 +338,8 @@ static void order_keep(const struct mr_job *job, const struct mr_run *run)
 {
     const struct mr_strings *const topics = source_topics(job);
     struct mr_err err; /* a topic is there already: its user wants it so */
-    if (!run->models.learns || !run->properties || !mr_kafka_is_embedded(run->properties)) return;
+    if (!run->is_ordered || !run->properties || !mr_kafka_is_embedded(run->properties)) return;
+    for (size_t i = 0; i < job->labels.topics.count; i++) mr_kafka_embedded_topic(job->labels.topics.item[i], 1, &err);
     for (size_t i = 0; topics && i < topics->count; i++) mr_kafka_embedded_topic(topics->item[i], 1, &err);
     for (size_t i = 0; i < job->sink_count; i++) {
         char *const *const topic =

@@ -136,13 +136,14 @@ static void visit_inputs(const struct mr_job *job, void (*visit)(void *context, 
     if (!job->source || strcmp(job->source->name, "kafka") != 0) return;
     const struct mr_strings *const inputs = strings_option(job->source->options, job->source_options, "topics");
     const char *const servers = servers_of(job->source->options, job->source_options);
-    if (dead && is_input(inputs, dead)) {
+    if (dead && (is_input(inputs, dead) || is_input(&job->labels.topics, dead))) {
         visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "topic", dead, MR_CLASH_INPUT, NULL});
     }
     for (size_t i = 0; i < job->sink_count; i++) {
         const char *const topic = sink_topic(&job->sink[i], servers);
         if (!topic) continue;
-        if (is_input(inputs, topic)) visit(context, &(struct mr_clash){i, "topic", topic, MR_CLASH_INPUT, NULL});
+        if (is_input(inputs, topic) || is_input(&job->labels.topics, topic))
+            visit(context, &(struct mr_clash){i, "topic", topic, MR_CLASH_INPUT, NULL});
         if (dead && !strcmp(topic, dead))
             visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "topic", dead, i, "topic"});
     }
@@ -159,7 +160,7 @@ void mr_clashes_visit(const struct mr_job *job, void (*visit)(void *context, con
 const char *mr_clash_text(const struct mr_clash *clash, const char *quoted, char out[MR_CLASH_BYTES])
 {
     if (clash->with == MR_CLASH_INPUT)
-        snprintf(out, MR_CLASH_BYTES, "%s is a topic that the source reads: the job would feed on itself", quoted);
+        snprintf(out, MR_CLASH_BYTES, "%s is a topic that the job reads: it would feed on itself", quoted);
     else
         snprintf(out, MR_CLASH_BYTES, "the same %s as sinks[%zu].%s", strcmp(clash->key, "topic") ? "file" : "topic",
                  clash->with, clash->with_key);

@@ -55,6 +55,48 @@ static void check_features(struct mr_load *load)
     }
 }
 
+static void labels_key_check(struct mr_load *load, const char *option, const char *key)
+{
+    const uint32_t node = mr_load_find(load, "labels", option);
+    const struct mr_codec_ops *const codec = load->job->codec;
+    if (!key || !strcmp(key, "@key")) return;
+    if (*key == '@')
+        mr_load_error(load, node, "expected a field, or @key");
+    else if (mr_path_problem(key))
+        mr_load_error(load, node, "%s", mr_path_problem(key));
+    else if (codec && !codec->captures)
+        mr_load_error(load, node, "records of format %s hold numbers alone: expected @key", codec->name);
+}
+
+static void check_labels(struct mr_load *load)
+{
+    const struct mr_job *const job = load->job;
+    const struct mr_labels_options *const labels = &job->labels;
+    const struct mr_strings *const inputs =
+        job->source ? mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS) : NULL;
+    if (mr_node_child(&load->document, 0, "labels") == MR_NODE_NONE) return;
+    labels_key_check(load, "key", labels->key);
+    labels_key_check(load, "record_key", labels->record_key);
+    if (labels->label && (*labels->label == '@' || mr_path_problem(labels->label)))
+        mr_load_error(load, mr_load_find(load, "labels", "label"), "%s",
+                      *labels->label == '@' ? "expected a field" : mr_path_problem(labels->label));
+    for (size_t i = 0; i < labels->topics.count; i++) {
+        const char *const topic = labels->topics.item[i];
+        const uint32_t node = find_item(load, "labels", "topics", i);
+        bool is_input = false;
+        for (size_t k = 0; inputs && k < inputs->count; k++) is_input |= !strcmp(inputs->item[k], topic);
+        if (!*topic || *topic == '^') mr_load_error(load, node, "expected the name of a topic");
+        if (is_input)
+            mr_load_error(load, node, "is a topic of the source, too: name the labels' field in record.label");
+    }
+    if (job->record.label)
+        mr_load_error(load, mr_load_find(load, "record", "label"),
+                      "labels come in the records or on topics of their own (labels), not both");
+    if (job->batch.by == MR_BATCH_OFFSETS)
+        mr_load_error(load, mr_load_find(load, "batch", "by"),
+                      "\"offsets\" does not go with labels: which pairs are there depends on how two topics arrive");
+}
+
 static bool is_feature(const struct mr_record_options *record, const char *path)
 {
     for (size_t i = 0; i < record->features.count; i++) {
@@ -236,6 +278,7 @@ void mr_load_cross_check(struct mr_load *load)
     if (load->document.node[0].kind != MR_NODE_OBJECT) return;
     check_job_name(load);
     check_features(load);
+    check_labels(load);
     check_defaults(load);
     check_framing(load);
     check_models(load);

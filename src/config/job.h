@@ -27,6 +27,16 @@ struct mr_record_options {
     int tombstones; /* mr_tombstones */
 };
 
+/** "labels": true answers that come later, or earlier, on topics of their own. */
+struct mr_labels_options {
+    struct mr_strings topics; /* count 0: there are none */
+    char *key;                /* path in a label, or "@key" */
+    char *record_key;         /* the same in the records; NULL: as key */
+    char *label;              /* path in a label */
+    int64_t wait_max;         /* us that a record and its label may be apart */
+    int64_t records_max;      /* records and labels that are kept at once */
+};
+
 struct mr_emit_options {
     struct mr_map fields;      /* output key -> expression */
     int framing;               /* mr_emit_framing */
@@ -80,6 +90,7 @@ struct mr_job {
     const struct mr_source_ops *source;
     void *source_options;
     struct mr_record_options record;
+    struct mr_labels_options labels;
     const struct mr_codec_ops *codec;
     void *codec_options;
     struct mr_job_model *model; /* [model_count] */
@@ -98,6 +109,12 @@ struct mr_job {
     int64_t commit_interval;   /* us */
     int64_t progress_interval; /* us */
 };
+
+/** Whether true answers come, in the records or on topics of their own. */
+static inline bool mr_job_has_labels(const struct mr_job *job)
+{
+    return job->record.label || job->labels.topics.count;
+}
 
 /**
  * Reads and checks a job file. All errors are written to `talk` at once, each with file:line:column, the line, a caret,

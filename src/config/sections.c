@@ -153,6 +153,50 @@ static const struct mr_option record_rows[] = {
 };
 #undef AT
 
+#define AT(field) offsetof(struct mr_labels_options, field)
+static const struct mr_option labels_rows[] = {
+    {.key = "topics",
+     .type = MR_OPT_STRINGS,
+     .offset = AT(topics),
+     .required = true,
+     .doc = "Topics with the answers, by name, on the source's cluster; written like the records (format, framing).",
+     .example = "[\"answers\"]"},
+    {.key = "key",
+     .type = MR_OPT_STRING,
+     .offset = AT(key),
+     .required = true,
+     .doc = "What a record and its label have in common: a field, or @key; compared as text. One record a key within "
+            "wait_max: a second record, or a second label, is refused and counted."},
+    {.key = "record_key",
+     .type = MR_OPT_STRING,
+     .offset = AT(record_key),
+     .doc = "The same in the records, where it stands elsewhere there."},
+    {.key = "label",
+     .type = MR_OPT_STRING,
+     .offset = AT(label),
+     .required = true,
+     .doc = "Field of a label record with the answer: the index of a class, or a number."},
+    {.key = "wait_max",
+     .type = MR_OPT_DURATION,
+     .offset = AT(wait_max),
+     .fallback = "10m",
+     .min = 1e3,
+     .max = 30 * 86400e6,
+     .doc = "How far the timestamps of a record and its label may be apart, whichever comes first. What waits is "
+            "forgotten, and counted as expired, when the other topics have been read so far that nothing of its time "
+            "can come."},
+    {.key = "records_max",
+     .type = MR_OPT_INT,
+     .offset = AT(records_max),
+     .fallback = "100000",
+     .min = 1,
+     .max = 1 << 28,
+     .doc = "Records and labels that are kept at once, in memory only: features, key and predictions. When they are "
+            "more, the oldest is pushed out and counted as evicted. Part of the job's memory."},
+    {0},
+};
+#undef AT
+
 #define AT(field) offsetof(struct mr_emit_options, field)
 static const struct mr_option emit_rows[] = {
     {.key = "fields",
@@ -308,6 +352,14 @@ const struct mr_section mr_sections[] = {
      .offset = offsetof(struct mr_job, record),
      .doc = "How a message is read: its format and the fields that count.",
      .example = "{ \"format\": \"json\", \"features\": [\"Temperature\"] }"},
+    {.key = "labels",
+     .rows = labels_rows,
+     .offset = offsetof(struct mr_job, labels),
+     .doc =
+         "Answers that come on topics of their own, before or after their records. Predictions go out at once; models "
+         "learn from a record when its label is there, and the report judges the prediction that went out. Not "
+         "across restarts: what waits is in memory.",
+     .example = "{ \"topics\": [\"answers\"], \"key\": \"id\", \"label\": \"y\", \"wait_max\": \"10m\" }"},
     {.key = "models",
      .is_required = true,
      .is_list = true,

@@ -99,6 +99,16 @@ static cJSON *shown_section(const struct mr_load *load, const struct mr_section 
     return list;
 }
 
+/* Without a section that has required keys the job has nothing of it: it runs on no defaults of it. */
+static bool is_absent(const struct mr_load *load, const struct mr_section *section)
+{
+    if (mr_node_child(&load->document, 0, section->key) != MR_NODE_NONE) return false;
+    for (const struct mr_option *row = section->rows; row && row->key; row++) {
+        if (row->required) return true;
+    }
+    return false;
+}
+
 /* cJSON indents with tabs and puts one behind each colon; within strings it escapes them, so every tab is its own. */
 mr_status mr_json_print(const cJSON *root, FILE *out)
 {
@@ -128,7 +138,7 @@ mr_status mr_job_show(const char *path, const char *text, size_t bytes, FILE *ta
         if (root && is_unnamed) cJSON_AddStringToObject(root, "job", load->job->name);
         if (root) add_rows(&load->document, 0, mr_job_options, root);
         for (const struct mr_section *section = mr_sections; root && section->key; section++) {
-            cJSON_AddItemToObject(root, section->key, shown_section(load, section));
+            if (!is_absent(load, section)) cJSON_AddItemToObject(root, section->key, shown_section(load, section));
         }
         status = mr_json_print(root, out);
         if (status != MR_OK) mr_fail(err, status, "%s: out of memory", path);

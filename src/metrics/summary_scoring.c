@@ -1,5 +1,7 @@
 #include "metrics/summary_scoring.h"
 
+#include "metrics/summary_labels.h"
+
 /* "1,234,567" into out. */
 const char *mr_grouped(uint64_t value, char out[32])
 {
@@ -173,6 +175,7 @@ static void check_add(cJSON *root, const struct mr_run *run)
 
 void mr_scoring_print(FILE *out, const struct mr_run *run)
 {
+    mr_labels_print(out, run);
     losses_print(out, run);
     models_print(out, run);
     units_print(out, run);
@@ -182,6 +185,7 @@ void mr_scoring_print(FILE *out, const struct mr_run *run)
 
 void mr_scoring_add(cJSON *root, const struct mr_run *run)
 {
+    mr_labels_add(root, run);
     models_add(root, run);
     units_add(root, run);
     precision_add(root, run);

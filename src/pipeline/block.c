@@ -49,15 +49,17 @@ void mr_block_add(struct mr_block *block, const struct mr_rows *rows)
     to->row_count += rows->row_count;
 }
 
-mr_status mr_block_learn(struct mr_block *block, struct mr_models *models, struct mr_queues *queues, struct mr_err *err)
+mr_status mr_block_learn(struct mr_block *block, struct mr_models *models, struct mr_queues *queues, unsigned which,
+                         struct mr_err *err)
 {
     struct mr_rows *const rows = &block->rows;
     if (!rows->row_count) return MR_OK;
     mr_rows_tail_zero(rows);
+    mr_status status = MR_OK;
     models->begins_late = false; /* what waited for its first rows has them now */
-    mr_status status = mr_models_score(models, queues, rows, block->scores, err);
-    if (!status) status = mr_models_wait(models, queues, rows, block->scores, err);
-    if (!status) status = mr_models_learn(models, queues, rows, block->scores, err);
+    if (models->learns) status = mr_models_score(models, queues, rows, block->scores, err);
+    if (!status && models->learns) status = mr_models_wait(models, queues, rows, block->scores, err);
+    if (!status) status = mr_models_learn(models, queues, rows, block->scores, which, err);
     rows->row_count = 0;
     return status;
 }

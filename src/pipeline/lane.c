@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pipeline/lane_labels.h"
 #include "pipeline/lane_learn.h"
 #include "pipeline/parts.h"
 
@@ -15,6 +16,7 @@
 #define DRAIN_TIMEOUT_NS                                                                                               \
     (5 * 1000000000LL) /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
 #define COMMIT_PAUSE_NS   50000000
+#define REST_TIMEOUT_NS   (2 * 1000000000LL)  /* for what labels have left, within the 10 s */
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
 
 /* Ends the current stage and begins the next: the time since the last mark, and the CPU time, go to `stage`. */
@@ -98,7 +100,7 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
     /* Revocations run inside: the ticket is opened afterwards, so that they find only what is really in flight. */
     const mr_status status =
         job->source->poll(lane->source, raw->message, mr_lane_poll_cap(lane, raw), wait_us, lane->fill_us, &count, err);
-    atomic_store(&lane->is_at_end, status == MR_END);
+    atomic_store(&lane->is_at_end, status == MR_END && (!lane->labels || lane->labels->topic->is_at_end));
     if (!lane->has_joined && job->source->has_joined && job->source->has_joined(lane->source))
         atomic_store(&lane->has_joined, true);
     stage_mark(lane, count ? MR_STAGE_POLL : MR_STAGE_WAIT);
@@ -170,7 +172,7 @@ static mr_status scores_take(struct mr_lane *lane, struct mr_slot *slot, struct 
     mr_status status = mr_models_wait(models, &slot->queues, &slot->rows, slot->scores, err);
     if (!status) status = mr_precision_batch(&lane->precision, &slot->queues, &slot->rows, slot->scores, err);
     if (!status) status = mr_cross_check_batch(&lane->check, &slot->queues, &slot->rows, slot->scores, err);
-    if (!status) mr_models_judge(models, &slot->rows, slot->scores);
+    if (!status && !lane->labels) mr_models_judge(models, &slot->rows, slot->scores);
     return status;
 }
 
@@ -191,9 +193,10 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     if (lane->input->cursor.message == lane->input->count) lane->input = NULL;
     stage_mark(lane, MR_STAGE_DECODE);
     status = mr_models_score(&run->models, &slot->queues, &slot->rows, slot->scores, err);
-    if (!status && run->models.learns) {
+    if (!status && run->is_ordered) {
         status = scores_take(lane, slot, err);
         if (!status) status = mr_lane_learn(lane, slot, limit, err);
+        if (!status && lane->labels) status = mr_lane_labels_take(lane, slot, err);
     }
     lane->slot_count++;
     stage_mark(lane, MR_STAGE_SCORE);
@@ -222,6 +225,7 @@ void mr_lane_idle(void *context)
     if (lane->is_revoking) return; /* inside the client's own callback: it is hearing from us */
     lane->is_delivering = true;    /* what leaves now can not be finished first */
     lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, NULL);
+    if (lane->labels) mr_label_topic_serve(lane->labels->topic);
     lane->is_delivering = was_delivering;
 }
 
@@ -298,7 +302,7 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
                                           .scores = slot->scores,
                                           .source_ops = lane->run->job->source,
                                           .source = lane->source};
-    mr_status status = lane->run->models.learns ? MR_OK : scores_take(lane, slot, err);
+    mr_status status = lane->run->is_ordered ? MR_OK : scores_take(lane, slot, err);
     const size_t rejects_decoded = slot->rows.reject_count;
     size_t row = 0;
 
@@ -410,7 +414,9 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     mr_status status = MR_OK;
     bool has_started = false;
     if (!lane->input) {
-        const int64_t wait_us = lane->slot_count ? 0 : lane->flight.ticket_count ? IN_FLIGHT_WAIT_US : IDLE_WAIT_US;
+        const bool is_short = lane->flight.ticket_count || lane->labels; /* something else may come */
+        const bool is_busy = lane->slot_count || (lane->labels && lane->labels->topic->was_fed);
+        const int64_t wait_us = is_busy ? 0 : is_short ? IN_FLIGHT_WAIT_US : IDLE_WAIT_US;
         status = lane_poll(lane, wait_us, err);
     }
     if (!status && lane->input) {
@@ -423,6 +429,7 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
         (lane->slot_count == MR_SLOT_COUNT || !has_started || !mr_units_overlap(&lane->run->units))) {
         status = slot_finish(lane, err);
     }
+    if (!status && lane->labels) status = mr_lane_labels_turn(lane, !has_started, err);
     if (!status) status = lane_settle(lane, 0, err);
     if (!status && commit_is_due(lane)) status = commit_ready(lane, false, err);
     return status ? status : lane->err.status;
@@ -440,7 +447,17 @@ static mr_status lane_join(struct mr_lane *lane, struct mr_err *err)
     while (lane != first && !atomic_load(&first->has_joined) && run_state(lane) == MR_RUN_ON &&
            mr_clock_ns() < deadline_ns)
         nanosleep(&pause, NULL);
-    return ops->join(lane->source, err);
+    const mr_status status = ops->join(lane->source, err);
+    return !status && lane->labels ? mr_label_topic_join(lane->labels->topic, err) : status;
+}
+
+/* Takes what is left to be learned from, so that what is saved has it. */
+static void lane_finish(struct mr_lane *lane)
+{
+    struct mr_err err = {0};
+    const mr_status status = lane->labels ? mr_lane_labels_finish(lane, mr_clock_ns() + REST_TIMEOUT_NS, &err)
+                                          : mr_lane_learn_rest(lane, &err);
+    if (status) lane->err = err;
 }
 
 void *mr_lane_main(void *argument)
@@ -472,7 +489,7 @@ void *mr_lane_main(void *argument)
                     (int)(DRAIN_TIMEOUT_NS / 1000000000));
         }
     }
-    if (run_state(lane) != MR_RUN_ABORT && !lane->err.status) mr_lane_learn_rest(lane, &lane->err);
+    if (run_state(lane) != MR_RUN_ABORT && !lane->err.status) lane_finish(lane);
     if (run_state(lane) == MR_RUN_ABORT && !lane->err.status &&
         (lane->flight.ticket_count || lane->flight.ready_count)) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");

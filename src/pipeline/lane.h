@@ -10,6 +10,8 @@
 #include "pipeline/encode.h"
 #include "pipeline/slot.h"
 
+struct mr_lane_labels;
+
 #define MR_SLOT_COUNT 2 /* while one is on the device the other is decoded and encoded */
 
 struct mr_lane {
@@ -25,7 +27,8 @@ struct mr_lane {
     struct mr_slot slot[MR_SLOT_COUNT];
     size_t slot_first, slot_count; /* slots whose scores are not yet encoded */
     struct mr_raw *input;          /* the batch that is being decoded, or NULL */
-    struct mr_block block;         /* rows to be learned from; only where the run's models learn by offsets */
+    struct mr_block block;         /* rows to be learned from: by offsets, or with labels of their own topics */
+    struct mr_lane_labels *labels; /* NULL: labels come in the records, or there are none */
     struct mr_cross_check check;
     struct mr_precision precision;
     struct mr_flight flight;

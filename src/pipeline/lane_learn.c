@@ -39,7 +39,7 @@ mr_status mr_lane_block_begin(struct mr_lane *lane, struct mr_slot *slot, size_t
     if (!block->has_position)
         block->position = (struct mr_position){.topic = first->topic, .partition = first->partition};
     if (!block->has_position || first->offset >= block->end_offset) {
-        status = mr_block_learn(block, &lane->run->models, &slot->queues, err);
+        status = mr_block_learn(block, &lane->run->models, &slot->queues, MR_LEARN_ALL, err);
         block->end_offset = block_end(lane, first->offset);
         block->has_position = true;
     }
@@ -55,18 +55,20 @@ mr_status mr_lane_learn(struct mr_lane *lane, struct mr_slot *slot, size_t limit
     struct mr_models *const models = &lane->run->models;
     struct mr_block *const block = &lane->block;
     const struct mr_raw *const raw = slot->raw;
-    if (!lane->run->learns_by_offsets) return mr_models_learn(models, &slot->queues, &slot->rows, slot->scores, err);
+    const unsigned which = lane->labels ? MR_LEARN_UNLABELLED : MR_LEARN_ALL;
+    if (!lane->run->learns_by_offsets)
+        return mr_models_learn(models, &slot->queues, &slot->rows, slot->scores, which, err);
     const bool is_at_limit = raw->cursor.message == limit;
     if (is_at_limit) block->position.next_offset = raw->message[limit - 1].offset + 1;
     const bool is_complete = slot->rows.row_count == slot->rows.row_cap ||
                              (is_at_limit && (limit < raw->count || block->position.next_offset == block->end_offset));
     if (is_complete && !block->rows.row_count && !models->begins_late) /* the slot has all of it: no copy */
-        return mr_models_learn(models, &slot->queues, &slot->rows, slot->scores, err);
+        return mr_models_learn(models, &slot->queues, &slot->rows, slot->scores, which, err);
     mr_block_add(block, &slot->rows);
-    return is_complete ? mr_block_learn(block, models, &slot->queues, err) : MR_OK;
+    return is_complete ? mr_block_learn(block, models, &slot->queues, MR_LEARN_ALL, err) : MR_OK;
 }
 
 mr_status mr_lane_learn_rest(struct mr_lane *lane, struct mr_err *err)
 {
-    return mr_block_learn(&lane->block, &lane->run->models, &lane->slot[0].queues, err);
+    return mr_block_learn(&lane->block, &lane->run->models, &lane->slot[0].queues, MR_LEARN_ALL, err);
 }

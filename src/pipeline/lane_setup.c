@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "pipeline/lane.h"
+#include "pipeline/lane_labels.h"
 
 #define BOX_COUNT            16
 #define BOX_COUNT_LARGE      12
@@ -52,12 +53,22 @@ static size_t box_count(const struct mr_job *job)
 
 #define CLIENTS_BYTES_MIN (8u << 20) /* for prefetched messages and the sinks' queues */
 
-/* What is taken whatever the clients get: slots, boxes, dead letters. */
+static bool has_labels(const struct mr_run *run)
+{
+    return run->job->labels.topics.count != 0;
+}
+
+static bool has_block(const struct mr_run *run)
+{
+    return run->learns_by_offsets || has_labels(run);
+}
+
+/* What is taken whatever the clients get: slots, boxes, dead letters, what waits for labels. */
 static size_t fixed_bytes(const struct mr_run *run)
 {
     const struct mr_job *job = run->job;
     const size_t row_cap = (size_t)job->batch.records_max;
-    return (run->learns_by_offsets ? mr_block_bytes(run, row_cap) : 0) +
+    return (has_block(run) ? mr_block_bytes(run, row_cap) : 0) + (has_labels(run) ? mr_lane_labels_bytes(run) : 0) +
            MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
            box_count(job) * (arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
 }
@@ -80,10 +91,11 @@ static mr_status memory_split(const struct mr_run *run, size_t *source_out, size
     if (least > share) {
         return mr_fail(
             err, MR_ECONFIG,
-            "memory: %lld MiB for %u lane%s is too little: batches of %lld records need %zu MiB a lane: raise "
-            "memory to %zuMiB, or lower batch.records_max or lanes",
+            "memory: %lld MiB for %u lane%s is too little: batches of %lld records%s need %zu MiB a lane: raise "
+            "memory to %zuMiB, or lower batch.records_max%s",
             (long long)(job->memory >> 20), run->lane_count, run->lane_count == 1 ? "" : "s",
-            (long long)job->batch.records_max, least >> 20, (least * run->lane_count >> 20) + 1);
+            (long long)job->batch.records_max, has_labels(run) ? ", and what waits for labels," : "", least >> 20,
+            (least * run->lane_count >> 20) + 1, has_labels(run) ? " or labels.records_max" : " or lanes");
     }
     *source_out = (share - fixed) / 3 * 2;
     *sink_out = (share - fixed) / 3 / job->sink_count;
@@ -163,7 +175,7 @@ static mr_status source_open(struct mr_lane *lane, size_t memory_bytes, struct m
         .is_bounded = run->until.end,
         .ends = {.context = &run->ends, .note = end_note, .mark = end_mark, .state = end_state},
         .reads_headers = run->layout->reads_headers,
-        .reads_timestamps = run->layout->reads_timestamps,
+        .reads_timestamps = run->layout->reads_timestamps || has_labels(run),
         .events = {.context = lane, .revoke = lane_revoked}};
     const struct mr_source_ops *ops = run->job->source;
     const mr_status status = ops->open(&open, &lane->source, err);
@@ -195,7 +207,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         status = mr_raw_init(&lane->raw[i], row_cap, err);
         if (!status) status = mr_slot_init(&lane->slot[i], run, row_cap, err);
     }
-    if (!status && run->learns_by_offsets) status = mr_block_init(&lane->block, run, row_cap, err);
+    if (!status && has_block(run)) status = mr_block_init(&lane->block, run, row_cap, err);
     if (!status)
         status = mr_cross_check_init(&lane->check, &run->models, &run->check_stats, job->cross_check,
                                      job->cross_check_tolerance, row_cap, err);
@@ -210,7 +222,9 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         status = job->codec->create(job->codec_options, &run->layout->schema, &lane->decoder, err);
     }
     if (!status) status = mr_encoder_create(job, run->layout, run->models.info, &lane->encoder, err);
-    if (!status) status = source_open(lane, source_bytes, err);
+    const size_t label_bytes = has_labels(run) ? source_bytes / 4 : 0;
+    if (!status) status = source_open(lane, source_bytes - label_bytes, err);
+    if (!status && has_labels(run)) status = mr_lane_labels_create(lane, label_bytes, &lane->labels, err);
     if (!status) status = sinks_open(lane, sink_bytes, err); /* they are told of the source's partitions */
     if (!status && index == 0)
         status = mr_dead_open(lane->dead, err); /* the other lanes when they need it: most never do */
@@ -230,6 +244,7 @@ void mr_lane_destroy(struct mr_lane *lane)
     for (size_t i = 0; i < MR_SLOT_COUNT; i++) {
         if (lane->raw[i].is_used) job->source->release(lane->source, lane->raw[i].message, lane->raw[i].count);
     }
+    mr_lane_labels_destroy(lane->labels, lane->run);
     job->source->close(lane->source);
     if (lane->dead) mr_dead_source_set(lane->dead, NULL, NULL); /* reports that still come find nobody to tell */
     for (size_t i = 0; lane->sink && i < job->sink_count; i++) job->sink[i].ops->close(lane->sink[i].sink);

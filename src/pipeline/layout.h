@@ -77,6 +77,8 @@ struct mr_layout {
     unsigned *want; /* [model_count] MR_WANT_... */
     size_t model_count;
     bool reads_headers, reads_timestamps;
+    bool has_join_key, join_key_is_part; /* what a record's label has in common with it: a captured field, or @key */
+    uint32_t join_key_column;
     int decimals;        /* of printed floats; -1: shortest */
     char **feature_name; /* [feature_name_count]: paths with ranges expanded; schema.feature_count where these are
                             numbers */

@@ -179,6 +179,27 @@ static mr_status label_read(struct mr_layout_builder *b)
     return status ? status : mr_layout_field_add(b, label, label, MR_FIELD_LABEL, 0);
 }
 
+/* The key by which labels on topics of their own are found. */
+static mr_status join_key_read(struct mr_layout_builder *b)
+{
+    const struct mr_labels_options *const labels = &b->job->labels;
+    const char *const key = labels->record_key ? labels->record_key : labels->key;
+    struct mr_layout *const layout = b->layout;
+    if (!labels->topics.count) return MR_OK;
+    layout->has_join_key = true;
+    layout->join_key_is_part = *key == '@';
+    if (layout->join_key_is_part) return MR_OK;
+    const mr_status status = mr_path_check(labels->record_key ? "labels.record_key" : "labels.key", key, b->err);
+    if (status) return status;
+    for (size_t i = 0; i < b->captures.count; i++) {
+        layout->join_key_column = (uint32_t)i;
+        if (!strcmp(b->captures.item[i], key)) return MR_OK;
+    }
+    layout->join_key_column = (uint32_t)b->captures.count;
+    if (!mr_paths_add(&b->captures, key)) return mr_layout_no_memory(b->err);
+    return mr_layout_field_add(b, key, key, MR_FIELD_CAPTURE, layout->join_key_column);
+}
+
 /* Every key of record.defaults must be a field that the job reads. */
 static mr_status defaults_check(struct mr_layout_builder *b)
 {
@@ -228,5 +249,6 @@ mr_status mr_layout_record(struct mr_layout_builder *b)
 {
     mr_status status = features_read(b);
     if (!status) status = label_read(b);
+    if (!status) status = join_key_read(b);
     return status ? status : defaults_check(b);
 }

@@ -71,6 +71,7 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;
     status = mr_models_open(job, &run->models, err);
     run->models.begins_late = run->learns_by_offsets = run->models.learns && job->batch.by == MR_BATCH_OFFSETS;
+    run->is_ordered = run->models.learns || job->labels.topics.count;
     if (!status) status = mr_layout_create(job, run->models.info, &run->layout, err);
     if (!status) status = units_open(run, err);
     if (status)
@@ -105,9 +106,9 @@ static mr_status lane_count_choose(struct mr_run *run, struct mr_err *err)
         .cores = mr_core_count(), .memory_bytes = (size_t)job->memory, .lane_bytes = mr_lane_bytes_min(run)};
     int by_memory;
 
-    if (run->models.learns && job->lanes > 1)
-        mr_log(MR_LOG_WARN, "run", "lanes: a job that learns has one, its batches are in order");
-    run->lane_count = run->models.learns ? 1 : (unsigned)job->lanes;
+    if (run->is_ordered && job->lanes > 1)
+        mr_log(MR_LOG_WARN, "run", "lanes: a job that learns or waits for labels has one, its batches are in order");
+    run->lane_count = run->is_ordered ? 1 : (unsigned)job->lanes;
     if (run->lane_count) return MR_OK;
     if (job->source->lane_count_max) {
         const mr_status status = job->source->lane_count_max(job->source_options, &limits.partitions, err);

@@ -45,6 +45,8 @@ struct mr_run {
     int32_t source_partitions_min, source_partitions_max; /* as lane 0 found them: all lanes decide alike */
     struct mr_lane **lane;                                /* [lane_count] */
     unsigned lane_count;
+    bool is_ordered; /* scores are waited for before the next batch, and there is one lane: models learn, or labels
+                        come on topics of their own */
     bool learns_by_offsets; /* models learn, and from blocks that are cut at offsets */
 };
 

@@ -25,9 +25,11 @@ static mr_status learning_check(const struct mr_job *job, size_t i, const struct
     if (from->save && !learn)
         return mr_fail(err, MR_ECONFIG, "models[%zu].save: \"%s\" does not learn: set \"learn\": true, or drop save", i,
                        from->name);
-    if (learn && learn->needs_label && !job->record.label)
-        return mr_fail(err, MR_ECONFIG, "models[%zu]: \"%s\" learns from labels: name their field in record.label", i,
-                       from->name);
+    if (learn && learn->needs_label && !mr_job_has_labels(job))
+        return mr_fail(
+            err, MR_ECONFIG,
+            "models[%zu]: \"%s\" learns from labels: name their field in record.label, or their topic in labels", i,
+            from->name);
     return MR_OK;
 }
 
@@ -361,12 +363,14 @@ static mr_status model_learn(struct mr_models *models, struct mr_model_at_work *
 }
 
 mr_status mr_models_learn(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
-                          struct mr_scores *scores, struct mr_err *err)
+                          struct mr_scores *scores, unsigned which, struct mr_err *err)
 {
     mr_status status = MR_OK;
     if (!models->learns || !rows->row_count) return MR_OK;
     for (size_t i = 0; i < models->count && !status; i++) {
-        if (models->item[i].learn) status = model_learn(models, &models->item[i], queues, rows, scores, i, err);
+        const struct mr_learn_ops *const learn = models->item[i].learn;
+        if (learn && which & (learn->needs_label ? MR_LEARN_LABELLED : MR_LEARN_UNLABELLED))
+            status = model_learn(models, &models->item[i], queues, rows, scores, i, err);
     }
     return status;
 }

@@ -111,10 +111,15 @@ mr_status mr_model_score_exact(struct mr_models *models, struct mr_queues *queue
                                size_t count, const struct mr_scores *scores, struct mr_scores *exact_out,
                                struct mr_err *err);
 
-/** Lets every model that learns learn from rows whose scores are there: predict first, then learn. Nothing else may
+/** Which models learn: those that need labels, and those that do not. */
+#define MR_LEARN_LABELLED   1u
+#define MR_LEARN_UNLABELLED 2u
+#define MR_LEARN_ALL        3u
+
+/** Lets models that learn (`which`) learn from rows whose scores are there: predict first, then learn. Nothing else may
  * score meanwhile. Does nothing when no model learns. */
 mr_status mr_models_learn(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
-                          struct mr_scores *scores, struct mr_err *err);
+                          struct mr_scores *scores, unsigned which, struct mr_err *err);
 
 /** Writes the models that learn and name a file to save to. The first error is returned, all are tried. */
 mr_status mr_models_save(const struct mr_models *models, struct mr_err *err);

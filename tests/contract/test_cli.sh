@@ -92,7 +92,7 @@ JOB
     # -X makes one cluster of two: the job would feed on itself, which is seen before anything starts.
     sed 's/"topic": "out"/"topic": "in", "properties": { "bootstrap.servers": "127.0.0.1:9" }/' job.json >two.json
     expect 0 out '^ok two.json' check two.json
-    expect 78 err 'sinks\[0\].topic: "in" is a topic that the source reads: the job would feed on itself; write to another' \
+    expect 78 err 'sinks\[0\].topic: "in" is a topic that the job reads: it would feed on itself; write to another' \
         run two.json -X bootstrap.servers=127.0.0.1:1 --until 1s; silent out
 
     # Features and labels from message parts are those of the messages: lines have an offset, and no time.

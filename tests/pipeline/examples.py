@@ -54,9 +54,9 @@ def embedded_broker(folder, topics, partitions=1):
 class Learning:
     """A job of datasets/, its models saved in a folder of its own."""
 
-    def __init__(self, folder, address, name, change=lambda job: None):
+    def __init__(self, folder, address, name, change=lambda job: None, file="job.json"):
         self.folder, self.address = folder, address
-        self.job = job_read(ROOT / "datasets" / name / "job.json")
+        self.job = job_read(ROOT / "datasets" / name / file)
         for model in self.job["models"]:
             if "save" in model:
                 model["save"] = str(folder / model["save"])
@@ -130,6 +130,36 @@ def plane(folder, address):
         fail(f"a model that was saved and read again begins with {first}")
 
 
+def later(folder, address):
+    """Answers on a topic of their own: what is predicted goes out without them, and is judged by them."""
+    for kind in ("records", "answers"):
+        path = folder / f"{kind}.jsonl"
+        path.write_text(call(sys.executable, ROOT / "datasets/plane/generate.py", f"--{kind}").stdout)
+        call(MILLRACE, "replay", path, "--topic", f"plane-{kind}", "-b", address)
+    learning = Learning(folder, address, "plane", file="later.json").run()
+    truth = {label["id"]: label["y"] for label in map(json.loads, (folder / "answers.jsonl").read_text().splitlines())}
+    answers, labels = learning.answers(), learning.report["labels"]
+    if len(answers) != 20000 or (labels["labels_in"], labels["matched"]) != (18000, 18000) or labels["records_waiting"] != 2000:
+        fail(f"{len(answers)} answers: {labels}")
+    sgd = learning.learned["sgd"]
+    error = sum((answer["sgd"] - truth[answer["id"]]) ** 2 for answer in answers if answer["id"] in truth) / 18000
+    if sgd["rows_learned"] != 18000 or sgd["rows_labelled"] != 18000 or abs(sgd["squared_error"] - error) > 1e-5 * error:
+        fail(f"the predictions that went out have a mean squared error of {error}: {sgd}")
+    if not sgd["loss_batch"] < 1500 or learning.learned["std"]["rows_learned"] != 20000:
+        fail(f"what was learned from late answers: {learning.learned}")
+
+    def small(job):
+        job["labels"]["records_max"], job["memory"] = 10000000, "64MiB"
+        job["job"] = "small"
+
+    done = call(MILLRACE, "run", Learning(folder, address, "plane", small, "later.json").path, "-X", f"bootstrap.servers={address}", codes=(78,))
+    if "what waits for labels" not in done.stderr or "labels.records_max" not in done.stderr:
+        fail(f"a store that does not fit into memory: {done.stderr}")
+    report = call(MILLRACE, "run", learning.path, "-X", f"bootstrap.servers={address}", "--until", "end").stdout
+    if "unmatched" not in report or "labels" not in report:
+        fail(report)
+
+
 def clusters(folder, address):
     records = feed(folder, address, "clusters", "places")
     learning = Learning(folder, address, "clusters").run()
@@ -164,5 +194,5 @@ def ratings(folder, address):
         fail("none of the users is one whose best are known")
 
 
-TOPICS = ("points", "estimates", "points.dead", "places", "clusters", "places.dead", "again",
+TOPICS = ("points", "estimates", "points.dead", "places", "clusters", "places.dead", "again", "plane-records", "plane-answers", "plane-estimates", "plane-dead",
           "quickstart-events", "recommendation-events", "quickstart-events.dead")

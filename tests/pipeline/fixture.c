@@ -406,7 +406,8 @@ struct mr_job *fixture_job_load(const struct fixture_job *job)
             job->name, job->source ? job->source : "", job->name, job->name, job->servers ? job->servers : "embedded",
             job->properties ? job->properties : "");
     fprintf(file, "\"record\":%s,\n", job->record ? job->record : "{\"format\":\"json\",\"features\":[\"a\",\"b\"]}");
-    fprintf(file, "\"models\":[{\"name\":\"m\",\"type\":\"mlp\",\"file\":\"m.safetensors\"}],\n");
+    fprintf(file, "\"models\":%s,\n",
+            job->models ? job->models : "[{\"name\":\"m\",\"type\":\"mlp\",\"file\":\"m.safetensors\"}]");
     fprintf(file, "\"emit\":%s,\n", job->emit ? job->emit : "{\"fields\":{\"id\":\"id\",\"class\":\"m.class\"}}");
     if (job->sinks)
         fprintf(file, "\"sinks\":%s,\n", job->sinks);

@@ -99,6 +99,7 @@ struct fixture_job {
     const char *source;     /* more members of "source", each with a comma behind: "\"membership\": \"dynamic\"," */
     const char *properties; /* more members of source.properties, each with a comma before */
     const char *record;     /* {"format":"json","features":["a","b"]} */
+    const char *models;     /* [{"name":"m","type":"mlp","file":"m.safetensors"}] */
     const char *emit;       /* {"fields":{"id":"id","class":"m.class"}} */
     const char *sinks;      /* [{"type":"kafka","topic":"name.out"}] */
     const char *bad;        /* {"topic":"name.dead"} */

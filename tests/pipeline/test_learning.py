@@ -5,7 +5,7 @@ import json
 import pathlib
 import tempfile
 
-from examples import MILLRACE, TOPICS, Learning, call, clusters, embedded_broker, fail, plane
+from examples import MILLRACE, TOPICS, Learning, call, clusters, embedded_broker, fail, later, plane
 
 
 def embedded(folder):
@@ -56,6 +56,7 @@ def main():
         with embedded_broker(folder, TOPICS) as address:
             plane(folder, address)
             clusters(folder, address)
+            later(folder, address)
             embedded(folder)
             wrong_jobs(folder, address)
 

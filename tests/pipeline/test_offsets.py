@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-from test_learning import DEADLINE_S, MILLRACE, ROOT, call, fail, wait_for_address
+from examples import DEADLINE_S, MILLRACE, ROOT, call, embedded_broker, fail
 
 BLOCK = 100
 # Each learns, and each is fed by another kernel; "near" starts from its first rows.
@@ -154,18 +154,12 @@ def refused(folder, address):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        broker = subprocess.Popen([MILLRACE, "broker", "--topic", "replayed", "--topic", "paused", "--partitions", "1", "--address-file",
-                                   str(folder / "address")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            address = wait_for_address(broker, folder / "address")
+        with embedded_broker(folder, ("replayed", "paused")) as address:
             lines = records(folder)
             replays(folder, address, lines)
             many_a_message(folder, lines)
             no_wait(folder, address)
             refused(folder, address)
-        finally:
-            broker.terminate()
-            broker.wait(DEADLINE_S)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ static const struct mr_source_ops test_kafka_source_ops = {.name = "kafka",
                                                            .summary = "a Kafka topic",
                                                            .options = test_kafka_source_options,
                                                            .options_size = sizeof(struct test_kafka_source)};
-static const struct mr_codec_ops test_json_ops = {.name = "json", .summary = "JSON", .framings = 7};
+static const struct mr_codec_ops test_json_ops = {.name = "json", .summary = "JSON", .framings = 7, .captures = true};
 static const struct mr_codec_ops test_csv_ops = {.name = "csv",
                                                  .summary = "CSV",
                                                  .framings = 3,

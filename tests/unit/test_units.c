@@ -174,7 +174,7 @@ static mr_status batch_run(struct rig *rig, unsigned number, float *y_out)
     if (!status) status = mr_models_wait(&rig->models, &rig->queues, &rig->rows, rig->scores, &rig->err);
     if (!status) status = mr_cross_check_batch(&rig->check, &rig->queues, &rig->rows, rig->scores, &rig->err);
     if (!status) memcpy(y_out, rig->scores[1].y, ROWS * sizeof *y_out);
-    if (!status) status = mr_models_learn(&rig->models, &rig->queues, &rig->rows, rig->scores, &rig->err);
+    if (!status) status = mr_models_learn(&rig->models, &rig->queues, &rig->rows, rig->scores, MR_LEARN_ALL, &rig->err);
     return status;
 }
 
