@@ -22,5 +22,6 @@ def on_broker(example, *topics):
 
 if __name__ == "__main__":
     rig.main([on_broker(examples.plane, "points", "estimates", "points.dead", "again"),
+              on_broker(examples.later, "plane-records", "plane-answers", "plane-estimates", "plane-dead"),
               on_broker(examples.clusters, "places", "clusters", "places.dead"),
               on_broker(examples.ratings, "quickstart-events", "recommendation-events", "quickstart-events.dead")])
