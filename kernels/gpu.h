@@ -18,6 +18,8 @@
 
 /*
  * MR_KERNEL(name)   a kernel: mr_gpu_<name>(MR_KERNEL_ARGS); MR_KERNEL_BEGIN() stands first in its body
+ * MR_KERNEL_WIDE(name)  the same for work-groups of 256 threads, of which a multiprocessor is to hold two: one computes
+ *                   while the other waits for memory or at a barrier
  * MR_DEVICE         a function that kernels call
  * MR_GLOBAL         memory of the device; MR_SHARED: of a work-group, MR_FLOATS of `shared`
  * mr_group_id()     which work-group; mr_local_id(): which thread of it; mr_group_size(): how many it has
@@ -26,13 +28,14 @@
 #if defined(__OPENCL_C_VERSION__)
 
 #pragma OPENCL FP_CONTRACT ON
-#define MR_KERNEL(name)  __kernel void mr_gpu_##name
-#define MR_DEVICE        static inline
-#define MR_GLOBAL        __global
-#define MR_SHARED        __local
-#define MR_UNROLL        _Pragma("unroll")
-#define MR_SHARED_ARG    , __local float4 *shared_block
-#define MR_KERNEL_SHARED __local float *const shared = (__local float *)shared_block
+#define MR_KERNEL(name)      __kernel void mr_gpu_##name
+#define MR_KERNEL_WIDE(name) __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void mr_gpu_##name
+#define MR_DEVICE            static inline
+#define MR_GLOBAL            __global
+#define MR_SHARED            __local
+#define MR_UNROLL            _Pragma("unroll")
+#define MR_SHARED_ARG        , __local float4 *shared_block
+#define MR_KERNEL_SHARED     __local float *const shared = (__local float *)shared_block
 typedef uint mr_word;
 typedef float4 mr_f4;
 #define mr_group_id()   ((mr_word)get_group_id(0))
@@ -44,8 +47,9 @@ typedef float4 mr_f4;
 
 #elif defined(__CUDACC__)
 
-#define MR_KERNEL(name) extern "C" __global__ void mr_gpu_##name
-#define MR_DEVICE       static __device__ __forceinline__
+#define MR_KERNEL(name)      extern "C" __global__ void mr_gpu_##name
+#define MR_KERNEL_WIDE(name) extern "C" __global__ void __launch_bounds__(256, 2) mr_gpu_##name
+#define MR_DEVICE            static __device__ __forceinline__
 #define MR_GLOBAL
 #define MR_SHARED
 #define MR_UNROLL _Pragma("unroll")
@@ -68,8 +72,9 @@ typedef float4 mr_f4;
 #include <stdint.h>
 #include <string.h>
 
-#define MR_KERNEL(name) void MR_GPU_PASTE(mr_gpu_##name##_, MR_LANES)
-#define MR_DEVICE       static inline __attribute__((always_inline, unused))
+#define MR_KERNEL(name)      void MR_GPU_PASTE(mr_gpu_##name##_, MR_LANES)
+#define MR_KERNEL_WIDE(name) MR_KERNEL(name)
+#define MR_DEVICE            static inline __attribute__((always_inline, unused))
 #define MR_GLOBAL
 #define MR_SHARED
 #define MR_UNROLL        _Pragma("GCC unroll 64")
@@ -286,6 +291,18 @@ MR_DEVICE float mr_from_bits(int bits)
 #define mr_from_bits(a) ((mr_vf)(a))
 #define mr_to_float(a)  __builtin_convertvector(a, mr_vf)
 #endif
+
+/** Which is the lowest bit that is set, of a word in which one is. */
+MR_DEVICE mr_word mr_first_bit(mr_word bits)
+{
+#if defined(__CUDACC__)
+    return (mr_word)__ffs((int)bits) - 1;
+#elif defined(__OPENCL_C_VERSION__)
+    return 31 - clz(bits & (0 - bits));
+#else
+    return (mr_word)__builtin_ctz(bits);
+#endif
+}
 
 /** Bits of a float times a power of two, whose exponent is added: unsigned, so that nothing overflows. */
 MR_DEVICE mr_vf mr_scale_by_bits(mr_vf value, mr_vi shifted)

@@ -127,7 +127,7 @@ MR_DEVICE void mr_near_reduce(MR_SHARED const float *score, MR_SHARED const mr_w
     }
 }
 
-MR_KERNEL(kmeans_wide)(MR_KERNEL_ARGS)
+MR_KERNEL_WIDE(kmeans_wide)(MR_KERNEL_ARGS)
 {
     MR_KERNEL_BEGIN();
     MR_GLOBAL const mr_word *const at = model + step;

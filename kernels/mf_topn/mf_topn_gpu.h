@@ -147,7 +147,23 @@ MR_DEVICE mr_word mr_block_score(MR_GLOBAL const float *b, MR_SHARED const float
     return hits;
 }
 
-MR_KERNEL(mf_topn)(MR_KERNEL_ARGS)
+/**
+ * Scores of one user for the items from `place` on: which of them reach the list is asked first, and those are taken
+ * one by one, so that neighbouring threads take theirs at the same time. Returns what later scores must reach.
+ */
+MR_DEVICE float mr_quarter_take(const struct mr_list *list, MR_GLOBAL const mr_word *model, MR_GLOBAL const mr_word *at,
+                                MR_GLOBAL const float *x, MR_SHARED const float *score, float least, mr_word place)
+{
+    mr_word wanted = 0;
+    MR_UNROLL for (mr_word i = 0; i < MR_REC_QUARTER; i++) wanted |= (mr_word)(score[i * MR_WIDE] >= least) << i;
+    for (; wanted; wanted &= wanted - 1) {
+        const mr_word i = mr_first_bit(wanted);
+        if (score[i * MR_WIDE] >= least) least = mr_list_take(list, model, at, x, score[i * MR_WIDE], place + i);
+    }
+    return least;
+}
+
+MR_KERNEL_WIDE(mf_topn)(MR_KERNEL_ARGS)
 {
     MR_KERNEL_BEGIN();
     MR_GLOBAL const mr_word *const at = model + step;
@@ -181,12 +197,9 @@ MR_KERNEL(mf_topn)(MR_KERNEL_ARGS)
                         shared[(other % 8 * 4 + i / 8) * MR_WIDE + MR_WIDE_AT(lane, i % 8)] = acc[quarter / 2 * 32 + i];
                 }
                 mr_barrier();
-                for (mr_word i = 0; has_list && i < MR_REC_QUARTER; i++) {
-                    const float score = shared[i * MR_WIDE + thread];
-                    if (score >= least[thread])
-                        least[thread] =
-                            mr_list_take(&list, model, at, user, score, block * MR_WIDE + quarter * MR_REC_QUARTER + i);
-                }
+                if (has_list)
+                    least[thread] = mr_quarter_take(&list, model, at, user, shared + thread, least[thread],
+                                                    block * MR_WIDE + quarter * MR_REC_QUARTER);
                 mr_barrier();
             }
         }

@@ -28,7 +28,7 @@ MR_KERNEL(finish)(MR_KERNEL_ARGS)
 }
 
 #if MR_LANES == 1
-MR_KERNEL(dense_wide)(MR_KERNEL_ARGS)
+MR_KERNEL_WIDE(dense_wide)(MR_KERNEL_ARGS)
 {
     MR_KERNEL_BEGIN();
     MR_GLOBAL const mr_word *const at = model + step, *const layer = at + MR_DENSE_WORDS;

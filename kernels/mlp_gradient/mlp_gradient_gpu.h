@@ -108,13 +108,18 @@ struct mr_outer {
     mr_word in, out, tiles;
 };
 
+/** Where the sums of a block of rows stand. */
+MR_DEVICE MR_GLOBAL float *mr_partial_of(MR_GLOBAL const mr_word *at, MR_GLOBAL float *scratch, mr_word block)
+{
+    return scratch + (size_t)(at[MR_GRADIENT_PARTIAL] - 1) * MR_TILE + (size_t)block * at[MR_GRADIENT_STRIDE];
+}
+
 MR_DEVICE struct mr_outer mr_outer_of(MR_GLOBAL const mr_word *at, MR_GLOBAL const float *x, MR_GLOBAL float *scratch,
                                       mr_word rows, mr_word block)
 {
     struct mr_outer outer;
     const mr_word size = at[MR_GRADIENT_ROWS], first = block * size, tile = first / MR_TILE;
-    MR_GLOBAL float *const partial =
-        scratch + (size_t)(at[MR_GRADIENT_PARTIAL] - 1) * MR_TILE + (size_t)block * at[MR_GRADIENT_STRIDE];
+    MR_GLOBAL float *const partial = mr_partial_of(at, scratch, block);
     outer.in = at[MR_GRADIENT_IN];
     outer.out = at[MR_GRADIENT_OUT];
     outer.tiles = ((rows - first < size ? rows - first : size) + MR_TILE - 1) / MR_TILE;
@@ -142,17 +147,35 @@ MR_DEVICE void mr_partial_put(MR_GLOBAL float *to, float sum, int is_first)
 #define MR_OUTER_STRIDE (MR_WIDE + 4) /* floats: fewer threads meet at a bank of shared memory */
 #define MR_OUTER_SHARED (2 * MR_WIDE_SLICE * MR_OUTER_STRIDE) /* floats */
 
-/** Four rows of two columns, 64 apart, of a slice; 0 where there is no such column. */
+/** Four rows of two columns, 64 apart, of a slice. */
 struct mr_outer_part {
     mr_f4 low, high;
 };
 
-MR_DEVICE struct mr_outer_part mr_outer_load(MR_GLOBAL const float *from, mr_word cols, mr_word col, mr_word slice)
+/** Where this thread reads the slices of its columns, one after the other; 0 where there is no such column. */
+struct mr_outer_reader {
+    MR_GLOBAL const float *from;
+    mr_word step; /* from the last slice of a tile to the first of the next */
+    int has_low, has_high;
+};
+
+MR_DEVICE struct mr_outer_reader mr_outer_open(MR_GLOBAL const float *from, mr_word cols, mr_word first)
+{
+    struct mr_outer_reader reader;
+    const mr_word col = first + mr_local_id() / 4;
+    reader.from = from + (size_t)col * MR_TILE + mr_local_id() % 4 * 4;
+    reader.step = cols * MR_TILE - 3 * MR_WIDE_SLICE;
+    reader.has_low = col < cols;
+    reader.has_high = col + 64 < cols;
+    return reader;
+}
+
+MR_DEVICE struct mr_outer_part mr_outer_read(struct mr_outer_reader *reader, mr_word slice)
 {
     struct mr_outer_part part;
-    from += ((size_t)(slice / 4) * cols + col) * MR_TILE + slice % 4 * MR_WIDE_SLICE + mr_local_id() % 4 * 4;
-    part.low = mr_slice_load(from, col < cols);
-    part.high = mr_slice_load(from + 64 * MR_TILE, col + 64 < cols);
+    part.low = mr_slice_load(reader->from, reader->has_low);
+    part.high = mr_slice_load(reader->from + 64 * MR_TILE, reader->has_high);
+    reader->from += slice % 4 == 3 ? reader->step : MR_WIDE_SLICE;
     return part;
 }
 
@@ -169,23 +192,32 @@ MR_DEVICE void mr_outer_store(MR_SHARED float *to, const struct mr_outer_part *p
     to[64 + 3 * MR_OUTER_STRIDE] = part->high.w;
 }
 
-/** The sums of this thread into the block's, and back to 0. */
-MR_DEVICE void mr_outer_flush(const struct mr_outer *outer, mr_word first_out, mr_word first_in, int is_first,
-                              float *acc, float *bias)
+/**
+ * The sums of this thread into the block's, and back to 0. Sizes and places are read again, here, so that they need no
+ * registers while slices are multiplied.
+ */
+MR_DEVICE void mr_outer_flush(MR_GLOBAL const mr_word *at, MR_GLOBAL float *scratch, mr_word first_out,
+                              mr_word first_in, int is_first, float *acc, float *bias)
 {
-    const mr_word lane = mr_local_id() % 16, other = mr_local_id() / 16, o_own = first_out + mr_local_id();
-    MR_UNROLL for (mr_word i = 0; i < 64; i++)
+    const mr_word out = at[MR_GRADIENT_OUT], in = at[MR_GRADIENT_IN];
+    const mr_word o_own = first_out + mr_local_id(), c = first_in + mr_local_id() % 16 * 4, left = c < in ? in - c : 0;
+    MR_GLOBAL float *const partial = mr_partial_of(at, scratch, mr_group_id() / at[MR_GRADIENT_BLOCKS]);
+    MR_UNROLL for (mr_word i = 0; i < 8; i++)
     {
-        const mr_word o = first_out + MR_WIDE_AT(other, i / 8), c = first_in + MR_WIDE_AT(lane, i % 8);
-        if (o < outer->out && c < outer->in) mr_partial_put(outer->w + (size_t)o * outer->in + c, acc[i], is_first);
-        acc[i] = 0.0f;
+        const mr_word o = first_out + MR_WIDE_AT(mr_local_id() / 16, i);
+        MR_GLOBAL float *const to = partial + at[MR_GRADIENT_W] + (size_t)o * in + c;
+        MR_UNROLL for (mr_word k = 0; k < 8; k++)
+        {
+            if (o < out && MR_WIDE_AT(0, k) < left) mr_partial_put(to + MR_WIDE_AT(0, k), acc[i * 8 + k], is_first);
+            acc[i * 8 + k] = 0.0f;
+        }
     }
-    if (first_in == 0 && mr_local_id() < MR_WIDE && o_own < outer->out)
-        mr_partial_put(outer->b + o_own, *bias, is_first);
+    if (first_in == 0 && mr_local_id() < MR_WIDE && o_own < out)
+        mr_partial_put(partial + at[MR_GRADIENT_B] + o_own, *bias, is_first);
     *bias = 0.0f;
 }
 
-MR_KERNEL(mlp_gradient)(MR_KERNEL_ARGS)
+MR_KERNEL_WIDE(mlp_gradient)(MR_KERNEL_ARGS)
 {
     MR_KERNEL_BEGIN();
     MR_GLOBAL const mr_word *const at = model + step;
@@ -197,22 +229,23 @@ MR_KERNEL(mlp_gradient)(MR_KERNEL_ARGS)
     MR_SHARED float *const as = shared, *const ds = shared + MR_WIDE_SLICE * MR_OUTER_STRIDE;
     float acc[64], bias = 0.0f;
     MR_UNROLL for (int i = 0; i < 64; i++) acc[i] = 0.0f;
-    struct mr_outer_part next_a = mr_outer_load(outer.a, outer.in, first_in + thread / 4, 0);
-    struct mr_outer_part next_d = mr_outer_load(outer.d, outer.out, first_out + thread / 4, 0);
+    struct mr_outer_reader reader_a = mr_outer_open(outer.a, outer.in, first_in);
+    struct mr_outer_reader reader_d = mr_outer_open(outer.d, outer.out, first_out);
+    struct mr_outer_part next_a = mr_outer_read(&reader_a, 0), next_d = mr_outer_read(&reader_d, 0);
     for (mr_word slice = 0; slice < slices; slice++) {
         mr_barrier(); /* the slice before is no longer read */
         mr_outer_store(as, &next_a);
         mr_outer_store(ds, &next_d);
         mr_barrier();
         if (slice + 1 < slices) {
-            next_a = mr_outer_load(outer.a, outer.in, first_in + thread / 4, slice + 1);
-            next_d = mr_outer_load(outer.d, outer.out, first_out + thread / 4, slice + 1);
+            next_a = mr_outer_read(&reader_a, slice + 1);
+            next_d = mr_outer_read(&reader_d, slice + 1);
         }
         mr_slice_multiply(as, ds, MR_OUTER_STRIDE, thread % 16, thread / 16, acc);
         for (mr_word row = 0; first_in == 0 && thread < MR_WIDE && row < MR_WIDE_SLICE; row++)
             bias += ds[row * MR_OUTER_STRIDE + thread];
         if ((slice + 1) % step_slices == 0 || slice + 1 == slices)
-            mr_outer_flush(&outer, first_out, first_in, slice < step_slices, acc, &bias);
+            mr_outer_flush(at, scratch, first_out, first_in, slice < step_slices, acc, &bias);
     }
 }
 

@@ -174,11 +174,13 @@ static void case_check(const struct mr_kernel *kernel, const struct shape *shape
 static void kernel_check(void **state)
 {
     const struct mr_kernel *const kernel = *state;
+    /* On an emulated device a third of the cases: every shape, every count of rows, but not each with each. */
+    const size_t every = kernel >= mr_kernels && kernel < mr_kernels + mr_kernel_count ? 1 : 3;
     size_t count = 0;
     need_kernel(kernel);
     seed = 815;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        for (size_t r = 0; r < ROW_COUNTS; r++, count++) case_check(kernel, &shapes[i], row_counts[r]);
+        for (size_t r = i % every; r < ROW_COUNTS; r += every, count++) case_check(kernel, &shapes[i], row_counts[r]);
     }
     printf("%s_%s: %zu cases agree with the reference\n", kernel->op_name, kernel->variant, count);
 }

@@ -8,7 +8,9 @@
 #define WIDE         128 /* MR_WIDE of gpu_product.h */
 #define WIDE_THREADS 256
 #define WIDE_SHARED  ((2 * 16 * WIDE + WIDE + 4) * sizeof(float)) /* slices, what a list's last score is, hits */
-/* Lists of one user that are worth their memory and their merging. */
+/* Parts of the items that are made where large batches alone would not ask for them, and how long they must be. */
+#define PARTS_SMALL     8
+#define PART_BLOCKS     64
 #define LISTS_BYTES_MAX ((size_t)64 << 20)
 /* Of a CPU device: a part of the items stays in the second-level cache while the users of a tile pass it. */
 #define CHUNK_BYTES ((size_t)192 << 10)
@@ -107,18 +109,19 @@ static uint32_t biases_build(struct mr_device_build *build, const struct mr_dens
     return position;
 }
 
-/* Groups that share the users of a batch: so many that all units have work, also where batches are small. */
+/*
+ * Groups that share the users of a batch, each with a list of its own: as few as give all units two, for every list has
+ * to be filled; but some where batches may be small and there are many items.
+ */
 static size_t parts_of(const struct mr_device_build *build, const struct mr_mf_params *params)
 {
     const struct mr_device_program *const program = build->program;
-    const size_t blocks = (params->items + WIDE - 1) / WIDE, most = blocks / 8 + 1;
-    const size_t user_groups = (program->row_cap + WIDE - 1) / WIDE + 1;
+    const size_t blocks = (params->items + WIDE - 1) / WIDE, user_groups = (program->row_cap + WIDE - 1) / WIDE + 1;
     const size_t list_bytes = user_groups * WIDE * 2 * params->top * sizeof(float);
-    const size_t wanted = (size_t)2 * program->kind.units;
-    size_t parts = LISTS_BYTES_MAX / list_bytes;
-    if (parts < wanted / user_groups) parts = wanted / user_groups;
-    if (parts > wanted) parts = wanted;
-    if (parts > most) parts = most;
+    const size_t few = blocks / PART_BLOCKS < PARTS_SMALL ? blocks / PART_BLOCKS : PARTS_SMALL;
+    size_t parts = ((size_t)2 * program->kind.units + user_groups - 1) / user_groups;
+    if (parts < few && few * list_bytes <= LISTS_BYTES_MAX) parts = few;
+    if (parts > blocks / 8 + 1) parts = blocks / 8 + 1;
     return parts ? parts : 1;
 }
 
