@@ -15,6 +15,7 @@ _Static_assert(sizeof(CUresult) == sizeof(mr_cuda_result) && sizeof(CUdevice_att
 _Static_assert(CUDA_ERROR_OUT_OF_MEMORY == (CUresult)MR_CUDA_ERROR_OUT_OF_MEMORY &&
                    CUDA_ERROR_NO_DEVICE == (CUresult)MR_CUDA_ERROR_NO_DEVICE,
                "results");
+_Static_assert(CU_DEVICE_ATTRIBUTE_CLOCK_RATE == (CUdevice_attribute)MR_CUDA_CLOCK_KHZ, "attributes of a device");
 _Static_assert(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT == (CUdevice_attribute)MR_CUDA_MULTIPROCESSOR_COUNT &&
                    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR == (CUdevice_attribute)MR_CUDA_CAPABILITY_MAJOR &&
                    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR == (CUdevice_attribute)MR_CUDA_CAPABILITY_MINOR,

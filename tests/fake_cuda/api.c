@@ -172,6 +172,9 @@ mr_cuda_result cuDeviceGetAttribute(int *value_out, mr_cuda_attribute attribute,
     case MR_CUDA_CAPABILITY_MINOR:
         *value_out = 0;
         break;
+    case MR_CUDA_CLOCK_KHZ:
+        *value_out = 1000000;
+        break;
     case MR_CUDA_MULTIPROCESSOR_COUNT:
         *value_out = 4;
         break;

@@ -27,7 +27,12 @@ struct CUevent_st;
 enum { MR_CUDA_SUCCESS = 0, MR_CUDA_ERROR_OUT_OF_MEMORY = 2, MR_CUDA_ERROR_NO_DEVICE = 100 };
 
 /** Of CUdevice_attribute. */
-enum { MR_CUDA_MULTIPROCESSOR_COUNT = 16, MR_CUDA_CAPABILITY_MAJOR = 75, MR_CUDA_CAPABILITY_MINOR = 76 };
+enum {
+    MR_CUDA_CLOCK_KHZ = 13, /* bench_gpu asks */
+    MR_CUDA_MULTIPROCESSOR_COUNT = 16,
+    MR_CUDA_CAPABILITY_MAJOR = 75,
+    MR_CUDA_CAPABILITY_MINOR = 76
+};
 
 /** Of the flags of streams, events and host memory. */
 enum {
