@@ -11,21 +11,32 @@ struct mr_residual_lanes {
     float *loss, *count;
 };
 
+/* -log of what p gives a label of 0 to 1. Labels of 0 and 1 alone, the usual case, need one logarithm, with the same
+ * result. */
+MR_INLINE mr_vec mr_log_loss(mr_vec p, mr_vec t)
+{
+    const mr_vec one = mr_set(1.0f), least = mr_set((float)MR_PROBABILITY_MIN);
+    const mr_mask is_one = mr_equal(t, one);
+    const unsigned all = MR_LANES == 16 ? 0xffffu : (1u << MR_LANES) - 1;
+    if ((mr_mask_bits(is_one) | mr_mask_bits(mr_equal(t, (mr_vec){0}))) == all)
+        return -mr_log(mr_max(mr_select(is_one, p, one - p), least));
+    return -(t * mr_log(mr_max(p, least)) + (one - t) * mr_log(mr_max(one - p, least)));
+}
+
 /* Residuals r[64] and losses of one output; rows without a label get r = 0. The difference is taken in double: a label
  * may have more digits than a float. */
 MR_INLINE void mr_residuals_one(const mr_loss loss, float delta, const float *y, const double *label, float *r,
                                 const struct mr_residual_lanes *lanes, size_t vecs)
 {
-    const mr_vec zero = {0}, one = mr_set(1.0f), least = mr_set((float)MR_PROBABILITY_MIN);
+    const mr_vec zero = {0}, one = mr_set(1.0f);
+    mr_vec sum = mr_load(lanes->b), lost = mr_load(lanes->loss), count = mr_load(lanes->count);
     for (size_t v = 0; v < vecs; v++) {
-        const mr_vec p = mr_load(y + v * MR_LANES);
-        const mr_vec_d wide = *(const mr_vec_d *)(label + v * MR_LANES);
-        const mr_vec t = __builtin_convertvector(wide, mr_vec);
-        mr_vec off = __builtin_convertvector(__builtin_convertvector(p, mr_vec_d) - wide, mr_vec), part;
-        mr_vec there = mr_select(mr_is_number(t), one, zero);
+        const mr_vec p = mr_load(y + v * MR_LANES), t = mr_narrow(label + v * MR_LANES);
+        mr_vec off = mr_subtract_wide(p, label + v * MR_LANES), part;
+        mr_mask is_there = mr_is_number(t);
         if (loss == MR_LOSS_LOG) { /* labels outside of [0, 1] are none */
-            there = mr_select(mr_greater(zero, t), zero, mr_select(mr_greater(t, one), zero, there));
-            part = -(t * mr_log(mr_max(p, least)) + (one - t) * mr_log(mr_max(one - p, least)));
+            is_there &= ~mr_greater(zero, t) & ~mr_greater(t, one);
+            part = mr_log_loss(p, t);
         } else if (loss == MR_LOSS_HUBER) {
             const mr_vec size = (mr_vec)((mr_vec_i)off & 0x7fffffff), most = mr_set(delta);
             part = mr_select(mr_greater(size, most), most * (size - most * 0.5f), off * off * 0.5f);
@@ -33,13 +44,15 @@ MR_INLINE void mr_residuals_one(const mr_loss loss, float delta, const float *y,
         } else {
             part = off * off * 0.5f;
         }
-        const mr_mask is_there = mr_greater(there, zero);
         off = mr_select(is_there, off, zero);
         mr_store(r + v * MR_LANES, off);
-        mr_lane_add(lanes->b, off);
-        mr_lane_add(lanes->loss, mr_select(is_there, part, zero));
-        mr_lane_add(lanes->count, there);
+        sum += off;
+        lost += mr_select(is_there, part, zero);
+        count += mr_select(is_there, one, zero);
     }
+    mr_store(lanes->b, sum);
+    mr_store(lanes->loss, lost);
+    mr_store(lanes->count, count);
 }
 
 /* Residuals r[out][64] of a softmax, in place of which y - 1 stands where the label is. */
@@ -48,7 +61,7 @@ MR_INLINE void mr_residuals_many(const float *y, size_t out, const double *label
 {
     const mr_vec zero = {0}, one = mr_set(1.0f);
     for (size_t v = 0; v < vecs; v++) {
-        const mr_vec t = __builtin_convertvector(*(const mr_vec_d *)(label + v * MR_LANES), mr_vec);
+        const mr_vec t = mr_narrow(label + v * MR_LANES);
         mr_vec there = zero, likely = one, o_here = zero;
         for (size_t o = 0; o < out; o++, o_here += 1.0f) {
             const mr_mask is_label = mr_equal(t, o_here);

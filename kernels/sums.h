@@ -9,7 +9,35 @@
 #include "kernels/activate.h"
 #include "kernels/kernels.h"
 
+typedef float mr_quad __attribute__((vector_size(16), may_alias));
+typedef double mr_quad_d __attribute__((vector_size(32)));
 typedef double mr_vec_d __attribute__((vector_size(MR_LANES * 8), aligned(8), may_alias));
+
+/** Double to float and back, a vector of rows. gcc 12 converts by halves what the machine does at once. */
+#if MR_LANES == 16
+MR_INLINE mr_vec mr_narrow(const double *from)
+{
+    const __m256 low = _mm512_cvtpd_ps(_mm512_loadu_pd(from)), high = _mm512_cvtpd_ps(_mm512_loadu_pd(from + 8));
+    return (mr_vec)_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+/** a - b, taken in double. */
+MR_INLINE mr_vec mr_subtract_wide(mr_vec a, const double *b)
+{
+    const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)a)) - _mm512_loadu_pd(b),
+                  high = _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)a, 1)) - _mm512_loadu_pd(b + 8);
+    return (mr_vec)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+}
+#else
+MR_INLINE mr_vec mr_narrow(const double *from)
+{
+    return __builtin_convertvector(*(const mr_vec_d *)from, mr_vec);
+}
+/** a - b, taken in double. */
+MR_INLINE mr_vec mr_subtract_wide(mr_vec a, const double *b)
+{
+    return __builtin_convertvector(__builtin_convertvector(a, mr_vec_d) - *(const mr_vec_d *)b, mr_vec);
+}
+#endif
 
 /** lanes[count][MR_LANES] to zero. */
 MR_INLINE void mr_lanes_clear(float *lanes, size_t count)
@@ -21,9 +49,9 @@ MR_INLINE void mr_lanes_clear(float *lanes, size_t count)
 static __attribute__((noinline)) void mr_lanes_flush(float *lanes, size_t count, double *sums)
 {
     for (size_t i = 0; i < count; i++) {
-        const mr_vec_d wide = __builtin_convertvector(mr_load(lanes + i * MR_LANES), mr_vec_d);
-        double part[4] = {0};
-        MR_EACH(k, MR_LANES) part[k % 4] += wide[k];
+        mr_quad_d part = {0};
+        for (int k = 0; k < MR_LANES; k += 4)
+            part += __builtin_convertvector(*(const mr_quad *)(lanes + i * MR_LANES + k), mr_quad_d);
         sums[i] += (part[0] + part[1]) + (part[2] + part[3]);
         mr_store(lanes + i * MR_LANES, (mr_vec){0});
     }
