@@ -1,7 +1,7 @@
 /*
  * kmeans_assign with SIMD: one dense layer gives |c|^2 / 2 - x . c for a block of centres, whose least is kept before
- * the next block; the scores of all centres are never stored. On a line the centres are sorted, and one comparison a
- * centre does.
+ * the next block; the scores of all centres are never stored. Few centres: all in registers, and x read once. On a line
+ * the centres are sorted, and one comparison a centre does.
  */
 #include "kernels/dense.h"
 #include "kernels/kernels.h"
@@ -103,6 +103,77 @@ MR_INLINE void distance_tile(const float *x, size_t in, const float *score, floa
     }
 }
 
+/*
+ * No more centres than a block has: all that is done with a row is done while it is in registers. N centres by V
+ * vectors of rows; has_y: their distances are wanted.
+ */
+MR_INLINE void few_block(const struct mr_packed *model, const float *x, float *y, int32_t *class_index, const int N,
+                         const int V, const bool has_y)
+{
+    const float *w = model->layer[0].w;
+    mr_vec sum[MR_BLOCK_OUT][MR_TILE_VECS], square[MR_TILE_VECS];
+    MR_EACH(o, N) MR_EACH(v, V) sum[o][v] = mr_set(model->layer[0].b[o]);
+    MR_EACH(v, V) square[v] = (mr_vec){0};
+    for (size_t c = 0; c < model->in; c++, x += MR_TILE_ROWS, w += N) {
+        const mr_vec by = mr_set(model->shift[c]);
+        mr_vec value[MR_TILE_VECS];
+        MR_EACH(v, V) value[v] = mr_load(x + v * MR_LANES) - by;
+        MR_EACH(o, N)
+        {
+            const mr_vec weight = mr_set(w[o]);
+            MR_EACH(v, V) sum[o][v] += value[v] * weight;
+        }
+        if (has_y) MR_EACH(v, V) square[v] += value[v] * value[v];
+    }
+    MR_EACH(v, V)
+    {
+        mr_vec best = sum[0][v];
+        mr_vec_i at = {0}, here = {0};
+        for (int o = 1; o < N; o++) {
+            here += 1;
+            at = mr_select_i(mr_greater(best, sum[o][v]), here, at);
+            best = mr_min(best, sum[o][v]);
+        }
+        if (has_y) mr_store(y + v * MR_LANES, mr_max(best * 2 + square[v], mr_set(0)));
+        if (class_index) *(mr_vec_i *)(class_index + v * MR_LANES) = at;
+    }
+}
+
+MR_INLINE void few_rows(const struct mr_packed *model, const float *x, float *y, int32_t *class_index, size_t vecs,
+                        const int N, const int V, const bool has_y)
+{
+    size_t v = 0;
+    for (; v + (size_t)V <= vecs; v += (size_t)V)
+        few_block(model, x + v * MR_LANES, has_y ? y + v * MR_LANES : NULL,
+                  class_index ? class_index + v * MR_LANES : NULL, N, V, has_y);
+    for (; v < vecs; v++)
+        few_block(model, x + v * MR_LANES, has_y ? y + v * MR_LANES : NULL,
+                  class_index ? class_index + v * MR_LANES : NULL, N, 1, has_y);
+}
+
+/* With distances there are more sums to hold: fewer vectors at once. */
+#define FEW_CASE(N)                                                                                                    \
+    case N:                                                                                                            \
+        if (y)                                                                                                         \
+            few_rows(model, x, y, class_index, vecs, N, MR_REGISTERS == 32 ? 2 : 1, true);                             \
+        else                                                                                                           \
+            few_rows(model, x, NULL, class_index, vecs, N, MR_REGISTERS == 32 ? 4 : 2, false);                         \
+        break;
+
+static void few_tile(const struct mr_packed *model, const float *x, float *y, int32_t *class_index, size_t vecs)
+{
+    switch (model->layer[0].out) {
+        FEW_CASE(1)
+        FEW_CASE(2)
+        FEW_CASE(3)
+        FEW_CASE(4)
+        FEW_CASE(5)
+        FEW_CASE(6)
+    default:
+        break; /* near_tile's */
+    }
+}
+
 /* Sorted centres, V vectors of rows: the last one whose lower bound is passed. */
 MR_INLINE void line_block(const struct mr_line *line, const float *x, float *y, int32_t *class_index, const int V)
 {
@@ -157,6 +228,8 @@ void MR_KERNEL_NAME(mr_kmeans_assign)(const float *x, const struct mr_packed *mo
         const size_t vecs = mr_tile_vecs(rows - row);
         if (model->line.count) {
             line_tile(&model->line, x, y, class_index, vecs);
+        } else if (model->layer[0].out <= MR_BLOCK_OUT) {
+            few_tile(model, x, y, class_index, vecs);
         } else {
             mr_shift_tile(x, model->shift, model->in, shifted, vecs);
             near_tile(&model->layer[0], shifted, &nearest, vecs);
