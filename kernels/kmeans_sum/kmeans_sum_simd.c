@@ -29,35 +29,54 @@ MR_INLINE void few_tile(const float *x, size_t cols, size_t k, const int32_t *cl
 }
 
 /* Columns that are added at once: as many doubles as a register or two have. */
-#define BLOCK (MR_LANES >= 8 ? 8 : 4)
+#if MR_LANES >= 8
+#define BLOCK 8
+#else
+#define BLOCK 4
+#endif
 
 typedef float block_f __attribute__((vector_size(BLOCK * 4)));
 typedef double block_d __attribute__((vector_size(BLOCK * 8)));
 
-/* Blocks of `by` lanes change places between vectors that are `by` apart. */
-MR_INLINE void exchange(mr_vec v[BLOCK], int by)
-{
-    mr_vec_i low = {0}, high = {0};
-    MR_EACH(lane, MR_LANES)
-    {
-        low[lane] = lane & by ? MR_LANES + lane - by : lane;
-        high[lane] = lane & by ? MR_LANES + lane : lane + by;
+/* Lanes of two vectors, `by` vectors apart, after blocks of `by` lanes have changed places: the first, the second. */
+#if MR_LANES == 16
+#define FIRST_1  0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define SECOND_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define FIRST_2  0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define SECOND_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define FIRST_4  0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define SECOND_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#elif MR_LANES == 8
+#define FIRST_1  0, 8, 2, 10, 4, 12, 6, 14
+#define SECOND_1 1, 9, 3, 11, 5, 13, 7, 15
+#define FIRST_2  0, 1, 8, 9, 4, 5, 12, 13
+#define SECOND_2 2, 3, 10, 11, 6, 7, 14, 15
+#define FIRST_4  0, 1, 2, 3, 8, 9, 10, 11
+#define SECOND_4 4, 5, 6, 7, 12, 13, 14, 15
+#else
+#define FIRST_1  0, 4, 2, 6
+#define SECOND_1 1, 5, 3, 7
+#define FIRST_2  0, 1, 4, 5
+#define SECOND_2 2, 3, 6, 7
+#endif
+
+#define EXCHANGE(v, by)                                                                                                \
+    MR_EACH(i, BLOCK)                                                                                                  \
+    {                                                                                                                  \
+        if (i & (by)) continue;                                                                                        \
+        const mr_vec a = (v)[i], b = (v)[i + (by)];                                                                    \
+        (v)[i] = __builtin_shufflevector(a, b, FIRST_##by);                                                            \
+        (v)[i + (by)] = __builtin_shufflevector(a, b, SECOND_##by);                                                    \
     }
-    MR_EACH(i, BLOCK)
-    {
-        if (i & by) continue;
-        const mr_vec a = v[i], b = v[i + by];
-        v[i] = __builtin_shuffle(a, b, low);
-        v[i + by] = __builtin_shuffle(a, b, high);
-    }
-}
 
 /* v[c][row] becomes v[row % BLOCK][row / BLOCK * BLOCK + c]: the columns of a row side by side. */
 MR_INLINE void turn(mr_vec v[BLOCK])
 {
-    exchange(v, 1);
-    exchange(v, 2);
-    if (BLOCK == 8) exchange(v, 4);
+    EXCHANGE(v, 1)
+    EXCHANGE(v, 2)
+#if BLOCK == 8
+    EXCHANGE(v, 4)
+#endif
 }
 
 /* A row's columns to its centre's sum. gcc 12 converts 8 numbers by halves where the machine does it at once. */
