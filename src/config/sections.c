@@ -159,7 +159,8 @@ static const struct mr_option labels_rows[] = {
      .type = MR_OPT_STRINGS,
      .offset = AT(topics),
      .required = true,
-     .doc = "Topics with the answers, by name, on the source's cluster; written like the records (format, framing).",
+     .doc = "Topics with the answers, by name, on the source's cluster; written like the records (format, framing), "
+            "read from source.start (the earliest where that names offsets). --until COUNT counts records alone.",
      .example = "[\"answers\"]"},
     {.key = "key",
      .type = MR_OPT_STRING,

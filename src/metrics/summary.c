@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "pipeline/lane.h"
+#include "pipeline/lane_labels.h"
 
 /* Adds one thread's CPU time (the kernel's own count, in nanoseconds) under its name. */
 static void thread_add(struct mr_summary *report, const char *id)
@@ -95,6 +96,9 @@ void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
     for (unsigned i = 0; run->lane && i < run->lane_count; i++) {
         if (run->lane[i]) lane_add(report, run, &run->lane[i]->stats);
     }
+    const struct mr_lane_labels *const labels = run->lane && run->lane[0] ? run->lane[0]->labels : NULL;
+    report->has_labels = labels;
+    if (labels) report->matched = mr_stats_get(&mr_join_counts(labels->join)->matched);
     getrusage(RUSAGE_SELF, &usage);
     report->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;

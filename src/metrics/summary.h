@@ -21,6 +21,8 @@ struct mr_summary {
         bytes_out, batches, commits, commit_failures;
     uint64_t reasons[MR_REASON_COUNT];
     uint64_t stage_ns[MR_STAGE_COUNT], stage_cpu_ns[MR_STAGE_COUNT];
+    bool has_labels;    /* on topics of their own */
+    uint64_t matched;   /* records that met theirs */
     double first_out_s; /* from the start of the run to the first acknowledged record; negative: none yet */
     struct mr_histogram process_ns, end_to_end_us;
     uint64_t cpu_ns;        /* of the process */

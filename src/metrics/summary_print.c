@@ -199,12 +199,13 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
 void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *before, const struct mr_summary *now,
                       unsigned cols)
 {
-    char text[4][32];
+    char text[4][32], matched[48] = "", count[32];
     const double seconds = now->seconds - before->seconds;
     const unsigned whole = (unsigned)now->seconds;
-    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s  %s records/s  p50 %.1f ms  p99 %.1f ms", whole / 60,
+    if (now->has_labels) snprintf(matched, sizeof matched, "  matched %s", mr_grouped(now->matched, count));
+    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s%s  %s records/s  p50 %.1f ms  p99 %.1f ms", whole / 60,
              whole % 60, mr_grouped(now->records_in, text[0]), mr_grouped(now->records_out, text[1]),
-             mr_grouped(now->records_dead, text[2]),
+             mr_grouped(now->records_dead, text[2]), matched,
              scaled(rate(now->records_out - before->records_out, seconds), text[3]),
              (double)mr_histogram_quantile(&now->process_ns, 0.5) / 1e6,
              (double)mr_histogram_quantile(&now->process_ns, 0.99) / 1e6);

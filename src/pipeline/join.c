@@ -6,11 +6,12 @@
 
 #include "base/sha256.h"
 
-#define NONE     UINT32_MAX
-#define DIGESTED 255 /* key_bytes of a key that stands as its digest */
-#define MATCHED  MR_JOIN_SIDES
-#define LISTS    (MR_JOIN_SIDES + 1)
-#define TIME_MAX (INT64_MAX / 4) /* timestamps may be anything: differences of these do not overflow */
+#define NONE        UINT32_MAX
+#define DIGESTED    255 /* key_bytes of a key that stands as its digest */
+#define MATCHED     MR_JOIN_SIDES
+#define LISTS       (MR_JOIN_SIDES + 1)
+#define LABELS_PART 8               /* of a full store: what labels may take from records */
+#define TIME_MAX    (INT64_MAX / 4) /* timestamps may be anything: differences of these do not overflow */
 
 struct entry {
     char key[MR_JOIN_KEY_BYTES];
@@ -32,6 +33,7 @@ struct mr_join {
     float *payload;      /* [cap][payload_floats] */
     uint32_t *bucket;    /* [mask + 1] */
     size_t mask, payload_floats;
+    size_t labels_share; /* labels that may push out records */
     uint32_t free;
     struct list list[LISTS]; /* by state */
     int64_t wait_ms;
@@ -72,6 +74,7 @@ mr_status mr_join_create(size_t cap, size_t payload_floats, int64_t wait_ms, str
         return mr_fail(err, MR_ENOMEM, "no memory for %zu records that wait for labels: lower labels.records_max", cap);
     }
     join->mask = buckets - 1;
+    join->labels_share = cap / LABELS_PART;
     join->payload_floats = payload_floats;
     join->wait_ms = time_clamp(wait_ms);
     for (size_t i = 0; i < buckets; i++) join->bucket[i] = NONE;
@@ -175,19 +178,22 @@ static void entry_drop(struct mr_join *join, uint32_t at, _Atomic uint64_t *coun
 }
 
 /*
- * Room for one more: what was matched goes first. Then a label pushes out a label, never a record: once records were
- * pushed out, their labels, which wait for nothing, would push out the next ones. A record pushes out the older of the
- * oldest record and the oldest label. False: there is no room.
+ * Room for one more: what was matched goes first. Then a record pushes out the older of the oldest record and the
+ * oldest label; a label pushes out a label, or a record while labels have less than their share: more, and the labels
+ * of records that were pushed out, which wait for nothing, would push out one record after another. False: there is no
+ * room.
  */
 static bool room_make(struct mr_join *join, mr_join_side side)
 {
-    uint32_t at = join->list[MATCHED].oldest;
     const uint32_t record = join->list[MR_JOIN_RECORD].oldest, label = join->list[MR_JOIN_LABEL].oldest;
+    uint32_t at = join->list[MATCHED].oldest;
     if (join->free != NONE) return true;
-    if (at == NONE && side == MR_JOIN_LABEL && label == NONE) return false;
-    if (at == NONE) at = side == MR_JOIN_LABEL ? label : record;
-    if (at == NONE || (at == record && label != NONE && join->entry[label].time_ms < join->entry[record].time_ms))
-        at = label;
+    if (at == NONE && side == MR_JOIN_LABEL)
+        at = join->counts.waiting[MR_JOIN_LABEL] < join->labels_share ? record : label;
+    else if (at == NONE)
+        at = record == NONE || (label != NONE && join->entry[label].time_ms < join->entry[record].time_ms) ? label
+                                                                                                           : record;
+    if (at == NONE) return false;
     entry_drop(join, at, join->counts.evicted);
     return true;
 }

@@ -2,7 +2,8 @@
  * Records that wait for their label, and labels that wait for their record, by key: a hash table whose memory is all
  * taken at start. Time is what the caller says (timestamps of messages), so that what matches does not depend on when
  * anything was read: a record and a label belong together when their keys are the same and their times are at most
- * wait_ms apart. One thread at a time; counts may be read by any.
+ * wait_ms apart. When it is full, what was matched goes first, then what is oldest; labels push out records up to an
+ * eighth of it. One thread at a time; counts may be read by any.
  */
 #ifndef MR_PIPELINE_JOIN_H
 #define MR_PIPELINE_JOIN_H

@@ -137,10 +137,10 @@ static void clocks(void **state)
     mr_join_destroy(join);
 }
 
-/* A full store: what was matched goes first, then the oldest by time. */
+/* A full store: what was matched goes first, then for a record the oldest by time. */
 static void full(void **state)
 {
-    struct mr_join *const join = make(3, 1);
+    struct mr_join *const join = make(3, 1), *const one = make(1, 1);
     double y = 0;
     float x = 0;
     (void)state;
@@ -152,18 +152,39 @@ static void full(void **state)
     counts_are(join, COUNTS(1, 2, 1));
     record(join, "d", 14, 1, &y); /* pushes out b */
     counts_are(join, COUNTS(1, 3, 0, 0, 0, 0, 1));
-    assert_int_equal(label(join, "e", 15, 1, &x), MR_JOIN_REFUSED); /* a label pushes out no record */
+    assert_int_equal(label(join, "e", 15, 1, &x), MR_JOIN_REFUSED); /* of three, labels have no share */
     counts_are(join, COUNTS(1, 3, 0, 0, 0, 0, 2));
-    record(join, "f", 16, 1, &y); /* this does: a */
+    record(join, "f", 16, 1, &y); /* pushes out a */
     counts_are(join, COUNTS(1, 3, 0, 0, 0, 1, 2));
     assert_int_equal(label(join, "c", 15, 1, &x), MR_JOIN_MATCHED);
     assert_int_equal(label(join, "g", 16, 1, &x), MR_JOIN_WAITS); /* in the place of what was matched */
     assert_int_equal(label(join, "h", 16, 1, &x), MR_JOIN_WAITS); /* in that of g */
     counts_are(join, COUNTS(2, 2, 1, 0, 0, 1, 3));
-    struct mr_join *const one = make(1, 1);
     for (int i = 0; i < 10; i++) record(one, i % 2 ? "odd" : "even", i, 1, &y);
     counts_are(one, COUNTS(0, 1, 0, 0, 0, 9));
     mr_join_destroy(one);
+    mr_join_destroy(join);
+}
+
+/* Labels push out records up to their share of the store, then one another. */
+static void full_of_records(void **state)
+{
+    struct mr_join *const join = make(16, 1);
+    char key[16];
+    double y = 0;
+    float x = 0;
+    (void)state;
+    for (int i = 0; i < 16; i++) {
+        snprintf(key, sizeof key, "record %d", i);
+        record(join, key, i, 1, &y);
+    }
+    for (int i = 0; i < 5; i++) {
+        snprintf(key, sizeof key, "label %d", i);
+        assert_int_equal(label(join, key, i, 1, &x), MR_JOIN_WAITS);
+    }
+    counts_are(join, COUNTS(0, 14, 2, 0, 0, 2, 3));
+    assert_int_equal(label(join, "record 1", 20, 1, &x), MR_JOIN_WAITS); /* was pushed out */
+    assert_int_equal(label(join, "record 2", 20, 1, &x), MR_JOIN_MATCHED);
     mr_join_destroy(join);
 }
 
@@ -234,16 +255,12 @@ static int plain_arrive(int side, int key, int64_t time_ms, int64_t order, doubl
         want[(list[at].state == 1 - side ? 3 : 7) + side]++;
         return MR_JOIN_REFUSED;
     }
-    if (list_count == CAP && side == 1 && plain_oldest(2) == CAP && plain_oldest(1) == CAP) {
-        want[6]++;
-        return MR_JOIN_REFUSED;
-    }
     if (list_count == CAP) {
-        size_t out = plain_oldest(2);
-        if (out == CAP) {
-            const size_t r = plain_oldest(0), l = plain_oldest(1);
-            out = side == 1 || r == CAP || (l < CAP && list[l].time_ms < list[r].time_ms) ? l : r;
-        }
+        const size_t r = plain_oldest(0), l = plain_oldest(1);
+        size_t labels = 0, out = plain_oldest(2);
+        for (size_t i = 0; i < list_count; i++) labels += list[i].state == 1;
+        if (out == CAP && side == 1) out = labels < CAP / 8 ? r : l;
+        if (out == CAP) out = r == CAP || (l < CAP && list[l].time_ms < list[r].time_ms) ? l : r;
         plain_drop(out, 5);
     }
     list[list_count++] = (struct plain){key, side, time_ms, order, value};
@@ -297,8 +314,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(late_and_early), cmocka_unit_test(out_of_time), cmocka_unit_test(duplicates),
-        cmocka_unit_test(clocks),         cmocka_unit_test(full),        cmocka_unit_test(keys),
-        cmocka_unit_test(many),
+        cmocka_unit_test(clocks),         cmocka_unit_test(full),        cmocka_unit_test(full_of_records),
+        cmocka_unit_test(keys),           cmocka_unit_test(many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
