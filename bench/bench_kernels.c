@@ -77,6 +77,9 @@ static const struct shape shapes[] = {
     {.op = MR_OP_MF_TOPN, .width = {100, 1682}},
     {.op = MR_OP_MF_TOPN, .width = {100, 27000}},
     {.op = MR_OP_MF_TOPN, .width = {100, 1000000}, .is_large = true},
+    {.op = MR_OP_MF_TOPN_BF16, .width = {100, 1682}},
+    {.op = MR_OP_MF_TOPN_BF16, .width = {100, 27000}},
+    {.op = MR_OP_MF_TOPN_BF16, .width = {100, 1000000}, .is_large = true},
     {.op = MR_OP_MF_ESTIMATE, .width = {100, 27000}},
 };
 static size_t batches[] = {1, 16, 64, 1024, 8192}; /* --batch: instead of the last */
@@ -171,6 +174,11 @@ static void mf_make(struct mr_mf_params *mf, size_t rank, size_t items, const fl
                                 .seen = seen};
 }
 
+static bool is_mf(mr_op op)
+{
+    return op == MR_OP_MF_TOPN || op == MR_OP_MF_TOPN_BF16 || op == MR_OP_MF_ESTIMATE;
+}
+
 static void model_make(struct model *model, const struct shape *shape)
 {
     *model = (struct model){0};
@@ -190,7 +198,7 @@ static void model_make(struct model *model, const struct shape *shape)
     model->linear_sum = (struct mr_linear_sum_params){in, out, shape->loss, 1};
     model->scale = (struct mr_scale_params){in, b, b};
     model->gradient = (struct mr_mlp_gradient_params){model->mlp, shape->loss, 1};
-    if (shape->op == MR_OP_MF_TOPN || shape->op == MR_OP_MF_ESTIMATE) mf_make(&model->mf, in, out, w, b);
+    if (is_mf(shape->op)) mf_make(&model->mf, in, out, w, b);
     const void *const params[MR_OP_COUNT] = {
         [MR_OP_MLP_FORWARD] = &model->mlp,
         [MR_OP_MLP_BF16] = &model->mlp,
@@ -203,6 +211,7 @@ static void model_make(struct model *model, const struct shape *shape)
         [MR_OP_MOMENTS] = &model->scale,
         [MR_OP_MLP_GRADIENT] = &model->gradient,
         [MR_OP_MF_TOPN] = &model->mf,
+        [MR_OP_MF_TOPN_BF16] = &model->mf,
         [MR_OP_MF_ESTIMATE] = &model->mf,
     };
     model->params = params[shape->op];
@@ -400,7 +409,7 @@ static float *features_make(const struct shape *shape, const struct model *model
 {
     const size_t in = model->packed->in;
     float *const x = random_floats(rows * in, 2);
-    if (shape->op != MR_OP_MF_TOPN && shape->op != MR_OP_MF_ESTIMATE) return x;
+    if (!is_mf(shape->op)) return x;
     for (size_t row = 0; row < rows; row++) {
         x[mr_tile_at(row, 0, in)] = (float)((row * 2654435761u >> 7) % MF_USERS);
         if (in > 1 && model->mf.items) x[mr_tile_at(row, 1, in)] = (float)((row * 2246822519u >> 7) % model->mf.items);
@@ -426,8 +435,9 @@ static void shape_run(struct settings *settings, const struct shape *shape, cons
         for (size_t o = 0; o < model.width; o++) buffers.y[mr_tile_at(row, o, model.width)] = 1 / (float)(2 + row % 7);
     }
     for (size_t w = 0; w < sizeof wants / sizeof *wants; w++) {
-        if (wants[w].want == MR_WANT_CLASS && shape->op != MR_OP_KMEANS_ASSIGN && shape->op != MR_OP_MF_TOPN &&
-            shape->last != MR_ACT_SOFTMAX && shape->last != MR_ACT_SIGMOID)
+        if (wants[w].want == MR_WANT_CLASS && shape->op != MR_OP_KMEANS_ASSIGN &&
+            (!is_mf(shape->op) || shape->op == MR_OP_MF_ESTIMATE) && shape->last != MR_ACT_SOFTMAX &&
+            shape->last != MR_ACT_SIGMOID)
             continue;
         for (size_t k = 0; k < mr_kernel_count; k++) {
             const struct subject subject = {.kernel = &mr_kernels[k]};

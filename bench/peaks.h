@@ -77,6 +77,7 @@ static void peaks_find(size_t repetitions, struct peak peaks[MR_OP_COUNT])
         if (!peak.fn || !mr_kernel_select(op, "avx512")) continue;
         peak_tune(&peak, name, repetitions);
         peaks[op] = peak;
+        if (op == MR_OP_MLP_BF16) peaks[MR_OP_MF_TOPN_BF16] = peak;
     }
     printf(" GFLOP/s\n\n");
 }

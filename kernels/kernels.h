@@ -72,7 +72,8 @@ bool mr_kernel_is_available(const struct mr_kernel *kernel, const char **reason_
  * here. The reference is never the best of a special operation. */
 const struct mr_kernel *mr_kernel_select(mr_op op, const char *variant);
 
-/** Whether only CPUs with certain features have this operation at all, beside its reference: mlp_bf16, mlp_int8. */
+/** Whether only CPUs with certain features have this operation at all, beside its reference: mlp_bf16, mlp_int8,
+ * mf_topn_bf16. */
 bool mr_op_is_special(mr_op op);
 
 /** Lower-case name of an operation, such as "mlp_forward"; never NULL. */

@@ -98,6 +98,7 @@ size_t mr_sum_count(mr_op op, const void *params)
     case MR_OP_MF_ESTIMATE:
     case MR_OP_MLP_BF16:
     case MR_OP_MLP_INT8:
+    case MR_OP_MF_TOPN_BF16:
     case MR_OP_COUNT:
         break;
     }
@@ -145,7 +146,8 @@ struct mr_packed *mr_packed_create(mr_op op, const void *params)
         model = scale_pack(params);
         break;
     case MR_OP_MF_TOPN:
-        model = mr_mf_topn_pack(params);
+    case MR_OP_MF_TOPN_BF16:
+        model = mr_mf_topn_pack(op, params);
         break;
     case MR_OP_MF_ESTIMATE:
         model = plain_pack(2, 1);

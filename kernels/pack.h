@@ -30,7 +30,8 @@ struct mr_dense {
     const float *w;
     const float *b;
     mr_activation activation;
-    /* A reduced layer (reduced.h): its weights instead of w, which is then only their memory; NULL: float32. */
+    /* A reduced layer (reduced.h; of mf_topn_bf16, mf_topn_bf16.h): its weights instead of w, which is then only their
+     * memory; NULL: float32. */
     const uint32_t *words;
     const float *factor, *offset; /* [out] */
 };
@@ -90,8 +91,8 @@ struct mr_packed *mr_reduced_pack(mr_op op, const struct mr_mlp_params *params);
 /** mlp_gradient's packer. */
 struct mr_packed *mr_mlp_gradient_pack(const struct mr_mlp_gradient_params *params);
 
-/** mf_topn's packer. */
-struct mr_packed *mr_mf_topn_pack(const struct mr_mf_params *params);
+/** The packer of mf_topn and mf_topn_bf16. */
+struct mr_packed *mr_mf_topn_pack(mr_op op, const struct mr_mf_params *params);
 
 /** Items that a list of mf_topn has room for: at least `top`, whole vectors. */
 size_t mr_mf_list_cap(size_t top);

@@ -95,7 +95,7 @@ const struct mr_kernel *mr_kernel_select(mr_op op, const char *variant)
 
 bool mr_op_is_special(mr_op op)
 {
-    return op == MR_OP_MLP_BF16 || op == MR_OP_MLP_INT8;
+    return op == MR_OP_MLP_BF16 || op == MR_OP_MLP_INT8 || op == MR_OP_MF_TOPN_BF16;
 }
 
 const char *mr_op_name(mr_op op)

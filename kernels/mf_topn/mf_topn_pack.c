@@ -2,10 +2,14 @@
  * Items made ready for mf_topn: as a dense layer with one output an item, those first that are likely to be among the
  * best of somebody. Lists then hold high scores early, and few items more get into them.
  */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "kernels/mf_topn_bf16/mf_topn_bf16.h"
 #include "kernels/pack.h"
+#include "kernels/reduced.h"
 #include "millrace/batch.h"
 
 #define LIST_STEP       16
@@ -16,11 +20,14 @@ size_t mr_mf_list_cap(size_t top)
     return (top + LIST_STEP - 1) / LIST_STEP * LIST_STEP;
 }
 
-/* See struct work in mf_topn_simd.c: factors, a block of scores, thresholds, lists, listed items. */
-static size_t scratch_floats(const struct mr_mf_params *params)
+/* See mf_lists.h: thresholds, bases, lists, listed items; and struct work of the kernels: factors and a block of
+ * scores, or factors in words and as they are, and how far rounding reaches. */
+static size_t scratch_floats(mr_op op, const struct mr_mf_params *params)
 {
-    const size_t words = params->rank + MR_BLOCK_OUT + 2 + 2 * mr_mf_list_cap(params->top) + params->own_listed_max + 1;
-    return words * MR_TILE_ROWS;
+    const size_t lists = 2 + 2 * mr_mf_list_cap(params->top) + params->own_listed_max + 1;
+    const size_t work = op == MR_OP_MF_TOPN ? params->rank + MR_BLOCK_OUT
+                                            : mr_mf_words(params->rank) + mr_mf_exact_cap(params->rank) + 1;
+    return (lists + work) * MR_TILE_ROWS;
 }
 
 struct rank {
@@ -92,20 +99,83 @@ static void items_pack(const struct mr_mf_params *params, const int32_t *order, 
     }
 }
 
-struct mr_packed *mr_mf_topn_pack(const struct mr_mf_params *params)
+/* A layer with an output an item; w NULL: out of memory, or sizes overflow. */
+static struct mr_dense exact_layer(const struct mr_mf_params *params, const int32_t *order)
 {
+    struct mr_dense layer = {.in = params->rank, .out = params->items};
     size_t count, bytes;
     if (__builtin_mul_overflow(params->rank + 1, params->items, &count) ||
         __builtin_mul_overflow(count, sizeof(float), &bytes) || bytes > SIZE_MAX - MR_ALIGN)
-        return NULL;
+        return layer;
+    float *const w = aligned_alloc(MR_ALIGN, (bytes + MR_ALIGN) / MR_ALIGN * MR_ALIGN);
+    if (!w) return layer;
+    items_pack(params, order, w, w + params->rank * params->items);
+    layer.w = w;
+    layer.b = w + params->rank * params->items;
+    return layer;
+}
+
+/* An item's words, what its scores begin with and how far rounding reaches: see mf_topn_bf16.h. */
+static void item_round(const struct mr_mf_params *params, size_t item, uint32_t *word, float *begin, float *reach)
+{
+    const float *const q = params->item_factor + item * params->rank;
+    const double bias = params->item_bias ? (double)params->item_bias[item] : 0;
+    /* Room for what the sums of both looks are rounded by. */
+    const double room = (2 * (double)params->rank + 16) * (double)FLT_EPSILON;
+    double size = 0, off = 0;
+    for (size_t f = 0; f < params->rank; f++) {
+        const double rounded = (double)mr_bf16_round(q[f]);
+        size += rounded * rounded;
+        off += ((double)q[f] - rounded) * ((double)q[f] - rounded);
+        word[f / 2 * MR_MF_WORD_ITEMS] |= (uint32_t)mr_bf16_bits(q[f]) << 16 * (f % 2);
+    }
+    *begin = (float)(bias + room * fabs(bias) + 1e-30);
+    *reach = (float)((sqrt(off) + sqrt(size) / 512 + room * (sqrt(size) + sqrt(off))) * 1.0001);
+}
+
+/* As exact_layer, in words of two factors; whole blocks: places behind the last item have a bound of -infinity. */
+static struct mr_dense rounded_layer(const struct mr_mf_params *params, const int32_t *order)
+{
+    const size_t outs = (params->items + MR_MF_WORD_ITEMS - 1) / MR_MF_WORD_ITEMS * MR_MF_WORD_ITEMS;
+    const size_t words = mr_mf_words(params->rank);
+    struct mr_dense layer = {.in = params->rank, .out = params->items};
+    size_t count, bytes;
+    if (__builtin_mul_overflow(words + 2, outs, &count) || __builtin_mul_overflow(count, sizeof(uint32_t), &bytes) ||
+        bytes > SIZE_MAX - MR_ALIGN)
+        return layer;
+    uint32_t *const word = aligned_alloc(MR_ALIGN, (bytes + MR_ALIGN) / MR_ALIGN * MR_ALIGN);
+    if (!word) return layer;
+    memset(word, 0, bytes);
+    float *const begin = (float *)(word + words * outs), *const reach = begin + outs;
+    for (size_t place = 0; place < outs; place++) {
+        if (place < params->items)
+            item_round(params, (size_t)order[place],
+                       word + place / MR_MF_WORD_ITEMS * MR_MF_WORD_ITEMS * words + place % MR_MF_WORD_ITEMS,
+                       &begin[place], &reach[place]);
+        else
+            begin[place] = -INFINITY;
+    }
+    layer.w = (const float *)word;
+    layer.words = word;
+    layer.b = begin;
+    layer.factor = reach;
+    return layer;
+}
+
+struct mr_packed *mr_mf_topn_pack(mr_op op, const struct mr_mf_params *params)
+{
     struct mr_packed *const model = calloc(1, sizeof *model + sizeof model->layer[0]);
     struct rank *const rank = malloc(params->items * sizeof *rank);
-    float *const w = aligned_alloc(MR_ALIGN, (bytes + MR_ALIGN) / MR_ALIGN * MR_ALIGN);
     int32_t *const own = calloc(params->items + params->top, sizeof *own);
-    if (!model || !rank || !w || !own) {
+    struct mr_dense layer = {.w = NULL};
+    if (model && rank && own) {
+        order_fill(params, rank, own);
+        popular_fill(params, rank, own + params->items);
+        layer = op == MR_OP_MF_TOPN ? exact_layer(params, own) : rounded_layer(params, own);
+    }
+    free(rank);
+    if (!layer.w) {
         free(own);
-        free(w);
-        free(rank);
         free(model);
         return NULL;
     }
@@ -114,13 +184,8 @@ struct mr_packed *mr_mf_topn_pack(const struct mr_mf_params *params)
                                 .own = own,
                                 .order = own,
                                 .popular = own + params->items,
-                                .scratch_floats = scratch_floats(params),
+                                .scratch_floats = scratch_floats(op, params),
                                 .layer_count = 1};
-    model->layer[0] =
-        (struct mr_dense){.in = params->rank, .out = params->items, .w = w, .b = w + params->rank * params->items};
-    order_fill(params, rank, own);
-    popular_fill(params, rank, own + params->items);
-    items_pack(params, own, w, w + params->rank * params->items);
-    free(rank);
+    model->layer[0] = layer;
     return model;
 }

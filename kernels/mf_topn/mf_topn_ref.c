@@ -4,7 +4,7 @@
 #include "kernels/kernels.h"
 #include "millrace/batch.h"
 
-mr_score_fn mr_mf_topn_ref;
+mr_score_fn mr_mf_topn_ref, mr_mf_topn_bf16_ref;
 
 /* A row of x, and what it says of its user. */
 struct row {
@@ -84,4 +84,11 @@ void mr_mf_topn_ref(const float *x, const struct mr_packed *model, float *y, int
             if (class_index) class_index[mr_tile_at(row, n, params->top)] = item;
         }
     }
+}
+
+/* It is found in another way and is the same. */
+void mr_mf_topn_bf16_ref(const float *x, const struct mr_packed *model, float *y, int32_t *class_index, void *scratch,
+                         size_t rows)
+{
+    mr_mf_topn_ref(x, model, y, class_index, scratch, rows);
 }

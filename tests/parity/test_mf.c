@@ -181,7 +181,7 @@ static void case_check(const struct mr_kernel *kernel, const struct shape *shape
 {
     struct subject s;
     subject_make(&s, kernel->op, shape);
-    const bool is_topn = kernel->op == MR_OP_MF_TOPN;
+    const bool is_topn = kernel->op != MR_OP_MF_ESTIMATE;
     mr_kernel_select(kernel->op, "ref")
         ->score(s.x, s.packed, s.want_y, is_topn ? s.want_item : NULL, s.scratch, s.rows);
     kernel->score(s.x, s.packed, s.got_y, is_topn ? s.got_item : NULL, s.scratch, s.rows);
@@ -240,10 +240,16 @@ static void kernel_check(void **state)
             }
         }
     }
+    /* Many items, whose scores are close to each other, and many that are equal. */
+    static const struct shape large[] = {{.rank = 100, .items = 5000, .top = 10, .rows = 33, .is_biased = true},
+                                         {.rank = 17, .items = 3001, .top = 16, .rows = 65, .own_listed_max = 4},
+                                         {.rank = 33, .items = 3000, .top = 17, .rows = 17, .is_exact = true}};
+    for (size_t i = 0; i < sizeof large / sizeof *large && every == 1; i++, count++) case_check(kernel, &large[i]);
     printf("%s_%s: %zu cases agree with the reference\n", kernel->op_name, kernel->variant, count);
 }
 
 int main(int argc, char **argv)
 {
-    return parity_main(argc, argv, kernel_check, MR_OP_MF_TOPN, MR_OP_MF_ESTIMATE);
+    const int wrong = parity_main(argc, argv, kernel_check, MR_OP_MF_TOPN, MR_OP_MF_ESTIMATE);
+    return wrong ? wrong : parity_main(argc, argv, kernel_check, MR_OP_MF_TOPN_BF16, MR_OP_MF_TOPN_BF16);
 }

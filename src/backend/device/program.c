@@ -39,6 +39,7 @@ static void steps_build(struct mr_device_build *build, const struct mr_packed *p
         mr_build_mf_estimate(build, packed);
         break;
     case MR_OP_MLP_BF16:
+    case MR_OP_MF_TOPN_BF16:
     case MR_OP_MLP_INT8: /* by instructions of CPUs */
     case MR_OP_COUNT:
         break;
