@@ -75,6 +75,10 @@
 #define MR_SUMS_ROWS   6 /* of a block, where the kernel does not fix it */
 #define MR_SUMS_WORDS  7
 
+/** kmeans_scatter and kmeans_reduce, of which MR_SUMS_BLOCKS is the number of groups: one more. */
+#define MR_SCATTER_PARTIAL 7 /* place of the blocks' sums */
+#define MR_SCATTER_WORDS   8
+
 /** mlp_residuals, behind MR_SUMS_WORDS numbers as of linear_sum; places are in scratch. */
 #define MR_RESIDUALS_TO      7  /* place of the residuals */
 #define MR_RESIDUALS_PARTIAL 8  /* place of the partial sums, */

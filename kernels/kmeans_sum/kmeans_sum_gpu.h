@@ -1,7 +1,7 @@
 /*
  * kmeans_sum on a device. Few centres: kmeans_sum, a thread for each sum, which takes the rows of its centre by a mask.
  * Many: kmeans_scatter, a thread a column, which adds each row to its centre's sum; such a sum may have any number of
- * rows, so what each addition rounds off is kept beside it.
+ * rows, so what each addition rounds off is kept beside it. kmeans_reduce adds the blocks, so that little comes down.
  */
 #ifndef MR_KERNEL_KMEANS_SUM_GPU_H
 #define MR_KERNEL_KMEANS_SUM_GPU_H
@@ -67,7 +67,8 @@ MR_KERNEL(kmeans_scatter)(MR_KERNEL_ARGS)
     const mr_word block = mr_group_id() / blocks, first = block * size;
     const mr_word end = rows - first < size ? rows : first + size;
     const size_t count = (size_t)k * (cols + 1) + 1;
-    MR_GLOBAL float *const partial = scratch + (size_t)block * 2 * count;
+    MR_GLOBAL float *const partial =
+        scratch + (size_t)(at[MR_SCATTER_PARTIAL] - 1) * MR_TILE + (size_t)block * 2 * count;
     /* Columns, then the counts, then the distances. */
     for (mr_word c = mr_group_id() % blocks * mr_group_size() + mr_local_id(); c < cols + 2;
          c += blocks * mr_group_size()) {
@@ -82,6 +83,29 @@ MR_KERNEL(kmeans_scatter)(MR_KERNEL_ARGS)
             else
                 mr_add_exactly(sum, rest, y[row]);
         }
+    }
+}
+
+/* Sums of all blocks to the start of scratch, and behind them what was rounded off. */
+MR_KERNEL(kmeans_reduce)(MR_KERNEL_ARGS)
+{
+    MR_KERNEL_BEGIN();
+    MR_GLOBAL const mr_word *const at = model + step;
+    const mr_word count = at[MR_SUMS_OUT] * (at[MR_SUMS_COLS] + 1) + 1, blocks = (rows - 1) / at[MR_SUMS_ROWS] + 1;
+    const mr_word threads = at[MR_SUMS_BLOCKS] * mr_group_size();
+    MR_GLOBAL const float *const partial = scratch + (size_t)(at[MR_SCATTER_PARTIAL] - 1) * MR_TILE;
+    for (mr_word i = mr_group_id() * mr_group_size() + mr_local_id(); i < count; i += threads) {
+        MR_GLOBAL const float *from = partial + i;
+        float sum = from[0], rest = from[count];
+        for (mr_word block = 1; block < blocks; block++) {
+            from += (size_t)2 * count;
+            const float value = from[0], before = sum;
+            sum = before + value;
+            const float taken = sum - before;
+            rest += (before - (sum - taken)) + (value - taken) + from[count];
+        }
+        scratch[i] = sum;
+        scratch[count + i] = rest;
     }
 }
 

@@ -54,6 +54,17 @@ uint32_t mr_build_place(struct mr_device_build *build, size_t cols)
     return (uint32_t)place + 1;
 }
 
+uint32_t mr_build_scratch(struct mr_device_build *build, size_t count)
+{
+    const size_t place = build->scratch_units, units = (count + MR_TILE_ROWS - 1) / MR_TILE_ROWS;
+    if (place > UINT32_MAX - 1 || units > UINT32_MAX - 1 - place) {
+        build->is_too_large = true;
+        return 1;
+    }
+    build->scratch_units += units;
+    return (uint32_t)place + 1;
+}
+
 void mr_build_step(struct mr_device_build *build, const struct mr_device_step *step, const uint32_t *numbers,
                    size_t count)
 {

@@ -24,6 +24,9 @@ uint32_t mr_build_floats(struct mr_device_build *build, const float *from, size_
 /** Takes scratch for tiles of so many columns, for row_cap rows: the place (gpu_model.h). */
 uint32_t mr_build_place(struct mr_device_build *build, size_t cols);
 
+/** Takes scratch for so many floats: their place. */
+uint32_t mr_build_scratch(struct mr_device_build *build, size_t count);
+
 /** Appends a launch whose numbers are the `count` words of `numbers`. */
 void mr_build_step(struct mr_device_build *build, const struct mr_device_step *step, const uint32_t *numbers,
                    size_t count);

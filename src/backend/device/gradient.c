@@ -28,18 +28,6 @@ struct gradient {
     uint32_t partial, stride, block_rows;
 };
 
-/* Takes scratch for so many floats: the place. */
-static uint32_t floats_take(struct mr_device_build *build, size_t count)
-{
-    const size_t place = build->scratch_units, units = (count + MR_TILE_ROWS - 1) / MR_TILE_ROWS;
-    if (place > UINT32_MAX - 1 || units > UINT32_MAX - 1 - place) {
-        build->is_too_large = true;
-        return 1;
-    }
-    build->scratch_units += units;
-    return (uint32_t)place + 1;
-}
-
 /* Blocks of rows, as few as their memory asks for. */
 static void blocks_take(struct mr_device_build *build, struct gradient *gradient)
 {
@@ -56,8 +44,8 @@ static void blocks_take(struct mr_device_build *build, struct gradient *gradient
     program->partial_rows = UINT32_MAX; /* one block for the host, whatever the rows */
     gradient->stride = (uint32_t)stride;
     gradient->block_rows = (uint32_t)rows;
-    (void)floats_take(build, stride); /* the sums, at the start of scratch */
-    gradient->partial = floats_take(build, floats);
+    (void)mr_build_scratch(build, stride); /* the sums, at the start of scratch */
+    gradient->partial = mr_build_scratch(build, floats);
 }
 
 static void forward_build(struct mr_device_build *build, struct gradient *gradient)

@@ -8,8 +8,10 @@
 #define SUM_OUTS        8  /* MR_SUM_OUTS of linear_sum_gpu.h */
 #define FEW_CENTERS     12 /* up to here every sum looks at all rows */
 #define SCATTER_THREADS 64
-/* Partial sums of a batch that are worth their way to the host and their addition there. */
-#define SCATTER_BYTES_MAX ((size_t)16 << 20)
+#define REDUCE_THREADS  256
+#define REDUCE_GROUPS   256
+/* Of all blocks' sums, where shorter blocks would take more. */
+#define SCATTER_BYTES_MAX ((size_t)64 << 20)
 
 _Static_assert(MR_GPU_SQUARED == (int)MR_LOSS_SQUARED && MR_GPU_HUBER == (int)MR_LOSS_HUBER, "same numbers");
 _Static_assert(MR_GPU_LOG == (int)MR_LOSS_LOG, "same numbers");
@@ -58,21 +60,50 @@ static size_t scatter_rows(const struct mr_device_program *program, size_t count
     return rows < MR_SUM_ROWS ? MR_SUM_ROWS : (rows + MR_TILE_ROWS - 1) / MR_TILE_ROWS * MR_TILE_ROWS;
 }
 
-void mr_build_kmeans_sum(struct mr_device_build *build, const struct mr_packed *packed)
+/* Many centres: the sums of each block, then those of all; the host gets one of each and what was rounded off. */
+static void scatter_steps(struct mr_device_build *build, const struct mr_packed *packed)
 {
     struct mr_device_program *const program = build->program;
+    const size_t count = packed->sum_count, rows = scatter_rows(program, count);
+    const bool is_gpu = program->kind.lanes == 1;
+    const size_t blocks = ((program->row_cap ? program->row_cap : 1) - 1) / rows + 1;
+    uint32_t numbers[MR_SCATTER_WORDS] = {
+        [MR_SUMS_COLS] = (uint32_t)packed->in, [MR_SUMS_OUT] = (uint32_t)packed->out, [MR_SUMS_ROWS] = (uint32_t)rows};
+    size_t floats;
+    if (count > UINT32_MAX / 2 || __builtin_mul_overflow(2 * count, blocks, &floats)) {
+        build->is_too_large = true;
+        return;
+    }
+    program->scatter_cols = packed->in;
+    program->partial_count = 2 * count;
+    program->partial_rows = UINT32_MAX; /* one block for the host, whatever the rows */
+    (void)mr_build_scratch(build, 2 * count);
+    numbers[MR_SCATTER_PARTIAL] = mr_build_scratch(build, floats);
+    struct mr_device_step step = {.kernel = "kmeans_scatter",
+                                  .threads = is_gpu ? SCATTER_THREADS : 1,
+                                  .rows = (uint32_t)rows,
+                                  .blocks = is_gpu ? (uint32_t)((packed->in + 1) / SCATTER_THREADS + 1) : 1,
+                                  .shared_bytes = 16};
+    numbers[MR_SUMS_BLOCKS] = step.blocks;
+    mr_build_step(build, &step, numbers, MR_SCATTER_WORDS);
+    step.kernel = "kmeans_reduce";
+    step.threads = is_gpu ? REDUCE_THREADS : 1;
+    step.rows = UINT32_MAX; /* all groups, whatever the rows */
+    step.blocks = is_gpu ? REDUCE_GROUPS : program->kind.units;
+    if (step.blocks > count / step.threads + 1) step.blocks = (uint32_t)(count / step.threads + 1);
+    numbers[MR_SUMS_BLOCKS] = step.blocks;
+    mr_build_step(build, &step, numbers, MR_SCATTER_WORDS);
+}
+
+void mr_build_kmeans_sum(struct mr_device_build *build, const struct mr_packed *packed)
+{
     uint32_t numbers[MR_SUMS_WORDS] = {
         [MR_SUMS_COLS] = (uint32_t)packed->in, [MR_SUMS_OUT] = (uint32_t)packed->out, [MR_SUMS_BLOCKS] = 1};
     if (packed->out <= FEW_CENTERS) {
         sum_step(build, "kmeans_sum", numbers, packed->sum_count, MR_SUM_ROWS, (size_t)2 * MR_SUM_ROWS);
         return;
     }
-    const size_t rows = scatter_rows(program, packed->sum_count);
-    if (program->kind.lanes == 1)
-        numbers[MR_SUMS_BLOCKS] = (uint32_t)((packed->in + 2 + SCATTER_THREADS - 1) / SCATTER_THREADS);
-    numbers[MR_SUMS_ROWS] = (uint32_t)rows;
-    program->scatter_cols = packed->in;
-    sum_step(build, "kmeans_scatter", numbers, 2 * packed->sum_count, rows, 0);
+    scatter_steps(build, packed);
 }
 
 /* kmeans_scatter: by columns, then the counts, then the distances; behind them what was rounded off. */
