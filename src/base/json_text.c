@@ -43,6 +43,65 @@ size_t mr_json_quote(const char *text, size_t bytes, char *out)
     return inside + MR_JSON_QUOTES;
 }
 
+int mr_json_hex_4(const char *text, const char *end)
+{
+    int value = 0;
+    if (end - text < 4) return -1;
+    for (int i = 0; i < 4; i++) {
+        const char c = text[i], lower = (char)(c | 0x20);
+        const int digit = c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+        if (digit < 0) return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+static char *utf8_write(char *out, unsigned code)
+{
+    if (code < 0x80) {
+        *out++ = (char)code;
+    } else if (code < 0x800) {
+        *out++ = (char)(0xc0 | code >> 6);
+        *out++ = (char)(0x80 | (code & 0x3f));
+    } else if (code < 0x10000) {
+        *out++ = (char)(0xe0 | code >> 12);
+        *out++ = (char)(0x80 | (code >> 6 & 0x3f));
+        *out++ = (char)(0x80 | (code & 0x3f));
+    } else {
+        *out++ = (char)(0xf0 | code >> 18);
+        *out++ = (char)(0x80 | (code >> 12 & 0x3f));
+        *out++ = (char)(0x80 | (code >> 6 & 0x3f));
+        *out++ = (char)(0x80 | (code & 0x3f));
+    }
+    return out;
+}
+
+size_t mr_json_decode(const char *text, const char *end, char *out)
+{
+    char *const first = out;
+    while (text < end) {
+        if (*text != '\\') {
+            *out++ = *text++;
+            continue;
+        }
+        const char kind = text[1];
+        text += 2;
+        if (kind == 'u') {
+            unsigned code = (unsigned)mr_json_hex_4(text, end);
+            text += 4;
+            if (code >= 0xd800 && code <= 0xdfff) {
+                code = 0x10000 + ((code - 0xd800) << 10) + ((unsigned)mr_json_hex_4(text + 2, end) - 0xdc00);
+                text += 6;
+            }
+            out = utf8_write(out, code);
+        } else {
+            static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+            *out++ = to[strchr(from, kind) - from];
+        }
+    }
+    return (size_t)(out - first);
+}
+
 /* Skips digits; false when there is none. */
 static bool skip_digits(const char **at, const char *end)
 {

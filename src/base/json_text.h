@@ -1,4 +1,4 @@
-/** JSON strings and numbers as text: what encoders write. */
+/** JSON strings and numbers as text: what encoders write, and what escapes stand for. */
 #ifndef MR_BASE_JSON_TEXT_H
 #define MR_BASE_JSON_TEXT_H
 
@@ -17,6 +17,13 @@ size_t mr_json_escape(const char *text, size_t bytes, char *out);
 
 /** The same with quotes around it; room for MR_JSON_ESCAPE_MAX * bytes + MR_JSON_QUOTES. */
 size_t mr_json_quote(const char *text, size_t bytes, char *out);
+
+/** The value of four hexadecimal digits; -1 when they are not, or not all before `end`. Pure. */
+int mr_json_hex_4(const char *text, const char *end);
+
+/** Decodes the inside of a JSON string, which was checked to be one, into out (no longer than the text); escapes of two
+ * surrogates become one character. Returns the bytes written. No terminator. Pure. */
+size_t mr_json_decode(const char *text, const char *end, char *out);
 
 /** True when the whole text is one JSON number (RFC 8259): no sign but -, no leading zeros, digits on both sides of a
  * point. */

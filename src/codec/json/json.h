@@ -99,9 +99,6 @@ const char *json_string_read(const char *text, const char *end, bool *is_escaped
 /** Grammar of a number only. */
 const char *json_number_skip(const char *text, const char *end);
 
-/** Decodes the inside of a checked string into out (no longer than the text). Returns the bytes written. */
-size_t json_string_decode(const char *text, const char *end, char *out);
-
 /** Hash of a decoded key. */
 uint64_t json_hash(const char *key, size_t bytes, uint64_t seed);
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_text.h"
 #include "codec/json/json.h"
 
 /* The tree while it grows: children linked, renumbered at the end so that they are adjacent. */
@@ -54,7 +55,7 @@ static const char *step_read(struct builder *builder, const char *text, bool is_
         const char *const behind = json_string_read(text + 1, text + strlen(text), &is_escaped, &reason);
         *wrong_out = "a key in quotes is not a JSON string";
         if (!behind) return NULL;
-        step->key_bytes = (uint32_t)json_string_decode(text + 1, behind - 1, step->key);
+        step->key_bytes = (uint32_t)mr_json_decode(text + 1, behind - 1, step->key);
         text = behind;
     } else {
         step->key_bytes = (uint32_t)strcspn(text, ".[]\"");

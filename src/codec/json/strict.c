@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/json_text.h"
 #include "base/number.h"
 #include "codec/json/template.h"
 
@@ -177,7 +178,7 @@ static bool key_read(struct walk *walk, const struct json_frame *frame)
     if (!behind) return walk_fail(walk, reason);
     size_t bytes = (size_t)(behind - 1 - key);
     if (is_escaped) { /* keys are the same when they mean the same */
-        bytes = json_string_decode(key, behind - 1, walk->unescaped);
+        bytes = mr_json_decode(key, behind - 1, walk->unescaped);
         key = walk->unescaped;
         walk->unescaped += bytes;
     }

@@ -1,6 +1,7 @@
 /* Tokens of JSON: strings, numbers, and the hash of keys. */
 #include <string.h>
 
+#include "base/json_text.h"
 #include "base/utf8.h"
 #include "codec/json/json.h"
 
@@ -38,32 +39,18 @@ static inline uint64_t special_8(uint64_t bytes)
     return ((bytes - EACH(0x20)) | (quote - EACH(1)) | (backslash - EACH(1)) | bytes) & EACH(0x80);
 }
 
-/* Four hexadecimal digits; -1 when they are not. */
-static int hex_4(const char *text, const char *end)
-{
-    int value = 0;
-    if (end - text < 4) return -1;
-    for (int i = 0; i < 4; i++) {
-        const char c = text[i], lower = (char)(c | 0x20);
-        const int digit = is_digit(c) ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-        if (digit < 0) return -1;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
 /* text stands behind the backslash. A lone surrogate has no UTF-8 form: not the encoding that JSON asks for. */
 static const char *escape_read(const char *text, const char *end, mr_reason *reason_out)
 {
     *reason_out = MR_REASON_SYNTAX;
     if (text == end) return NULL;
     if (*text != 'u') return *text && strchr("\"\\/bfnrt", *text) ? text + 1 : NULL;
-    const int first = hex_4(text + 1, end);
+    const int first = mr_json_hex_4(text + 1, end);
     if (first < 0) return NULL;
     text += 5;
     if (first < 0xd800 || first > 0xdfff) return text;
     const bool is_escape = first < 0xdc00 && end - text >= 2 && text[0] == '\\' && text[1] == 'u';
-    const int second = is_escape ? hex_4(text + 2, end) : 0;
+    const int second = is_escape ? mr_json_hex_4(text + 2, end) : 0;
     if (second < 0) return NULL;
     if (second >= 0xdc00 && second <= 0xdfff) return text + 6;
     *reason_out = MR_REASON_ENCODING;
@@ -122,52 +109,6 @@ const char *json_number_skip(const char *text, const char *end)
         while (text < end && is_digit(*text)) text++;
     }
     return text;
-}
-
-static char *utf8_write(char *out, unsigned code)
-{
-    if (code < 0x80) {
-        *out++ = (char)code;
-    } else if (code < 0x800) {
-        *out++ = (char)(0xc0 | code >> 6);
-        *out++ = (char)(0x80 | (code & 0x3f));
-    } else if (code < 0x10000) {
-        *out++ = (char)(0xe0 | code >> 12);
-        *out++ = (char)(0x80 | (code >> 6 & 0x3f));
-        *out++ = (char)(0x80 | (code & 0x3f));
-    } else {
-        *out++ = (char)(0xf0 | code >> 18);
-        *out++ = (char)(0x80 | (code >> 12 & 0x3f));
-        *out++ = (char)(0x80 | (code >> 6 & 0x3f));
-        *out++ = (char)(0x80 | (code & 0x3f));
-    }
-    return out;
-}
-
-size_t json_string_decode(const char *text, const char *end, char *out)
-{
-    char *const first = out;
-    while (text < end) {
-        if (*text != '\\') {
-            *out++ = *text++;
-            continue;
-        }
-        const char kind = text[1];
-        text += 2;
-        if (kind == 'u') {
-            unsigned code = (unsigned)hex_4(text, end);
-            text += 4;
-            if (code >= 0xd800 && code <= 0xdfff) {
-                code = 0x10000 + ((code - 0xd800) << 10) + ((unsigned)hex_4(text + 2, end) - 0xdc00);
-                text += 6;
-            }
-            out = utf8_write(out, code);
-        } else {
-            static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-            *out++ = to[strchr(from, kind) - from];
-        }
-    }
-    return (size_t)(out - first);
 }
 
 /* Multiplies to 128 bits and folds: every input bit reaches every output bit. */

@@ -12,18 +12,21 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/json_text.h"
 #include "base/number.h"
 #include "model/mf/mf.h"
 
 #define ID_BYTES_MAX 512
+#define ID_TEXT_MAX  (ID_BYTES_MAX * MR_JSON_ESCAPE_MAX) /* as text whose every byte is an escape */
 
 /* Scratch of a fold-in. */
 struct fold {
     double *matrix; /* [n][n]: lower triangle */
     double *right;  /* [n] */
     double *row;    /* [n] */
+    double *rating; /* [listed_count] of the listed items */
     int32_t *listed;
-    size_t n, rating_count, listed_count;
+    size_t n, listed_count;
 };
 
 static size_t unknowns(const struct mr_model *model)
@@ -35,37 +38,29 @@ size_t mr_mf_read_bytes(const struct mr_model *model)
 {
     const size_t n = unknowns(model);
     return model->params.own_listed_max
-               ? (n * n + 2 * n) * sizeof(double) + model->params.own_listed_max * sizeof(int32_t)
+               ? (n * n + 2 * n) * sizeof(double) + model->params.own_listed_max * (sizeof(double) + sizeof(int32_t))
                : 0;
 }
 
 /* ---- ids ---- */
 
-/* The characters of a JSON string, or of CSV text in quotes, without its quotes; NULL: too long or no string. */
+/* The characters of a JSON string, or of CSV text in quotes, without its quotes; NULL: too long for an id.
+ * to: ID_TEXT_MAX bytes. */
 static const char *unquote(const struct mr_text *text, char *to, size_t *bytes_out)
 {
     const char *at = text->data + 1, *const end = text->data + text->bytes - 1;
     size_t bytes = 0;
-    while (at < end) {
-        unsigned code = (unsigned char)*at++;
-        if (!text->is_json && code == '"') at++;
-        if (text->is_json && code == '\\') {
-            static const char from[] = "bfnrt", into[] = "\b\f\n\r\t";
-            const char letter = *at++, *const known = strchr(from, letter);
-            if (letter == 'u') {
-                code = 0;
-                for (int i = 0; i < 4; i++, at++)
-                    code = code * 16 + (unsigned)(isdigit((unsigned char)*at) ? *at - '0' : (*at | 32) - 'a' + 10);
-                if (code >= 0x80) return NULL; /* what is not ASCII stands as it is in ids */
-            } else {
-                code = (unsigned char)(known ? into[known - from] : letter);
-            }
+    if (end - at > ID_TEXT_MAX) return NULL;
+    if (text->is_json) {
+        bytes = mr_json_decode(at, end, to);
+    } else {
+        for (; at < end; at++) {
+            if (*at == '"') at++; /* a quote is written twice */
+            to[bytes++] = *at;
         }
-        if (bytes == ID_BYTES_MAX) return NULL;
-        to[bytes++] = (char)code;
     }
     *bytes_out = bytes;
-    return to;
+    return bytes <= ID_BYTES_MAX ? to : NULL;
 }
 
 /* A whole number however it is written: 196, 196.0, 1.96e2. */
@@ -85,7 +80,7 @@ static const char *number_normal(const struct mr_text *text, char *to, size_t *b
 /* The index of the id in a text, MR_ID_NONE when it is not known; a reason when it can be no id. */
 static mr_reason id_read(const struct mr_ids *ids, const struct mr_text *text, uint32_t *index_out)
 {
-    char buffer[ID_BYTES_MAX + MR_NUMBER_BYTES];
+    char buffer[ID_TEXT_MAX + MR_NUMBER_BYTES];
     size_t bytes;
     const char *id;
     *index_out = MR_ID_NONE;
@@ -163,7 +158,8 @@ static void fold_init(struct fold *fold, const struct mr_model *model, void *scr
     const size_t n = unknowns(model);
     double *const words = scratch;
     *fold = (struct fold){.matrix = words, .right = words + n * n, .row = words + n * n + n, .n = n};
-    fold->listed = (int32_t *)(words + n * n + 2 * n);
+    fold->rating = words + n * n + 2 * n;
+    fold->listed = (int32_t *)(fold->rating + model->params.own_listed_max);
     memset(words, 0, (n * n + n) * sizeof *words);
 }
 
@@ -181,7 +177,6 @@ static void fold_add(struct fold *fold, const struct mr_mf_params *params, size_
         fold->right[i] += fold->row[i] * target;
         for (size_t k = 0; k <= i; k++) fold->matrix[i * n + k] += fold->row[i] * fold->row[k];
     }
-    fold->rating_count++;
 }
 
 /* Cholesky in place; right becomes the solution. Positive definite: reg is above 0. */
@@ -190,7 +185,7 @@ static void fold_solve(struct fold *fold, double regularisation)
     const size_t n = fold->n;
     double *const a = fold->matrix, *const x = fold->right;
     for (size_t i = 0; i < n; i++) {
-        a[i * n + i] += regularisation * (double)fold->rating_count;
+        a[i * n + i] += regularisation * (double)fold->listed_count;
         for (size_t k = 0; k <= i; k++) {
             double sum = a[i * n + k];
             for (size_t j = 0; j < k; j++) sum -= a[i * n + j] * a[k * n + j];
@@ -206,20 +201,25 @@ static void fold_solve(struct fold *fold, double regularisation)
     }
 }
 
-/* Keeps the listed items in ascending order, each once. False: too many. */
-static bool listed_add(struct fold *fold, int32_t item, size_t listed_max)
+/* Keeps the listed items in ascending order, each once, with the rating that was read last. False: too many. */
+static bool listed_add(struct fold *fold, int32_t item, double rating, size_t listed_max)
 {
     size_t at = fold->listed_count;
     while (at && fold->listed[at - 1] > item) at--;
-    if (at && fold->listed[at - 1] == item) return true;
+    if (at && fold->listed[at - 1] == item) {
+        fold->rating[at - 1] = rating;
+        return true;
+    }
     if (fold->listed_count == listed_max) return false;
     memmove(fold->listed + at + 1, fold->listed + at, (fold->listed_count - at) * sizeof *fold->listed);
+    memmove(fold->rating + at + 1, fold->rating + at, (fold->listed_count - at) * sizeof *fold->rating);
     fold->listed[at] = item;
+    fold->rating[at] = rating;
     fold->listed_count++;
     return true;
 }
 
-/* Reads the list into the system of equations. Items that the model does not know count for nothing. */
+/* Reads the list. Items that the model does not know count for nothing. */
 static mr_reason ratings_read(const struct mr_model *model, const struct mr_text *list, struct fold *fold)
 {
     struct scan scan = {list->data, list->data + list->bytes};
@@ -236,8 +236,7 @@ static mr_reason ratings_read(const struct mr_model *model, const struct mr_text
             return MR_REASON_TYPE;
         if (!(fabs(value) <= 1e6)) return MR_REASON_RANGE;
         if (index == MR_ID_NONE) continue;
-        if (!listed_add(fold, (int32_t)index, model->params.own_listed_max)) return MR_REASON_LENGTH;
-        fold_add(fold, &model->params, index, value);
+        if (!listed_add(fold, (int32_t)index, value, model->params.own_listed_max)) return MR_REASON_LENGTH;
     } while (take(&scan, ','));
     return take(&scan, ']') ? MR_REASON_NONE : MR_REASON_TYPE;
 }
@@ -269,7 +268,9 @@ mr_reason mr_mf_read(const struct mr_model *model, const struct mr_text *feature
         fold_init(&fold, model, scratch);
         reason = ratings_read(model, &feature[1], &fold);
         if (reason) return reason;
-        if (fold.rating_count) {
+        if (fold.listed_count) {
+            for (size_t i = 0; i < fold.listed_count; i++)
+                fold_add(&fold, &model->params, (size_t)fold.listed[i], fold.rating[i]);
             fold_solve(&fold, model->regularisation);
             return ratings_put(model, &fold, x);
         }
