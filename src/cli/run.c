@@ -226,6 +226,8 @@ static void stop_enforce(struct watch *watch)
         watch->stop_ns = now_ns;
     } else if (state == MR_RUN_ABORT && now_ns - watch->stop_ns > ABORT_LIMIT_NS) {
         mr_log(MR_LOG_ERROR, "run", "a lane did not end in time: leaving; what is not committed will be repeated");
+        if (watch->run->models.learns)
+            mr_log(MR_LOG_ERROR, "learn", "what was learned is not saved: the lane may be at work on it");
         report(watch, MR_ERETRY);
         _exit(mr_status_exit(MR_ERETRY));
     }

@@ -93,10 +93,34 @@ static void visit_files(const struct mr_job *job, void (*visit)(void *context, c
         if (!path) continue;
         for (size_t j = 0; j < i; j++) {
             if (!is_same_file(path, sink_path(&job->sink[j], &other_key))) continue;
-            visit(context, &(struct mr_clash){i, key, path, j, other_key});
+            visit(context, &(struct mr_clash){i, key, path, j, other_key, 0, 0});
             break;
         }
-        if (is_same_file(path, dead)) visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "file", dead, i, key});
+        if (is_same_file(path, dead))
+            visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "file", dead, i, key, 0, 0});
+    }
+}
+
+/* Where models are saved: not where another one is, nor where answers or dead letters go. */
+static void visit_saves(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
+                        void *context)
+{
+    for (size_t i = 0; i < job->model_count; i++) {
+        const char *const save = job->model[i].save, *key = NULL;
+        struct mr_clash clash = {.sink = MR_CLASH_SAVE, .key = "save", .name = save, .model = i};
+        bool is_any = false;
+        for (size_t j = 0; j < i && !is_any; j++) {
+            if (!(is_any = is_same_file(save, job->model[j].save))) continue;
+            clash.with = MR_CLASH_SAVE;
+            clash.with_model = j;
+        }
+        for (size_t j = 0; j < job->sink_count && !is_any; j++) {
+            if (!(is_any = is_same_file(save, sink_path(&job->sink[j], &key)))) continue;
+            clash.with = j;
+            clash.with_key = key;
+        }
+        if (!is_any && (is_any = is_same_file(save, job->bad_records.file))) clash.with = MR_CLASH_BAD_RECORDS;
+        if (is_any) visit(context, &clash);
     }
 }
 
@@ -123,7 +147,7 @@ static void visit_topics(const struct mr_job *job, void (*visit)(void *context, 
         for (size_t j = 0; j < i; j++) {
             if (!is_same_topic(&job->sink[i], &job->sink[j], servers)) continue;
             const char *const topic = string_option(job->sink[i].ops->options, job->sink[i].options, "topic");
-            visit(context, &(struct mr_clash){i, "topic", topic, j, "topic"});
+            visit(context, &(struct mr_clash){i, "topic", topic, j, "topic", 0, 0});
             break;
         }
     }
@@ -137,15 +161,15 @@ static void visit_inputs(const struct mr_job *job, void (*visit)(void *context, 
     const struct mr_strings *const inputs = strings_option(job->source->options, job->source_options, "topics");
     const char *const servers = servers_of(job->source->options, job->source_options);
     if (dead && (is_input(inputs, dead) || is_input(&job->labels.topics, dead))) {
-        visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "topic", dead, MR_CLASH_INPUT, NULL});
+        visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "topic", dead, MR_CLASH_INPUT, NULL, 0, 0});
     }
     for (size_t i = 0; i < job->sink_count; i++) {
         const char *const topic = sink_topic(&job->sink[i], servers);
         if (!topic) continue;
         if (is_input(inputs, topic) || is_input(&job->labels.topics, topic))
-            visit(context, &(struct mr_clash){i, "topic", topic, MR_CLASH_INPUT, NULL});
+            visit(context, &(struct mr_clash){i, "topic", topic, MR_CLASH_INPUT, NULL, 0, 0});
         if (dead && !strcmp(topic, dead))
-            visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "topic", dead, i, "topic"});
+            visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "topic", dead, i, "topic", 0, 0});
     }
 }
 
@@ -155,11 +179,16 @@ void mr_clashes_visit(const struct mr_job *job, void (*visit)(void *context, con
     visit_inputs(job, visit, context);
     visit_topics(job, visit, context);
     visit_files(job, visit, context);
+    visit_saves(job, visit, context);
 }
 
 const char *mr_clash_text(const struct mr_clash *clash, const char *quoted, char out[MR_CLASH_BYTES])
 {
-    if (clash->with == MR_CLASH_INPUT)
+    if (clash->sink == MR_CLASH_SAVE && clash->with == MR_CLASH_SAVE)
+        snprintf(out, MR_CLASH_BYTES, "the same file as models[%zu].save", clash->with_model);
+    else if (clash->sink == MR_CLASH_SAVE && clash->with == MR_CLASH_BAD_RECORDS)
+        snprintf(out, MR_CLASH_BYTES, "the same file as bad_records.file");
+    else if (clash->with == MR_CLASH_INPUT)
         snprintf(out, MR_CLASH_BYTES, "%s is a topic that the job reads: it would feed on itself", quoted);
     else
         snprintf(out, MR_CLASH_BYTES, "the same %s as sinks[%zu].%s", strcmp(clash->key, "topic") ? "file" : "topic",
@@ -170,6 +199,7 @@ const char *mr_clash_text(const struct mr_clash *clash, const char *quoted, char
 const char *mr_clash_remedy(const struct mr_clash *clash)
 {
     const bool is_topic = !strcmp(clash->key, "topic");
+    if (clash->sink == MR_CLASH_SAVE) return "save the model to a file of its own";
     if (clash->with == MR_CLASH_INPUT) return "write to another topic";
     if (clash->sink != MR_CLASH_BAD_RECORDS) return is_topic ? "write to another topic" : "write to another file";
     return is_topic ? "dead letters need a topic of their own" : "dead letters need a file of their own";
@@ -181,7 +211,10 @@ static void clash_fail(void *context, const struct mr_clash *clash)
     struct mr_err *const err = context;
     char quoted[300], text[MR_CLASH_BYTES], place[32] = "bad_records";
     if (err->status) return;
-    if (clash->sink != MR_CLASH_BAD_RECORDS) snprintf(place, sizeof place, "sinks[%zu]", clash->sink);
+    if (clash->sink == MR_CLASH_SAVE)
+        snprintf(place, sizeof place, "models[%zu]", clash->model);
+    else if (clash->sink != MR_CLASH_BAD_RECORDS)
+        snprintf(place, sizeof place, "sinks[%zu]", clash->sink);
     snprintf(quoted, sizeof quoted, "\"%.250s\"", clash->name);
     mr_fail(err, MR_ECONFIG, "%s.%s: %s; %s", place, clash->key, mr_clash_text(clash, quoted, text),
             mr_clash_remedy(clash));

@@ -5,15 +5,17 @@
 #include "config/job.h"
 
 #define MR_CLASH_BAD_RECORDS SIZE_MAX
+#define MR_CLASH_SAVE        (SIZE_MAX - 1)
 #define MR_CLASH_INPUT       SIZE_MAX
 #define MR_CLASH_BYTES       512
 
 struct mr_clash {
-    size_t sink;      /* of the output that should be another: index in job->sink, or MR_CLASH_BAD_RECORDS */
-    const char *key;  /* its option: "topic", "path", "file" */
+    size_t sink;      /* of the output that should be another: index in job->sink, or MR_CLASH_... */
+    const char *key;  /* its option: "topic", "path", "file", "save" */
     const char *name; /* its value; borrowed from the job */
-    size_t with;      /* the sink that has the same, or MR_CLASH_INPUT */
+    size_t with;      /* the sink that has the same, or MR_CLASH_... */
     const char *with_key;
+    size_t model, with_model; /* of MR_CLASH_SAVE: index in job->model */
 };
 
 /** Calls visit for each clash: of inputs, of topics, of files; each in the order of the sinks. Looks where paths lead.

@@ -231,9 +231,9 @@ static void check_bad_records(struct mr_load *load)
 static void clash_report(void *context, const struct mr_clash *clash)
 {
     struct mr_load *const load = context;
-    const bool is_sink = clash->sink != MR_CLASH_BAD_RECORDS;
-    const uint32_t entry =
-        is_sink ? find_item(load, "sinks", NULL, clash->sink) : mr_load_find(load, "bad_records", NULL);
+    const uint32_t entry = clash->sink == MR_CLASH_SAVE          ? find_item(load, "models", NULL, clash->model)
+                           : clash->sink == MR_CLASH_BAD_RECORDS ? mr_load_find(load, "bad_records", NULL)
+                                                                 : find_item(load, "sinks", NULL, clash->sink);
     const uint32_t key = mr_node_child(&load->document, entry, clash->key);
     const uint32_t node = key == MR_NODE_NONE ? entry : key;
     char quoted[MR_QUOTED_BYTES], text[MR_CLASH_BYTES];

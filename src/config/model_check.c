@@ -57,6 +57,15 @@ static void check_precision(struct mr_load *load, size_t i, const struct mr_mode
                   base);
 }
 
+/* False: the model that this one reads has a finding itself. */
+static bool has_input(const struct mr_job *job, size_t i, const struct mr_model_info *const *info)
+{
+    for (size_t before = 0; job->model[i].input && before < i; before++) {
+        if (job->model[before].name && !strcmp(job->model[before].name, job->model[i].input)) return info[before];
+    }
+    return true; /* none, or none that is known: an error of its own */
+}
+
 void mr_load_check_models(struct mr_load *load)
 {
     const struct mr_job *const job = load->job;
@@ -68,7 +77,7 @@ void mr_load_check_models(struct mr_load *load)
         struct mr_err err = {0};
         const struct mr_job_model *const entry = &job->model[i];
         size_t input;
-        if (!entry->ops) continue; /* has a finding */
+        if (!entry->ops || !has_input(job, i, info)) continue; /* has a finding */
         if (mr_job_model_open(job, i, info, &model[i], &input, &err) == MR_OK) {
             info[i] = entry->ops->info(model[i]);
             open_count++;

@@ -189,7 +189,15 @@ mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
         lane->has_thread = false;
         if (lane->err.status && !first.status) first = lane->err;
     }
-    if (!first.status) first.status = mr_models_save(&run->models, &first);
+    /* Whatever ended the run, what was learned until then is kept; not when a promise does not hold. */
+    if (first.status != MR_EINVARIANT) {
+        struct mr_err save_err = {0};
+        const mr_status saved = mr_models_save(&run->models, &save_err);
+        if (saved && first.status) mr_log(MR_LOG_ERROR, "learn", "%s", save_err.text);
+        if (saved && !first.status) first = save_err;
+    } else if (run->models.learns) {
+        mr_log(MR_LOG_ERROR, "learn", "what was learned is not saved: it may be wrong");
+    }
     if (err && first.status) *err = first;
     return first.status;
 }

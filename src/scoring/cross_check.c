@@ -167,6 +167,7 @@ mr_status mr_cross_check_batch(struct mr_cross_check *check, struct mr_queues *q
                  "scores of \"%s\" are off by %.3g of the reference's, more than cross_check_tolerance %g",
                  models->item[worst_model].job->name, worst_of_unit, check->tolerance);
         mr_unit_leave(models->units, queues->unit, why);
+        queues->unit = mr_unit_pick(models->units, rows->row_count); /* what is learned is summed there */
     }
     for (size_t i = 0; i < models->count; i++) {
         if (models->item[i].want) scores_copy(&scores[i], &check->scores[i], rows->row_count);

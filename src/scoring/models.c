@@ -1,8 +1,11 @@
 #include "scoring/models.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "kernels/pack.h"
@@ -15,6 +18,25 @@ static size_t model_find(const struct mr_job *job, const char *name, size_t befo
         if (!strcmp(job->model[i].name, name)) return i;
     }
     return MR_NO_MODEL;
+}
+
+/* Whether a file can be written there at the end, as far as it can be seen now: by a file beside it that takes its
+ * place. */
+static mr_status save_check(const char *path, size_t i, struct mr_err *err)
+{
+    struct stat info;
+    const char *const slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+    if (!stat(path, &info) && !S_ISREG(info.st_mode))
+        return mr_fail(err, MR_ECONFIG, "models[%zu].save: \"%s\" is %s: name a file", i, path,
+                       S_ISDIR(info.st_mode) ? "a folder" : "no regular file");
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    if (stat(folder, &info) || !S_ISDIR(info.st_mode))
+        return mr_fail(err, MR_ECONFIG, "models[%zu].save: there is no folder \"%s\": make it, or name another", i,
+                       folder);
+    if (access(folder, W_OK))
+        return mr_fail(err, MR_ECONFIG, "models[%zu].save: the folder \"%s\" may not be written to", i, folder);
+    return MR_OK;
 }
 
 /* What a model that learns needs of the job. */
@@ -30,7 +52,7 @@ static mr_status learning_check(const struct mr_job *job, size_t i, const struct
             err, MR_ECONFIG,
             "models[%zu]: \"%s\" learns from labels: name their field in record.label, or their topic in labels", i,
             from->name);
-    return MR_OK;
+    return from->save ? save_check(from->save, i, err) : MR_OK;
 }
 
 mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_model_info *const *info,
@@ -126,8 +148,9 @@ static mr_status unit_plan(struct mr_models *models, struct mr_model_at_work *mo
     if (!model->sums) model->sums = calloc(mr_sum_count(op, params) + 1, sizeof *model->sums);
     if (!model->sums)
         return mr_fail(err, MR_ENOMEM, "no memory for the sums that \"%s\" learns from", model->job->name);
-    status = plan_create(unit, op, params, 0, &model->sum_plan[at], err);
-    if (status != MR_EBACKEND || at + 1 == models->units->count) return status;
+    /* A batch is summed at once, or not here: parts of it would add up to other bits. */
+    status = unit->ops->plan_create(unit->backend, op, params, unit->row_cap, 0, &model->sum_plan[at], err);
+    if ((status != MR_EBACKEND && status != MR_ENOMEM) || at + 1 == models->units->count) return status;
     mr_log(MR_LOG_INFO, "backend", "%s: what \"%s\" learns from is summed by the CPU: %s",
            unit->ops->describe(unit->backend), model->job->name, err->text);
     return MR_OK;
@@ -382,6 +405,11 @@ mr_status mr_models_save(const struct mr_models *models, struct mr_err *err)
         const struct mr_model_at_work *const model = &models->item[i];
         struct mr_err here;
         if (!model->learn || !model->job->save) continue;
+        if (!atomic_load(&model->stats.batches)) {
+            mr_log(MR_LOG_INFO, "learn", "%s: no batch was learned from, %s is left as it is", model->job->name,
+                   model->job->save);
+            continue;
+        }
         const mr_status status = model->learn->save(model->model, model->job->save, &here);
         if (!status) {
             mr_log(MR_LOG_INFO, "learn", "%s: saved to %s", model->job->name, model->job->save);

@@ -121,7 +121,8 @@ mr_status mr_model_score_exact(struct mr_models *models, struct mr_queues *queue
 mr_status mr_models_learn(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
                           struct mr_scores *scores, unsigned which, struct mr_err *err);
 
-/** Writes the models that learn and name a file to save to. The first error is returned, all are tried. */
+/** Writes the models that learn and name a file to save to, unless they have learned from nothing. The first error is
+ * returned, all are tried. */
 mr_status mr_models_save(const struct mr_models *models, struct mr_err *err);
 
 /** Frees all, before the units are closed. A zeroed struct is accepted. */

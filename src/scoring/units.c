@@ -9,7 +9,8 @@
 static void unit_set(struct mr_unit *unit, const struct mr_backend_ops *ops, struct mr_backend *backend, size_t row_cap)
 {
     *unit = (struct mr_unit){.ops = ops, .backend = backend};
-    atomic_store(&unit->chunk_rows, mr_tile_count(row_cap) * MR_TILE_ROWS);
+    unit->row_cap = mr_tile_count(row_cap) * MR_TILE_ROWS;
+    atomic_store(&unit->chunk_rows, unit->row_cap);
 }
 
 static mr_status unit_add(struct mr_units *units, const char *name, const char *variant, size_t row_cap,

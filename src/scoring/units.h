@@ -18,6 +18,7 @@ struct mr_unit {
     const struct mr_backend_ops *ops;
     struct mr_backend *backend;
     size_t rows_min;           /* batches with fewer rows go to the next unit; 0: all are for this one */
+    size_t row_cap;            /* the largest batch */
     _Atomic size_t chunk_rows; /* rows that it is given at once, whole tiles: halved when it runs out of memory */
     _Atomic bool is_left;
     _Atomic uint64_t batches; /* that it scored */

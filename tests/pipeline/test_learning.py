@@ -29,6 +29,24 @@ def embedded(folder):
     call(MILLRACE, "inspect", folder / "net.safetensors")
 
 
+def kept_when_it_ends_badly(folder):
+    """Too many bad records end a run with an error: what was learned until then is saved all the same."""
+    def change(job):
+        job["job"] = "badly"
+        job["models"] = [{"name": "net", "type": "linear", "learn": True, "standardise": True, "save": str(folder / "badly.safetensors")}]
+        job["emit"] = {"fields": {"net": "net.score"}}
+        job["sinks"] = [{"type": "file", "path": str(folder / "badly.jsonl")}]
+        job["bad_records"] = {"drop": True, "run_max": 5}
+
+    good = (folder / "points.jsonl").read_text().splitlines()[:600]
+    lines = folder / "badly.in"
+    lines.write_text("\n".join(good + ["{"] * 50) + "\n")
+    path = Learning(folder, None, "plane", change).path
+    done = call(MILLRACE, "run", path, "--feed", lines, "--until", "end", codes=(65,))
+    if not (folder / "badly.safetensors").exists() or "saved to" not in done.stderr:
+        fail(f"what was learned is lost: {done.stderr}")
+
+
 def wrong_jobs(folder, address):
     def no_label(job):
         del job["record"]["label"]
@@ -42,7 +60,24 @@ def wrong_jobs(folder, address):
     def saves_nothing(job):
         job["models"][0]["learn"] = False
 
-    for change, text in ((no_label, "learns from labels"), (no_such_input, 'models[2].input: "sdt" is no model before'),
+    def wrong_in_front(job):
+        job["models"][1]["file"] = "no-such-model"
+
+    def in_a_circle(job):
+        job["models"][1]["input"] = "sgd"
+
+    def saved_twice(job):
+        job["models"][0]["save"] = job["models"][2]["save"]
+
+    def no_folder(job):
+        job["models"][0]["save"] = "/no such folder/model"
+
+    def a_device(job):
+        job["models"][0]["save"] = "/dev/null"
+
+    for change, text in ((wrong_in_front, "No such file"), (in_a_circle, 'models[1].input: "sgd" is no model before'),
+                         (saved_twice, "the same file as models[0].save"), (no_folder, "there is no folder"),
+                         (a_device, "no regular file"), (no_label, "learns from labels"), (no_such_input, 'models[2].input: "sdt" is no model before'),
                          (saves_nothing, "needs a file, or"), (too_wide, None)):
         path = Learning(folder, address, "plane", change).path
         done = call(MILLRACE, "check", path, codes=(0, 78))
@@ -58,6 +93,7 @@ def main():
             clusters(folder, address)
             later(folder, address)
             embedded(folder)
+            kept_when_it_ends_badly(folder)
             wrong_jobs(folder, address)
 
 

@@ -29,6 +29,8 @@ static struct {
     float wrong_by;  /* added to the first score */
     size_t scored;   /* score calls that went well */
     bool has_no_sums;
+    size_t plan_rows_max; /* plans for more rows are out of memory; 0: no limit */
+    float sums_wrong_by;  /* added to the first sum */
 } device;
 
 static mr_status call(struct mr_err *err)
@@ -50,6 +52,7 @@ static mr_status flaky_plan_create(struct mr_backend *backend, mr_op op, const v
     *plan_out = NULL;
     if (device.has_no_sums && (op == MR_OP_LINEAR_SUM || op == MR_OP_MOMENTS))
         return mr_fail(err, MR_EBACKEND, "flaky: no sums here");
+    if (device.plan_rows_max && row_cap > device.plan_rows_max) return mr_fail(err, MR_ENOMEM, "flaky: no memory");
     return device.cpu->plan_create(backend, op, params, row_cap, want, plan_out, err);
 }
 
@@ -73,9 +76,13 @@ static mr_status flaky_score(struct mr_queue *queue, const struct mr_plan *plan,
 static mr_status flaky_sum(struct mr_queue *queue, const struct mr_plan *plan, const float *x, size_t rows,
                            const struct mr_sum_target *target, double *sums, struct mr_err *err)
 {
-    const mr_status status = call(err);
+    mr_status status = call(err);
     if (status) sums[0] = 1e30; /* half done */
-    return status ? status : device.cpu->sum(queue, plan, x, rows, target, sums, err);
+    if (!status && device.plan_rows_max && rows > device.plan_rows_max)
+        status = mr_fail(err, MR_EINVARIANT, "flaky: more rows than the plan is for"); /* as cuda says */
+    if (!status) status = device.cpu->sum(queue, plan, x, rows, target, sums, err);
+    if (!status) sums[0] += (double)device.sums_wrong_by;
+    return status;
 }
 
 static mr_status flaky_wait(struct mr_queue *queue, struct mr_err *err)
@@ -264,6 +271,20 @@ static void sums_that_a_device_lacks_are_the_cpus(void **state)
     rig_close(&rig);
 }
 
+/* Plans for fewer rows than a batch: it is scored in parts, and summed on the CPU. */
+static void short_memory_for_plans_leaves_sums_to_the_cpu(void **state)
+{
+    struct rig rig;
+    (void)state;
+    memset(&device, 0, sizeof device);
+    device.plan_rows_max = 512;
+    rig_open(&rig, true, 0);
+    job_run(&rig, got);
+    assert_memory_equal(got, want, sizeof want);
+    assert_int_equal(rig.units.unit[0].batches, BATCHES);
+    rig_close(&rig);
+}
+
 /* A trickle stays on the CPU, a backlog goes to the device, and both know what was learned. */
 static void batches_go_by_their_size(void **state)
 {
@@ -310,6 +331,7 @@ static void wrong_scores_leave_the_device(void **state)
     (void)state;
     memset(&device, 0, sizeof device);
     device.wrong_by = 0.5F;
+    device.sums_wrong_by = 1000; /* nothing may be learned from it, either */
     rig_open(&rig, true, 1);
     job_run(&rig, got);
     assert_true(rig.units.unit[0].is_left);
@@ -354,6 +376,7 @@ int main(void)
         cmocka_unit_test(every_call_fails_in_turn),
         cmocka_unit_test(short_memory_halves_what_goes_at_once),
         cmocka_unit_test(sums_that_a_device_lacks_are_the_cpus),
+        cmocka_unit_test(short_memory_for_plans_leaves_sums_to_the_cpu),
         cmocka_unit_test(batches_go_by_their_size),
         cmocka_unit_test(a_cross_check_measures),
         cmocka_unit_test(wrong_scores_leave_the_device),
