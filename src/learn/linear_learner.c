@@ -6,8 +6,6 @@
 
 #include "millrace/batch.h"
 
-#define EXPLODES_AT 4.0 /* times the loss before the step */
-
 static size_t weight_count(const struct mr_linear_sum_params *sum)
 {
     return sum->out * (sum->cols + 1);
@@ -143,8 +141,11 @@ static bool has_diverged(struct mr_linear_learner *l, const double *sums, const 
     const size_t count = weight_count(&l->sum);
     const double before = mr_linear_loss(&l->sum, mr_linear_learner_weights(l, l->w_before), rows, MR_TILE_ROWS),
                  after = mr_linear_loss(&l->sum, mr_linear_learner_weights(l, l->w), rows, MR_TILE_ROWS);
-    return !is_finite(l->w, count) || !isfinite(sums[count]) || !isfinite(after) ||
-           (after > EXPLODES_AT * before && after > mr_loss_small(l->sum.loss, rows));
+    const struct mr_guard_loss loss = {.batch = sums[count] / sums[count + 1],
+                                       .before = before,
+                                       .after = after,
+                                       .noise = mr_loss_noise(l->sum.loss, rows)};
+    return !is_finite(l->w, count) || mr_guard_undoes(&l->guard, &loss);
 }
 
 void mr_linear_learner_update(struct mr_linear_learner *l, const double *sums, const struct mr_learn_rows *rows,
@@ -166,7 +167,7 @@ void mr_linear_learner_update(struct mr_linear_learner *l, const double *sums, c
     }
     l->has_begun_with = 0;
     memcpy(l->w, l->w_before, bytes);
-    mr_optimizer_copy(&l->optimizer, &l->before);
+    mr_optimizer_undo(&l->optimizer, &l->before);
     l->undone_count++;
     report->step_stable = step_stable(l, rows);
 }

@@ -2,7 +2,7 @@
 #ifndef MR_LEARN_LINEAR_LEARNER_H
 #define MR_LEARN_LINEAR_LEARNER_H
 
-#include "learn/loss.h"
+#include "learn/guard.h"
 #include "learn/optimizer.h"
 #include "learn/standard.h"
 #include "millrace/model.h"
@@ -16,6 +16,7 @@ struct mr_linear_learner {
     double *w_plain;             /* as w, of the features as they are */
     struct mr_optimizer optimizer, before;
     double *w_before, *gradient; /* as w */
+    struct mr_guard guard;
     uint64_t undone_count;
 };
 
@@ -36,10 +37,10 @@ void mr_linear_learner_begin(struct mr_linear_learner *learner, const float *x, 
 const double *mr_linear_learner_weights(struct mr_linear_learner *learner, const double *w);
 
 /**
- * One step from the sums of a batch (linear_sum.h); no row with a label: nothing happens. The guard: when a weight or
- * the loss is not finite, or the loss on the first tile of the batch (in double) is more than four times what it was
- * before the step and not small, the step is undone and step_stable is 1 / (curvature of the loss, at most) of these
- * rows: mean |x|^2 + 1, a quarter of it for a log loss.
+ * One step from the sums of a batch (linear_sum.h); no row with a label: nothing happens. When a weight or the loss is
+ * not finite, or the guard (guard.h; it looks at the first tile of the batch, in double) says so, the step is undone
+ * and step_stable is 1 / (curvature of the loss, at most) of these rows: mean |x|^2 + 1, a quarter of it for a log
+ * loss. Under MR_STEP_SQRT a step that was undone counts, too: the next is smaller.
  *
  * A learner that standardises steps along the gradient by z = (x - mean) / deviation, which the same sums give:
  * (gradient by x - mean * gradient by the bias) / deviation. Mean and deviation are those that the batch was scored

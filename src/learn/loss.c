@@ -4,6 +4,7 @@
 
 #include "millrace/batch.h"
 
+#define GUESSED     0.7  /* log loss of even chances */
 #define SMALL_SHARE 1e-6 /* of the mean squared label, or of 1: a loss below is noise */
 
 bool mr_loss_has_label(mr_loss loss, size_t out, double label)
@@ -38,4 +39,9 @@ double mr_loss_small(mr_loss loss, const struct mr_learn_rows *rows)
     for (size_t row = 0; row < count; row++)
         square += isnan(rows->label[row]) ? 0 : rows->label[row] * rows->label[row];
     return SMALL_SHARE * square / (double)(count ? count : 1);
+}
+
+double mr_loss_noise(mr_loss loss, const struct mr_learn_rows *rows)
+{
+    return loss == MR_LOSS_LOG ? GUESSED : mr_loss_small(loss, rows);
 }

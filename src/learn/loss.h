@@ -22,4 +22,7 @@ double mr_loss_of_row(mr_loss loss, double delta, const double *z, size_t out, d
 /** A mean loss below this is noise beside the labels of the first tile. */
 double mr_loss_small(mr_loss loss, const struct mr_learn_rows *rows);
 
+/** A mean loss below this is no sign of a model that leads away: a small one; a log loss that guessing has, too. */
+double mr_loss_noise(mr_loss loss, const struct mr_learn_rows *rows);
+
 #endif

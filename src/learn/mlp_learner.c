@@ -7,7 +7,6 @@
 #include "kernels/reference.h"
 #include "millrace/batch.h"
 
-#define EXPLODES_AT      4.0 /* times the loss before the step */
 #define GUARD_MULTIPLIES 1e6 /* what one look at the loss may cost */
 #define GUARD_ROWS_MIN   4
 #define HALVINGS         20
@@ -104,14 +103,22 @@ static size_t guard_rows(const struct mr_mlp_learner *l)
     return rows >= MR_TILE_ROWS ? MR_TILE_ROWS : rows <= GUARD_ROWS_MIN ? GUARD_ROWS_MIN : (size_t)rows;
 }
 
-/* Whether weights w may replace w_before, whose loss was `before`. */
-static bool is_stable(const struct mr_mlp_learner *l, const double *w, const struct mr_learn_rows *rows, double before)
+static bool is_finite(const struct mr_mlp_learner *l)
 {
     for (size_t i = 0; i < l->count; i++) {
-        if (!isfinite((float)w[i])) return false;
+        if (!isfinite((float)l->w[i])) return false;
     }
-    const double after = mr_mlp_loss(l, w, rows, guard_rows(l));
-    return isfinite(after) && !(after > EXPLODES_AT * before && after > mr_loss_small(l->sum.loss, rows));
+    return true;
+}
+
+/* Whether the weights may replace w_before, whose loss on the guard's rows was `before`. */
+static bool has_diverged(struct mr_mlp_learner *l, const double *sums, const struct mr_learn_rows *rows, double before)
+{
+    const struct mr_guard_loss loss = {.batch = sums[l->count] / sums[l->count + 1],
+                                       .before = before,
+                                       .after = mr_mlp_loss(l, l->w, rows, guard_rows(l)),
+                                       .noise = mr_loss_noise(l->sum.loss, rows)};
+    return !is_finite(l) || mr_guard_undoes(&l->guard, &loss);
 }
 
 /* The step that would have done; w holds the weights that would not. */
@@ -121,7 +128,7 @@ static double step_stable(struct mr_mlp_learner *l, const struct mr_learn_rows *
     for (unsigned k = 0; k < HALVINGS; k++) {
         step /= 2;
         for (size_t i = 0; i < l->count; i++) l->w[i] = (l->w[i] + l->w_before[i]) / 2;
-        if (is_stable(l, l->w, rows, before)) return step;
+        if (is_finite(l) && mr_mlp_loss(l, l->w, rows, guard_rows(l)) <= before) return step;
     }
     return 0;
 }
@@ -139,10 +146,10 @@ void mr_mlp_learner_update(struct mr_mlp_learner *l, const double *sums, const s
     memcpy(l->w_before, l->w, l->count * sizeof *l->w);
     mr_optimizer_copy(&l->before, &l->optimizer);
     mr_optimizer_step(&l->optimizer, l->w, l->gradient);
-    if (!isfinite(sums[l->count]) || !is_stable(l, l->w, rows, before)) {
+    if (has_diverged(l, sums, rows, before)) {
         report->step_stable = isfinite(before) ? step_stable(l, rows, before) : 0;
         memcpy(l->w, l->w_before, l->count * sizeof *l->w);
-        mr_optimizer_copy(&l->optimizer, &l->before);
+        mr_optimizer_undo(&l->optimizer, &l->before);
         l->undone_count++;
         report->is_undone = true;
     }

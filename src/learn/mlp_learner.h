@@ -13,6 +13,7 @@ struct mr_mlp_learner {
     const double *factor; /* [first layer's in]: what its float32 weights are multiplied by; NULL: 1 */
     struct mr_optimizer optimizer, before;
     double *scratch; /* values of one row */
+    struct mr_guard guard;
     uint64_t undone_count;
 };
 
@@ -29,10 +30,9 @@ void mr_mlp_learner_deinit(struct mr_mlp_learner *learner);
 void mr_mlp_learner_round(struct mr_mlp_learner *learner);
 
 /**
- * One step from the sums of a batch; no row with a label: nothing happens. The guard: when a weight or the loss is not
- * finite, or the loss on the first rows of the batch (at most a tile, fewer where the model is large) is more than four
- * times what it was and not small, the step is undone; step_stable is then the largest step / 2^k, k up to 20, that
- * would have passed.
+ * One step from the sums of a batch; no row with a label: nothing happens. When a weight or the loss is not finite, or
+ * the guard says so (guard.h; it looks at the first rows of the batch, at most a tile, fewer where the model is large),
+ * the step is undone; step_stable is then the largest step / 2^k, k up to 20, that would have lowered their loss.
  */
 void mr_mlp_learner_update(struct mr_mlp_learner *learner, const double *sums, const struct mr_learn_rows *rows,
                            struct mr_learn_report *report);

@@ -32,6 +32,14 @@ void mr_optimizer_copy(struct mr_optimizer *to, const struct mr_optimizer *from)
     memcpy(to->n, from->n, from->count * sizeof *to->n);
 }
 
+void mr_optimizer_undo(struct mr_optimizer *optimizer, const struct mr_optimizer *before)
+{
+    const uint64_t updates = optimizer->updates;
+    mr_optimizer_copy(optimizer, before);
+    if (optimizer->options.kind == MR_STEP_SQRT) optimizer->updates = updates;
+    if (optimizer->options.kind == MR_STEP_ADAM) memset(optimizer->z, 0, optimizer->count * sizeof *optimizer->z);
+}
+
 /* McMahan et al., "Ad Click Prediction: a View from the Trenches" (2013), algorithm 1, per coordinate. */
 static void ftrl_step(struct mr_optimizer *o, double *w, const double *g)
 {

@@ -43,4 +43,10 @@ void mr_optimizer_step(struct mr_optimizer *optimizer, double *w, const double *
 /** Copies the state, so that an update can be undone. Both were made with the same options and count. */
 void mr_optimizer_copy(struct mr_optimizer *to, const struct mr_optimizer *from);
 
+/**
+ * The state as it was before a step that was undone; but with MR_STEP_SQRT the step counts, so that the next is
+ * smaller, and the momentum of MR_STEP_ADAM is dropped: it would lead there again.
+ */
+void mr_optimizer_undo(struct mr_optimizer *optimizer, const struct mr_optimizer *before);
+
 #endif

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,7 +144,7 @@ static void stream_next(struct stream *s, bool is_class)
 }
 
 /* Scores the stream with the learner's weights as the pipeline does, and learns from it; returns the report. */
-static struct mr_learn_report learn_batch(struct mr_linear_learner *l, const struct stream *s)
+static struct mr_learn_report learn_rows(struct mr_linear_learner *l, const struct stream *s, size_t count)
 {
     float w[COLS], b;
     struct mr_learn_report report;
@@ -156,16 +157,21 @@ static struct mr_learn_report learn_batch(struct mr_linear_learner *l, const str
                                                                                        MR_OP_LINEAR_SUM, &l->sum);
     void *const scratch = aligned_alloc(MR_ALIGN, mr_packed_scratch_bytes(sum) + mr_packed_scratch_bytes(score));
     double *const sums = calloc(mr_packed_sum_count(sum), sizeof *sums);
-    mr_kernel_select(MR_OP_LINEAR_SCORE, NULL)->score(s->x, score, y, NULL, scratch, ROWS);
+    mr_kernel_select(MR_OP_LINEAR_SCORE, NULL)->score(s->x, score, y, NULL, scratch, count);
     const struct mr_sum_target target = {.label = s->label, .y = y};
-    mr_kernel_select(MR_OP_LINEAR_SUM, NULL)->sum(s->x, sum, &target, sums, scratch, ROWS);
-    const struct mr_learn_rows rows = {s->x, s->label, ROWS};
+    mr_kernel_select(MR_OP_LINEAR_SUM, NULL)->sum(s->x, sum, &target, sums, scratch, count);
+    const struct mr_learn_rows rows = {s->x, s->label, count};
     mr_linear_learner_update(l, sums, &rows, &report);
     free(sums);
     free(scratch);
     mr_packed_free(score);
     mr_packed_free(sum);
     return report;
+}
+
+static struct mr_learn_report learn_batch(struct mr_linear_learner *l, const struct stream *s)
+{
+    return learn_rows(l, s, ROWS);
 }
 
 static void stream_open(struct stream *s)
@@ -265,6 +271,77 @@ static void test_guard(void **state)
     free(s.x);
 }
 
+/* The stream and a learner that follows it, `rows` at a time. */
+struct trial {
+    struct mr_linear_learner l;
+    struct stream s;
+    double worst, last; /* mean loss of a batch */
+    uint64_t undone;
+};
+
+static void trial_run(struct trial *t, mr_loss loss, const struct mr_optimizer_options *options, size_t rows,
+                      int batches, double noise, double shift)
+{
+    stream_open(&t->s);
+    assert_true(mr_linear_learner_init(&t->l, &(struct mr_linear_sum_params){COLS, 1, loss, 1}, options, false));
+    t->worst = 0;
+    for (int batch = 0; batch < batches; batch++) {
+        stream_next(&t->s, loss == MR_LOSS_LOG);
+        for (size_t row = 0; row < rows && loss != MR_LOSS_LOG; row++)
+            t->s.label[row] += noise * (uniform(&t->s) + uniform(&t->s) - 1) + (batch > batches / 2 ? shift : 0);
+        for (size_t row = 0; row < rows && loss == MR_LOSS_LOG; row++)
+            if (uniform(&t->s) < noise / 100) t->s.label[row] = 1 - t->s.label[row];
+        const struct mr_learn_report report = learn_rows(&t->l, &t->s, rows);
+        if (report.rows) t->last = report.loss / (double)report.rows;
+        t->worst = fmax(t->worst, t->last);
+        for (size_t c = 0; c <= COLS; c++) assert_true(isfinite(t->l.w[c]));
+    }
+    t->undone = t->l.undone_count;
+    mr_linear_learner_deinit(&t->l);
+    free(t->s.x);
+}
+
+/* Just past the limit, which is 2 / curvature, every batch is a little worse than the one before: that ends. */
+static void test_slow_divergence(void **state)
+{
+    static const double steps[] = {2.1, 2.3, 2.5, 2.9};
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t rows = 64; rows <= ROWS; rows *= 16) {
+            struct trial t;
+            const struct mr_optimizer_options options = {.kind = MR_STEP_CONSTANT, .step = steps[i]};
+            trial_run(&t, MR_LOSS_SQUARED, &options, rows, 1000, 1, 0);
+            assert_true(t.undone > 0);
+            assert_true(t.worst < 1e4); /* the first batch: 25 */
+        }
+    }
+    struct trial t;
+    trial_run(&t, MR_LOSS_SQUARED, &(struct mr_optimizer_options){.kind = MR_STEP_SQRT, .step = 6}, 64, 1000, 0.1, 0);
+    assert_true(t.last < 0.1); /* steps shrink, undone ones as well: it finds the plane */
+}
+
+/* What looks like it and is none: a stream that jumps, noise, one row at a time, other losses and schedules. */
+static void test_no_divergence(void **state)
+{
+    static const struct mr_optimizer_options options[] = {{.kind = MR_STEP_CONSTANT, .step = 0.4},
+                                                          {.kind = MR_STEP_SQRT, .step = 0.4},
+                                                          {.kind = MR_STEP_ADAGRAD, .step = 0.4},
+                                                          {.kind = MR_STEP_FTRL, .step = 0.4, .beta = 1},
+                                                          {.kind = MR_STEP_ADAM, .step = 0.02}};
+    static const size_t rows[] = {1, 7, 64, ROWS};
+    (void)state;
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        for (size_t k = 0; k < 4; k++) {
+            for (mr_loss loss = MR_LOSS_SQUARED; loss <= MR_LOSS_LOG; loss++) {
+                struct trial t;
+                trial_run(&t, loss, &options[i], rows[k], 2000, 3, 100);
+                if (t.undone)
+                    fail_msg("schedule %zu, %zu rows, loss %d: %d undone", i, rows[k], (int)loss, (int)t.undone);
+            }
+        }
+    }
+}
+
 /* The gradient against finite differences of the loss, in double. */
 static void test_gradient(void **state)
 {
@@ -312,9 +389,10 @@ static void test_gradient(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps),        cmocka_unit_test(test_ftrl),     cmocka_unit_test(test_kmeans_decay),
-        cmocka_unit_test(test_kmeans_split), cmocka_unit_test(test_plane),    cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_guard),        cmocka_unit_test(test_gradient),
+        cmocka_unit_test(test_steps),         cmocka_unit_test(test_ftrl),     cmocka_unit_test(test_kmeans_decay),
+        cmocka_unit_test(test_kmeans_split),  cmocka_unit_test(test_plane),    cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_guard),         cmocka_unit_test(test_gradient), cmocka_unit_test(test_slow_divergence),
+        cmocka_unit_test(test_no_divergence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

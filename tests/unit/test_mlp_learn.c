@@ -214,6 +214,33 @@ static void a_diverging_update_is_undone(void **state)
     learner_close(&l);
 }
 
+/* A step just past the limit makes each batch a little worse than the one before: that ends, too. */
+static void a_slow_divergence_ends(void **state)
+{
+    static const char *const options[] = {"learn",    "true",     "hidden", "none", "activation", "identity",
+                                          "schedule", "constant", "step",   "2.4",  NULL};
+    static _Alignas(64) float x[ROWS * 2];
+    static double label[ROWS];
+    struct learner l;
+    struct mr_learn_report report;
+    struct mr_err err;
+    double worst = 0;
+    uint64_t undone = 0;
+    (void)state;
+    assert_int_equal(learner_open(&l, options, NULL, 2, &err), MR_OK);
+    for (unsigned i = 0; i < 500; i++) {
+        rows_make(x, label, i);
+        for (size_t row = 0; row < ROWS; row++) label[row] = 3 * (double)x[mr_tile_at(row, 0, 2)] + 1;
+        learn(&l, x, label, &report);
+        worst = fmax(worst, report.loss / ROWS);
+        undone += report.is_undone;
+        if (report.is_undone) assert_true(report.step_stable > 0.1 && report.step_stable < 2.4);
+    }
+    assert_true(undone > 0);
+    assert_true(worst < 1e3);
+    learner_close(&l);
+}
+
 static void wrong_options(void **state)
 {
     static const struct {
@@ -242,6 +269,7 @@ int main(void)
         cmocka_unit_test(saved_and_gone_on),
         cmocka_unit_test(a_standardised_file_learns),
         cmocka_unit_test(a_diverging_update_is_undone),
+        cmocka_unit_test(a_slow_divergence_ends),
         cmocka_unit_test(wrong_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
