@@ -19,6 +19,7 @@
 #include "kafka/embedded.h"
 #include "kafka/feed.h"
 #include "metrics/summary.h"
+#include "pipeline/lane.h"
 
 #define DRAIN_LIMIT_NS       (7 * 1000000000LL) /* SIGTERM: over within 10 s, what follows included */
 #define ABORT_LIMIT_NS       (2 * 1000000000LL)
@@ -155,6 +156,14 @@ static void feed_join(struct watch *watch)
     }
 }
 
+static uint64_t bytes_taken(const void *reader)
+{
+    const struct mr_run *const run = reader;
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < run->lane_count; i++) bytes += mr_stats_get(&run->lane[i]->stats.bytes_in);
+    return bytes;
+}
+
 /* --feed FILE: the lines of a file go into the job's first topic while it runs. */
 static mr_status feed_start(struct watch *watch, const char *topic, struct mr_err *err)
 {
@@ -164,6 +173,10 @@ static mr_status feed_start(struct watch *watch, const char *topic, struct mr_er
                                    .records_per_s = watch->opt->rate,
                                    .lines_per_message = 1,
                                    .repeat = 1};
+    if (mr_kafka_is_embedded(watch->run->properties)) {
+        watch->feed.taken = bytes_taken;
+        watch->feed.reader = watch->run;
+    }
     if (pthread_create(&watch->feeder, NULL, feed_main, watch))
         return mr_fail(err, MR_ENOMEM, "could not start the feeder");
     return MR_OK;

@@ -11,14 +11,17 @@
 #define ASK_TIMEOUT_MS   10000
 #define ASK_STEP_MS      2000 /* a question that is older is asked anew, after a look at feed->stop */
 #define FLUSH_TIMEOUT_MS 30000
-#define FLUSH_STEP_MS    100     /* between two looks at feed->stop */
-#define PACE_NS          2000000 /* records of 2 ms go out together */
+#define FLUSH_STEP_MS    100       /* between two looks at feed->stop */
+#define PACE_NS          2000000   /* records of 2 ms go out together */
+#define AHEAD_BYTES      (2 << 20) /* of the reader: the embedded broker keeps 5 MiB a partition, headers included */
+#define AHEAD_WAIT_NS                                                                                                  \
+    1000000000 /* for a reader that does not move, as one that reads only what comes after its start */
 
 struct feeding {
     struct mr_feed *feed;
     rd_kafka_t *client;
     int64_t started_ns;
-    uint64_t messages, failed;
+    uint64_t messages, failed, bytes;
     char reason[128];
     char *block; /* lines that are being joined */
     size_t block_bytes, block_cap;
@@ -47,6 +50,22 @@ static void pace(struct feeding *feeding)
     }
 }
 
+/* Waits until the reader is near enough, or has not moved for a while. */
+static void reader_wait(struct feeding *feeding)
+{
+    const struct mr_feed *const feed = feeding->feed;
+    uint64_t before = 0;
+    int64_t due_ns = mr_clock_ns() + AHEAD_WAIT_NS;
+    if (!feed->taken) return;
+    while (!feed->stop && mr_clock_ns() < due_ns) {
+        const uint64_t taken = feed->taken(feed->reader);
+        if (feeding->bytes < taken + AHEAD_BYTES) return;
+        if (taken != before) due_ns = mr_clock_ns() + AHEAD_WAIT_NS;
+        before = taken;
+        rd_kafka_poll(feeding->client, 2);
+    }
+}
+
 static mr_status message_send(struct feeding *feeding, const char *bytes, size_t count, struct mr_err *err)
 {
     for (;;) {
@@ -63,7 +82,9 @@ static mr_status message_send(struct feeding *feeding, const char *bytes, size_t
         if (feeding->feed->stop) return MR_OK; /* what waits is given up, and so is this */
         rd_kafka_poll(feeding->client, 10);
     }
+    feeding->bytes += count;
     if (++feeding->messages % 256 == 0) rd_kafka_poll(feeding->client, 0);
+    if (feeding->messages % 16 == 0) reader_wait(feeding);
     return MR_OK;
 }
 

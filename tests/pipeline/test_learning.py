@@ -29,6 +29,24 @@ def embedded(folder):
     call(MILLRACE, "inspect", folder / "net.safetensors")
 
 
+def more_than_the_broker_keeps(folder):
+    """A feed of 17 MB through a partition that keeps 5 MiB: it stays less than that ahead of the job."""
+    def change(job):
+        job["job"] = "large"
+        job["models"] = [{"name": "std", "type": "scaler", "learn": True}]
+        job["emit"] = {"fields": {"x": "std.scores[0]"}}
+        job["sinks"] = [{"type": "file", "path": str(folder / "large.jsonl")}]
+
+    lines = folder / "large.in"
+    with open(lines, "w", encoding="ascii") as out:
+        for i in range(12000):
+            out.write(json.dumps({"x1": i, "x2": -i, "y": 1, "more": "m" * 1350}) + "\n")
+    path = Learning(folder, None, "plane", change).path
+    report = json.loads(call(MILLRACE, "run", path, "--feed", lines, "--until", "end", "--json").stdout.splitlines()[-1])
+    if report["records_out"] != 12000:
+        fail(f"{report['records_out']} of 12000 fed records came out")
+
+
 def kept_when_it_ends_badly(folder):
     """Too many bad records end a run with an error: what was learned until then is saved all the same."""
     def change(job):
@@ -94,6 +112,7 @@ def main():
             later(folder, address)
             embedded(folder)
             kept_when_it_ends_badly(folder)
+            more_than_the_broker_keeps(folder)
             wrong_jobs(folder, address)
 
 
