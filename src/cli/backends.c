@@ -197,8 +197,10 @@ static mr_status job_choices(struct choice *choices, size_t count, const char *p
         snprintf(candidate->name, sizeof candidate->name, "%s", choices[i].name);
         memcpy(candidate->row_ns, choices[i].row_ns, sizeof candidate->row_ns);
     }
+    size_t sizes = 1; /* batches that the job can have */
+    while (!status && sizes < BATCH_SIZES && batch_sizes[sizes] <= (size_t)job->batch.records_max) sizes++;
     if (!status)
-        mr_choose_decide(candidates, candidate_count, batch_sizes, BATCH_SIZES, models.learns ? 1 : mr_core_count(),
+        mr_choose_decide(candidates, candidate_count, batch_sizes, sizes, models.learns ? 1 : mr_core_count(),
                          choice_out);
     mr_layout_destroy(layout);
     mr_models_close(&models);
