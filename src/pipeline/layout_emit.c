@@ -94,6 +94,12 @@ static mr_status emit_output(struct mr_layout_builder *b, const char *place, siz
         return mr_fail(b->err, MR_ECONFIG, "%s: model \"%s\" is a regression and has no %s: use \"%s.score\"", place,
                        model, output->name, model);
     }
+    if (info->has_no_probability && output->needs_classes && output->want & MR_WANT_Y)
+        return mr_fail(
+            b->err, MR_ECONFIG,
+            "%s: model \"%s\" of type %s has classes, but no %s: use \"%s.class\", or \"%s.score\", the number "
+            "that it gives instead",
+            place, model, info->type, output->name, model, model);
     if (output->needs_items && !info->item_count)
         return mr_fail(b->err, MR_ECONFIG, "%s: model \"%s\" recommends no items: use \"%s.%s\"", place, model, model,
                        info->is_classifier ? "class" : "score");

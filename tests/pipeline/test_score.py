@@ -136,8 +136,26 @@ def check_errors():
         fail("no input gives no output")
 
 
+def check_distance():
+    """A k-means model has classes, and a squared distance that is no probability."""
+    header = json.dumps({"__metadata__": {"millrace.type": "kmeans", "millrace.features": '["x","y"]'},
+                         "centers": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(struct.pack("<Q", len(header)) + header + struct.pack("<4f", 0, 0, 10, 10))
+        file.flush()
+        command = [PROGRAM, "score", file.name]
+        done = subprocess.run(command, input=b'{"x":3,"y":4}\n{"x":10,"y":8}\n', capture_output=True)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        if rows != [{"prediction": 0, "distance": 25}, {"prediction": 1, "distance": 4}]:
+            fail(f"k-means: {rows} {done.stderr}")
+        done = subprocess.run([*command, "-e", "p=model.probability"], input=b"", capture_output=True)
+        if done.returncode != 64 or b'use "model.class"' not in done.stderr:
+            fail(f"a probability of k-means: exit {done.returncode}: {done.stderr}")
+
+
 check_formats(tensors(MODEL))
 check_blocks()
 check_bad_rows()
 check_errors()
+check_distance()
 print("ok")

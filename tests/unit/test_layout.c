@@ -22,6 +22,13 @@ static const struct mr_model_info two = {
     .type = "mlp", .feature_count = 2, .width = 2, .is_classifier = true, .class_count = 2};
 static const struct mr_model_info line = {.type = "linear", .feature_count = 2, .width = 1};
 
+static const struct mr_model_info centres = {.type = "kmeans",
+                                             .feature_count = 2,
+                                             .width = 1,
+                                             .is_classifier = true,
+                                             .has_no_probability = true,
+                                             .class_count = 4};
+
 static void two_features(struct fixture *f, const struct mr_codec_ops *codec)
 {
     fixture_init(f, codec);
@@ -156,6 +163,9 @@ static void test_outputs(void **state)
         {"m.probabilities[1]", &binary, MR_EMIT_OUTPUT, 0, false, MR_WANT_Y},
         {"m.scores", &binary, MR_EMIT_PROBABILITIES, 0, false, MR_WANT_Y},
         {"m.scores[2]", &multi, MR_EMIT_OUTPUT, 2, false, MR_WANT_Y},
+        {"m", &centres, MR_EMIT_CLASS, 0, false, MR_WANT_CLASS},
+        {"m.score", &centres, MR_EMIT_SCORE, 0, false, MR_WANT_Y},
+        {"m.scores", &centres, MR_EMIT_PROBABILITIES, 0, false, MR_WANT_Y},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct fixture f;
@@ -192,6 +202,9 @@ static void test_emit_errors(void **state)
         {"regime.probabilities[2]", &binary, "emit.fields.p", "outputs 0 to 1"},
         {"regime.score", &multi, "no single score", "regime.probability"},
         {"regime.label", &line, "is a regression", "regime.score"},
+        {"regime.probability", &centres, "no probability: use \"regime.class\"", "\"regime.score\""},
+        {"regime.probabilities", &centres, "no probabilities", "\"regime.score\""},
+        {"regime.probabilities[0]", &centres, "no probabilities", "\"regime.score\""},
         {"@tmestamp", &line, "emit.fields.p", "@timestamp"},
         {"", &line, "emit.fields.p", "empty"},
     };
