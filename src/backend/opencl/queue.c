@@ -72,6 +72,15 @@ void mr_cl_queue_close(struct mr_queue *queue)
     free(queue);
 }
 
+/* After an error: what was started is no longer on its way to memory that the caller goes on with, and counts for
+ * nothing. */
+static mr_status queue_drain(struct mr_queue *queue, mr_status status)
+{
+    queue->backend->api.Finish(queue->queue);
+    queue->pending.program = NULL;
+    return status;
+}
+
 /* Device memory of at least so many bytes: grows with the first batches, never afterwards. */
 static mr_status buffer_grow(struct mr_queue *queue, struct buffer *buffer, size_t bytes, struct mr_err *err)
 {
@@ -169,8 +178,8 @@ mr_status mr_cl_score(struct mr_queue *queue, const struct mr_plan *plan, const 
     if (!status) status = program_launch(queue, plan, &args, err);
     if (!status) status = buffer_give(queue, &queue->y, args.y, scores->y, y_bytes, err);
     if (!status) status = buffer_give(queue, &queue->class_index, args.class_index, class_index, class_bytes, err);
-    if (status) return status;
-    return mr_cl_check(queue->backend, queue->backend->api.Flush(queue->queue), "clFlush", err);
+    if (!status) status = mr_cl_check(queue->backend, queue->backend->api.Flush(queue->queue), "clFlush", err);
+    return status ? queue_drain(queue, status) : MR_OK;
 }
 
 static mr_status host_grow(float **memory, size_t *has, size_t bytes, struct mr_err *err)
@@ -220,12 +229,13 @@ mr_status mr_cl_sum(struct mr_queue *queue, const struct mr_plan *plan, const fl
     if (!status) status = labels_take(queue, program, target->label, row_count, &args.label, err);
     if (!status) status = host_grow(&queue->partial, &queue->partial_bytes, bytes, err);
     if (!status) status = program_launch(queue, plan, &args, err);
-    if (status) return status;
-    const struct mr_cl_api *const api = &queue->backend->api;
-    int result =
-        api->EnqueueReadBuffer(queue->queue, queue->scratch.memory, 0, 0, bytes, queue->partial, 0, NULL, NULL);
-    if (!result) result = api->Flush(queue->queue);
-    if (result) return mr_cl_check(queue->backend, result, "clEnqueueReadBuffer", err);
+    if (!status)
+        status = mr_cl_check(queue->backend,
+                             queue->backend->api.EnqueueReadBuffer(queue->queue, queue->scratch.memory, 0, 0, bytes,
+                                                                   queue->partial, 0, NULL, NULL),
+                             "clEnqueueReadBuffer", err);
+    if (!status) status = mr_cl_check(queue->backend, queue->backend->api.Flush(queue->queue), "clFlush", err);
+    if (status) return queue_drain(queue, status);
     queue->pending.program = program;
     queue->pending.rows = row_count;
     queue->pending.sums = sums;
