@@ -23,7 +23,7 @@ static mr_status units_open(struct mr_run *run, struct mr_err *err)
     const bool is_auto = !strcmp(job->backend, "auto");
     char text[256];
     mr_status status = mr_units_open(&run->units, is_auto ? "cpu" : job->backend, row_cap, job->cross_check > 0, err);
-    if (!status && is_auto) status = mr_choose(&run->units, &run->models, row_cap, run->layout->want, err);
+    if (!status && is_auto) mr_choose(&run->units, &run->models, row_cap, run->layout->want);
     if (run->learns_by_offsets) run->units.unit[0].rows_min = 0; /* one unit for all: sizes go by arrival */
     if (!status) status = mr_models_plan(&run->models, &run->units, run->layout->want, err);
     if (status) return status;

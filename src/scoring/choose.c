@@ -124,18 +124,16 @@ static void devices_open(struct devices *devices)
     }
 }
 
-mr_status mr_choose(struct mr_units *units, const struct mr_models *models, size_t row_cap, const unsigned *want,
-                    struct mr_err *err)
+void mr_choose(struct mr_units *units, const struct mr_models *models, size_t row_cap, const unsigned *want)
 {
     struct mr_candidate candidates[CANDIDATES_MAX];
     struct devices devices;
     struct mr_choice choice;
     size_t sizes[MR_CHOOSE_SIZES];
     const size_t size_count = mr_choose_sizes(row_cap, sizes);
-    (void)err;
 
     devices_open(&devices);
-    if (!devices.count) return MR_OK;
+    if (!devices.count) return;
     const double seconds = SECONDS / (double)(devices.count + 1);
     mr_choose_measure(models, units->unit[0].ops, units->unit[0].backend, sizes, size_count, want, seconds,
                       &candidates[0]);
@@ -150,5 +148,4 @@ mr_status mr_choose(struct mr_units *units, const struct mr_models *models, size
         else
             devices.ops[i]->close(devices.backend[i]);
     }
-    return MR_OK;
 }

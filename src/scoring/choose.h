@@ -43,9 +43,8 @@ void mr_choose_decide(const struct mr_candidate *candidates, size_t count, const
 /**
  * Measures all backends of the build that start, beside the CPU that is open in `units`, within half a second, and puts
  * the chosen one before it. Says in the log what it has chosen and why. A build or machine with nothing but the CPU is
- * not measured at all. MR_ENOMEM.
+ * not measured at all.
  */
-mr_status mr_choose(struct mr_units *units, const struct mr_models *models, size_t row_cap, const unsigned *want,
-                    struct mr_err *err);
+void mr_choose(struct mr_units *units, const struct mr_models *models, size_t row_cap, const unsigned *want);
 
 #endif

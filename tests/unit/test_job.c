@@ -160,6 +160,18 @@ static void test_values(void **state)
     mr_job_destroy(NULL);
 }
 
+/* Less than float32 can keep would leave a backend that computes rightly. */
+static void test_cross_check_tolerance(void **state)
+{
+    (void)state;
+    struct mr_job *job;
+    char report[4096];
+    assert_int_equal(parse("\"cross_check_tolerance\": 1e-6, ", &job, report), MR_OK);
+    mr_job_destroy(job);
+    assert_int_equal(parse("\"cross_check_tolerance\": 9e-7, ", &job, report), MR_ECONFIG);
+    assert_non_null(strstr(report, "cross_check_tolerance: expected a number from 1e-06 to 1, found 9e-7"));
+}
+
 static void test_substitution(void **state)
 {
     (void)state;
@@ -289,9 +301,14 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reports),   cmocka_unit_test(test_values),           cmocka_unit_test(test_substitution),
-        cmocka_unit_test(test_positions), cmocka_unit_test(test_no_control_bytes), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_substitution),
+        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_no_control_bytes),
+        cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_show),
+        cmocka_unit_test(test_cross_check_tolerance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
