@@ -252,6 +252,9 @@ static void wrong_options(void **state)
         {{"learn", "true", "hidden", "", NULL}, "hidden: \"\""},
         {{"learn", "true", "hidden", "0", NULL}, "hidden: \"0\""},
         {{"learn", "true", "classes", "1", NULL}, "1 class leaves nothing to learn"},
+        {{"learn", "true", "hidden", "65536-65536-65536", NULL}, "more than 67108864 weights"},
+        {{"learn", "true", "hidden", "65536", "classes", "65536", NULL}, "2 features and 65536 outputs"},
+        {{"learn", "true", "hidden", "8192-8192", NULL}, "hidden: \"8192-8192\""}, /* biases too much */
     };
     struct learner l;
     struct mr_err err;

@@ -8,6 +8,11 @@
 
 #define WIDTH_MAX 65536
 
+/* Weights and biases of a model from nothing. Learning keeps seven float64 for each: 4 GiB in all. */
+#define PARAMETERS_MAX      ((size_t)1 << 26)
+#define PARAMETERS_MAX_TEXT "67108864"
+_Static_assert(PARAMETERS_MAX == 67108864, "the text says the number");
+
 static const char *const activations[] = {"relu", "sigmoid", "tanh", "gelu", "identity", NULL};
 static const mr_activation activation_kinds[] = {MR_ACT_RELU, MR_ACT_SIGMOID, MR_ACT_TANH, MR_ACT_GELU,
                                                  MR_ACT_IDENTITY};
@@ -26,7 +31,8 @@ const struct mr_option mr_mlp_options_table[] = {
      .type = MR_OPT_STRING,
      .offset = AT(hidden),
      .fallback = "32",
-     .doc = "Without a file: widths of the hidden layers, such as \"64-32\"; \"none\" for no hidden layer."},
+     .doc = "Without a file: widths of the hidden layers, such as \"64-32\"; \"none\" for no hidden layer. A model has "
+            "at most " PARAMETERS_MAX_TEXT " weights and biases."},
     {.key = "activation",
      .type = MR_OPT_ENUM,
      .offset = AT(activation),
@@ -128,6 +134,18 @@ static int hidden_parse(const char *text, size_t *widths, size_t cap)
     }
 }
 
+/* Whether layers of these widths, the features' first, stay within PARAMETERS_MAX. */
+static bool parameters_fit(const size_t *width, size_t layer_count)
+{
+    size_t sum = 0, weights;
+    for (size_t i = 0; i < layer_count; i++) {
+        if (__builtin_mul_overflow(width[i], width[i + 1], &weights) || __builtin_add_overflow(sum, weights, &sum) ||
+            __builtin_add_overflow(sum, width[i + 1], &sum) || sum > PARAMETERS_MAX)
+            return false;
+    }
+    return true;
+}
+
 /* SplitMix64 (Steele, Lea and Flood 2014): [-1, 1). */
 static double uniform(uint64_t *state)
 {
@@ -164,6 +182,11 @@ mr_status mr_mlp_zero_make(struct mr_model *model, size_t cols, struct mr_err *e
                        "hidden: \"%.40s\": expected widths from 1 to %d with - between them, such as 64-32, or none",
                        options->hidden, WIDTH_MAX);
     width[hidden + 1] = out;
+    if (!parameters_fit(width, (size_t)hidden + 1))
+        return mr_fail(err, MR_ECONFIG,
+                       "hidden: \"%.40s\": with %zu features and %zu output%s that is more than " PARAMETERS_MAX_TEXT
+                       " weights and biases, the most that a model may have: fewer or narrower layers",
+                       options->hidden, cols, out, out == 1 ? "" : "s");
     model->layer = calloc((size_t)hidden + 1, sizeof *model->layer);
     bool is_whole = model->layer;
     for (size_t i = 0; i <= (size_t)hidden && is_whole; i++) {
