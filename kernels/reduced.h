@@ -61,17 +61,22 @@ static inline float mr_int8_weights(const float *w, size_t in, int8_t *q)
     return inverse > 0 ? most / 127 : 0;
 }
 
-/** How the inputs of a row are counted: x is about low + step * q, q the whole number nearest to (x - low) * inverse.
- */
+/** How the inputs of a row are counted: x is about low + step * q, q the whole number nearest to
+ * (x / 2 - low / 2) * inverse. Halves, which are exact, because the range of finite inputs may be beyond float32. */
 struct mr_int8_row {
     float low, step, inverse;
 };
 
 static inline struct mr_int8_row mr_int8_row(float least, float most)
 {
-    const float range = most - least;
-    return (struct mr_int8_row){
-        .low = least, .step = range * (1.0f / 255), .inverse = range > 1e-30f ? 255 / range : 0};
+    const float half = most * 0.5f - least * 0.5f;
+    return (struct mr_int8_row){.low = least, .step = half * (2.0f / 255), .inverse = half > 0.5e-30f ? 255 / half : 0};
+}
+
+/** q of an input. */
+static inline long mr_int8_count(const struct mr_int8_row *row, float x)
+{
+    return lrintf((x * 0.5f - row->low * 0.5f) * row->inverse);
 }
 
 #endif

@@ -37,7 +37,7 @@ static void bound_int8_inputs(struct error_bound *row, size_t in)
     const struct mr_int8_row counted = mr_int8_row(least, most);
     const double step = (double)counted.step, step_error = worst > 0 ? 2 * worst / 255 + EPS * step : 0;
     for (size_t c = 0; c < in; c++) {
-        const double q = (double)lrintf(((float)row->value[c] - counted.low) * counted.inverse);
+        const double q = (double)mr_int8_count(&counted, (float)row->value[c]);
         double off = 0;
         if (worst > 0 && step > 0) {
             const double exact = (row->value[c] - (double)counted.low) / step;

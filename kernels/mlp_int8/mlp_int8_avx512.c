@@ -31,10 +31,10 @@ MR_INLINE mr_vec mr_words_value(const struct mr_dense *layer, size_t o, const st
 }
 
 /* How rows are counted: see mr_int8_row. Where an input is not finite, with NaN. */
-MR_INLINE void rows_measure(const float *x, size_t in, const struct mr_words_scratch *to, mr_vec *low, mr_vec *inverse,
-                            const int V)
+MR_INLINE void rows_measure(const float *x, size_t in, const struct mr_words_scratch *to, mr_vec *low_half,
+                            mr_vec *inverse, const int V)
 {
-    mr_vec high[MR_TILE_VECS], nothing[MR_TILE_VECS];
+    mr_vec low[MR_TILE_VECS], high[MR_TILE_VECS], nothing[MR_TILE_VECS];
     MR_EACH(v, V) low[v] = high[v] = mr_load(x + v * MR_LANES);
     MR_EACH(v, V) nothing[v] = mr_set(0);
     for (size_t c = 0; c < in; c++, x += MR_TILE_ROWS) {
@@ -49,23 +49,24 @@ MR_INLINE void rows_measure(const float *x, size_t in, const struct mr_words_scr
     }
     MR_EACH(v, V)
     {
-        const mr_vec range = high[v] - low[v] + nothing[v];
-        inverse[v] = mr_select(mr_greater(range, mr_set(1e-30f)), 255.0f / range, mr_set(0));
+        const mr_vec half = high[v] * 0.5f - low[v] * 0.5f + nothing[v];
+        inverse[v] = mr_select(mr_greater(half, mr_set(0.5e-30f)), 255.0f / half, mr_set(0));
         mr_store(to->low + v * MR_LANES, low[v]);
-        mr_store(to->step + v * MR_LANES, range * (1.0f / 255));
+        mr_store(to->step + v * MR_LANES, half * (2.0f / 255));
+        low_half[v] = low[v] * 0.5f;
     }
 }
 
 /* The words of `bytes` inputs each, V vectors of rows. */
-MR_INLINE void rows_count(const float *x, const mr_vec *low, const mr_vec *inverse, uint32_t *word, const int bytes,
-                          const int V)
+MR_INLINE void rows_count(const float *x, const mr_vec *low_half, const mr_vec *inverse, uint32_t *word,
+                          const int bytes, const int V)
 {
     MR_EACH(v, V)
     {
         __m512i all = _mm512_setzero_si512();
         MR_EACH(c, bytes)
         {
-            const mr_vec q = (mr_load(x + c * MR_TILE_ROWS + v * MR_LANES) - low[v]) * inverse[v];
+            const mr_vec q = (mr_load(x + c * MR_TILE_ROWS + v * MR_LANES) * 0.5f - low_half[v]) * inverse[v];
             all = _mm512_or_si512(all, _mm512_slli_epi32(_mm512_cvtps_epi32((__m512)q), 8 * (unsigned)c));
         }
         _mm512_store_si512(word + v * MR_LANES, all);
@@ -74,15 +75,15 @@ MR_INLINE void rows_count(const float *x, const mr_vec *low, const mr_vec *inver
 
 MR_INLINE void words_make(const float *x, size_t in, const struct mr_words_scratch *to, const int V)
 {
-    mr_vec low[MR_TILE_VECS], inverse[MR_TILE_VECS];
+    mr_vec low_half[MR_TILE_VECS], inverse[MR_TILE_VECS];
     uint32_t *word = to->word;
     size_t c = 0;
-    rows_measure(x, in, to, low, inverse, V);
+    rows_measure(x, in, to, low_half, inverse, V);
     for (; c + MR_IN_WORD <= in; c += MR_IN_WORD, x += (size_t)MR_IN_WORD * MR_TILE_ROWS, word += MR_TILE_ROWS)
-        rows_count(x, low, inverse, word, MR_IN_WORD, V);
-    if (in - c == 1) rows_count(x, low, inverse, word, 1, V);
-    if (in - c == 2) rows_count(x, low, inverse, word, 2, V);
-    if (in - c == 3) rows_count(x, low, inverse, word, 3, V);
+        rows_count(x, low_half, inverse, word, MR_IN_WORD, V);
+    if (in - c == 1) rows_count(x, low_half, inverse, word, 1, V);
+    if (in - c == 2) rows_count(x, low_half, inverse, word, 2, V);
+    if (in - c == 3) rows_count(x, low_half, inverse, word, 3, V);
 }
 
 static __attribute__((noinline)) struct mr_words mr_words_pack(const float *x, size_t in,

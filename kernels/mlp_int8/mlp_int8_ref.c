@@ -29,8 +29,7 @@ static void counted_forward(const struct mr_mlp_layer *layer, const double *in, 
         is_finite &= isfinite(x) != 0;
     }
     const struct mr_int8_row row = mr_int8_row(least, most);
-    for (size_t c = 0; c < layer->in && is_finite; c++)
-        counted[c] = (uint8_t)lrintf(((float)in[c] - row.low) * row.inverse);
+    for (size_t c = 0; c < layer->in && is_finite; c++) counted[c] = (uint8_t)mr_int8_count(&row, (float)in[c]);
     for (size_t o = 0; o < layer->out; o++) {
         const double step = (double)mr_int8_weights(layer->w + o * layer->in, layer->in, weight);
         int64_t sum = 0, weights = 0;

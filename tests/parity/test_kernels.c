@@ -262,6 +262,32 @@ static void nan_check(const struct mr_kernel *kernel)
     subject_free(&s);
 }
 
+/* Inputs whose range is beyond float32, though each of them and each score is within it. */
+static void range_check(const struct mr_kernel *kernel)
+{
+    enum { ROWS = 40, IN = 64, OUT = 48 };
+    const struct shape shape = {{IN, OUT}};
+    struct subject s;
+    subject_make(&s, kernel->op, &shape, MR_ACT_RELU, MR_ACT_IDENTITY, ROWS);
+    for (size_t k = 0; k < (size_t)IN * OUT; k++) ((float *)(uintptr_t)s.layer[0].w)[k] *= 0.01f;
+    mr_packed_free(s.packed);
+    s.packed = packed_make(&s, kernel->op);
+    for (size_t row = 0; row < ROWS; row += 3) {
+        s.x[mr_tile_at(row, row % IN, IN)] = 3e38f;
+        s.x[mr_tile_at(row, (row + 7) % IN, IN)] = -3e38f;
+    }
+    kernel->score(s.x, s.packed, s.got_y, s.got_class, s.scratch, ROWS);
+    mr_kernel_select(kernel->op, "ref")->score(s.x, s.packed, s.want_y, s.want_class, s.scratch, ROWS);
+    for (size_t row = 0; row < ROWS; row++) {
+        for (size_t o = 0; o < OUT; o++) {
+            assert_true(isfinite(s.want_y[mr_tile_at(row, o, OUT)]));
+            assert_true(isfinite(s.got_y[mr_tile_at(row, o, OUT)]));
+        }
+        row_check(&s, kernel, row, "a range beyond float32");
+    }
+    subject_free(&s);
+}
+
 /* What fewer bits cost: the largest difference of a probability from float32's. */
 static void cost_print(const struct mr_kernel *kernel)
 {
@@ -393,6 +419,7 @@ static void kernel_check(void **state)
     if (kernel->op == MR_OP_MLP_BF16 || kernel->op == MR_OP_MLP_INT8) {
         near_ties += reduced_check(kernel, &case_count);
         nan_check(kernel);
+        range_check(kernel);
         cost_print(kernel);
     }
     classes_check(kernel);
