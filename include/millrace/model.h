@@ -72,6 +72,9 @@ struct mr_model_open {
     const void *options;  /* parsed by the type's table; NULL: all defaults */
     const char *file;     /* NULL: none is named */
     size_t feature_count; /* of what the model will read; 0: not known (a file knows) */
+    /* [feature_count] their names, for info and save of a model that starts from nothing; NULL: not known, or what it
+     * reads is another model's scores. */
+    const char *const *feature;
 };
 
 /** Rows that a model learns from, after it has scored them. */

@@ -238,6 +238,19 @@ void mr_model_info_add(struct mr_model_info *info, const struct mr_mlp_layer *la
     info->flops_per_row += 2.0 * (double)layer->out * (double)layer->in;
 }
 
+mr_status mr_model_meta_name(const struct mr_model_open *open, struct mr_model_meta *meta, struct mr_err *err)
+{
+    if (!open->feature || !open->feature_count) return MR_OK;
+    meta->features.item = calloc(open->feature_count, sizeof *meta->features.item);
+    while (meta->features.item && meta->features.count < open->feature_count) {
+        char *const name = strdup(open->feature[meta->features.count]);
+        if (!name) break;
+        meta->features.item[meta->features.count++] = name;
+    }
+    if (meta->features.count == open->feature_count) return MR_OK;
+    return mr_fail(err, MR_ENOMEM, "no memory for the names of %zu features", open->feature_count);
+}
+
 /* A JSON array of names; NULL without any, or without memory. The caller frees it. */
 static char *names_text(const char *const *names, size_t count)
 {

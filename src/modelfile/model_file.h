@@ -26,6 +26,10 @@ mr_status mr_model_file_open(const char *path, const char *type, struct mr_safet
 mr_status mr_model_meta_read(const struct mr_safetensors *file, struct mr_model_meta *meta, struct mr_err *err);
 void mr_model_meta_deinit(struct mr_model_meta *meta);
 
+/** The names of features that a model from nothing is opened with, copied into meta: none where open has none.
+ * MR_ENOMEM; then call deinit. */
+mr_status mr_model_meta_name(const struct mr_model_open *open, struct mr_model_meta *meta, struct mr_err *err);
+
 /** A tensor of a rank whose values are all finite; rank 1 also of a length. MR_EDATA says what is wrong. Borrowed. */
 mr_status mr_model_tensor(const struct mr_safetensors *file, const char *name, size_t rank, uint64_t length,
                           const struct mr_tensor **tensor_out, struct mr_err *err);

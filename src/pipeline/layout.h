@@ -97,8 +97,9 @@ struct mr_layout {
 mr_status mr_layout_create(const struct mr_job *job, const struct mr_model_info *const *info,
                            struct mr_layout **layout_out, struct mr_err *err);
 
-/** How many features record.features names, ranges expanded. MR_ECONFIG as mr_layout_create. */
-mr_status mr_layout_feature_count(const struct mr_job *job, size_t *count_out, struct mr_err *err);
+/** The features that record.features names, ranges expanded: paths, as mr_layout.feature_name. The caller frees them
+ * with mr_paths_deinit, also after an error: MR_ECONFIG as mr_layout_create, MR_ENOMEM. */
+mr_status mr_layout_features(const struct mr_job *job, struct mr_strings *names_out, struct mr_err *err);
 
 /** Frees all. Accepts NULL. */
 void mr_layout_destroy(struct mr_layout *layout);

@@ -229,20 +229,17 @@ static mr_status defaults_check(struct mr_layout_builder *b)
     return MR_OK;
 }
 
-mr_status mr_layout_feature_count(const struct mr_job *job, size_t *count_out, struct mr_err *err)
+mr_status mr_layout_features(const struct mr_job *job, struct mr_strings *names_out, struct mr_err *err)
 {
     const struct mr_strings *written = &job->record.features;
-    *count_out = 0;
-    for (size_t i = 0; i < written->count; i++) {
+    mr_status status = MR_OK;
+    *names_out = (struct mr_strings){0};
+    for (size_t i = 0; i < written->count && !status; i++) {
         char place[64];
-        struct mr_strings expanded = {0};
         snprintf(place, sizeof place, "record.features[%zu]", i);
-        const mr_status status = mr_paths_expand(place, written->item[i], MR_FIELD_NONE, &expanded, err);
-        *count_out += expanded.count;
-        mr_paths_deinit(&expanded);
-        if (status) return status;
+        status = mr_paths_expand(place, written->item[i], MR_FIELD_NONE, names_out, err);
     }
-    return MR_OK;
+    return status;
 }
 
 mr_status mr_layout_record(struct mr_layout_builder *b)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "kernels/pack.h"
 #include "pipeline/layout.h"
+#include "pipeline/paths.h"
 
 /* The model of this name before index `before`. */
 static size_t model_find(const struct mr_job *job, const char *name, size_t before)
@@ -55,11 +56,28 @@ static mr_status learning_check(const struct mr_job *job, size_t i, const struct
     return from->save ? save_check(from->save, i, err) : MR_OK;
 }
 
+/* Takes the quotes off paths that are one key. False: some path is more, and no name that `millrace score` would find
+ * the same field by. */
+static bool names_strip(struct mr_strings *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        char *const path = names->item[i];
+        const size_t bytes = strlen(path);
+        const bool is_quoted = *path == '"' && strchr(path + 1, '"') == path + bytes - 1;
+        if (!is_quoted && strpbrk(path, ".[@\"")) return false;
+        if (!is_quoted) continue;
+        memmove(path, path + 1, bytes - 2);
+        path[bytes - 2] = '\0';
+    }
+    return true;
+}
+
 mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_model_info *const *info,
                             struct mr_model **model_out, size_t *input_out, struct mr_err *err)
 {
     const struct mr_job_model *const from = &job->model[i];
     struct mr_model_open open = {.options = from->options, .file = from->file};
+    struct mr_strings names = {0};
     mr_status status = MR_OK;
     *model_out = NULL;
     *input_out = from->input ? model_find(job, from->input, i) : MR_NO_MODEL;
@@ -70,9 +88,12 @@ mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_
     if (from->input)
         open.feature_count = info[*input_out]->width;
     else
-        status = mr_layout_feature_count(job, &open.feature_count, err);
+        status = mr_layout_features(job, &names, err);
+    if (!from->input) open.feature_count = names.count;
+    if (!status && !from->file && names.count && names_strip(&names)) open.feature = (const char *const *)names.item;
     if (!status) status = from->ops->open(&open, model_out, err);
     if (!status) status = learning_check(job, i, from->ops->learn ? from->ops->learn(*model_out) : NULL, err);
+    mr_paths_deinit(&names);
     if (status && *model_out) {
         from->ops->close(*model_out);
         *model_out = NULL;

@@ -27,6 +27,9 @@ def embedded(folder):
     if not learned["rows_learned"] or learned["updates_undone"] or not learned["loss_batch"] < learned["loss"]:
         fail(f"net: {learned}")
     call(MILLRACE, "inspect", folder / "net.safetensors")
+    scored = call(MILLRACE, "score", folder / "net.safetensors", lines).stdout.splitlines() # which names its features
+    if len(scored) != len(fed):
+        fail(f"score: {len(scored)} answers to {len(fed)} points")
 
 
 def more_than_the_broker_keeps(folder):

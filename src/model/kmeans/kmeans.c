@@ -186,6 +186,7 @@ static mr_status kmeans_open(const struct mr_model_open *open, struct mr_model *
             mr_fail(err, MR_ECONFIG, "a kmeans model needs a file, or \"learn\": true and \"k\" to start from nothing");
     } else if (!status) {
         status = sizes_set(model, (size_t)model->options.k, open->feature_count, err);
+        if (!status) status = mr_model_meta_name(open, &model->meta, err);
     }
     if (!status) status = info_fill(model, open->file ? open->file : "", err);
     if (status)

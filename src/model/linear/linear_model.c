@@ -137,8 +137,9 @@ static mr_status file_read(struct mr_model *model, const char *path, struct mr_e
 }
 
 /* Zero weights: what learns from nothing starts with. */
-static mr_status zero_make(struct mr_model *model, size_t cols, struct mr_err *err)
+static mr_status zero_make(struct mr_model *model, const struct mr_model_open *open, struct mr_err *err)
 {
+    const size_t cols = open->feature_count;
     const struct mr_linear_kind *const kind = model->kind;
     struct mr_mlp_layer *const layer = &model->layer;
     const size_t out = kind->is_classifier && model->options.classes > 2 ? (size_t)model->options.classes : 1;
@@ -159,7 +160,9 @@ static mr_status zero_make(struct mr_model *model, size_t cols, struct mr_err *e
                                          .class_count = !kind->is_classifier ? 0
                                                         : out == 1           ? 2
                                                                              : out};
-    return learner_open(model, err);
+    const mr_status status = mr_model_meta_name(open, &model->meta, err);
+    model->info.feature = (const char *const *)model->meta.features.item;
+    return status ? status : learner_open(model, err);
 }
 
 mr_status mr_linear_model_open(const struct mr_linear_kind *kind, const struct mr_option *table,
@@ -174,7 +177,7 @@ mr_status mr_linear_model_open(const struct mr_linear_kind *kind, const struct m
         model->options = *(const struct mr_linear_options *)open->options;
     else
         status = mr_options_init(table, &model->options, err);
-    if (!status) status = open->file ? file_read(model, open->file, err) : zero_make(model, open->feature_count, err);
+    if (!status) status = open->file ? file_read(model, open->file, err) : zero_make(model, open, err);
     if (status) {
         mr_linear_model_close(model);
         return status;

@@ -115,6 +115,8 @@ static mr_status mlp_open(const struct mr_model_open *open, struct mr_model **mo
         status = file_read(model, open->file, err);
     } else {
         status = mr_mlp_zero_make(model, open->feature_count, err);
+        if (!status) status = mr_model_meta_name(open, &model->meta, err);
+        if (!status) model->info.feature = (const char *const *)model->meta.features.item;
         if (!status) status = mr_mlp_learner_open(model, NULL, err);
     }
     if (status) {

@@ -118,6 +118,7 @@ static mr_status scaler_open(const struct mr_model_open *open, struct mr_model *
         status = mr_fail(err, MR_ECONFIG, "a scaler needs a file, or \"learn\": true to start from nothing");
     } else if (!status) {
         status = sizes_set(model, open->feature_count, err);
+        if (!status) status = mr_model_meta_name(open, &model->meta, err);
     }
     if (status) {
         scaler_close(model);
