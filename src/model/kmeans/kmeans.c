@@ -177,6 +177,9 @@ static mr_status kmeans_open(const struct mr_model_open *open, struct mr_model *
         model->options = *(const struct kmeans_options *)open->options;
     else
         status = mr_options_init(options_table, &model->options, err);
+    if (!status && model->options.half_life > 0 && model->options.decay < 1)
+        status =
+            mr_fail(err, MR_ECONFIG, "decay: does nothing beside half_life, which stands for it: drop one of them");
     if (!status && open->file) {
         status = mr_model_file_open(open->file, "kmeans", &file, err);
         if (!status) status = file_read(model, open->file, file, err);

@@ -7,6 +7,8 @@
 #include "learn/linear_learner.h"
 #include "learn/linear_spark.h"
 
+#define CLASSES_USUAL 2 /* what logistic's table has as default: nobody need have said it */
+
 struct mr_model {
     const struct mr_linear_kind *kind;
     struct mr_linear_options options;
@@ -29,6 +31,37 @@ void mr_linear_model_close(struct mr_model *model)
     mr_model_meta_deinit(&model->meta);
     free(model->scratch);
     free(model);
+}
+
+/* Options that do nothing beside the others are refused where they differ from their defaults. */
+static mr_status options_check(const struct mr_model *model, const struct mr_option *table, struct mr_err *err)
+{
+    const struct mr_linear_options *const given = &model->options;
+    struct mr_linear_options usual = {0};
+    const bool is_spark = given->compat == MR_LINEAR_SPARK;
+    const mr_status status = mr_options_init(table, &usual, err);
+    if (status) return status;
+    const struct {
+        bool is_idle;
+        const char *key, *why;
+    } idle[] = {
+        {is_spark && given->schedule != usual.schedule, "schedule",
+         "with compat \"spark\", whose step is step / sqrt(i)"},
+        {is_spark && given->l1 > 0, "l1", "with compat \"spark\", which has l2 alone"},
+        {is_spark && given->loss != usual.loss, "loss", "with compat \"spark\", which lowers the squared loss"},
+        {!is_spark && given->iterations != usual.iterations, "iterations", "without compat \"spark\""},
+        {!is_spark && (given->tolerance < usual.tolerance || given->tolerance > usual.tolerance), "tolerance",
+         "without compat \"spark\""},
+        {!is_spark && given->intercept, "intercept", "without compat \"spark\": a bias is always learned"},
+        {given->schedule != MR_STEP_FTRL && (given->beta < usual.beta || given->beta > usual.beta), "beta",
+         "without schedule \"ftrl\""},
+    };
+    for (size_t i = 0; i < sizeof idle / sizeof *idle; i++) {
+        if (idle[i].is_idle)
+            return mr_fail(err, MR_ECONFIG, "%s: does nothing %s: drop one, or change the other", idle[i].key,
+                           idle[i].why);
+    }
+    return MR_OK;
 }
 
 static void params_set(struct mr_model *model)
@@ -130,6 +163,10 @@ static mr_status file_read(struct mr_model *model, const char *path, struct mr_e
         status = mr_model_info_fill(file, model->kind->type, &model->meta, layer->in, layer->out, layer->activation,
                                     &model->info, err);
     }
+    if (!status && model->kind->is_classifier && model->options.classes != CLASSES_USUAL &&
+        (size_t)model->options.classes != model->info.class_count)
+        status = mr_fail(err, MR_ECONFIG, "classes: %lld, but the model in file \"%s\" has %zu: drop classes",
+                         (long long)model->options.classes, path, model->info.class_count);
     if (!status && model->options.learn) status = learner_open(model, err);
     if (!status && model->options.learn) status = state_read(model, file, err);
     mr_safetensors_close(file);
@@ -177,6 +214,7 @@ mr_status mr_linear_model_open(const struct mr_linear_kind *kind, const struct m
         model->options = *(const struct mr_linear_options *)open->options;
     else
         status = mr_options_init(table, &model->options, err);
+    if (!status) status = options_check(model, table, err);
     if (!status) status = open->file ? file_read(model, open->file, err) : zero_make(model, open, err);
     if (status) {
         mr_linear_model_close(model);

@@ -92,6 +92,9 @@ static mr_status file_read(struct mr_model *model, const char *path, struct mr_e
         status = mr_model_info_fill(file, "mlp", &model->meta, model->layer[0].in, last->out, last->activation,
                                     &model->info, err);
     }
+    if (!status && model->options.classes && (size_t)model->options.classes != model->info.class_count)
+        status = mr_fail(err, MR_ECONFIG, "classes: %lld, but the model in file \"%s\" has %zu: drop classes",
+                         (long long)model->options.classes, path, model->info.class_count);
     if (!status && model->options.learn) status = mr_mlp_learner_open(model, file, err);
     mr_safetensors_close(file);
     return status;
@@ -103,13 +106,13 @@ static mr_status mlp_open(const struct mr_model_open *open, struct mr_model **mo
     mr_status status = MR_OK;
     *model_out = NULL;
     if (!model) return mr_fail(err, MR_ENOMEM, "model mlp: out of memory");
-    if (open->options) model->options = *(const struct mr_mlp_options *)open->options;
-    if (model->options.learn && model->options.precision) {
-        status = mr_fail(err, MR_ECONFIG,
-                         "precision: a model that learns is scored in fp32: drop \"learn\", or set \"precision\" to "
-                         "\"fp32\"");
-        mlp_close(model);
-        return status;
+    if (open->options) {
+        model->options = *(const struct mr_mlp_options *)open->options;
+        status = mr_mlp_options_check(&model->options, err);
+        if (status) {
+            mlp_close(model);
+            return status;
+        }
     }
     if (open->file) {
         status = file_read(model, open->file, err);

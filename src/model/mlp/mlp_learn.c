@@ -8,6 +8,9 @@
 
 #define WIDTH_MAX 65536
 
+#define TOLERANCE_USUAL      0.01
+#define TOLERANCE_USUAL_TEXT "0.01"
+
 /* Weights and biases of a model from nothing. Learning keeps seven float64 for each: 4 GiB in all. */
 #define PARAMETERS_MAX      ((size_t)1 << 26)
 #define PARAMETERS_MAX_TEXT "67108864"
@@ -107,13 +110,26 @@ const struct mr_option mr_mlp_options_table[] = {
     {.key = "precision_tolerance",
      .type = MR_OPT_DOUBLE,
      .offset = AT(precision_tolerance),
-     .fallback = "0.01",
+     .fallback = TOLERANCE_USUAL_TEXT,
      .min = 0,
      .max = 1,
      .doc = "Largest error that bf16 or int8 may have: of a probability, or of another output relative to its largest "
             "value in the batch; past it the job goes on in fp32 and says so."},
     {0},
 };
+
+mr_status mr_mlp_options_check(const struct mr_mlp_options *options, struct mr_err *err)
+{
+    const double tolerance = options->precision_tolerance;
+    if (!options->precision && (tolerance < TOLERANCE_USUAL || tolerance > TOLERANCE_USUAL))
+        return mr_fail(err, MR_ECONFIG,
+                       "precision_tolerance: does nothing while precision is \"fp32\": drop it, or set precision");
+    if (options->learn && options->precision)
+        return mr_fail(err, MR_ECONFIG,
+                       "precision: a model that learns is scored in fp32: drop \"learn\", or set \"precision\" to "
+                       "\"fp32\"");
+    return MR_OK;
+}
 
 /* ---- from nothing ---- */
 

@@ -35,6 +35,9 @@ struct mr_model {
     struct mr_mlp_learner learner;
 };
 
+/** MR_ECONFIG names an option that does nothing beside the others, or contradicts them. */
+mr_status mr_mlp_options_check(const struct mr_mlp_options *options, struct mr_err *err);
+
 /** Makes a model with random weights from its options; cols: features. MR_ECONFIG names the option. */
 mr_status mr_mlp_zero_make(struct mr_model *model, size_t cols, struct mr_err *err);
 
