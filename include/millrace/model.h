@@ -92,14 +92,15 @@ struct mr_learn_report {
     uint64_t rows;      /* that were learned from */
     bool is_undone;     /* the update diverged: the model is as before */
     double step_stable; /* when undone: a step that would not have diverged on these rows; 0: unknown */
+    bool must_begin;    /* when undone: what begin() took was undone, too; the next batch begins */
 };
 
 /** How a model learns. One thread at a time, while nobody scores with it. */
 struct mr_learn_ops {
     bool needs_label;
     bool has_loss; /* its report's loss means something: squared distance, squared error, log loss */
-    /* Optional. Called once, before the first batch is scored: what is taken from first rows, such as centres. NULL:
-     * nothing is. */
+    /* Optional. Called before the first batch is scored, and again after a report that says must_begin: what is taken
+     * from first rows, such as centres. NULL: nothing is. */
     mr_status (*begin)(struct mr_model *model, const float *x, size_t rows, struct mr_err *err);
     /*
      * Required. The sum over a batch that an update needs, and its parameters (owned by the model, their addresses

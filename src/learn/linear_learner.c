@@ -20,11 +20,13 @@ bool mr_linear_learner_init(struct mr_linear_learner *learner, const struct mr_l
     learner->w_before = calloc(count, sizeof *learner->w_before);
     learner->gradient = calloc(count, sizeof *learner->gradient);
     learner->w_plain = calloc(count, sizeof *learner->w_plain);
-    const bool is_standard = mr_standard_init(&learner->standard, sum->cols);
+    learner->w_begin = calloc(count, sizeof *learner->w_begin);
+    const bool is_before_standard = mr_standard_init(&learner->standard_before, sum->cols);
+    const bool is_standard = mr_standard_init(&learner->standard, sum->cols) && is_before_standard;
     const bool is_optimizer = mr_optimizer_init(&learner->optimizer, options, count, regularised);
     const bool is_before = mr_optimizer_init(&learner->before, options, count, regularised);
-    return learner->w && learner->w_before && learner->gradient && learner->w_plain && is_standard && is_optimizer &&
-           is_before;
+    return learner->w && learner->w_before && learner->gradient && learner->w_plain && learner->w_begin &&
+           is_standard && is_optimizer && is_before;
 }
 
 void mr_linear_learner_deinit(struct mr_linear_learner *learner)
@@ -32,8 +34,10 @@ void mr_linear_learner_deinit(struct mr_linear_learner *learner)
     mr_optimizer_deinit(&learner->optimizer);
     mr_optimizer_deinit(&learner->before);
     mr_standard_deinit(&learner->standard);
+    mr_standard_deinit(&learner->standard_before);
     free(learner->w);
     free(learner->w_plain);
+    free(learner->w_begin);
     free(learner->w_before);
     free(learner->gradient);
     *learner = (struct mr_linear_learner){0};
@@ -91,6 +95,8 @@ void mr_linear_learner_begin(struct mr_linear_learner *l, const float *x, size_t
     const size_t cols = l->sum.cols, biases = l->sum.out * cols;
     if (!l->standardises || l->standard.count > 0 || !rows) return;
     mr_standard_add_rows(&l->standard, x, rows);
+    if (!mr_standard_fits(&l->standard)) mr_standard_clear(&l->standard);
+    memcpy(l->w_begin, l->w, weight_count(&l->sum) * sizeof *l->w);
     l->has_begun_with = rows;
     for (size_t o = 0; o < l->sum.out; o++) {
         for (size_t c = 0; c < cols; c++) {
@@ -128,11 +134,34 @@ static void gradient_take(struct mr_linear_learner *l, const double *sums, doubl
     }
 }
 
-/* Rows of the first batch are in the mean since before it was scored. */
-static void rows_add(struct mr_linear_learner *l, const struct mr_learn_rows *rows)
+/* Adds the batch to mean and deviation; rows of the first one are there since before it was scored. False: they do not
+ * fit. */
+static bool rows_add(struct mr_linear_learner *l, const struct mr_learn_rows *rows)
 {
-    if (l->standardises && !l->has_begun_with && rows->rows) mr_standard_add_rows(&l->standard, rows->x, rows->rows);
-    l->has_begun_with = 0;
+    if (!l->standardises || !rows->rows) return true;
+    if (l->has_begun_with) return l->standard.count > 0;
+    mr_standard_copy(&l->standard_before, &l->standard);
+    mr_standard_add_rows(&l->standard, rows->x, rows->rows);
+    if (mr_standard_fits(&l->standard)) return true;
+    mr_standard_copy(&l->standard, &l->standard_before);
+    return false;
+}
+
+/* The weights, and what the first batch gave, as before it. */
+static void batch_undo(struct mr_linear_learner *l, const struct mr_learn_rows *rows, struct mr_learn_report *report)
+{
+    const size_t bytes = weight_count(&l->sum) * sizeof *l->w;
+    report->is_undone = true;
+    l->undone_count++;
+    if (report->rows) {
+        memcpy(l->w, l->w_before, bytes);
+        mr_optimizer_undo(&l->optimizer, &l->before);
+        report->step_stable = step_stable(l, rows);
+    }
+    if (!l->has_begun_with) return;
+    memcpy(l->w, l->w_begin, bytes);
+    mr_standard_clear(&l->standard);
+    report->must_begin = true;
 }
 
 /* Whether a step made things worse, beyond what noise explains. */
@@ -161,13 +190,6 @@ void mr_linear_learner_update(struct mr_linear_learner *l, const double *sums, c
         mr_optimizer_step(&l->optimizer, l->w, l->gradient);
         report->is_undone = has_diverged(l, sums, rows);
     }
-    if (!report->is_undone) {
-        rows_add(l, rows);
-        return;
-    }
+    if (report->is_undone || !rows_add(l, rows)) batch_undo(l, rows, report);
     l->has_begun_with = 0;
-    memcpy(l->w, l->w_before, bytes);
-    mr_optimizer_undo(&l->optimizer, &l->before);
-    l->undone_count++;
-    report->step_stable = step_stable(l, rows);
 }

@@ -11,9 +11,10 @@ struct mr_linear_learner {
     struct mr_linear_sum_params sum; /* cols, out, loss */
     double *w; /* [out][cols], then the biases [out]; with `standardises`, of standardised features */
     bool standardises;
-    struct mr_standard standard; /* of the features, where it does */
-    size_t has_begun_with;       /* rows of the batch at hand that are in `standard` already */
-    double *w_plain;             /* as w, of the features as they are */
+    struct mr_standard standard, standard_before; /* of the features, where it does; before a batch */
+    size_t has_begun_with;                        /* rows of the batch at hand that are in `standard` already */
+    double *w_begin;                              /* as w, before it began */
+    double *w_plain;                              /* as w, of the features as they are */
     struct mr_optimizer optimizer, before;
     double *w_before, *gradient; /* as w */
     struct mr_guard guard;

@@ -13,7 +13,7 @@ static double gradient(const struct mr_spark_options *options, size_t cols, cons
     memset(g, 0, (cols + 1) * sizeof *g);
     for (size_t row = 0; row < rows->rows; row++) {
         double z = 0;
-        if (isnan(rows->label[row])) continue;
+        if (!mr_loss_has_label(options->is_logistic ? MR_LOSS_LOG : MR_LOSS_SQUARED, 1, rows->label[row])) continue;
         for (size_t c = 0; c < cols; c++) z += w[c] * (double)rows->x[mr_tile_at(row, c, cols)];
         if (options->has_intercept) z += w[cols];
         const double off = options->is_logistic ? 1 / (1 + exp(-z)) - rows->label[row] : z - rows->label[row];

@@ -1,7 +1,9 @@
 #include "learn/standard.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "millrace/batch.h"
 
@@ -62,5 +64,30 @@ void mr_standard_add_rows(struct mr_standard *standard, const float *x, size_t r
         column_add(standard, c, near, sum, square, (double)rows);
     }
     standard->count += (double)rows;
+    mr_standard_refresh(standard);
+}
+
+bool mr_standard_fits(const struct mr_standard *standard)
+{
+    for (size_t c = 0; c < standard->cols; c++) {
+        if (!(fabs(standard->mean[c]) <= (double)FLT_MAX)) return false;
+        if (!(standard->squares[c] <= (double)FLT_MAX * fmax(standard->count, 1))) return false;
+    }
+    return true;
+}
+
+void mr_standard_copy(struct mr_standard *to, const struct mr_standard *from)
+{
+    to->count = from->count;
+    memcpy(to->mean, from->mean, from->cols * sizeof *to->mean);
+    memcpy(to->squares, from->squares, from->cols * sizeof *to->squares);
+    mr_standard_refresh(to);
+}
+
+void mr_standard_clear(struct mr_standard *standard)
+{
+    standard->count = 0;
+    memset(standard->mean, 0, standard->cols * sizeof *standard->mean);
+    memset(standard->squares, 0, standard->cols * sizeof *standard->squares);
     mr_standard_refresh(standard);
 }

@@ -28,6 +28,15 @@ void mr_standard_add(struct mr_standard *standard, const float *near, const doub
 /** The same from the rows themselves, in double. x: tiles (batch.h); rows: more than 0. */
 void mr_standard_add_rows(struct mr_standard *standard, const float *x, size_t rows);
 
+/** Whether mean and variance of every feature fit float32: one value of 1e38 makes them useless for good. */
+bool mr_standard_fits(const struct mr_standard *standard);
+
+/** Copies the state; both have the same cols. */
+void mr_standard_copy(struct mr_standard *to, const struct mr_standard *from);
+
+/** Back to no rows. */
+void mr_standard_clear(struct mr_standard *standard);
+
 /** Works out factor after count, mean and squares were set. */
 void mr_standard_refresh(struct mr_standard *standard);
 

@@ -402,6 +402,7 @@ static mr_status model_learn(struct mr_models *models, struct mr_model_at_work *
     }
     model->learn->update(model->model, &batch, &report);
     report_take(model, &report);
+    model->must_begin |= report.must_begin;
     model->stale = ~0u;
     return MR_OK;
 }

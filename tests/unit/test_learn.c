@@ -342,6 +342,19 @@ static void test_no_divergence(void **state)
     }
 }
 
+/* Spark's logistic regression learns from labels 0 to 1 alone, as the plain one does. */
+static void test_spark_labels(void **state)
+{
+    static _Alignas(MR_ALIGN) float x[MR_TILE_ROWS] = {1, -1, 2, 0.5F};
+    const double good[4] = {1, 0, NAN, 1}, bad[4] = {1, 0, 7, 1};
+    const struct mr_spark_options options = {.step = 0.1, .iterations = 50, .tolerance = 0, .is_logistic = true};
+    double w[2] = {0}, bias = 0, scratch[4];
+    (void)state;
+    mr_linear_spark_update(&options, 1, &(struct mr_learn_rows){x, good, 4}, &w[0], &bias, scratch);
+    mr_linear_spark_update(&options, 1, &(struct mr_learn_rows){x, bad, 4}, &w[1], &bias, scratch);
+    assert_true(w[0] > 0 && w[0] == w[1]);
+}
+
 /* The gradient against finite differences of the loss, in double. */
 static void test_gradient(void **state)
 {
@@ -389,9 +402,11 @@ static void test_gradient(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps),         cmocka_unit_test(test_ftrl),     cmocka_unit_test(test_kmeans_decay),
-        cmocka_unit_test(test_kmeans_split),  cmocka_unit_test(test_plane),    cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_guard),         cmocka_unit_test(test_gradient), cmocka_unit_test(test_slow_divergence),
+        cmocka_unit_test(test_steps),         cmocka_unit_test(test_ftrl),
+        cmocka_unit_test(test_kmeans_decay),  cmocka_unit_test(test_kmeans_split),
+        cmocka_unit_test(test_plane),         cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_guard),         cmocka_unit_test(test_gradient),
+        cmocka_unit_test(test_spark_labels),  cmocka_unit_test(test_slow_divergence),
         cmocka_unit_test(test_no_divergence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

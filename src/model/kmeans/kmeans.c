@@ -8,7 +8,8 @@
 #include "learn/kmeans_start.h"
 #include "modelfile/model_file.h"
 
-#define K_MAX (1 << 20)
+#define K_MAX      (1 << 20)
+#define SQUARE_MAX 8e37 /* of |centre|^2: a quarter of what float32 has */
 
 enum { COMPAT_NONE, COMPAT_SPARK };
 
@@ -71,9 +72,10 @@ struct mr_model {
     struct mr_model_info info;
     struct mr_kmeans_params params;
     struct mr_kmeans_learner learner;
-    float *center;       /* [k][cols], of params */
-    double *count, *sum; /* COMPAT_SPARK: [k], [k][cols] */
-    bool has_centers;
+    float *center;                         /* [k][cols], of params */
+    double *count, *sum;                   /* COMPAT_SPARK: [k], [k][cols] */
+    double *center_before, *weight_before; /* as the learner's, for a batch that is undone */
+    bool has_centers, has_learned;         /* has_learned: or the centres came from a file */
 };
 
 static void kmeans_close(struct mr_model *model)
@@ -84,6 +86,8 @@ static void kmeans_close(struct mr_model *model)
     free(model->center);
     free(model->count);
     free(model->sum);
+    free(model->center_before);
+    free(model->weight_before);
     free(model);
 }
 
@@ -102,7 +106,10 @@ static mr_status sizes_set(struct mr_model *model, size_t k, size_t cols, struct
     model->center = calloc(count, sizeof *model->center);
     model->count = calloc(k, sizeof *model->count);
     model->sum = calloc(count, sizeof *model->sum);
-    if (!mr_kmeans_learner_init(&model->learner, k, cols) || !model->center || !model->count || !model->sum)
+    model->center_before = calloc(count, sizeof *model->center_before);
+    model->weight_before = calloc(k, sizeof *model->weight_before);
+    if (!mr_kmeans_learner_init(&model->learner, k, cols) || !model->center || !model->count || !model->sum ||
+        !model->center_before || !model->weight_before)
         return mr_fail(err, MR_ENOMEM, "model kmeans: no memory for %zu centres of %zu features", k, cols);
     model->learner.unit = (mr_decay_unit)model->options.unit;
     model->learner.decay =
@@ -133,9 +140,13 @@ static mr_status file_read(struct mr_model *model, const char *path, const struc
             status = mr_fail(err, MR_EDATA, "model \"%s\": tensor \"centers\": value %llu is not finite as float32",
                              path, (unsigned long long)i);
     }
-    for (uint64_t i = 0; weight && i < weight->count && !status; i++)
+    for (uint64_t i = 0; weight && i < weight->count && !status; i++) {
         model->learner.weight[i] = mr_tensor_value(weight, i);
-    model->has_centers = true;
+        if (!(model->learner.weight[i] >= 0) || !isfinite(model->learner.weight[i]))
+            status = mr_fail(err, MR_EDATA, "model \"%s\": tensor \"weights\": value %llu is negative or not finite",
+                             path, (unsigned long long)i);
+    }
+    model->has_centers = model->has_learned = true;
     if (!status) centers_round(model);
     return status;
 }
@@ -247,28 +258,59 @@ static double exact_sums(struct mr_model *model, const struct mr_learn_batch *ba
             if (distance < nearest) nearest = distance, at = i;
         }
         model->count[at] += 1;
-        total += nearest;
+        total += isfinite((float)nearest) ? nearest : INFINITY;
         for (size_t c = 0; c < cols; c++) model->sum[at * cols + c] += (double)batch->x[mr_tile_at(row, c, cols)];
     }
     return total;
+}
+
+/* Whether distances from every centre can be had in float32. */
+static bool centers_fit(const struct mr_model *model)
+{
+    const size_t cols = model->params.cols;
+    for (size_t i = 0; i < model->params.k; i++) {
+        double square = 0;
+        for (size_t c = 0; c < cols; c++)
+            square += model->learner.center[i * cols + c] * model->learner.center[i * cols + c];
+        if (!(square <= SQUARE_MAX)) return false;
+    }
+    return true;
+}
+
+/* The centres as they were before a batch whose features are too large for their squares; those of a start that it gave
+ * are none. */
+static void batch_undo(struct mr_model *model, struct mr_learn_report *report)
+{
+    const size_t k = model->params.k, bytes = k * model->params.cols * sizeof *model->center_before;
+    memcpy(model->learner.center, model->center_before, bytes);
+    memcpy(model->learner.weight, model->weight_before, k * sizeof *model->weight_before);
+    report->is_undone = true;
+    if (model->has_learned) return;
+    memset(model->learner.center, 0, bytes);
+    model->has_centers = false;
+    report->must_begin = true;
 }
 
 static void kmeans_update(struct mr_model *model, const struct mr_learn_batch *batch,
                           struct mr_learn_report *report_out)
 {
     const size_t k = model->params.k, cols = model->params.cols;
+    const uint64_t split_count = model->learner.split_count;
     *report_out = (struct mr_learn_report){.rows = batch->rows};
+    memcpy(model->center_before, model->learner.center, k * cols * sizeof *model->center_before);
+    memcpy(model->weight_before, model->learner.weight, k * sizeof *model->weight_before);
     if (batch->sums) {
         report_out->loss = batch->sums[k * (cols + 1)];
-        if (!isfinite(report_out->loss)) { /* features too large for their squares: nothing is learned of them */
-            report_out->is_undone = true;
-            return;
-        }
         mr_kmeans_learner_update(&model->learner, batch->sums, batch->sums + k);
     } else {
         report_out->loss = exact_sums(model, batch);
         mr_kmeans_learner_update(&model->learner, model->count, model->sum);
     }
+    if (!isfinite(report_out->loss) || !centers_fit(model)) {
+        batch_undo(model, report_out);
+        model->learner.split_count = split_count;
+    }
+    model->has_learned |= !report_out->is_undone;
     centers_round(model);
 }
 

@@ -263,7 +263,7 @@ static void spark_update(struct mr_model *model, const struct mr_learn_rows *row
                                            .has_intercept = options->intercept};
     const size_t cols = l->sum.cols, bytes = (cols + 1) * sizeof *l->w;
     *report = (struct mr_learn_report){0};
-    for (size_t row = 0; row < rows->rows; row++) report->rows += !isnan(rows->label[row]);
+    for (size_t row = 0; row < rows->rows; row++) report->rows += mr_loss_has_label(l->sum.loss, 1, rows->label[row]);
     report->loss = mr_linear_loss(&l->sum, l->w, rows, rows->rows) * (double)report->rows;
     memcpy(l->w_before, l->w, bytes);
     mr_linear_spark_update(&spark, cols, rows, l->w, &l->w[cols], model->scratch);

@@ -31,9 +31,10 @@ struct mr_model {
     struct scaler_options options;
     struct mr_model_meta meta;
     struct mr_model_info info;
-    struct mr_standard standard;
-    float *shift, *factor; /* [cols]: what is scaled by */
-    float *near;           /* [cols]: a value near the mean, for the sums */
+    struct mr_standard standard, before; /* before: a batch that is undone */
+    size_t has_begun_with;               /* rows of the batch at hand that are in `standard` already */
+    float *shift, *factor;               /* [cols]: what is scaled by */
+    float *near;                         /* [cols]: a value near the mean, for the sums */
     struct mr_scale_params params, moments;
 };
 
@@ -42,6 +43,7 @@ static void scaler_close(struct mr_model *model)
     if (!model) return;
     mr_model_meta_deinit(&model->meta);
     mr_standard_deinit(&model->standard);
+    mr_standard_deinit(&model->before);
     free(model->shift);
     free(model->factor);
     free(model->near);
@@ -62,7 +64,8 @@ static mr_status sizes_set(struct mr_model *model, size_t cols, struct mr_err *e
     model->shift = calloc(cols, sizeof *model->shift);
     model->factor = calloc(cols, sizeof *model->factor);
     model->near = calloc(cols, sizeof *model->near);
-    if (!mr_standard_init(&model->standard, cols) || !model->shift || !model->factor || !model->near)
+    const bool is_before = mr_standard_init(&model->before, cols);
+    if (!mr_standard_init(&model->standard, cols) || !is_before || !model->shift || !model->factor || !model->near)
         return mr_fail(err, MR_ENOMEM, "model scaler: out of memory");
     model->params = (struct mr_scale_params){cols, model->shift, model->factor};
     model->moments = (struct mr_scale_params){cols, model->near, model->factor};
@@ -149,13 +152,15 @@ static mr_op scaler_op(const struct mr_model *model, const void **params_out)
     return MR_OP_SCALE;
 }
 
-/* The first row stands for the mean until there is one: far from 0, sums of squares around 0 would have no digits left.
- */
+/* The first batch is scaled by its own mean and variance: unscaled, it would throw a model that learns from it. */
 static mr_status scaler_begin(struct mr_model *model, const float *x, size_t rows, struct mr_err *err)
 {
     (void)err;
-    for (size_t c = 0; rows && !(model->standard.count > 0) && c < model->params.cols; c++)
-        model->near[c] = x[mr_tile_at(0, c, model->params.cols)];
+    if (!rows || model->standard.count > 0) return MR_OK;
+    mr_standard_add_rows(&model->standard, x, rows);
+    if (!mr_standard_fits(&model->standard)) mr_standard_clear(&model->standard);
+    model->has_begun_with = rows;
+    factors_set(model);
     return MR_OK;
 }
 
@@ -172,8 +177,18 @@ static void scaler_update(struct mr_model *model, const struct mr_learn_batch *b
     const double rows = batch->sums[2 * cols];
     *report_out = (struct mr_learn_report){.rows = batch->rows};
     for (size_t c = 0; c < 2 * cols; c++) report_out->is_undone |= !isfinite(batch->sums[c]);
-    if (!(rows > 0) || report_out->is_undone) return;
-    mr_standard_add(&model->standard, model->near, batch->sums, rows);
+    if (!(rows > 0)) return;
+    mr_standard_copy(&model->before, &model->standard);
+    if (!report_out->is_undone && !model->has_begun_with) {
+        mr_standard_add(&model->standard, model->near, batch->sums, rows);
+        report_out->is_undone = !mr_standard_fits(&model->standard);
+        if (report_out->is_undone) mr_standard_copy(&model->standard, &model->before);
+    }
+    if (model->has_begun_with) { /* its rows are in there, or they did not fit */
+        report_out->is_undone = !(model->standard.count > 0);
+        report_out->must_begin = report_out->is_undone;
+        model->has_begun_with = 0;
+    }
     factors_set(model);
 }
 
