@@ -46,6 +46,8 @@ static void ftrl_step(struct mr_optimizer *o, double *w, const double *g)
     const double alpha = o->options.step, beta = o->options.beta;
     for (size_t i = 0; i < o->count; i++) {
         const double l1 = i < o->regularised ? o->options.l1 : 0, l2 = i < o->regularised ? o->options.l2 : 0;
+        /* A first update: z as it would be with these weights, so that they are gone on from. */
+        if (o->updates == 1 && w[i] != 0) o->z[i] = -w[i] * (beta / alpha + l2) - copysign(l1, w[i]);
         const double next = o->n[i] + g[i] * g[i], sigma = (sqrt(next) - sqrt(o->n[i])) / alpha;
         o->z[i] += g[i] - sigma * w[i];
         o->n[i] = next;

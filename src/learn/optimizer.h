@@ -36,7 +36,8 @@ void mr_optimizer_deinit(struct mr_optimizer *optimizer);
 
 /**
  * Moves w[count] by the gradient g[count] of the mean loss. SGD: w -= eta * (g + l2 * w), then towards 0 by eta * l1 (a
- * proximal step: weights become exactly 0). FTRL keeps z and n for each weight and gives w from them.
+ * proximal step: weights become exactly 0). FTRL keeps z and n for each weight and gives w from
+ * them; its first update takes z from w, so that a model from elsewhere is gone on from.
  */
 void mr_optimizer_step(struct mr_optimizer *optimizer, double *w, const double *g);
 

@@ -23,8 +23,13 @@ static void losses_print(FILE *out, const struct mr_run *run)
         const struct mr_model_at_work *const model = &run->models.item[i];
         const uint64_t rows = atomic_load(&model->losses.rows);
         char text[32];
-        if (!rows) continue;
         const bool has_classes = model->judged == MR_JUDGED_CLASSES;
+        const uint64_t unfit = atomic_load(&model->losses.unfit);
+        if (unfit)
+            fprintf(out, "  not judged %11s labelled rows: %s, %s\n", mr_grouped(unfit, text), model->job->name,
+                    has_classes ? "the label is no class of the model, or the prediction no number"
+                                : "the error is not finite");
+        if (!rows) continue;
         fprintf(out, "  predicted %12s labelled rows: %s, %s %.5g, last batch %.5g", mr_grouped(rows, text),
                 model->job->name, has_classes ? "log loss" : "mean squared error",
                 atomic_load(&model->losses.loss) / (double)rows, atomic_load(&model->losses.loss_batch));
@@ -39,6 +44,7 @@ static void losses_add(cJSON *item, const struct mr_model_at_work *model)
     const uint64_t rows = atomic_load(&model->losses.rows);
     const bool has_classes = model->judged == MR_JUDGED_CLASSES;
     cJSON_AddNumberToObject(item, "rows_labelled", (double)rows);
+    cJSON_AddNumberToObject(item, "rows_not_judged", (double)atomic_load(&model->losses.unfit));
     if (!rows) return;
     cJSON_AddNumberToObject(item, has_classes ? "log_loss" : "squared_error",
                             atomic_load(&model->losses.loss) / (double)rows);

@@ -22,7 +22,7 @@ unsigned mr_losses_want(mr_judged judged)
 
 struct tally {
     double loss;
-    uint64_t rows, right;
+    uint64_t rows, right, unfit;
 };
 
 static struct tally numbers_judge(const struct mr_scores *scores, const double *label, size_t rows)
@@ -31,6 +31,10 @@ static struct tally numbers_judge(const struct mr_scores *scores, const double *
     for (size_t row = 0; row < rows; row++) {
         if (isnan(label[row])) continue;
         const double apart = (double)scores->y[row] - label[row]; /* one column: tiles are consecutive */
+        if (!isfinite(apart * apart)) {
+            tally.unfit++;
+            continue;
+        }
         tally.loss += apart * apart;
         tally.rows++;
     }
@@ -52,8 +56,14 @@ static struct tally classes_judge(const struct mr_model_info *info, const struct
     struct tally tally = {0};
     double product = 1;
     for (size_t row = 0; row < rows; row++) {
-        if (!(label[row] >= 0 && label[row] < (double)info->class_count) || label[row] != floor(label[row])) continue;
-        product *= probability(scores, row, (size_t)label[row]);
+        const bool is_class =
+            label[row] >= 0 && label[row] < (double)info->class_count && label[row] == floor(label[row]);
+        const double p = is_class ? probability(scores, row, (size_t)label[row]) : NAN;
+        if (isnan(p)) {
+            tally.unfit += !isnan(label[row]);
+            continue;
+        }
+        product *= p;
         tally.right += scores->class_index[row] == (int32_t)label[row];
         if (++tally.rows % LOGS_AT_ONCE) continue;
         tally.loss -= log(product);
@@ -77,6 +87,7 @@ void mr_losses_take(struct mr_losses *losses, mr_judged judged, const struct mr_
     if (judged == MR_JUDGED_NOT) return;
     const struct tally tally =
         judged == MR_JUDGED_NUMBER ? numbers_judge(scores, label, rows) : classes_judge(info, scores, label, rows);
+    atomic_fetch_add_explicit(&losses->unfit, tally.unfit, memory_order_relaxed);
     if (!tally.rows) return;
     add(&losses->loss, tally.loss);
     atomic_store_explicit(&losses->loss_batch, tally.loss / (double)tally.rows, memory_order_relaxed);

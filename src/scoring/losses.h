@@ -25,7 +25,8 @@ struct mr_losses {
     _Atomic uint64_t rows;     /* that had a label which counts */
     _Atomic double loss;       /* sum over them: (y - label)^2, or -log of the label's probability */
     _Atomic double loss_batch; /* mean of the last batch that had such rows */
-    _Atomic uint64_t right;    /* rows whose class is the label; MR_JUDGED_CLASSES */
+    _Atomic uint64_t unfit; /* rows apart from those: the loss is not finite, or the label is no class of the model */
+    _Atomic uint64_t right; /* rows whose class is the label; MR_JUDGED_CLASSES */
 };
 
 /** How this model can be judged in this job. */
@@ -35,7 +36,8 @@ mr_judged mr_losses_kind(const struct mr_job *job, const struct mr_model_info *i
 unsigned mr_losses_want(mr_judged judged);
 
 /**
- * Adds a batch. label: [rows]; NaN, or a class that the model does not have: the row does not count. Sums are double
+ * Adds a batch. label: [rows]; NaN: the row does not count; a class that the model does not have, or a loss that is not
+ * finite: it is counted apart, so that one overflow does not hide the mean of the others. Sums are double
  * and in the order of the rows; batches of several lanes are added as they come.
  */
 void mr_losses_take(struct mr_losses *losses, mr_judged judged, const struct mr_model_info *info,

@@ -61,6 +61,17 @@ static void test_ftrl(void **state)
     assert_true(one_step(&options, 0, 0.04, 2, NULL) == 0); /* below l1: exactly none */
 }
 
+/* Weights from elsewhere: a first FTRL step from them is a step, not a new beginning. */
+static void test_ftrl_goes_on(void **state)
+{
+    (void)state;
+    const struct mr_optimizer_options options = {.kind = MR_STEP_FTRL, .step = 0.5, .beta = 1, .l1 = 0.1, .l2 = 0.2};
+    double bias;
+    near(one_step(&options, 3, 0, 1, &bias), 3, 1e-12);
+    near(bias, 3, 1e-12);
+    near(one_step(&options, -3, 1e-6, 1, &bias), -3, 1e-5);
+}
+
 /* ---- k-means ---- */
 
 static double center_after(double weight, double decay, mr_decay_unit unit, double points, double mean,
@@ -402,12 +413,12 @@ static void test_gradient(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps),         cmocka_unit_test(test_ftrl),
-        cmocka_unit_test(test_kmeans_decay),  cmocka_unit_test(test_kmeans_split),
-        cmocka_unit_test(test_plane),         cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_guard),         cmocka_unit_test(test_gradient),
-        cmocka_unit_test(test_spark_labels),  cmocka_unit_test(test_slow_divergence),
-        cmocka_unit_test(test_no_divergence),
+        cmocka_unit_test(test_steps),           cmocka_unit_test(test_ftrl),
+        cmocka_unit_test(test_ftrl_goes_on),    cmocka_unit_test(test_kmeans_decay),
+        cmocka_unit_test(test_kmeans_split),    cmocka_unit_test(test_plane),
+        cmocka_unit_test(test_classes),         cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_gradient),        cmocka_unit_test(test_spark_labels),
+        cmocka_unit_test(test_slow_divergence), cmocka_unit_test(test_no_divergence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

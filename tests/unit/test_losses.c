@@ -37,6 +37,20 @@ static void numbers_count_their_squares(void **state)
     assert_int_equal(losses.rows, 4);
 }
 
+static void an_overflow_is_counted_apart(void **state)
+{
+    float y[MR_TILE_ROWS] = {1, INFINITY, NAN, 4};
+    const double label[] = {2, 1, 1, 1};
+    const struct mr_model_info info = {.width = 1};
+    const struct mr_scores scores = {.y = y, .width = 1, .row_cap = MR_TILE_ROWS};
+    struct mr_losses losses = {0};
+    (void)state;
+    mr_losses_take(&losses, MR_JUDGED_NUMBER, &info, &scores, label, 4);
+    assert_int_equal(losses.rows, 2);
+    assert_int_equal(losses.unfit, 2);
+    near(losses.loss, 1 + 9);
+}
+
 static void classes_count_their_probability(void **state)
 {
     static float y[2 * MR_TILE_ROWS * 3];
@@ -58,6 +72,7 @@ static void classes_count_their_probability(void **state)
         want -= log(row % 3 == 2 ? MR_LOSS_PROBABILITY_MIN : (double)p[row % 3]);
     }
     mr_losses_take(&losses, MR_JUDGED_CLASSES, &info, &scores, label, ROWS);
+    assert_int_equal(losses.unfit, 18); /* rows 4 and 5 of each 11 */
     assert_int_equal(losses.rows, rows);
     assert_int_equal(losses.right, right);
     near(losses.loss, want);
@@ -98,9 +113,8 @@ static void only_predictions_are_judged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_count_their_squares),
-        cmocka_unit_test(classes_count_their_probability),
-        cmocka_unit_test(one_output_is_the_probability_of_class_1),
+        cmocka_unit_test(numbers_count_their_squares),     cmocka_unit_test(an_overflow_is_counted_apart),
+        cmocka_unit_test(classes_count_their_probability), cmocka_unit_test(one_output_is_the_probability_of_class_1),
         cmocka_unit_test(only_predictions_are_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

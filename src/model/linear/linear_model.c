@@ -6,6 +6,7 @@
 
 #include "learn/linear_learner.h"
 #include "learn/linear_spark.h"
+#include "modelfile/optimizer_file.h"
 
 #define CLASSES_USUAL 2 /* what logistic's table has as default: nobody need have said it */
 
@@ -93,8 +94,7 @@ static mr_status standard_read(struct mr_standard *standard, const struct mr_saf
 static mr_status state_read(struct mr_model *model, const struct mr_safetensors *file, struct mr_err *err)
 {
     struct mr_linear_learner *const l = &model->learner;
-    struct mr_optimizer *const o = &l->optimizer;
-    const struct mr_tensor *weight, *bias, *z, *n, *updates;
+    const struct mr_tensor *weight, *bias;
     const size_t count = l->sum.out * l->sum.cols;
     mr_status status = MR_OK;
     if (mr_safetensors_find(file, "input.mean") &&
@@ -106,17 +106,7 @@ static mr_status state_read(struct mr_model *model, const struct mr_safetensors 
     if (status) return status;
     for (size_t i = 0; i < count; i++) l->w[i] = mr_tensor_value(weight, i);
     for (size_t i = 0; i < l->sum.out; i++) l->w[count + i] = mr_tensor_value(bias, i);
-    if (!mr_safetensors_find(file, "optimizer.updates")) return MR_OK;
-    status = mr_model_tensor(file, "optimizer.updates", 1, 1, &updates, err);
-    if (!status) status = mr_model_tensor(file, "optimizer.z", 1, o->count, &z, err);
-    if (!status) status = mr_model_tensor(file, "optimizer.n", 1, o->count, &n, err);
-    if (status) return status;
-    o->updates = (uint64_t)fmax(mr_tensor_value(updates, 0), 0);
-    for (size_t i = 0; i < o->count; i++) {
-        o->z[i] = mr_tensor_value(z, i);
-        o->n[i] = fmax(mr_tensor_value(n, i), 0);
-    }
-    return MR_OK;
+    return mr_optimizer_read(&l->optimizer, file, err);
 }
 
 /* The learner beside the layer, starting at its weights. */
@@ -294,17 +284,20 @@ static mr_status linear_save(const struct mr_model *model, const char *path, str
 {
     const struct mr_linear_learner *const l = &model->learner;
     const struct mr_standard *const standard = &l->standard;
-    const double updates = (double)l->optimizer.updates;
+    struct mr_optimizer_numbers numbers;
+    struct mr_tensor_out optimizer[MR_OPTIMIZER_TENSORS];
     const size_t cols = l->sum.cols;
     double *const scale = calloc(cols + 1, sizeof *scale);
     if (!scale) return mr_fail(err, MR_ENOMEM, "model %s: out of memory", model->kind->type);
     for (size_t c = 0; c < cols; c++) scale[c] = 1 / standard->factor[c];
+    mr_optimizer_tensors(&l->optimizer, &numbers, optimizer);
     const struct mr_tensor_out tensors[] = {
         {.name = "weight", .rank = 2, .shape = {l->sum.out, l->sum.cols}, .f64 = l->w},
         {.name = "bias", .rank = 1, .shape = {l->sum.out}, .f64 = l->w + l->sum.out * l->sum.cols},
-        {.name = "optimizer.z", .rank = 1, .shape = {l->optimizer.count}, .f64 = l->optimizer.z},
-        {.name = "optimizer.n", .rank = 1, .shape = {l->optimizer.count}, .f64 = l->optimizer.n},
-        {.name = "optimizer.updates", .rank = 1, .shape = {1}, .f64 = &updates},
+        optimizer[0],
+        optimizer[1],
+        optimizer[2],
+        optimizer[3],
         {.name = "input.mean",
          .rank = 1,
          .shape = {cols},

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/mlp/mlp_model.h"
+#include "modelfile/optimizer_file.h"
 
 #define WIDTH_MAX 65536
 
@@ -246,7 +247,7 @@ static mr_status input_read(struct mr_model *model, const struct mr_safetensors 
 static mr_status state_read(struct mr_model *model, const struct mr_safetensors *file, struct mr_err *err)
 {
     struct mr_mlp_learner *const l = &model->learner;
-    const struct mr_tensor *tensor, *z, *n;
+    const struct mr_tensor *tensor;
     double *w = l->w, *b = l->w + l->weights;
     mr_status status = MR_OK;
     for (size_t i = 0; i < model->params.layer_count && !status; i++) {
@@ -259,17 +260,7 @@ static mr_status state_read(struct mr_model *model, const struct mr_safetensors 
         if (!status) status = mr_model_tensor(file, name, 1, layer->out, &tensor, err);
         for (size_t o = 0; !status && o < layer->out; o++) *b++ = mr_tensor_value(tensor, o);
     }
-    if (status || !mr_safetensors_find(file, "optimizer.updates")) return status;
-    status = mr_model_tensor(file, "optimizer.updates", 1, 1, &tensor, err);
-    if (!status) status = mr_model_tensor(file, "optimizer.z", 1, l->count, &z, err);
-    if (!status) status = mr_model_tensor(file, "optimizer.n", 1, l->count, &n, err);
-    if (status) return status;
-    l->optimizer.updates = (uint64_t)fmax(mr_tensor_value(tensor, 0), 0);
-    for (size_t i = 0; i < l->count; i++) {
-        l->optimizer.z[i] = mr_tensor_value(z, i);
-        l->optimizer.n[i] = fmax(mr_tensor_value(n, i), 0);
-    }
-    return MR_OK;
+    return status ? status : mr_optimizer_read(&l->optimizer, file, err);
 }
 
 /* The loss that goes with the last activation; false: there is none. */
@@ -319,7 +310,7 @@ static void mlp_update(struct mr_model *model, const struct mr_learn_batch *batc
 
 /* Tensors of a saved model: two a layer, the standardised input, the optimizer. */
 struct tensors {
-    struct mr_tensor_out item[2 * MR_MLP_LAYER_COUNT_MAX + 5];
+    struct mr_tensor_out item[2 * MR_MLP_LAYER_COUNT_MAX + 2 + MR_OPTIMIZER_TENSORS];
     char name[2 * MR_MLP_LAYER_COUNT_MAX][40];
     size_t count;
 };
@@ -344,7 +335,7 @@ static mr_status mlp_save(const struct mr_model *model, const char *path, struct
 {
     const struct mr_mlp_learner *const l = &model->learner;
     const size_t cols = model->info.feature_count, layers = model->params.layer_count;
-    const double updates = (double)l->optimizer.updates;
+    struct mr_optimizer_numbers numbers;
     struct tensors *const tensors = calloc(1, sizeof *tensors);
     char *names[MR_MLP_LAYER_COUNT_MAX];
     double *const scale = calloc(cols, sizeof *scale);
@@ -352,13 +343,11 @@ static mr_status mlp_save(const struct mr_model *model, const char *path, struct
     if (!status) {
         layers_put(model, tensors);
         for (size_t c = 0; model->factor && c < cols; c++) scale[c] = 1 / model->factor[c];
-        const struct mr_tensor_out others[] = {
-            {.name = "input.mean", .rank = 1, .shape = {cols}, .f64 = model->mean},
-            {.name = "input.scale", .rank = 1, .shape = {cols}, .f64 = scale},
-            {.name = "optimizer.z", .rank = 1, .shape = {l->count}, .f64 = l->optimizer.z},
-            {.name = "optimizer.n", .rank = 1, .shape = {l->count}, .f64 = l->optimizer.n},
-            {.name = "optimizer.updates", .rank = 1, .shape = {1}, .f64 = &updates}};
-        for (size_t i = model->factor ? 0 : 2; i < 5; i++) tensors->item[tensors->count++] = others[i];
+        const struct mr_tensor_out others[] = {{.name = "input.mean", .rank = 1, .shape = {cols}, .f64 = model->mean},
+                                               {.name = "input.scale", .rank = 1, .shape = {cols}, .f64 = scale}};
+        for (size_t i = 0; model->factor && i < 2; i++) tensors->item[tensors->count++] = others[i];
+        mr_optimizer_tensors(&l->optimizer, &numbers, &tensors->item[tensors->count]);
+        tensors->count += MR_OPTIMIZER_TENSORS;
         for (size_t i = 0; i < layers; i++)
             names[i] = (char *)(uintptr_t)mr_activation_name(model->layer[i].activation);
         const struct mr_names activation_names = {.item = names, .count = layers};
