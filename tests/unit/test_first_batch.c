@@ -194,9 +194,64 @@ static void test_kmeans_weights(void **state)
     unlink(path);
 }
 
+/* Writes a linear model that has learned, with this optimizer. */
+static void linear_write(const char *path, const double *updates, const double *kind)
+{
+    static const double weight[COLS] = {1, 2}, bias[1] = {3}, state[COLS + 1] = {7, 7, 7};
+    const struct mr_tensor_out tensors[] = {{.name = "weight", .rank = 2, .shape = {1, COLS}, .f64 = weight},
+                                            {.name = "bias", .rank = 1, .shape = {1}, .f64 = bias},
+                                            {.name = "optimizer.z", .rank = 1, .shape = {COLS + 1}, .f64 = state},
+                                            {.name = "optimizer.n", .rank = 1, .shape = {COLS + 1}, .f64 = state},
+                                            {.name = "optimizer.updates", .rank = 1, .shape = {1}, .f64 = updates},
+                                            {.name = "optimizer.kind", .rank = 1, .shape = {1}, .f64 = kind}};
+    const struct mr_metadata_out metadata[] = {{"millrace.type", "linear"}};
+    struct mr_err err;
+    assert_int_equal(mr_safetensors_write(path, tensors, 6, metadata, 1, &err), MR_OK);
+}
+
+static void model_close(struct learner *l)
+{
+    l->ops->close(l->model);
+    mr_options_deinit(l->ops->options, l->options);
+    free(l->options);
+}
+
+/* State of the same schedule is gone on from, of another dropped; a count of updates that is none is refused. */
+static void test_optimizer_state(void **state)
+{
+    static const char *const options[] = {"learn", "true", "schedule", "ftrl", NULL};
+    static const double adagrad = 2, ftrl = 3, updates[] = {5, -1, 1e300};
+    char path[] = "/tmp/millrace-first-XXXXXX";
+    struct learner l;
+    struct mr_err err;
+    (void)state;
+    const int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    close(descriptor);
+    for (int i = 0; i < 2; i++) {
+        struct mr_safetensors *file;
+        linear_write(path, &updates[0], i ? &ftrl : &adagrad);
+        if (model_open(&l, "linear", options, path, &err)) fail_msg("%s", err.text);
+        assert_int_equal(l.ops->learn(l.model)->save(l.model, path, &err), MR_OK);
+        assert_int_equal(mr_safetensors_open(path, &file, &err), MR_OK);
+        assert_true(mr_tensor_value(mr_safetensors_find(file, "optimizer.z"), 1) == (i ? 7 : 0));
+        assert_true(mr_tensor_value(mr_safetensors_find(file, "optimizer.updates"), 0) == (i ? 5 : 0));
+        assert_true(mr_tensor_value(mr_safetensors_find(file, "optimizer.kind"), 0) == ftrl);
+        mr_safetensors_close(file);
+        model_close(&l);
+    }
+    for (int i = 1; i < 3; i++) {
+        linear_write(path, &updates[i], &ftrl);
+        assert_int_equal(model_open(&l, "linear", options, path, &err), MR_EDATA);
+        if (!strstr(err.text, "optimizer.updates")) fail_msg("%s", err.text);
+        model_close(&l);
+    }
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_poison), cmocka_unit_test(test_scaler_begins),
-                                       cmocka_unit_test(test_kmeans_weights)};
+                                       cmocka_unit_test(test_kmeans_weights), cmocka_unit_test(test_optimizer_state)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
