@@ -9,7 +9,8 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
+
+from examples import wait_for_address
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
@@ -129,15 +130,6 @@ def check_errors(folder, kinds):
         talk = call(MILLRACE, "run", job, "--until", "end", codes=(78,)).stderr
         if "models[0].precision" not in talk or 'precision" to "fp32"' not in talk:
             fail(f"a variant that has no such kernels: {talk}")
-
-
-def wait_for_address(broker, path):
-    deadline = time.monotonic() + 60
-    while not (path.exists() and path.read_text().strip()):
-        if broker.poll() is not None or time.monotonic() > deadline:
-            fail("millrace broker wrote no address")
-        time.sleep(0.02)  # between two looks
-    return path.read_text().strip()
 
 
 def main():

@@ -6,7 +6,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import time
+
+from examples import wait_for_address
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/golden/temperature"))
@@ -20,15 +21,6 @@ def call(*command):
     if done.returncode != 0:
         raise SystemExit(f"FAIL: {' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return done.stdout
-
-
-def wait_for_address(broker, path):
-    deadline = time.monotonic() + 60
-    while not (path.exists() and path.read_text().strip()):
-        if broker.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit("FAIL: millrace broker wrote no address")
-        time.sleep(0.02)  # between two looks
-    return path.read_text().strip()
 
 
 def digits(record):

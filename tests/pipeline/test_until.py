@@ -11,6 +11,8 @@ import tempfile
 import threading
 import time
 
+from examples import wait_for_address
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
 RECORDS = 30_000
@@ -162,15 +164,6 @@ def while_starting(folder):
             run = Run(job, *flags)
             listener.accept()[0].close()  # it is asking: signals are taken by now
             run.stop(signal.SIGTERM, code)
-
-
-def wait_for_address(broker, path):
-    deadline = time.monotonic() + DEADLINE_S
-    while not (path.exists() and path.read_text().strip()):
-        if broker.poll() is not None or time.monotonic() > deadline:
-            fail("millrace broker wrote no address")
-        time.sleep(0.02)  # between two looks
-    return path.read_text().strip()
 
 
 def main():
