@@ -1,6 +1,9 @@
 #include "kernels/reference.h"
 
 #include <math.h>
+#include <string.h>
+
+#include "millrace/batch.h"
 
 static double activate(mr_activation activation, double z)
 {
@@ -52,4 +55,28 @@ int32_t mr_reference_class(const double *z, size_t count)
         }
     }
     return index;
+}
+
+void mr_reference_dense(const struct mr_mlp_layer *layer, const double *in, double *z, void *scratch)
+{
+    (void)scratch;
+    for (size_t o = 0; o < layer->out; o++) {
+        z[o] = layer->b[o];
+        for (size_t c = 0; c < layer->in; c++) z[o] += (double)layer->w[o * layer->in + c] * in[c];
+    }
+}
+
+void mr_reference_row(const struct mr_packed *model, mr_reference_layer_fn *forward, void *scratch, size_t row,
+                      float *y, int32_t *class_index)
+{
+    const struct mr_mlp_params *const params = model->params;
+    double *const value = scratch, *const z = value + model->width_max;
+    for (size_t i = 0; i < params->layer_count; i++) {
+        const struct mr_mlp_layer *const layer = &params->layer[i];
+        forward(layer, value, z, z + model->width_max);
+        if (i + 1 == params->layer_count && class_index) class_index[row] = mr_reference_class(z, model->out);
+        mr_reference_activate(layer->activation, z, layer->out);
+        memcpy(value, z, layer->out * sizeof *z);
+    }
+    for (size_t o = 0; y && o < model->out; o++) y[mr_tile_at(row, o, model->out)] = (float)value[o];
 }

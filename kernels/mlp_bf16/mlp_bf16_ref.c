@@ -1,6 +1,4 @@
 /* The meaning of mlp_bf16: wide layers over rounded weights and inputs, products and sums in double. */
-#include <string.h>
-
 #include "kernels/kernels.h"
 #include "kernels/reduced.h"
 #include "kernels/reference.h"
@@ -8,18 +6,16 @@
 
 mr_score_fn mr_mlp_bf16_ref;
 
-static void layer_forward(const struct mr_mlp_layer *layer, const double *in, double *z)
+static void layer_forward(const struct mr_mlp_layer *layer, const double *in, double *z, void *scratch)
 {
-    const bool is_reduced = mr_layer_is_reduced(layer);
+    if (!mr_layer_is_reduced(layer)) {
+        mr_reference_dense(layer, in, z, scratch);
+        return;
+    }
     for (size_t o = 0; o < layer->out; o++) {
         z[o] = layer->b[o];
-        for (size_t c = 0; c < layer->in; c++) {
-            const float w = layer->w[o * layer->in + c];
-            if (is_reduced)
-                z[o] += (double)mr_bf16_round(w) * (double)mr_bf16_round((float)in[c]);
-            else
-                z[o] += (double)w * in[c];
-        }
+        for (size_t c = 0; c < layer->in; c++)
+            z[o] += (double)mr_bf16_round(layer->w[o * layer->in + c]) * (double)mr_bf16_round((float)in[c]);
     }
 }
 
@@ -27,19 +23,12 @@ void mr_mlp_bf16_ref(const float *x, const struct mr_packed *model, float *y, in
                      size_t rows)
 {
     const struct mr_mlp_params *const params = model->params;
-    const size_t in = model->in, out = model->out;
+    const size_t in = model->in;
+    double *const value = scratch;
     mr_kernel_ran = "ref";
     for (size_t row = 0; row < rows; row++) {
-        double *const value = scratch, *const z = value + model->width_max;
         for (size_t c = 0; c < in; c++)
             value[c] = (double)(x[mr_tile_at(row, c, in)] - (params->shift ? params->shift[c] : 0));
-        for (size_t i = 0; i < params->layer_count; i++) {
-            const struct mr_mlp_layer *const layer = &params->layer[i];
-            layer_forward(layer, value, z);
-            if (i + 1 == params->layer_count && class_index) class_index[row] = mr_reference_class(z, out);
-            mr_reference_activate(layer->activation, z, layer->out);
-            memcpy(value, z, layer->out * sizeof *z);
-        }
-        for (size_t o = 0; y && o < out; o++) y[mr_tile_at(row, o, out)] = (float)value[o];
+        mr_reference_row(model, layer_forward, scratch, row, y, class_index);
     }
 }
