@@ -415,7 +415,9 @@ const struct mr_option mr_job_options[] = {
      .type = MR_OPT_STRING,
      .offset = AT(backend),
      .fallback = "auto",
-     .doc = "Where models run: \"auto\" measures and chooses; \"cpu\" or \"cpu:avx2\" force one."},
+     .doc =
+         "Where models run: \"auto\" measures and chooses; \"cpu\", \"cpu:avx2\", \"cuda\", \"cuda:1\", \"opencl\" or "
+         "\"opencl:0\" force one."},
     {.key = "cross_check",
      .type = MR_OPT_DOUBLE,
      .offset = AT(cross_check),
