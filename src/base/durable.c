@@ -1,0 +1,67 @@
+#include "base/durable.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool bytes_write(int fd, const char *bytes, size_t count)
+{
+    while (count) {
+        const ssize_t written = write(fd, bytes, count);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return false;
+        bytes += written;
+        count -= (size_t)written;
+    }
+    return true;
+}
+
+/* Writes and syncs a new file. False: errno says why. */
+static bool parts_write(const char *path, const struct iovec *part, size_t part_count)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    bool is_done = fd >= 0;
+    if (!is_done) return false;
+    for (size_t i = 0; i < part_count && is_done; i++) is_done = bytes_write(fd, part[i].iov_base, part[i].iov_len);
+    is_done = is_done && !fsync(fd);
+    const int error = errno;
+    const bool is_closed = !close(fd);
+    if (!is_done) errno = error;
+    return is_done && is_closed;
+}
+
+/* Makes the rename last. */
+static bool folder_sync(const char *path)
+{
+    const char *const slash = strrchr(path, '/');
+    char *const folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    const int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    free(folder);
+    if (fd < 0) return false;
+    const bool is_done = !fsync(fd) || errno == EINVAL; /* a file system that knows no such thing */
+    const int error = errno;
+    close(fd);
+    errno = error;
+    return is_done;
+}
+
+mr_status mr_durable_write(const char *path, const struct iovec *part, size_t part_count, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    char *temporary = NULL;
+    if (asprintf(&temporary, "%s.tmp", path) < 0) return mr_fail(err, MR_ENOMEM, "file \"%s\": out of memory", path);
+    if (!parts_write(temporary, part, part_count) || rename(temporary, path)) {
+        status = mr_fail(err, MR_EIO, "file \"%s\" cannot be written: %s; it is as it was", path, strerror(errno));
+        unlink(temporary);
+    } else if (!folder_sync(path)) {
+        status = mr_fail(err, MR_EIO,
+                         "file \"%s\" is written, but may not survive a loss of power: its folder cannot be synced: %s",
+                         path, strerror(errno));
+    }
+    free(temporary);
+    return status;
+}
