@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "millrace/batch.h"
+#include "millrace/blob.h"
 #include "millrace/option.h"
 
 #ifdef __cplusplus
@@ -58,6 +59,12 @@ struct mr_model_info {
     double flops_per_row; /* multiply and add count as two; activations not counted */
 };
 
+/**
+ * Whether another model's scores may take the place of this one's: same type, features and their names, width, classes,
+ * labels and items, so that what was laid out for one fits the other. The versions and the sizes inside may differ.
+ */
+bool mr_model_info_same(const struct mr_model_info *a, const struct mr_model_info *b);
+
 /** A feature that is no number, as the record has it. data NULL: absent or null. */
 struct mr_text {
     const char *data;
@@ -71,8 +78,10 @@ struct mr_model; /* immutable after open, but by learning: any number of threads
 struct mr_model_open {
     const void *options;  /* parsed by the type's table; NULL: all defaults */
     const char *file;     /* NULL: none is named */
+    const void *bytes;    /* the file's contents, where they are in memory: `file` then only names them in messages */
+    size_t byte_count;    /* of bytes; at least 1 */
     size_t feature_count; /* of what the model will read; 0: not known (a file knows) */
-    /* [feature_count] their names, for info and save of a model that starts from nothing; NULL: not known, or what it
+    /* [feature_count] their names, for info and store of a model that starts from nothing; NULL: not known, or what it
      * reads is another model's scores. */
     const char *const *feature;
 };
@@ -109,8 +118,12 @@ struct mr_learn_ops {
     mr_op (*sum)(const struct mr_model *model, const void **params_out);
     /* Required. Learns from a batch. The parameters of op() change in place: plans must be updated. */
     void (*update)(struct mr_model *model, const struct mr_learn_batch *batch, struct mr_learn_report *report_out);
-    /* Required. Writes the model with all its state; open() with that file goes on where it was. */
-    mr_status (*save)(const struct mr_model *model, const char *path, struct mr_err *err);
+    /*
+     * Required. Stores the model with all its state as the bytes of a model file, in place of what the blob held;
+     * open() with them gives a model that stores the same bytes and, from the same batches, learns the same bits. What
+     * begin() took is left out until the batch is learned from. MR_ENOMEM; MR_EDATA: the header is over its limit.
+     */
+    mr_status (*store)(const struct mr_model *model, struct mr_blob *out, struct mr_err *err);
 };
 
 /** What a model is to be scored with instead of float32. */

@@ -7,8 +7,8 @@
 
 #include "learn/loss.h"
 
-/** What a learner remembers of the losses so far. Zeroed: of none; nothing but the memory is lost when a model is saved
- * and opened again. */
+/** What a learner remembers of the losses so far. Zeroed: of none. A model that is stored keeps
+ * it (modelfile/optimizer_file.h). */
 struct mr_guard {
     double level;     /* natural logarithm of the usual loss of a batch before its step */
     uint64_t batches; /* that it was taken from */

@@ -7,9 +7,12 @@
 
 #define NAME_COUNT_MAX (1 << 20)
 
-mr_status mr_model_file_open(const char *path, const char *type, struct mr_safetensors **file_out, struct mr_err *err)
+mr_status mr_model_file_open(const struct mr_model_open *open, const char *type, struct mr_safetensors **file_out,
+                             struct mr_err *err)
 {
-    const mr_status status = mr_safetensors_open(path, file_out, err);
+    const char *const path = open->file;
+    const mr_status status = open->bytes ? mr_safetensors_parse(path, open->bytes, open->byte_count, file_out, err)
+                                         : mr_safetensors_open(path, file_out, err);
     if (status) return status;
     const char *const found = mr_safetensors_metadata(*file_out, "millrace.type");
     if (found && !strcmp(found, type)) return MR_OK;
@@ -260,8 +263,9 @@ static char *names_text(const char *const *names, size_t count)
     return text;
 }
 
-mr_status mr_model_save(const char *path, const struct mr_model_info *info, const struct mr_names *activations,
-                        const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_err *err)
+mr_status mr_model_store(const struct mr_model_info *info, const struct mr_names *activations,
+                         const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_blob *out,
+                         struct mr_err *err)
 {
     char *const features = names_text(info->feature, info->feature_count);
     char *const labels = names_text(info->label, info->class_count);
@@ -270,11 +274,11 @@ mr_status mr_model_save(const char *path, const struct mr_model_info *info, cons
     size_t count = 2;
     mr_status status = MR_OK;
     if ((info->feature && !features) || (info->label && !labels) || (activations && !layers))
-        status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
+        status = mr_fail(err, MR_ENOMEM, "model %s: out of memory", info->type);
     if (features) metadata[count++] = (struct mr_metadata_out){"millrace.features", features};
     if (labels) metadata[count++] = (struct mr_metadata_out){"millrace.labels", labels};
     if (layers) metadata[count++] = (struct mr_metadata_out){"millrace.activations", layers};
-    if (!status) status = mr_safetensors_write(path, tensors, tensor_count, metadata, count, err);
+    if (!status) status = mr_safetensors_store(info->type, tensors, tensor_count, metadata, count, out, err);
     cJSON_free(features);
     cJSON_free(labels);
     cJSON_free(layers);

@@ -18,9 +18,10 @@ struct mr_model_meta {
     struct mr_names features, labels, activations;
 };
 
-/** Opens a model file and checks that its metadata says `type`. Errors as mr_safetensors_open; on error *file_out is
- * NULL. */
-mr_status mr_model_file_open(const char *path, const char *type, struct mr_safetensors **file_out, struct mr_err *err);
+/** Opens a model file, or its bytes in memory, and checks that its metadata says `type`; open->file is not NULL. Errors
+ * as mr_safetensors_open; on error *file_out is NULL. */
+mr_status mr_model_file_open(const struct mr_model_open *open, const char *type, struct mr_safetensors **file_out,
+                             struct mr_err *err);
 
 /** Reads the metadata. On error meta may be half filled: call deinit. */
 mr_status mr_model_meta_read(const struct mr_safetensors *file, struct mr_model_meta *meta, struct mr_err *err);
@@ -54,11 +55,12 @@ mr_status mr_model_info_fill(const struct mr_safetensors *file, const char *type
                              size_t in, size_t out, mr_activation last, struct mr_model_info *info, struct mr_err *err);
 
 /**
- * Writes a model: type, version, feature and label names from info, with these tensors; what mr_model_file_open and
- * mr_model_meta_read read. activations: one a layer, or NULL. Errors as mr_safetensors_write.
+ * Stores a model: type, version, feature and label names from info, with these tensors; what mr_model_file_open and
+ * mr_model_meta_read read. activations: one a layer, or NULL. Otherwise as mr_safetensors_store.
  */
-mr_status mr_model_save(const char *path, const struct mr_model_info *info, const struct mr_names *activations,
-                        const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_err *err);
+mr_status mr_model_store(const struct mr_model_info *info, const struct mr_names *activations,
+                         const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_blob *out,
+                         struct mr_err *err);
 
 /** Adds a layer to info's counts of parameters and operations. */
 void mr_model_info_add(struct mr_model_info *info, const struct mr_mlp_layer *layer);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "millrace/blob.h"
 #include "millrace/status.h"
 
 #define MR_TENSOR_HEADER_BYTES_MAX (1u << 20)
@@ -86,9 +87,15 @@ struct mr_metadata_out {
 };
 
 /**
- * Writes a file that mr_safetensors_open reads: to `path`.tmp, then fsync and rename, so that a reader sees the old
- * file or the new one. MR_EIO names the file and the reason; MR_EDATA when the header would be over its limit.
+ * Stores what mr_safetensors_parse reads, in place of what the blob held; the same input gives the same bytes.
+ * MR_ENOMEM; MR_EDATA when the header would be over its limit. `name` is for these messages. The values must not lie in
+ * the blob.
  */
+mr_status mr_safetensors_store(const char *name, const struct mr_tensor_out *tensors, size_t tensor_count,
+                               const struct mr_metadata_out *metadata, size_t metadata_count, struct mr_blob *out,
+                               struct mr_err *err);
+
+/** The same into a file, as mr_durable_write does it (base/durable.h), with its errors. */
 mr_status mr_safetensors_write(const char *path, const struct mr_tensor_out *tensors, size_t tensor_count,
                                const struct mr_metadata_out *metadata, size_t metadata_count, struct mr_err *err);
 

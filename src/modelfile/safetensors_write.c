@@ -1,12 +1,10 @@
 /* Writer of safetensors files. */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/durable.h"
 #include "modelfile/safetensors.h"
 
 static uint64_t value_count(const struct mr_tensor_out *tensor)
@@ -55,48 +53,51 @@ static char *header_print(const struct mr_tensor_out *tensors, size_t tensor_cou
     return text;
 }
 
-static bool contents_write(FILE *file, const char *header, size_t header_bytes, const struct mr_tensor_out *tensors,
-                           size_t tensor_count)
+/* False: no memory. */
+static bool contents_put(struct mr_blob *out, const char *header, size_t header_bytes,
+                         const struct mr_tensor_out *tensors, size_t tensor_count)
 {
     /* Padded with spaces, so that the data starts at a multiple of 8. */
     const uint64_t padded = (header_bytes + 7) / 8 * 8;
     unsigned char size[8];
+    size_t bytes = sizeof size + padded;
     for (int i = 0; i < 8; i++) size[i] = (unsigned char)(padded >> (8 * i));
-    bool is_done = fwrite(size, 1, sizeof size, file) == sizeof size &&
-                   fwrite(header, 1, header_bytes, file) == header_bytes &&
-                   fwrite("        ", 1, padded - header_bytes, file) == padded - header_bytes;
-    for (size_t i = 0; i < tensor_count; i++) {
-        const size_t count = (size_t)value_count(&tensors[i]);
+    for (size_t i = 0; i < tensor_count; i++) bytes += value_count(&tensors[i]) * value_bytes(&tensors[i]);
+    out->bytes = 0;
+    if (!mr_blob_reserve(out, bytes)) return false;
+    bool is_done = mr_blob_put(out, size, sizeof size) && mr_blob_put(out, header, header_bytes) &&
+                   mr_blob_put(out, "        ", padded - header_bytes);
+    for (size_t i = 0; i < tensor_count && is_done; i++) {
         const void *const values = tensors[i].f64 ? (const void *)tensors[i].f64 : tensors[i].f32;
-        is_done &= fwrite(values, value_bytes(&tensors[i]), count, file) == count;
+        is_done = mr_blob_put(out, values, value_count(&tensors[i]) * value_bytes(&tensors[i]));
     }
-    return is_done && !fflush(file) && !fsync(fileno(file));
+    return is_done;
+}
+
+mr_status mr_safetensors_store(const char *name, const struct mr_tensor_out *tensors, size_t tensor_count,
+                               const struct mr_metadata_out *metadata, size_t metadata_count, struct mr_blob *out,
+                               struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    char *const header = header_print(tensors, tensor_count, metadata, metadata_count);
+    const size_t header_bytes = header ? strlen(header) : 0;
+    if (header_bytes > MR_TENSOR_HEADER_BYTES_MAX - 8) {
+        status = mr_fail(err, MR_EDATA, "model \"%s\": a header of %zu bytes is over the limit of %u", name,
+                         header_bytes, MR_TENSOR_HEADER_BYTES_MAX);
+    } else if (!header || !contents_put(out, header, header_bytes, tensors, tensor_count)) {
+        status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", name);
+    }
+    cJSON_free(header);
+    return status;
 }
 
 mr_status mr_safetensors_write(const char *path, const struct mr_tensor_out *tensors, size_t tensor_count,
                                const struct mr_metadata_out *metadata, size_t metadata_count, struct mr_err *err)
 {
-    mr_status status = MR_OK;
-    char *temporary = NULL, *const header = header_print(tensors, tensor_count, metadata, metadata_count);
-    if (!header || asprintf(&temporary, "%s.tmp", path) < 0) {
-        free(header);
-        return mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
-    }
-    const size_t header_bytes = strlen(header);
-    if (header_bytes > MR_TENSOR_HEADER_BYTES_MAX - 8) {
-        status = mr_fail(err, MR_EDATA, "model \"%s\": a header of %zu bytes is over the limit of %u", path,
-                         header_bytes, MR_TENSOR_HEADER_BYTES_MAX);
-        goto done;
-    }
-    FILE *const file = fopen(temporary, "wbe");
-    bool is_done = file && contents_write(file, header, header_bytes, tensors, tensor_count);
-    if (file) is_done &= !fclose(file);
-    if (!is_done || rename(temporary, path)) {
-        status = mr_fail(err, MR_EIO, "model \"%s\": cannot be written: %s", path, strerror(errno));
-        if (file) unlink(temporary);
-    }
-done:
-    free(temporary);
-    free(header);
+    struct mr_blob blob = {0};
+    mr_status status = mr_safetensors_store(path, tensors, tensor_count, metadata, metadata_count, &blob, err);
+    const struct iovec part = {blob.data, blob.bytes};
+    if (!status) status = mr_durable_write(path, &part, 1, err);
+    mr_blob_deinit(&blob);
     return status;
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "base/log.h"
 #include "kernels/pack.h"
 #include "pipeline/layout.h"
@@ -422,6 +423,7 @@ mr_status mr_models_learn(struct mr_models *models, struct mr_queues *queues, co
 
 mr_status mr_models_save(const struct mr_models *models, struct mr_err *err)
 {
+    struct mr_blob blob = {0};
     mr_status first = MR_OK;
     for (size_t i = 0; i < models->count; i++) {
         const struct mr_model_at_work *const model = &models->item[i];
@@ -432,7 +434,9 @@ mr_status mr_models_save(const struct mr_models *models, struct mr_err *err)
                    model->job->save);
             continue;
         }
-        const mr_status status = model->learn->save(model->model, model->job->save, &here);
+        mr_status status = model->learn->store(model->model, &blob, &here);
+        const struct iovec part = {blob.data, blob.bytes};
+        if (!status) status = mr_durable_write(model->job->save, &part, 1, &here);
         if (!status) {
             mr_log(MR_LOG_INFO, "learn", "%s: saved to %s", model->job->name, model->job->save);
         } else if (!first) {
@@ -440,6 +444,7 @@ mr_status mr_models_save(const struct mr_models *models, struct mr_err *err)
             if (err) *err = here;
         }
     }
+    mr_blob_deinit(&blob);
     return first;
 }
 

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "kernels/pack.h"
+#include "model_save.h"
 #include "modelfile/safetensors.h"
 #include "registry.h"
 
@@ -171,7 +172,7 @@ static void state_compare(const struct learner *l, const cJSON *stream, const ch
     const char *const name = get(stream, "name")->valuestring;
     const double tolerance = get(stream, "tolerance")->valuedouble;
     double worst = 0;
-    assert_int_equal(l->ops->learn(l->model)->save(l->model, path, &err), MR_OK);
+    assert_int_equal(model_save(l->ops, l->model, path, &err), MR_OK);
     assert_int_equal(mr_safetensors_open(path, &file, &err), MR_OK);
     for (const cJSON *item = get(stream, "after")->child; item; item = item->next) {
         const struct mr_tensor *const tensor = mr_safetensors_find(file, item->string);
@@ -194,7 +195,7 @@ static void state_compare(const struct learner *l, const cJSON *stream, const ch
 static void learner_reopen(struct learner *l, const cJSON *stream, struct mr_model_open *open, const char *path)
 {
     struct mr_err err;
-    if (l->ops->learn(l->model)->save(l->model, path, &err)) fail_msg("%s", err.text);
+    if (model_save(l->ops, l->model, path, &err)) fail_msg("%s", err.text);
     learner_close(l);
     *l = (struct learner){.ops = l->ops};
     open->file = path;

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "millrace/batch.h"
+#include "model_save.h"
 #include "modelfile/safetensors.h"
 #include "registry.h"
 
@@ -112,7 +113,7 @@ static void state_compare(const struct mr_model_ops *ops, const struct mr_model 
     struct mr_safetensors *file;
     struct mr_err err;
     const bool is_kmeans = !strcmp(ops->name, "kmeans");
-    assert_int_equal(ops->learn(model)->save(model, path, &err), MR_OK);
+    assert_int_equal(model_save(ops, model, path, &err), MR_OK);
     assert_int_equal(mr_safetensors_open(path, &file, &err), MR_OK);
     if (is_kmeans) tensor_compare(file, "centers", get(after, "centers"), what);
     tensor_compare(file, is_kmeans ? "weights" : "weight", get(after, "weights"), what);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "kernels/pack.h"
+#include "model_save.h"
 #include "registry.h"
 
 #define ROWS 512
@@ -140,7 +141,7 @@ static void saved_and_gone_on(void **state)
         rows_make(x, label, i);
         learn(&whole, x, label, &report);
         if (i == 10) {
-            assert_int_equal(half.ops->learn(half.model)->save(half.model, path, &err), MR_OK);
+            assert_int_equal(model_save(half.ops, half.model, path, &err), MR_OK);
             learner_close(&half);
             if (learner_open(&half, learning, path, 2, &err)) fail_msg("%s", err.text);
         }
@@ -172,7 +173,7 @@ static void a_standardised_file_learns(void **state)
     for (size_t i = 0; i < ROWS * cols; i++) x[i] = (float)(i % 97) / 10;
     learn(&l, x, label, &report);
     assert_false(report.is_undone);
-    assert_int_equal(l.ops->learn(l.model)->save(l.model, path, &err), MR_OK);
+    assert_int_equal(model_save(l.ops, l.model, path, &err), MR_OK);
     if (learner_open(&again, options, path, 0, &err)) fail_msg("%s", err.text);
     assert_int_equal(l.cpu->score(l.queue, l.plan, x, ROWS, &l.scores, &err), MR_OK);
     assert_int_equal(again.cpu->score(again.queue, again.plan, x, ROWS, &again.scores, &err), MR_OK);

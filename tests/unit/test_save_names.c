@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "layout_fixture.h"
+#include "model_save.h"
 #include "modelfile/safetensors.h"
 #include "registry.h"
 #include "scoring/models.h"
@@ -66,7 +67,7 @@ static void names_are_saved(void **state)
         assert_non_null(info->feature);
         assert_string_equal(info->feature[0], "speed");
         assert_string_equal(info->feature[1], "a.b");
-        if (o.ops->learn(o.model)->save(o.model, path, &err)) fail_msg("%s: %s", types[i], err.text);
+        if (model_save(o.ops, o.model, path, &err)) fail_msg("%s: %s", types[i], err.text);
         if (mr_safetensors_open(path, &file, &err)) fail_msg("%s: %s", types[i], err.text);
         const char *const features = mr_safetensors_metadata(file, "millrace.features");
         assert_non_null(features);

@@ -146,7 +146,9 @@ static mr_status file_read(struct mr_model *model, const char *path, const struc
             status = mr_fail(err, MR_EDATA, "model \"%s\": tensor \"weights\": value %llu is negative or not finite",
                              path, (unsigned long long)i);
     }
-    model->has_centers = model->has_learned = true;
+    model->has_centers = model->has_learned = !mr_safetensors_find(file, "begun");
+    if (!status && !model->has_learned && !model->options.learn)
+        status = mr_fail(err, MR_EDATA, "model \"%s\": it was stored before its first batch and has no centres", path);
     if (!status) centers_round(model);
     return status;
 }
@@ -192,7 +194,7 @@ static mr_status kmeans_open(const struct mr_model_open *open, struct mr_model *
         status =
             mr_fail(err, MR_ECONFIG, "decay: does nothing beside half_life, which stands for it: drop one of them");
     if (!status && open->file) {
-        status = mr_model_file_open(open->file, "kmeans", &file, err);
+        status = mr_model_file_open(open, "kmeans", &file, err);
         if (!status) status = file_read(model, open->file, file, err);
         mr_safetensors_close(file);
     } else if (!status && (!model->options.learn || !model->options.k || !open->feature_count)) {
@@ -314,19 +316,25 @@ static void kmeans_update(struct mr_model *model, const struct mr_learn_batch *b
     centers_round(model);
 }
 
-static mr_status kmeans_save(const struct mr_model *model, const char *path, struct mr_err *err)
+static mr_status kmeans_store(const struct mr_model *model, struct mr_blob *out, struct mr_err *err)
 {
     const size_t k = model->params.k, cols = model->params.cols;
+    const double begun = 0;
+    double *const zero = model->has_learned ? NULL : calloc(k * cols, sizeof *zero);
+    if (!model->has_learned && !zero) return mr_fail(err, MR_ENOMEM, "model kmeans: out of memory");
     const struct mr_tensor_out tensors[] = {
-        {.name = "centers", .rank = 2, .shape = {k, cols}, .f64 = model->learner.center},
-        {.name = "weights", .rank = 1, .shape = {k}, .f64 = model->learner.weight}};
-    return mr_model_save(path, &model->info, NULL, tensors, 2, err);
+        {.name = "centers", .rank = 2, .shape = {k, cols}, .f64 = zero ? zero : model->learner.center},
+        {.name = "weights", .rank = 1, .shape = {k}, .f64 = model->learner.weight},
+        {.name = "begun", .rank = 1, .shape = {1}, .f64 = &begun}}; /* only of one that has not */
+    const mr_status status = mr_model_store(&model->info, NULL, tensors, zero ? 3 : 2, out, err);
+    free(zero);
+    return status;
 }
 
 static const struct mr_learn_ops *kmeans_learn(const struct mr_model *model)
 {
     static const struct mr_learn_ops ops = {
-        .has_loss = true, .begin = kmeans_begin, .sum = kmeans_sum, .update = kmeans_update, .save = kmeans_save};
+        .has_loss = true, .begin = kmeans_begin, .sum = kmeans_sum, .update = kmeans_update, .store = kmeans_store};
     return model->options.learn ? &ops : NULL;
 }
 

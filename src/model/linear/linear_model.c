@@ -106,7 +106,7 @@ static mr_status state_read(struct mr_model *model, const struct mr_safetensors 
     if (status) return status;
     for (size_t i = 0; i < count; i++) l->w[i] = mr_tensor_value(weight, i);
     for (size_t i = 0; i < l->sum.out; i++) l->w[count + i] = mr_tensor_value(bias, i);
-    return mr_optimizer_read(&l->optimizer, file, err);
+    return mr_optimizer_read(&l->optimizer, &l->guard, file, err);
 }
 
 /* The learner beside the layer, starting at its weights. */
@@ -140,11 +140,22 @@ static mr_status learner_open(struct mr_model *model, struct mr_err *err)
     return MR_OK;
 }
 
-static mr_status file_read(struct mr_model *model, const char *path, struct mr_err *err)
+/* The kernels' copy of what is learned. */
+static void weights_round(struct mr_model *model)
 {
+    const struct mr_mlp_layer *const layer = &model->layer;
+    float *const w = (float *)(uintptr_t)layer->w, *const b = (float *)(uintptr_t)layer->b;
+    const double *const from = mr_linear_learner_weights(&model->learner, model->learner.w);
+    for (size_t i = 0; i < layer->out * layer->in; i++) w[i] = (float)from[i];
+    for (size_t o = 0; o < layer->out; o++) b[o] = (float)from[layer->out * layer->in + o];
+}
+
+static mr_status file_read(struct mr_model *model, const struct mr_model_open *open, struct mr_err *err)
+{
+    const char *const path = open->file;
     struct mr_safetensors *file;
     struct mr_mlp_layer *const layer = &model->layer;
-    mr_status status = mr_model_file_open(path, model->kind->type, &file, err);
+    mr_status status = mr_model_file_open(open, model->kind->type, &file, err);
     if (status) return status;
     status = mr_model_meta_read(file, &model->meta, err);
     if (!status) status = mr_dense_read(file, "weight", "bias", true, layer, NULL, err);
@@ -159,6 +170,7 @@ static mr_status file_read(struct mr_model *model, const char *path, struct mr_e
                          (long long)model->options.classes, path, model->info.class_count);
     if (!status && model->options.learn) status = learner_open(model, err);
     if (!status && model->options.learn) status = state_read(model, file, err);
+    if (!status && model->options.learn) weights_round(model);
     mr_safetensors_close(file);
     return status;
 }
@@ -205,7 +217,7 @@ mr_status mr_linear_model_open(const struct mr_linear_kind *kind, const struct m
     else
         status = mr_options_init(table, &model->options, err);
     if (!status) status = options_check(model, table, err);
-    if (!status) status = open->file ? file_read(model, open->file, err) : zero_make(model, open, err);
+    if (!status) status = open->file ? file_read(model, open, err) : zero_make(model, open, err);
     if (status) {
         mr_linear_model_close(model);
         return status;
@@ -230,15 +242,6 @@ static mr_op linear_sum(const struct mr_model *model, const void **params_out)
 {
     *params_out = &model->learner.sum;
     return model->options.compat == MR_LINEAR_SPARK ? MR_OP_COUNT : MR_OP_LINEAR_SUM;
-}
-
-static void weights_round(struct mr_model *model)
-{
-    const struct mr_mlp_layer *const layer = &model->layer;
-    float *const w = (float *)(uintptr_t)layer->w, *const b = (float *)(uintptr_t)layer->b;
-    const double *const from = mr_linear_learner_weights(&model->learner, model->learner.w);
-    for (size_t i = 0; i < layer->out * layer->in; i++) w[i] = (float)from[i];
-    for (size_t o = 0; o < layer->out; o++) b[o] = (float)from[layer->out * layer->in + o];
 }
 
 static void spark_update(struct mr_model *model, const struct mr_learn_rows *rows, struct mr_learn_report *report)
@@ -280,24 +283,27 @@ static mr_status linear_begin(struct mr_model *model, const float *x, size_t row
     return MR_OK;
 }
 
-static mr_status linear_save(const struct mr_model *model, const char *path, struct mr_err *err)
+static mr_status linear_store(const struct mr_model *model, struct mr_blob *out, struct mr_err *err)
 {
     const struct mr_linear_learner *const l = &model->learner;
     const struct mr_standard *const standard = &l->standard;
     struct mr_optimizer_numbers numbers;
     struct mr_tensor_out optimizer[MR_OPTIMIZER_TENSORS];
     const size_t cols = l->sum.cols;
+    const bool has_standard = l->standardises && standard->count > 0 && !l->has_begun_with;
+    const double *const w = l->has_begun_with ? l->w_begin : l->w;
     double *const scale = calloc(cols + 1, sizeof *scale);
     if (!scale) return mr_fail(err, MR_ENOMEM, "model %s: out of memory", model->kind->type);
     for (size_t c = 0; c < cols; c++) scale[c] = 1 / standard->factor[c];
-    mr_optimizer_tensors(&l->optimizer, &numbers, optimizer);
+    mr_optimizer_tensors(&l->optimizer, &l->guard, &numbers, optimizer);
     const struct mr_tensor_out tensors[] = {
-        {.name = "weight", .rank = 2, .shape = {l->sum.out, l->sum.cols}, .f64 = l->w},
-        {.name = "bias", .rank = 1, .shape = {l->sum.out}, .f64 = l->w + l->sum.out * l->sum.cols},
+        {.name = "weight", .rank = 2, .shape = {l->sum.out, l->sum.cols}, .f64 = w},
+        {.name = "bias", .rank = 1, .shape = {l->sum.out}, .f64 = w + l->sum.out * l->sum.cols},
         optimizer[0],
         optimizer[1],
         optimizer[2],
         optimizer[3],
+        optimizer[4],
         {.name = "input.mean",
          .rank = 1,
          .shape = {cols},
@@ -306,8 +312,8 @@ static mr_status linear_save(const struct mr_model *model, const char *path, str
         {.name = "input.squares", .rank = 1, .shape = {cols}, .f64 = standard->squares},
         {.name = "input.count", .rank = 1, .shape = {1}, .f64 = &standard->count},
     };
-    const size_t count = sizeof tensors / sizeof *tensors - (l->standardises && standard->count > 0 ? 0 : 4);
-    const mr_status status = mr_model_save(path, &model->info, NULL, tensors, count, err);
+    const size_t count = sizeof tensors / sizeof *tensors - (has_standard ? 0 : 4);
+    const mr_status status = mr_model_store(&model->info, NULL, tensors, count, out, err);
     free(scale);
     return status;
 }
@@ -319,6 +325,6 @@ const struct mr_learn_ops *mr_linear_model_learn(const struct mr_model *model)
                                             .begin = linear_begin,
                                             .sum = linear_sum,
                                             .update = linear_update,
-                                            .save = linear_save};
+                                            .store = linear_store};
     return model->options.learn ? &ops : NULL;
 }

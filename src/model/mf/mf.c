@@ -221,7 +221,7 @@ static mr_status mf_open(const struct mr_model_open *open, struct mr_model **mod
     else
         status = mr_options_init(options_table, &model->options, err);
     if (!status && !open->file) status = mr_fail(err, MR_ECONFIG, "a mf model needs a file");
-    if (!status) status = mr_model_file_open(open->file, "mf", &file, err);
+    if (!status) status = mr_model_file_open(open, "mf", &file, err);
     if (!status) status = mr_model_meta_read(file, &model->meta, err);
     if (!status) status = numbers_read(model, file, err);
     if (!status) status = factors_read(model, file, err);

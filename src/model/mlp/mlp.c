@@ -14,6 +14,7 @@ static void mlp_close(struct mr_model *model)
     free(model->layer);
     free(model->shift);
     free(model->mean);
+    free(model->scale);
     free(model->factor);
     mr_model_meta_deinit(&model->meta);
     free(model);
@@ -80,10 +81,11 @@ static mr_status layers_read(const struct mr_safetensors *file, struct mr_model 
     return MR_OK;
 }
 
-static mr_status file_read(struct mr_model *model, const char *path, struct mr_err *err)
+static mr_status file_read(struct mr_model *model, const struct mr_model_open *open, struct mr_err *err)
 {
+    const char *const path = open->file;
     struct mr_safetensors *file;
-    mr_status status = mr_model_file_open(path, "mlp", &file, err);
+    mr_status status = mr_model_file_open(open, "mlp", &file, err);
     if (status) return status;
     status = mr_model_meta_read(file, &model->meta, err);
     if (!status) status = layers_read(file, model, err);
@@ -115,7 +117,7 @@ static mr_status mlp_open(const struct mr_model_open *open, struct mr_model **mo
         }
     }
     if (open->file) {
-        status = file_read(model, open->file, err);
+        status = file_read(model, open, err);
     } else {
         status = mr_mlp_zero_make(model, open->feature_count, err);
         if (!status) status = mr_model_meta_name(open, &model->meta, err);

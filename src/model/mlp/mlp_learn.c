@@ -234,11 +234,13 @@ static mr_status input_read(struct mr_model *model, const struct mr_safetensors 
     if (!status) status = mr_model_tensor(file, "input.scale", 1, cols, &scale, err);
     if (status) return status;
     model->mean = calloc(cols, sizeof *model->mean);
+    model->scale = calloc(cols, sizeof *model->scale);
     model->factor = calloc(cols, sizeof *model->factor);
-    if (!model->mean || !model->factor) return mr_fail(err, MR_ENOMEM, "model mlp: out of memory");
+    if (!model->mean || !model->scale || !model->factor) return mr_fail(err, MR_ENOMEM, "model mlp: out of memory");
     for (size_t c = 0; c < cols; c++) {
         model->mean[c] = mr_tensor_value(mean, c);
-        model->factor[c] = 1 / mr_tensor_value(scale, c);
+        model->scale[c] = mr_tensor_value(scale, c);
+        model->factor[c] = 1 / model->scale[c];
     }
     return MR_OK;
 }
@@ -260,7 +262,7 @@ static mr_status state_read(struct mr_model *model, const struct mr_safetensors 
         if (!status) status = mr_model_tensor(file, name, 1, layer->out, &tensor, err);
         for (size_t o = 0; !status && o < layer->out; o++) *b++ = mr_tensor_value(tensor, o);
     }
-    return status ? status : mr_optimizer_read(&l->optimizer, file, err);
+    return status ? status : mr_optimizer_read(&l->optimizer, &l->guard, file, err);
 }
 
 /* The loss that goes with the last activation; false: there is none. */
@@ -331,36 +333,34 @@ static void layers_put(const struct mr_model *model, struct tensors *to)
     }
 }
 
-static mr_status mlp_save(const struct mr_model *model, const char *path, struct mr_err *err)
+static mr_status mlp_store(const struct mr_model *model, struct mr_blob *out, struct mr_err *err)
 {
     const struct mr_mlp_learner *const l = &model->learner;
     const size_t cols = model->info.feature_count, layers = model->params.layer_count;
     struct mr_optimizer_numbers numbers;
     struct tensors *const tensors = calloc(1, sizeof *tensors);
     char *names[MR_MLP_LAYER_COUNT_MAX];
-    double *const scale = calloc(cols, sizeof *scale);
-    mr_status status = tensors && scale ? MR_OK : mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", path);
+    mr_status status = tensors ? MR_OK : mr_fail(err, MR_ENOMEM, "model mlp: out of memory");
     if (!status) {
         layers_put(model, tensors);
-        for (size_t c = 0; model->factor && c < cols; c++) scale[c] = 1 / model->factor[c];
-        const struct mr_tensor_out others[] = {{.name = "input.mean", .rank = 1, .shape = {cols}, .f64 = model->mean},
-                                               {.name = "input.scale", .rank = 1, .shape = {cols}, .f64 = scale}};
-        for (size_t i = 0; model->factor && i < 2; i++) tensors->item[tensors->count++] = others[i];
-        mr_optimizer_tensors(&l->optimizer, &numbers, &tensors->item[tensors->count]);
+        const struct mr_tensor_out others[] = {
+            {.name = "input.mean", .rank = 1, .shape = {cols}, .f64 = model->mean},
+            {.name = "input.scale", .rank = 1, .shape = {cols}, .f64 = model->scale}};
+        for (size_t i = 0; model->scale && i < 2; i++) tensors->item[tensors->count++] = others[i];
+        mr_optimizer_tensors(&l->optimizer, &l->guard, &numbers, &tensors->item[tensors->count]);
         tensors->count += MR_OPTIMIZER_TENSORS;
         for (size_t i = 0; i < layers; i++)
             names[i] = (char *)(uintptr_t)mr_activation_name(model->layer[i].activation);
         const struct mr_names activation_names = {.item = names, .count = layers};
-        status = mr_model_save(path, &model->info, &activation_names, tensors->item, tensors->count, err);
+        status = mr_model_store(&model->info, &activation_names, tensors->item, tensors->count, out, err);
     }
     free(tensors);
-    free(scale);
     return status;
 }
 
 const struct mr_learn_ops *mr_mlp_learn(const struct mr_model *model)
 {
     static const struct mr_learn_ops ops = {
-        .needs_label = true, .has_loss = true, .sum = mlp_sum, .update = mlp_update, .save = mlp_save};
+        .needs_label = true, .has_loss = true, .sum = mlp_sum, .update = mlp_update, .store = mlp_store};
     return model->options.learn ? &ops : NULL;
 }

@@ -31,7 +31,8 @@ struct mr_model {
     struct mr_mlp_params params;
     struct mr_mlp_layer *layer; /* [params.layer_count] */
     float *shift;               /* [layer[0].in] or NULL */
-    double *mean, *factor;      /* of a standardised input, [layer[0].in], when it learns; NULL: it is not */
+    double *mean, *scale;       /* of a standardised input, [layer[0].in], when it learns; NULL: it is not */
+    double *factor;             /* 1 / scale */
     struct mr_mlp_learner learner;
 };
 

@@ -76,7 +76,7 @@ static mr_status sizes_set(struct mr_model *model, size_t cols, struct mr_err *e
 static mr_status file_read(struct mr_model *model, const char *path, const struct mr_safetensors *file,
                            struct mr_err *err)
 {
-    const struct mr_tensor *mean, *variance, *count = NULL;
+    const struct mr_tensor *mean, *variance, *count = NULL, *squares = NULL;
     mr_status status = mr_model_meta_read(file, &model->meta, err);
     if (status) return status;
     const struct mr_tensor *const found = mr_safetensors_find(file, "mean");
@@ -84,20 +84,27 @@ static mr_status file_read(struct mr_model *model, const char *path, const struc
     status = mr_model_tensor(file, "mean", 1, cols, &mean, err);
     if (!status) status = mr_model_tensor(file, "variance", 1, cols, &variance, err);
     if (!status && mr_safetensors_find(file, "count")) status = mr_model_tensor(file, "count", 1, 1, &count, err);
+    if (!status && mr_safetensors_find(file, "squares"))
+        status = mr_model_tensor(file, "squares", 1, cols, &squares, err);
     if (!status && !cols) status = mr_fail(err, MR_EDATA, "model \"%s\": tensor \"mean\" is empty", path);
     if (!status) status = sizes_set(model, (size_t)cols, err);
     if (status) return status;
     struct mr_standard *const standard = &model->standard;
     standard->count = count ? mr_tensor_value(count, 0) : 1;
-    if (!(standard->count > 0)) return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"count\" is not positive", path);
+    const bool has_begun = standard->count > 0;
+    if (!has_begun && !(model->options.learn && squares))
+        return mr_fail(err, MR_EDATA, "model \"%s\": tensor \"count\" is not positive", path);
     for (size_t c = 0; c < cols; c++) {
         standard->mean[c] = mr_tensor_value(mean, c);
-        standard->squares[c] = mr_tensor_value(variance, c) * standard->count;
+        standard->squares[c] = squares ? mr_tensor_value(squares, c) : mr_tensor_value(variance, c) * standard->count;
         if (!(standard->squares[c] >= 0) || !isfinite((float)standard->mean[c]))
             return mr_fail(err, MR_EDATA, "model \"%s\": column %zu: the variance is negative or the mean too large",
                            path, c);
     }
-    mr_standard_refresh(standard);
+    if (has_begun)
+        mr_standard_refresh(standard);
+    else
+        mr_standard_clear(standard);
     factors_set(model);
     return MR_OK;
 }
@@ -114,7 +121,7 @@ static mr_status scaler_open(const struct mr_model_open *open, struct mr_model *
     else
         status = mr_options_init(options_table, &model->options, err);
     if (!status && open->file) {
-        status = mr_model_file_open(open->file, "scaler", &file, err);
+        status = mr_model_file_open(open, "scaler", &file, err);
         if (!status) status = file_read(model, open->file, file, err);
         mr_safetensors_close(file);
     } else if (!status && (!model->options.learn || !open->feature_count)) {
@@ -157,6 +164,7 @@ static mr_status scaler_begin(struct mr_model *model, const float *x, size_t row
 {
     (void)err;
     if (!rows || model->standard.count > 0) return MR_OK;
+    mr_standard_clear(&model->before);
     mr_standard_add_rows(&model->standard, x, rows);
     if (!mr_standard_fits(&model->standard)) mr_standard_clear(&model->standard);
     model->has_begun_with = rows;
@@ -192,17 +200,19 @@ static void scaler_update(struct mr_model *model, const struct mr_learn_batch *b
     factors_set(model);
 }
 
-static mr_status scaler_save(const struct mr_model *model, const char *path, struct mr_err *err)
+static mr_status scaler_store(const struct mr_model *model, struct mr_blob *out, struct mr_err *err)
 {
-    const struct mr_standard *const standard = &model->standard;
+    /* `before` has no rows while the first batch is only begun with. */
+    const struct mr_standard *const standard = model->has_begun_with ? &model->before : &model->standard;
     const size_t cols = model->params.cols;
     double *const variance = calloc(cols, sizeof *variance);
     if (!variance) return mr_fail(err, MR_ENOMEM, "model scaler: out of memory");
     for (size_t c = 0; c < cols && standard->count > 0; c++) variance[c] = standard->squares[c] / standard->count;
     const struct mr_tensor_out tensors[] = {{.name = "mean", .rank = 1, .shape = {cols}, .f64 = standard->mean},
                                             {.name = "variance", .rank = 1, .shape = {cols}, .f64 = variance},
+                                            {.name = "squares", .rank = 1, .shape = {cols}, .f64 = standard->squares},
                                             {.name = "count", .rank = 1, .shape = {1}, .f64 = &standard->count}};
-    const mr_status status = mr_model_save(path, &model->info, NULL, tensors, 3, err);
+    const mr_status status = mr_model_store(&model->info, NULL, tensors, 4, out, err);
     free(variance);
     return status;
 }
@@ -210,7 +220,7 @@ static mr_status scaler_save(const struct mr_model *model, const char *path, str
 static const struct mr_learn_ops *scaler_learn(const struct mr_model *model)
 {
     static const struct mr_learn_ops ops = {
-        .begin = scaler_begin, .sum = scaler_sum, .update = scaler_update, .save = scaler_save};
+        .begin = scaler_begin, .sum = scaler_sum, .update = scaler_update, .store = scaler_store};
     return model->options.learn ? &ops : NULL;
 }
 
