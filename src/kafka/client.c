@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -17,6 +18,13 @@ const char *mr_kafka_property(const struct mr_map *properties, const char *key)
         if (!strcmp(properties->item[i].key, key)) return properties->item[i].value;
     }
     return NULL;
+}
+
+void mr_kafka_instance(const char *job, const char *instance, unsigned lane, char *name, size_t bytes)
+{
+    char host[128] = "host";
+    gethostname(host, sizeof host - 1);
+    snprintf(name, bytes, "%s-%s-%u", job, instance ? instance : host, lane);
 }
 
 bool mr_kafka_is_embedded(const struct mr_map *properties)

@@ -33,6 +33,10 @@ mr_status mr_kafka_property_check(const char *key, const char *value, struct mr_
 /** Value that the user gave a property, or NULL. */
 const char *mr_kafka_property(const struct mr_map *properties, const char *key);
 
+/** "<job>-<instance>-<lane>": what a lane is called in its group and in its transactions; instance NULL: the host's
+ * name. */
+void mr_kafka_instance(const char *job, const char *instance, unsigned lane, char *name, size_t bytes);
+
 /** Whether the properties name the embedded broker. */
 bool mr_kafka_is_embedded(const struct mr_map *properties);
 

@@ -1,0 +1,322 @@
+#include "kafka/transaction.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kafka/client.h"
+#include "kafka/epoch_watch.h"
+
+#define STEP_MS          1000  /* of init and commit: then they are called again, and go on where they were */
+#define OFFSETS_MS       10000 /* cannot be resumed: sent again it would be another request */
+#define TRANSACTION_MS   "30000"
+#define REFUSALS_WAIT_MS 1000
+
+struct mr_transaction {
+    struct mr_transaction_open open;
+    char *id;
+    rd_kafka_t *client;
+    struct mr_port *port; /* all that are open */
+    struct mr_epoch_watch watch;
+    struct mr_refused refused;
+    bool is_solo;      /* the producer sends one record a request */
+    bool has_refusals; /* the next one must */
+    bool is_closing;   /* reports that still come are of a transaction that is over */
+    uint64_t sent, acknowledged;
+    struct mr_err failure;
+};
+
+mr_status mr_transaction_create(const struct mr_transaction_open *open, struct mr_transaction **transaction_out,
+                                struct mr_err *err)
+{
+    struct mr_transaction *transaction = calloc(1, sizeof *transaction);
+    *transaction_out = NULL;
+    if (!transaction || !(transaction->id = strdup(open->id))) {
+        free(transaction);
+        return mr_fail(err, MR_ENOMEM, "out of memory");
+    }
+    transaction->open = *open;
+    transaction->open.id = transaction->id;
+    *transaction_out = transaction;
+    return MR_OK;
+}
+
+void mr_transaction_destroy(struct mr_transaction *transaction)
+{
+    if (!transaction) return;
+    mr_transaction_drop(transaction);
+    mr_refused_deinit(&transaction->refused);
+    free(transaction->id);
+    free(transaction);
+}
+
+static bool is_fenced(rd_kafka_resp_err_t code)
+{
+    return mr_kafka_status(code) == MR_EFENCED;
+}
+
+/* What waiting does not mend. */
+static bool is_refusal(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT || code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE ||
+           code == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION;
+}
+
+static mr_txn_outcome fenced_fail(struct mr_err *err, const char *what, const char *reason)
+{
+    mr_fail(err, MR_EFENCED,
+            "%s: another process has taken this one's place, or this one was away for longer than its transaction may "
+            "last (%s): nothing of it was committed; see that only one runs with this job name and instance",
+            what, reason);
+    return MR_TXN_FENCED;
+}
+
+mr_txn_outcome mr_transaction_judge(rd_kafka_t *client, rd_kafka_error_t *error, const char *what, struct mr_err *err)
+{
+    char reason[512], fatal_reason[512];
+    if (!error) return MR_TXN_OK;
+    const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    const bool is_fatal = rd_kafka_error_is_fatal(error), is_abort = rd_kafka_error_txn_requires_abort(error);
+    const bool is_again = rd_kafka_error_is_retriable(error);
+    const rd_kafka_resp_err_t fatal_code = rd_kafka_fatal_error(client, fatal_reason, sizeof fatal_reason);
+    snprintf(reason, sizeof reason, "%s", rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+    /* Being fenced may come marked as something that an abort mends (librdkafka 2.0.2): it does not. */
+    if (is_fenced(code)) return fenced_fail(err, what, reason);
+    if (is_fenced(fatal_code)) return fenced_fail(err, what, fatal_reason);
+    if (is_refusal(code)) {
+        mr_fail(err, MR_EKAFKA, "%s: %s: give this user the rights (TransactionalId and Topic write, Group read)", what,
+                reason);
+        return MR_TXN_REFUSED;
+    }
+    mr_fail(err, MR_ERESTART, "%s: %s", what, fatal_code ? fatal_reason : reason);
+    if (is_fatal || fatal_code) return MR_TXN_FATAL;
+    if (is_abort) return MR_TXN_ABORT;
+    return is_again ? MR_TXN_AGAIN : MR_TXN_FATAL;
+}
+
+/* A fatal error that no call has told of: a commit may answer OK behind it, with nothing written. */
+static mr_txn_outcome fatal_check(const struct mr_transaction *transaction, const char *what, struct mr_err *err)
+{
+    char reason[512];
+    const rd_kafka_resp_err_t code = rd_kafka_fatal_error(transaction->client, reason, sizeof reason);
+    if (!code) return MR_TXN_OK;
+    if (is_fenced(code)) return fenced_fail(err, what, reason);
+    mr_fail(err, MR_ERESTART, "%s: %s", what, reason);
+    return MR_TXN_FATAL;
+}
+
+/* A delivery report, on the lane's thread. */
+static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
+{
+    struct mr_transaction *const transaction = opaque;
+    struct mr_port *const port = rd_kafka_topic_opaque(message->rkt);
+    (void)client;
+    if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
+    if (!message->err) transaction->acknowledged++;
+    if (!message->err && transaction->is_closing) return;
+    port->delivered(port, message);
+}
+
+static mr_status producer_conf(struct mr_transaction *transaction, rd_kafka_conf_t **conf_out, struct mr_err *err)
+{
+    const struct mr_map *const properties = transaction->open.properties;
+    char linger_ms[32], kbytes[32];
+    const struct mr_kafka_default defaults[] = {
+        {.key = "transactional.id", .value = transaction->id, .is_reserved = true},
+        {.key = "transaction.timeout.ms", .value = TRANSACTION_MS},
+        {.key = "linger.ms", .value = linger_ms},
+        {.key = "queue.buffering.max.kbytes", .value = kbytes},
+        {.key = "queue.buffering.max.messages", .value = "1000000"},
+        {.key = "batch.num.messages", .value = transaction->is_solo ? "1" : "100000"},
+        {.key = "enable.idempotence", .value = "true", .is_reserved = true},
+        {.key = "delivery.report.only.error", .value = "false", .is_reserved = true}, /* every record is counted */
+        {.key = "reconnect.backoff.max.ms", .value = "1000"},
+        {.key = "socket.timeout.ms", .value = "10000"}, /* not above transaction.timeout.ms */
+        {.key = "socket.nagle.disable", .value = "true"},
+        {.key = "partitioner", .value = "murmur2_random"},
+        {.key = "client.id", .value = "millrace"},
+        {.key = "enable.metrics.push", .value = "false", .is_optional = true},
+        {0},
+    };
+    const char *const message_max = mr_kafka_property(properties, "message.max.bytes");
+    const size_t least = message_max && atoll(message_max) > 0 ? (size_t)atoll(message_max) / 1024 + 1 : 1024;
+    const size_t budget = transaction->open.memory_bytes / 1024;
+    snprintf(linger_ms, sizeof linger_ms, "%g", (double)transaction->open.linger_us / 1000.0);
+    snprintf(kbytes, sizeof kbytes, "%zu", budget < least ? least : budget);
+    const mr_status status = mr_kafka_conf_create("transaction", properties, defaults, conf_out, err);
+    if (status) return status;
+    rd_kafka_conf_set_opaque(*conf_out, transaction);
+    rd_kafka_conf_set_dr_msg_cb(*conf_out, delivered);
+    mr_epoch_watch_add(&transaction->watch, *conf_out);
+    return MR_OK;
+}
+
+static mr_status port_bind(const struct mr_transaction *transaction, struct mr_port *port, struct mr_err *err)
+{
+    char reason[256];
+    rd_kafka_topic_conf_t *const conf = rd_kafka_topic_conf_new();
+    rd_kafka_topic_conf_set_opaque(conf, port);
+    if (port->codec && rd_kafka_topic_conf_set(conf, "compression.codec", port->codec, reason, sizeof reason))
+        mr_log(MR_LOG_DEBUG, "kafka", "%s: %s", port->topic_name, reason); /* a build without it: sent as it is */
+    port->topic = rd_kafka_topic_new(transaction->client, port->topic_name, conf);
+    if (port->topic) return MR_OK;
+    rd_kafka_topic_conf_destroy(conf);
+    return mr_fail(err, MR_EKAFKA, "topic \"%s\": %s", port->topic_name, rd_kafka_err2str(rd_kafka_last_error()));
+}
+
+static mr_status producer_make(struct mr_transaction *transaction, struct mr_err *err)
+{
+    rd_kafka_conf_t *conf;
+    transaction->is_solo = transaction->has_refusals;
+    mr_epoch_watch_reset(&transaction->watch);
+    mr_status status = producer_conf(transaction, &conf, err);
+    if (!status) status = mr_kafka_client_create("transaction", RD_KAFKA_PRODUCER, conf, &transaction->client, err);
+    for (struct mr_port *port = transaction->port; port && !status; port = port->next)
+        status = port_bind(transaction, port, err);
+    transaction->failure = (struct mr_err){0};
+    transaction->is_closing = false;
+    return status;
+}
+
+mr_txn_outcome mr_transaction_init(struct mr_transaction *transaction, struct mr_err *err)
+{
+    if (!transaction->client && producer_make(transaction, err)) {
+        mr_transaction_drop(transaction);
+        return MR_TXN_REFUSED;
+    }
+    return mr_transaction_judge(transaction->client, rd_kafka_init_transactions(transaction->client, STEP_MS),
+                                "starting transactions", err);
+}
+
+mr_txn_outcome mr_transaction_begin(struct mr_transaction *transaction, struct mr_err *err)
+{
+    const mr_txn_outcome outcome = fatal_check(transaction, "beginning a transaction", err);
+    if (outcome) return outcome;
+    mr_epoch_watch_begin(&transaction->watch);
+    transaction->sent = transaction->acknowledged = 0;
+    return mr_transaction_judge(transaction->client, rd_kafka_begin_transaction(transaction->client),
+                                "beginning a transaction", err);
+}
+
+mr_txn_outcome mr_transaction_offsets(struct mr_transaction *transaction, const rd_kafka_topic_partition_list_t *list,
+                                      const rd_kafka_consumer_group_metadata_t *group, struct mr_err *err)
+{
+    return mr_transaction_judge(transaction->client,
+                                rd_kafka_send_offsets_to_transaction(transaction->client, list, group, OFFSETS_MS),
+                                "putting the input offsets into the transaction", err);
+}
+
+mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct mr_err *err)
+{
+    static const char what[] = "committing the transaction";
+    const mr_txn_outcome outcome =
+        mr_transaction_judge(transaction->client, rd_kafka_commit_transaction(transaction->client, STEP_MS), what, err);
+    if (outcome) return outcome;
+    const mr_txn_outcome fatal = fatal_check(transaction, what, err);
+    if (fatal) return fatal;
+    if (transaction->acknowledged != transaction->sent) {
+        mr_fail(err, MR_ERESTART, "%s: %llu of %llu messages were acknowledged", what,
+                (unsigned long long)transaction->acknowledged, (unsigned long long)transaction->sent);
+        return MR_TXN_FATAL;
+    }
+    transaction->sent = transaction->acknowledged = 0;
+    transaction->has_refusals = false;
+    transaction->refused.count = 0; /* their offsets are committed */
+    return MR_TXN_OK;
+}
+
+bool mr_transaction_is_dirty(struct mr_transaction *transaction)
+{
+    return transaction->is_solo != transaction->has_refusals || mr_epoch_watch_is_dirty(&transaction->watch);
+}
+
+void mr_transaction_drop(struct mr_transaction *transaction)
+{
+    rd_kafka_t *const client = transaction->client;
+    if (!client) return;
+    /* Requests that are on their way may still tell which records are refused. */
+    if (transaction->has_refusals && transaction->is_solo) rd_kafka_flush(client, REFUSALS_WAIT_MS);
+    transaction->is_closing = true;
+    rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+    rd_kafka_poll(client, 0);
+    for (struct mr_port *port = transaction->port; port; port = port->next) {
+        if (port->topic) rd_kafka_topic_destroy(port->topic);
+        port->topic = NULL;
+    }
+    transaction->client = NULL;
+    rd_kafka_destroy(client);
+}
+
+rd_kafka_t *mr_transaction_client(const struct mr_transaction *transaction)
+{
+    return transaction->client;
+}
+
+mr_status mr_port_open(struct mr_transaction *transaction, struct mr_port *port, struct mr_err *err)
+{
+    const mr_status status = port_bind(transaction, port, err);
+    if (status) return status;
+    port->next = transaction->port;
+    transaction->port = port;
+    return MR_OK;
+}
+
+void mr_port_close(struct mr_transaction *transaction, struct mr_port *port)
+{
+    struct mr_port **at = &transaction->port;
+    while (*at && *at != port) at = &(*at)->next;
+    if (*at) *at = port->next;
+    if (port->topic) rd_kafka_topic_destroy(port->topic);
+    port->topic = NULL;
+}
+
+void mr_transaction_sent(struct mr_transaction *transaction, size_t count)
+{
+    transaction->sent += count;
+}
+
+void mr_transaction_counts(const struct mr_transaction *transaction, uint64_t *sent_out, uint64_t *acknowledged_out)
+{
+    *sent_out = transaction->sent;
+    *acknowledged_out = transaction->acknowledged;
+}
+
+void mr_transaction_poll(struct mr_transaction *transaction, int wait_ms)
+{
+    if (transaction->client) rd_kafka_poll(transaction->client, wait_ms);
+}
+
+mr_status mr_transaction_failure(struct mr_transaction *transaction, struct mr_err *err)
+{
+    struct mr_err *const failure = &transaction->failure;
+    if (!failure->status && transaction->client) {
+        const mr_txn_outcome outcome = fatal_check(transaction, "transaction", failure);
+        if (!outcome) return MR_OK;
+    }
+    if (failure->status && err) *err = *failure;
+    return failure->status;
+}
+
+void mr_transaction_refused(struct mr_transaction *transaction, const struct mr_sent_record *record, const char *why)
+{
+    transaction->has_refusals = true;
+    if (transaction->is_solo && !mr_refused_has(&transaction->refused, record) &&
+        !mr_refused_add(&transaction->refused, record)) {
+        mr_fail(&transaction->failure, MR_ENOMEM, "no memory for refused records");
+        return;
+    }
+    if (transaction->failure.status) return;
+    mr_fail(&transaction->failure, MR_ERESTART, "topic \"%s\" refuses %s: %s", record->to,
+            transaction->is_solo ? "an output" : "some outputs", why);
+}
+
+bool mr_transaction_knows_refused(const struct mr_transaction *transaction, const struct mr_sent_record *record)
+{
+    return mr_refused_has(&transaction->refused, record);
+}
