@@ -4,6 +4,7 @@
 
 #include "millrace/batch.h"
 #include "millrace/option.h"
+#include "millrace/transaction.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -77,6 +78,7 @@ struct mr_sink_open {
     /* Of the topics that the job reads, at start: the fewest and the most. 0: not known. Where an input grows later,
      * the records of partitions that the destination lacks go by key, those of the others stay where they were. */
     int32_t source_partitions_min, source_partitions_max;
+    struct mr_transaction *transaction; /* NULL: none. A sink that cannot take part in one refuses to open */
     bool compress; /* the records are much alike: a sink that can, packs them, unless its options say otherwise */
 };
 

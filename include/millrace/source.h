@@ -6,6 +6,7 @@
 
 #include "millrace/batch.h"
 #include "millrace/option.h"
+#include "millrace/transaction.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,9 +21,16 @@ struct mr_position {
     int64_t next_offset;
 };
 
-/** What a lane is told when partitions come and go. Called on the lane's thread, from inside poll() or close(). */
+/** What a lane is told when partitions come and go. Called on the lane's thread, from inside join(), poll() or close().
+ */
 struct mr_source_events {
     void *context;
+    /*
+     * Optional. A partition comes; committed: the group's offset, -1 when there is none. *offset_out: where to read on
+     * instead, -1 to leave that to the source. An error ends the source.
+     */
+    mr_status (*start)(void *context, const char *topic, int32_t partition, int64_t committed, int64_t *offset_out,
+                       struct mr_err *err);
     /* Partitions leave. Unless is_lost, finish and commit everything of theirs before returning; if lost, drop it. */
     void (*revoke)(void *context, const struct mr_position *positions, size_t count, bool is_lost);
 };
@@ -98,6 +106,13 @@ struct mr_source_ops {
      */
     mr_status (*commit)(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
                         struct mr_err *err);
+    /*
+     * Optional: then a lane's transactions may hold its offsets. Puts the positions into a transaction, and with them
+     * what this member of the group is, so that a member that has lost its partitions commits nothing. They count as
+     * stored: when the transaction is not committed, the source must be closed.
+     */
+    mr_txn_outcome (*offsets_send)(struct mr_source *source, struct mr_transaction *transaction,
+                                   const struct mr_position *positions, size_t count, struct mr_err *err);
     /* Required. Name of a topic by its index; valid until close. */
     const char *(*topic_name)(const struct mr_source *source, uint32_t topic);
     /* Required. Milliseconds since 1970, -1 when unknown. */

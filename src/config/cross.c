@@ -7,6 +7,7 @@
 #include "config/clash.h"
 #include "config/load.h"
 #include "config/path.h"
+#include "kafka/client.h"
 
 /* A node below a section: mr_load_find(section, key), then the item of an array at index, if it is one. */
 static uint32_t find_item(const struct mr_load *load, const char *section, const char *key, size_t index)
@@ -273,6 +274,40 @@ static void check_backend(struct mr_load *load)
     free(base);
 }
 
+/* Everything that a transaction cannot hold. */
+static void check_delivery(struct mr_load *load)
+{
+    const struct mr_job *const job = load->job;
+    const struct mr_map *properties;
+    if (job->delivery != MR_DELIVERY_EXACTLY_ONCE || !job->source) return;
+    if (!job->source->offsets_send)
+        mr_load_error(load, mr_load_find(load, "source", "type"),
+                      "delivery \"exactly-once\" needs a source whose offsets go into transactions: kafka");
+    properties = mr_option_value(job->source->options, job->source_options, "properties", MR_OPT_MAP);
+    if (properties && mr_kafka_is_embedded(properties))
+        mr_load_error(load, mr_load_find(load, "delivery", NULL),
+                      "the embedded broker keeps no transactions: expected a real one, or \"at-least-once\"");
+    for (size_t i = 0; i < job->sink_count; i++) {
+        const uint32_t node = find_item(load, "sinks", NULL, i);
+        if (!job->sink[i].ops) continue;
+        if (strcmp(job->sink[i].ops->name, "kafka") != 0) {
+            mr_load_error(load, node, "delivery \"exactly-once\" writes to Kafka alone");
+            continue;
+        }
+        properties = mr_option_value(job->sink[i].ops->options, job->sink[i].options, "properties", MR_OPT_MAP);
+        if (properties && properties->count)
+            mr_load_error(load, node,
+                          "with delivery \"exactly-once\" all topics are on the source's cluster, "
+                          "written by one producer: expected no properties");
+    }
+    if (job->bad_records.file)
+        mr_load_error(load, mr_load_find(load, "bad_records", "file"),
+                      "delivery \"exactly-once\" needs bad_records.topic: a file is in no transaction");
+    if (job->labels.topics.count)
+        mr_load_error(load, mr_load_find(load, "labels", NULL),
+                      "delivery \"exactly-once\" does not go with labels yet: what waits is in memory alone");
+}
+
 void mr_load_cross_check(struct mr_load *load)
 {
     if (load->document.node[0].kind != MR_NODE_OBJECT) return;
@@ -286,4 +321,5 @@ void mr_load_cross_check(struct mr_load *load)
     check_bad_records(load);
     mr_clashes_visit(load->job, clash_report, load);
     check_backend(load);
+    check_delivery(load);
 }

@@ -8,7 +8,7 @@
 #include "millrace/option.h"
 #include "registry.h"
 
-typedef enum { MR_DELIVERY_AT_LEAST_ONCE } mr_delivery; /* the others come with transactions */
+typedef enum { MR_DELIVERY_AT_LEAST_ONCE, MR_DELIVERY_AT_MOST_ONCE, MR_DELIVERY_EXACTLY_ONCE } mr_delivery;
 
 typedef enum { MR_EMIT_SINGLE, MR_EMIT_LINES, MR_EMIT_ARRAY } mr_emit_framing;
 /* What output records ask for: auto and same, the partition of their input (sinks know whether auto can be held). */

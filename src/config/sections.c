@@ -94,7 +94,7 @@ static const char *const tombstone_policies[] = {"skip", "dead", NULL};
 static const char *const emit_framings[] = {"single", "lines", "array", NULL};
 static const char *const partitions[] = {"auto", "same", "key", "sticky", NULL};
 static const char *const batch_bys[] = {"arrival", "offsets", NULL};
-static const char *const deliveries[] = {"at-least-once", NULL};
+static const char *const deliveries[] = {"at-least-once", "at-most-once", "exactly-once", NULL};
 
 #define AT(field) offsetof(struct mr_record_options, field)
 static const struct mr_option record_rows[] = {
@@ -410,7 +410,9 @@ const struct mr_option mr_job_options[] = {
      .offset = AT(delivery),
      .fallback = "at-least-once",
      .choices = deliveries,
-     .doc = "What is promised: offsets are committed only after every prediction is acknowledged."},
+     .doc = "What is promised of each record. at-least-once: its offset is committed after its prediction is "
+            "acknowledged. at-most-once: before anything is done with it. exactly-once: predictions, dead letters and "
+            "offsets are one Kafka transaction."},
     {.key = "backend",
      .type = MR_OPT_STRING,
      .offset = AT(backend),
@@ -486,7 +488,6 @@ bool mr_is_planned(const char *where, const char *name)
         {"models", {"linear", "logistic", "mlp", "kmeans", "mf", "abtest", "scaler"}},
         {"sinks", {"kafka", "file", "console", "influx", "elastic", "zmq"}},
         {"backend", {"cpu", "cuda", "opencl"}},
-        {"delivery", {"exactly-once", "at-most-once"}},
         {"", {"http", "state", "cross_check", "metrics"}},
     };
     for (size_t i = 0; i < sizeof planned / sizeof *planned; i++) {

@@ -25,6 +25,7 @@ struct mr_stats {
     _Atomic uint64_t records_out, records_dead, records_filtered; /* settled */
     _Atomic uint64_t values_null;                                 /* outputs that were not finite and print as null */
     _Atomic uint64_t messages_out, bytes_out, batches, commits, commit_failures;
+    _Atomic uint64_t restarts; /* transactions that were given up: the lane was rebuilt from what is committed */
     _Atomic uint64_t reasons[MR_REASON_COUNT];
     _Atomic uint64_t stage_ns[MR_STAGE_COUNT];     /* wall */
     _Atomic uint64_t stage_cpu_ns[MR_STAGE_COUNT]; /* of the lane's thread */

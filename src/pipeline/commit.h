@@ -16,16 +16,7 @@
 #include <stdbool.h>
 
 #include "millrace/source.h"
-
-/** What a call to Kafka led to. */
-typedef enum {
-    MR_TXN_OK,
-    MR_TXN_AGAIN,  /* nothing is decided: the same call again, with the same arguments */
-    MR_TXN_ABORT,  /* this transaction cannot be committed */
-    MR_TXN_FATAL,  /* the producer is of no use any more */
-    MR_TXN_FENCED, /* another instance has taken this one's place: it must not go on */
-    MR_TXN_REFUSED /* the broker will never allow it: wrong rights or settings */
-} mr_txn_outcome;
+#include "millrace/transaction.h"
 
 /** What the protocol asks of Kafka. kafka is the context that mr_commit_init was given; err says what went wrong. */
 struct mr_commit_ops {

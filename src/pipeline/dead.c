@@ -42,6 +42,7 @@ struct mr_dead {
     struct mr_stats *stats;
     const struct mr_source_ops *source_ops;
     struct mr_source *source;
+    struct mr_transaction *transaction; /* NULL: none */
     void *sink_options;
     struct mr_lane_sink sink; /* opened when the first dead letter comes */
     struct mr_flight boxes;   /* only its boxes are used */
@@ -125,10 +126,13 @@ static void refusals_tell(const struct mr_dead *dead)
     }
 }
 
-void mr_dead_destroy(struct mr_dead *dead)
+void mr_dead_transaction_set(struct mr_dead *dead, struct mr_transaction *transaction)
 {
-    if (!dead) return;
-    refusals_tell(dead);
+    dead->transaction = transaction;
+}
+
+void mr_dead_reset(struct mr_dead *dead)
+{
     if (dead->sink.sink) dead->sink.ops->close(dead->sink.sink);
     if (dead->sink_options) mr_options_deinit(dead->sink.ops->options, dead->sink_options);
     free(dead->sink_options);
@@ -138,6 +142,19 @@ void mr_dead_destroy(struct mr_dead *dead)
     }
     mr_flight_deinit(&dead->boxes);
     free(dead->sent);
+    dead->sink = (struct mr_lane_sink){0};
+    dead->sink_options = NULL;
+    dead->box = NULL;
+    dead->sent = NULL;
+    dead->first = NULL;
+    dead->last = &dead->first;
+}
+
+void mr_dead_destroy(struct mr_dead *dead)
+{
+    if (!dead) return;
+    refusals_tell(dead);
+    mr_dead_reset(dead);
     free(dead);
 }
 
@@ -153,6 +170,7 @@ static mr_status sink_open(struct mr_dead *dead, struct mr_err *err)
                                            .linger_us = 5000,
                                            .properties = dead->run->properties,
                                            .connect_timeout_us = dead->run->connect_timeout_us,
+                                           .transaction = dead->transaction,
                                            .compress = true};
     struct mr_sink_open open = open_base;
     mr_status status;

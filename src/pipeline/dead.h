@@ -52,6 +52,12 @@ mr_status mr_dead_poll(struct mr_dead *dead, struct mr_err *err);
 void mr_dead_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason,
                            const char *text);
 
+/** Dead letters go through the lane's transactions: before anything is opened. */
+void mr_dead_transaction_set(struct mr_dead *dead, struct mr_transaction *transaction);
+
+/** Forgets what is on its way or waits, and closes topic or file: they are opened anew when needed. */
+void mr_dead_reset(struct mr_dead *dead);
+
 /** Names of topics for undeliverable records: set once the source is open. */
 void mr_dead_source_set(struct mr_dead *dead, const struct mr_source_ops *ops, struct mr_source *source);
 

@@ -236,6 +236,13 @@ mr_status mr_flight_settle(struct mr_flight *flight, struct mr_err *err)
     return flight->failure.status;
 }
 
+void mr_flight_reset(struct mr_flight *flight)
+{
+    for (size_t i = 0; i < flight->box_cap; i++) flight->box[i].is_used = false;
+    flight->ticket_first = flight->ticket_count = flight->ready_count = 0;
+    flight->failure = (struct mr_err){0};
+}
+
 /* Takes out of a list what the forget of that number names. */
 static void positions_remove(const struct mr_part_index *gone, uint32_t number, struct mr_position *list, size_t *count)
 {

@@ -91,6 +91,9 @@ void mr_box_drop(struct mr_box *box);
  * does not hold. */
 mr_status mr_flight_settle(struct mr_flight *flight, struct mr_err *err);
 
+/** Forgets everything that is in flight: nothing of it will be settled any more. */
+void mr_flight_reset(struct mr_flight *flight);
+
 /** Forgets the offsets of partitions that left without their records being acknowledged. */
 void mr_flight_forget(struct mr_flight *flight, const struct mr_position *positions, size_t count);
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pipeline/lane_commit.h"
 #include "pipeline/lane_labels.h"
 #include "pipeline/lane_learn.h"
 #include "pipeline/parts.h"
@@ -17,6 +18,10 @@
     (5 * 1000000000LL) /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
 #define COMMIT_PAUSE_NS   50000000
 #define REST_TIMEOUT_NS   (2 * 1000000000LL)  /* for what labels have left, within the 10 s */
+#define SETTLE_TIMEOUT_NS (40 * 1000000000LL) /* of a transaction: longer than its messages may take */
+#define RESTARTS_MAX      20                  /* in a row, with nothing committed in between */
+#define RESTART_PAUSE_MS  50                  /* doubled each time */
+#define RESTART_PAUSE_MAX 5000
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
 
 /* Ends the current stage and begins the next: the time since the last mark, and the CPU time, go to `stage`. */
@@ -57,6 +62,13 @@ static struct mr_raw *raw_free(struct mr_lane *lane)
     return NULL;
 }
 
+/* Notes whether all input was taken in; a transaction that is open then is committed first. */
+static void end_reached(struct mr_lane *lane, bool is_over)
+{
+    lane->is_input_over = is_over;
+    atomic_store(&lane->is_at_end, is_over && !(lane->exact && mr_lane_commit_is_open(lane)));
+}
+
 /* Nothing may be polled now: serves events and acknowledgements instead. */
 static mr_status lane_rest(struct mr_lane *lane, struct mr_err *err)
 {
@@ -65,7 +77,7 @@ static mr_status lane_rest(struct mr_lane *lane, struct mr_err *err)
     const mr_status status = lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, err);
     if (status && status != MR_END) return status;
     if (quota_is_used(lane->run)) {
-        atomic_store(&lane->is_at_end, true);
+        end_reached(lane, true);
         nanosleep(&pause, NULL); /* until the main thread has seen that all lanes are at their end */
         return MR_OK;
     }
@@ -85,7 +97,29 @@ static mr_status input_take(struct mr_lane *lane, struct mr_raw *raw, size_t cou
     for (size_t i = 0; i < count; i++) bytes += raw->message[i].value_bytes;
     mr_stats_add(&lane->stats.messages_in, count);
     mr_stats_add(&lane->stats.bytes_in, bytes);
-    return mr_ticket_cover(raw->ticket, raw->message, count, err);
+    const mr_status status = mr_ticket_cover(raw->ticket, raw->message, count, err);
+    return !status && lane->exact ? mr_lane_commit_begin(lane, err) : status;
+}
+
+/* At most once: what was polled is committed before anything is done with it. What another member has now is dropped.
+ */
+static mr_status input_commit(struct mr_lane *lane, struct mr_err *err)
+{
+    struct mr_raw *const raw = lane->input;
+    struct mr_ticket *const ticket = raw->ticket;
+    mr_status status;
+    do {
+        status = lane->run->job->source->commit(lane->source, ticket->position, ticket->position_count, true, err);
+    } while (status == MR_AGAIN && run_state(lane) != MR_RUN_ABORT);
+    if (!status) mr_stats_add(&lane->stats.commits, 1);
+    ticket->position_count = 0;
+    if (status != MR_ERETRY) return status;
+    mr_log(MR_LOG_INFO, "lane", "%zu messages were not taken: %s", raw->count, err->text);
+    mr_ticket_close(ticket);
+    lane->run->job->source->release(lane->source, raw->message, raw->count);
+    raw->is_used = false;
+    lane->input = NULL;
+    return MR_OK;
 }
 
 /* Polls the next batch of messages into lane->input; leaves it NULL when none came. */
@@ -100,7 +134,7 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
     /* Revocations run inside: the ticket is opened afterwards, so that they find only what is really in flight. */
     const mr_status status =
         job->source->poll(lane->source, raw->message, mr_lane_poll_cap(lane, raw), wait_us, lane->fill_us, &count, err);
-    atomic_store(&lane->is_at_end, status == MR_END && (!lane->labels || lane->labels->topic->is_at_end));
+    end_reached(lane, status == MR_END && (!lane->labels || lane->labels->topic->is_at_end));
     if (!lane->has_joined && job->source->has_joined && job->source->has_joined(lane->source))
         atomic_store(&lane->has_joined, true);
     stage_mark(lane, count ? MR_STAGE_POLL : MR_STAGE_WAIT);
@@ -108,7 +142,9 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
     if (!count) return MR_OK;
     const size_t granted = quota_take(lane->run, count);
     if (granted < count) job->source->release(lane->source, raw->message + granted, count - granted);
-    return granted ? input_take(lane, raw, granted, err) : MR_OK;
+    if (!granted) return MR_OK;
+    const mr_status taken = input_take(lane, raw, granted, err);
+    return !taken && job->delivery == MR_DELIVERY_AT_MOST_ONCE ? input_commit(lane, err) : taken;
 }
 
 /* Decodes what fits of the input, up to message `limit`, into the slot; messages without a value never reach the codec.
@@ -376,9 +412,9 @@ static mr_status commit_finish(struct mr_lane *lane, int64_t deadline_ns, struct
         "outputs are delivered, but their offsets could not be committed in time (%s): they will be repeated", reason);
 }
 
-/* Encodes what is scored, waits for its acknowledgements until the deadline, commits. False: not all was acknowledged
- * in time. */
-static bool lane_drain(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *err)
+/* Encodes what is scored, waits for its acknowledgements until the deadline, and commits. MR_ERETRY, or MR_ERESTART of
+ * a transaction: not all was acknowledged in time. */
+static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *err)
 {
     const int64_t deadline_ns = mr_clock_ns() + timeout_ns;
     mr_status status = MR_OK;
@@ -387,25 +423,43 @@ static bool lane_drain(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *
     while (!status && lane->flight.ticket_count && mr_clock_ns() < deadline_ns && run_state(lane) != MR_RUN_ABORT) {
         status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
     }
-    if (!status) status = commit_finish(lane, deadline_ns, err);
-    return !status && !lane->flight.ticket_count;
+    const bool is_settled = !lane->flight.ticket_count;
+    if (!status && !lane->exact) status = commit_finish(lane, deadline_ns, err);
+    if (!status && !is_settled)
+        return mr_fail(err, lane->exact ? MR_ERESTART : MR_ERETRY,
+                       "not every output was acknowledged within %d s: what was not is not committed and will be "
+                       "repeated",
+                       (int)(timeout_ns / 1000000000));
+    if (!status && lane->exact) status = mr_lane_commit_end(lane, err);
+    stage_mark(lane, MR_STAGE_SETTLE);
+    return status;
 }
 
 void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost)
 {
     struct mr_err err = {0};
     atomic_store(&lane->is_at_end, false); /* a bounded run goes on until the partitions that come instead are read */
-    const bool can_drain =
+    if (lane->is_rebuilding) return;       /* nothing is in flight */
+    const bool can_commit =
         !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
     lane->is_revoking = true;
-    if (can_drain && !lane_drain(lane, REVOKE_TIMEOUT_NS, &err)) {
-        mr_log(MR_LOG_WARN, "lane",
-               "%zu partitions leave before all of their records are acknowledged: their next owner repeats some",
-               count);
-        if (err.status && err.status != MR_ERETRY) lane->err = err;
+    if (can_commit && lane_commit(lane, REVOKE_TIMEOUT_NS, &err)) {
+        mr_log(MR_LOG_WARN, "lane", "%zu partitions leave before all of their records are committed: %s", count,
+               err.text);
+        if (err.status != MR_ERETRY && err.status != MR_ERESTART) lane->err = err;
     }
+    if (lane->exact && mr_lane_commit_is_open(lane)) lane->exact->must_restart = true;
     lane->is_revoking = false;
     mr_flight_forget(&lane->flight, positions, count);
+}
+
+/* Commits the open transaction when it is due, and when nothing can be added to it. */
+static mr_status exact_turn(struct mr_lane *lane, struct mr_err *err)
+{
+    if (lane->err.status) return lane->err.status;
+    if (lane->exact->must_restart)
+        return mr_fail(err, MR_ERESTART, "partitions left before their records were committed");
+    return mr_lane_commit_is_due(lane) ? lane_commit(lane, SETTLE_TIMEOUT_NS, err) : MR_OK;
 }
 
 /* One turn: take what is there, score it, pass on what is scored, settle what is acknowledged. */
@@ -431,6 +485,7 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     }
     if (!status && lane->labels) status = mr_lane_labels_turn(lane, !has_started, err);
     if (!status) status = lane_settle(lane, 0, err);
+    if (!status && lane->exact) return exact_turn(lane, err);
     if (!status && commit_is_due(lane)) status = commit_ready(lane, false, err);
     return status ? status : lane->err.status;
 }
@@ -460,6 +515,37 @@ static void lane_finish(struct mr_lane *lane)
     if (status) lane->err = err;
 }
 
+/* Waits, longer each time; false when the run is to end. */
+static bool restart_pause(const struct mr_lane *lane, unsigned times)
+{
+    const int64_t pause_ms = times > 8 ? RESTART_PAUSE_MAX : RESTART_PAUSE_MS << times;
+    const int64_t until_ns =
+        mr_clock_ns() + (times ? pause_ms > RESTART_PAUSE_MAX ? RESTART_PAUSE_MAX : pause_ms : 0) * 1000000;
+    const struct timespec step = {.tv_nsec = 1000000};
+    while (run_state(lane) == MR_RUN_ON && mr_clock_ns() < until_ns) nanosleep(&step, NULL);
+    return run_state(lane) == MR_RUN_ON;
+}
+
+/* The one way on after a transaction that cannot be committed: everything is made anew from what is committed. Brokers
+ * may be away for as long as they like. */
+static mr_status lane_restart(struct mr_lane *lane, struct mr_err *err)
+{
+    mr_log(MR_LOG_WARN, "lane", "lane %u: %s; going back to the last commit", lane->index, err->text);
+    mr_lane_commit_give_up(lane);
+    if (lane->exact->restarts > RESTARTS_MAX) {
+        struct mr_err why = *err;
+        return mr_fail(err, MR_ERETRY, "%d transactions in a row could not be committed; the last one: %.600s",
+                       RESTARTS_MAX, why.text);
+    }
+    for (unsigned times = lane->exact->restarts - 1; restart_pause(lane, times); times++) {
+        mr_status status = mr_lane_rebuild(lane, err);
+        if (!status && lane->run->job->source->join) status = lane->run->job->source->join(lane->source, err);
+        if (status != MR_EKAFKA && status != MR_ERESTART) return status;
+        mr_log(MR_LOG_WARN, "lane", "lane %u: %s", lane->index, err->text);
+    }
+    return mr_fail(err, MR_ERETRY, "stopped while going back to the last commit: start again to go on");
+}
+
 void *mr_lane_main(void *argument)
 {
     struct mr_lane *lane = argument;
@@ -473,25 +559,26 @@ void *mr_lane_main(void *argument)
     lane->stage_cpu_ns = mr_clock_thread_ns();
     lane->commit_due_ns = lane->resend_due_ns = lane->stage_ns;
     status = lane_join(lane, &err);
-    while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
+    for (;;) {
+        while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
+        if (status != MR_ERESTART) break;
+        status = lane_restart(lane, &err);
+    }
     if (status && !lane->err.status)
         lane->err = err; /* err alone may hold what has passed: a commit that was sent again */
     if (run_state(lane) != MR_RUN_ABORT &&
         (!status || status == MR_EDATA)) { /* the breaker's stop still delivers what is scored */
         struct mr_err drain_err = {0};
-        if (!lane_drain(lane, DRAIN_TIMEOUT_NS, &drain_err) && !lane->err.status) {
-            if (drain_err.status)
-                lane->err = drain_err;
-            else
-                mr_fail(
-                    &lane->err, MR_ERETRY,
-                    "not every output was acknowledged within %d s: what was not is not committed and will be repeated",
-                    (int)(DRAIN_TIMEOUT_NS / 1000000000));
+        if (lane_commit(lane, DRAIN_TIMEOUT_NS, &drain_err) && !lane->err.status) {
+            lane->err = drain_err;
+            if (drain_err.status == MR_ERESTART)
+                mr_fail(&lane->err, MR_ERETRY, "the last transaction was not committed (%.600s): start again to go on",
+                        drain_err.text);
         }
     }
     if (run_state(lane) != MR_RUN_ABORT && !lane->err.status) lane_finish(lane);
     if (run_state(lane) == MR_RUN_ABORT && !lane->err.status &&
-        (lane->flight.ticket_count || lane->flight.ready_count)) {
+        (lane->flight.ticket_count || lane->flight.ready_count || (lane->exact && mr_lane_commit_is_open(lane)))) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");
     }
     atomic_store(&lane->is_over, true);

@@ -11,6 +11,7 @@
 #include "pipeline/slot.h"
 
 struct mr_lane_labels;
+struct mr_lane_commit;
 
 #define MR_SLOT_COUNT 2 /* while one is on the device the other is decoded and encoded */
 
@@ -28,12 +29,14 @@ struct mr_lane {
     size_t slot_first, slot_count; /* slots whose scores are not yet encoded */
     struct mr_raw *input;          /* the batch that is being decoded, or NULL */
     struct mr_block block;         /* rows to be learned from: by offsets, or with labels of their own topics */
+    struct mr_lane_commit *exact;  /* exactly once: its transactions; NULL: offsets are committed by themselves */
     struct mr_lane_labels *labels; /* NULL: labels come in the records, or there are none */
     struct mr_cross_check check;
     struct mr_precision precision;
     struct mr_flight flight;
     struct mr_dead *dead;
     struct mr_stats stats;
+    size_t source_bytes, sink_bytes, label_bytes; /* budgets of the clients */
     int64_t fill_us, linger_us; /* how long batch.wait_max lets the source fill a batch, and the sinks gather records */
     int64_t commit_due_ns, resend_due_ns; /* the next commit with offsets that are ready; the next without any */
     int64_t stage_ns, stage_cpu_ns;       /* when the current stage began */
@@ -41,6 +44,8 @@ struct mr_lane {
     bool has_tripped;                     /* the circuit breaker: what was polled is finished, nothing more is polled */
     bool is_delivering;                   /* inside mr_deliver: events that come now must not start another delivery */
     bool is_revoking;                     /* inside the callback of a rebalance */
+    bool is_rebuilding;                   /* nothing that leaves has to be finished */
+    bool is_input_over;                   /* a bounded run: all of it was taken in */
     _Atomic bool has_joined, is_at_end, is_over;
     struct mr_err err; /* why it ended; status MR_OK when it was asked to */
 };
@@ -60,6 +65,10 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
 
 /** Called while a sink has no room: the group must still hear from us. context is the lane; on its thread. */
 void mr_lane_idle(void *context);
+
+/** After a transaction was given up: closes source and sinks, forgets what was in flight, and opens them again where
+ * the last commit ended. Errors as mr_lane_create; then it may be called again. On the lane's thread. */
+mr_status mr_lane_rebuild(struct mr_lane *lane, struct mr_err *err);
 
 /** Accepts NULL. The thread must have been joined. */
 void mr_lane_destroy(struct mr_lane *lane);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "pipeline/lane.h"
+#include "pipeline/lane_commit.h"
 #include "pipeline/lane_labels.h"
 
 #define BOX_COUNT            16
@@ -117,12 +118,12 @@ static void wait_divide(struct mr_lane *lane)
     lane->linger_us = is_filled ? LINGER_US : wait_us;
 }
 
-static mr_status sinks_open(struct mr_lane *lane, size_t memory_bytes, struct mr_err *err)
+static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
 {
     const struct mr_job *job = lane->run->job;
     mr_status status = MR_OK;
 
-    lane->sink = calloc(job->sink_count, sizeof *lane->sink);
+    if (!lane->sink) lane->sink = calloc(job->sink_count, sizeof *lane->sink);
     if (!lane->sink) return mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < job->sink_count && !status; i++) {
         const struct mr_sink_open open = {
@@ -130,13 +131,14 @@ static mr_status sinks_open(struct mr_lane *lane, size_t memory_bytes, struct mr
             .job = job->name,
             .lane = lane->index,
             .lane_count = lane->run->lane_count,
-            .memory_bytes = memory_bytes,
+            .memory_bytes = lane->sink_bytes,
             .linger_us = lane->linger_us,
             .properties = lane->run->properties,
             .connect_timeout_us = lane->run->connect_timeout_us,
             .partition_rule = job->emit.partition == MR_PARTITION_SAME ? MR_PARTITION_ALWAYS : MR_PARTITION_IF_EQUAL,
             .source_partitions_min = lane->run->source_partitions_min,
-            .source_partitions_max = lane->run->source_partitions_max};
+            .source_partitions_max = lane->run->source_partitions_max,
+            .transaction = lane->exact ? lane->exact->transaction : NULL};
         lane->sink[i].ops = job->sink[i].ops;
         status = job->sink[i].ops->open(&open, &lane->sink[i].sink, err);
     }
@@ -163,7 +165,7 @@ static mr_end_state end_state(void *context, const char *topic, int32_t partitio
     return mr_ends_state(context, topic, partition);
 }
 
-static mr_status source_open(struct mr_lane *lane, size_t memory_bytes, struct mr_err *err)
+static mr_status source_open(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_run *run = lane->run;
     const struct mr_source_open open = {
@@ -171,7 +173,7 @@ static mr_status source_open(struct mr_lane *lane, size_t memory_bytes, struct m
         .job = run->job->name,
         .lane = lane->index,
         .lane_count = run->lane_count,
-        .memory_bytes = memory_bytes,
+        .memory_bytes = lane->source_bytes,
         .is_bounded = run->until.end,
         .ends = {.context = &run->ends, .note = end_note, .mark = end_mark, .state = end_state},
         .reads_headers = run->layout->reads_headers,
@@ -189,12 +191,70 @@ static mr_status source_open(struct mr_lane *lane, size_t memory_bytes, struct m
     return range_status;
 }
 
+/* Opens everything that has a connection: producer, source, sinks. */
+static mr_status clients_open(struct mr_lane *lane, struct mr_err *err)
+{
+    struct mr_run *const run = lane->run;
+    mr_status status = lane->exact ? mr_lane_commit_open(lane, err) : MR_OK; /* before offsets are read */
+    if (!status) status = source_open(lane, err);
+    if (!status && has_labels(run)) status = mr_lane_labels_create(lane, lane->label_bytes, &lane->labels, err);
+    if (!status) status = sinks_open(lane, err); /* they are told of the source's partitions */
+    if (!status && lane->index == 0)
+        status = mr_dead_open(lane->dead, err); /* the other lanes when they need it: most never do */
+    if (!status) mr_dead_idle_set(lane->dead, mr_lane_idle, lane);
+    if (!status) mr_dead_source_set(lane->dead, run->job->source, lane->source);
+    return status;
+}
+
+/* Closes them; what was in flight is forgotten. */
+static void clients_close(struct mr_lane *lane)
+{
+    const struct mr_job *const job = lane->run->job;
+    lane->is_rebuilding = true;
+    for (size_t i = 0; i < MR_SLOT_COUNT; i++) {
+        if (lane->raw[i].is_used) job->source->release(lane->source, lane->raw[i].message, lane->raw[i].count);
+        lane->raw[i].is_used = false;
+    }
+    if (lane->exact) mr_commit_close(&lane->exact->protocol); /* its last reports find the sinks */
+    mr_lane_labels_destroy(lane->labels, lane->run);
+    lane->labels = NULL;
+    job->source->close(lane->source);
+    lane->source = NULL;
+    if (lane->dead) mr_dead_source_set(lane->dead, NULL, NULL); /* reports that still come find nobody to tell */
+    for (size_t i = 0; lane->sink && i < job->sink_count; i++) {
+        job->sink[i].ops->close(lane->sink[i].sink);
+        lane->sink[i].sink = NULL;
+    }
+    lane->is_rebuilding = false;
+}
+
+mr_status mr_lane_rebuild(struct mr_lane *lane, struct mr_err *err)
+{
+    clients_close(lane);
+    mr_dead_reset(lane->dead);
+    mr_flight_reset(&lane->flight);
+    lane->slot_first = lane->slot_count = 0;
+    lane->input = NULL;
+    lane->bad_run_length = 0;
+    lane->is_input_over = false;
+    atomic_store(&lane->is_at_end, false);
+    return clients_open(lane, err);
+}
+
+static mr_status exact_create(struct mr_lane *lane, struct mr_err *err)
+{
+    const struct mr_job *const job = lane->run->job;
+    if (job->delivery != MR_DELIVERY_EXACTLY_ONCE) return MR_OK;
+    const mr_status status = mr_lane_commit_create(lane, lane->sink_bytes * job->sink_count, &lane->exact, err);
+    if (!status) mr_dead_transaction_set(lane->dead, lane->exact->transaction);
+    return status;
+}
+
 mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **lane_out, struct mr_err *err)
 {
     struct mr_lane *lane = calloc(1, sizeof *lane);
     const struct mr_job *job = run->job;
     const size_t row_cap = (size_t)job->batch.records_max;
-    size_t source_bytes = 0, sink_bytes = 0;
     mr_status status = lane ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 
     *lane_out = NULL;
@@ -202,7 +262,9 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
     lane->run = run;
     lane->index = index;
     wait_divide(lane);
-    status = memory_split(run, &source_bytes, &sink_bytes, err);
+    status = memory_split(run, &lane->source_bytes, &lane->sink_bytes, err);
+    lane->label_bytes = has_labels(run) ? lane->source_bytes / 4 : 0;
+    lane->source_bytes -= lane->label_bytes;
     for (size_t i = 0; i < MR_SLOT_COUNT && !status; i++) {
         status = mr_raw_init(&lane->raw[i], row_cap, err);
         if (!status) status = mr_slot_init(&lane->slot[i], run, row_cap, err);
@@ -222,14 +284,8 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         status = job->codec->create(job->codec_options, &run->layout->schema, &lane->decoder, err);
     }
     if (!status) status = mr_encoder_create(job, run->layout, run->models.info, &lane->encoder, err);
-    const size_t label_bytes = has_labels(run) ? source_bytes / 4 : 0;
-    if (!status) status = source_open(lane, source_bytes - label_bytes, err);
-    if (!status && has_labels(run)) status = mr_lane_labels_create(lane, label_bytes, &lane->labels, err);
-    if (!status) status = sinks_open(lane, sink_bytes, err); /* they are told of the source's partitions */
-    if (!status && index == 0)
-        status = mr_dead_open(lane->dead, err); /* the other lanes when they need it: most never do */
-    if (!status) mr_dead_idle_set(lane->dead, mr_lane_idle, lane);
-    if (!status) mr_dead_source_set(lane->dead, job->source, lane->source);
+    if (!status) status = exact_create(lane, err);
+    if (!status) status = clients_open(lane, err);
     if (status)
         mr_lane_destroy(lane);
     else
@@ -240,17 +296,11 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
 void mr_lane_destroy(struct mr_lane *lane)
 {
     if (!lane) return;
-    const struct mr_job *job = lane->run->job;
-    for (size_t i = 0; i < MR_SLOT_COUNT; i++) {
-        if (lane->raw[i].is_used) job->source->release(lane->source, lane->raw[i].message, lane->raw[i].count);
-    }
-    mr_lane_labels_destroy(lane->labels, lane->run);
-    job->source->close(lane->source);
-    if (lane->dead) mr_dead_source_set(lane->dead, NULL, NULL); /* reports that still come find nobody to tell */
-    for (size_t i = 0; lane->sink && i < job->sink_count; i++) job->sink[i].ops->close(lane->sink[i].sink);
+    clients_close(lane);
     mr_dead_destroy(lane->dead);
+    mr_lane_commit_destroy(lane->exact);
     mr_encoder_destroy(lane->encoder);
-    job->codec->destroy(lane->decoder);
+    lane->run->job->codec->destroy(lane->decoder);
     for (size_t i = 0; i < MR_SLOT_COUNT; i++) {
         mr_slot_deinit(&lane->slot[i], lane->run);
         mr_raw_deinit(&lane->raw[i]);

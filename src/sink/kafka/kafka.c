@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
+#include "kafka/transaction.h"
 #include "millrace/sink.h"
 
 #define CHUNK          512
@@ -36,6 +37,8 @@ struct mr_sink {
     const struct mr_kafka_sink_options *opt;
     struct mr_sink_open open;
     const struct mr_map *properties;
+    struct mr_transaction *transaction; /* NULL: the sink has a client of its own */
+    struct mr_port port;                /* in the transaction */
     rd_kafka_t *client;
     rd_kafka_topic_t *topic;
     rd_kafka_t *solo; /* one record a request; made when a record is first refused */
@@ -79,6 +82,17 @@ static const struct mr_option kafka_sink_options[] = {
 
 static void kafka_close(struct mr_sink *sink);
 static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
+static void port_delivered(struct mr_port *port, const rd_kafka_message_t *message);
+
+static rd_kafka_t *client_of(const struct mr_sink *sink)
+{
+    return sink->transaction ? mr_transaction_client(sink->transaction) : sink->client;
+}
+
+static rd_kafka_topic_t *topic_of(const struct mr_sink *sink)
+{
+    return sink->transaction ? sink->port.topic : sink->topic;
+}
 
 static mr_status client_open(struct mr_sink *sink, bool is_solo, rd_kafka_t **client_out, struct mr_err *err)
 {
@@ -146,6 +160,32 @@ static mr_status same_decide(struct mr_sink *sink, struct mr_err *err)
     return MR_OK;
 }
 
+static mr_status partitions_ask(struct mr_sink *sink, struct mr_err *err)
+{
+    return mr_kafka_partition_count(client_of(sink), sink->servers, sink->opt->topic,
+                                    (int)(sink->open.connect_timeout_us / 1000), &sink->partition_count, err);
+}
+
+static mr_status own_client_open(struct mr_sink *sink, struct mr_err *err)
+{
+    mr_status status = client_open(sink, false, &sink->client, err);
+    if (!status) status = partitions_ask(sink, err);
+    if (!status && !(sink->topic = rd_kafka_topic_new(sink->client, sink->opt->topic, NULL)))
+        status = mr_fail(err, MR_EKAFKA, "kafka sink: topic \"%s\": %s", sink->opt->topic,
+                         rd_kafka_err2str(rd_kafka_last_error()));
+    return status;
+}
+
+/* Within the lane's transactions: all that is sent goes through their producer. */
+static mr_status port_open(struct mr_sink *sink, struct mr_err *err)
+{
+    sink->port = (struct mr_port){
+        .topic_name = sink->opt->topic, .codec = sink->open.compress ? "lz4" : NULL, .delivered = port_delivered};
+    /* First of all, for a client knows a topic as it was first told of it. */
+    const mr_status status = mr_port_open(sink->transaction, &sink->port, err);
+    return status ? status : partitions_ask(sink, err);
+}
+
 static mr_status kafka_open(const struct mr_sink_open *open, struct mr_sink **sink_out, struct mr_err *err)
 {
     struct mr_sink *sink = calloc(1, sizeof *sink);
@@ -155,20 +195,13 @@ static mr_status kafka_open(const struct mr_sink_open *open, struct mr_sink **si
     if (status) return status;
     sink->opt = open->options;
     sink->open = *open;
+    sink->transaction = open->transaction;
     sink->properties = sink->opt->properties.count || !open->properties ? &sink->opt->properties : open->properties;
     sink->servers = mr_kafka_property(sink->properties, "bootstrap.servers");
     if (!sink->servers)
         status = mr_fail(err, MR_ECONFIG,
                          "kafka sink: properties: bootstrap.servers is missing, and the source has none to share");
-    if (!status) status = client_open(sink, false, &sink->client, err);
-    if (!status) {
-        status = mr_kafka_partition_count(sink->client, sink->servers, sink->opt->topic,
-                                          (int)(open->connect_timeout_us / 1000), &sink->partition_count, err);
-    }
-    if (!status && !(sink->topic = rd_kafka_topic_new(sink->client, sink->opt->topic, NULL))) {
-        status = mr_fail(err, MR_EKAFKA, "kafka sink: topic \"%s\": %s", sink->opt->topic,
-                         rd_kafka_err2str(rd_kafka_last_error()));
-    }
+    if (!status) status = sink->transaction ? port_open(sink, err) : own_client_open(sink, err);
     if (!status) status = same_decide(sink, err);
     if (sink->partition_count) sink->turn = (int32_t)(open->lane % (unsigned)sink->partition_count);
     if (status)
@@ -182,7 +215,7 @@ static mr_status kafka_open(const struct mr_sink_open *open, struct mr_sink **si
  */
 static bool is_too_large(const struct mr_sink *sink, rd_kafka_resp_err_t code)
 {
-    return code == RD_KAFKA_RESP_ERR__QUEUE_FULL && rd_kafka_outq_len(sink->client) == 0;
+    return code == RD_KAFKA_RESP_ERR__QUEUE_FULL && rd_kafka_outq_len(client_of(sink)) == 0;
 }
 
 static void run_settle(struct mr_sink *sink)
@@ -399,6 +432,16 @@ static void alone_send(struct mr_sink *sink)
     }
 }
 
+/* Reports of records that arrived come in long runs of one outbox. */
+static void arrived(struct mr_sink *sink, struct mr_outbox *box)
+{
+    if (box != sink->run_box) {
+        run_settle(sink);
+        sink->run_box = box;
+    }
+    sink->run_count++;
+}
+
 /* A delivery report. Runs inside rd_kafka_poll on the lane's thread. */
 static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
 {
@@ -407,11 +450,7 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     struct mr_outbox *box = record ? box_of(sink, record) : message->_private;
 
     if (!message->err) {
-        if (box != sink->run_box) {
-            run_settle(sink);
-            sink->run_box = box;
-        }
-        sink->run_count++;
+        arrived(sink, box);
         return;
     }
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
@@ -427,6 +466,41 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     } else if (!sink->failure.status) {
         mr_fail(&sink->failure, MR_ESINK,
                 "kafka sink: topic \"%s\": %s; nothing past the last delivered record was committed", sink->opt->topic,
+                rd_kafka_err2str(message->err));
+    }
+}
+
+static struct mr_sent_record sent_record(const struct mr_sink *sink, const struct mr_record *record)
+{
+    return (struct mr_sent_record){.to = sink->opt->topic,
+                                   .from = record->topic,
+                                   .partition = record->source_partition,
+                                   .offset = record->offset,
+                                   .bytes = record->value_bytes};
+}
+
+/* A delivery report within transactions: a record that did not arrive is the end of its transaction. */
+static void port_delivered(struct mr_port *port, const rd_kafka_message_t *message)
+{
+    union {
+        char *bytes;
+        struct mr_sink *sink;
+    } owner = {.bytes = (char *)port - offsetof(struct mr_sink, port)};
+    struct mr_sink *const sink = owner.sink;
+    struct mr_record *record = record_tagged(message->_private);
+    struct mr_outbox *const box = record ? box_of(sink, record) : message->_private;
+
+    if (!message->err) {
+        arrived(sink, box);
+        return;
+    }
+    if (!record) record = record_of(sink, box, message);
+    if (record && is_refusal(message->err)) {
+        const struct mr_sent_record sent = sent_record(sink, record);
+        mr_transaction_refused(sink->transaction, &sent, rd_kafka_err2str(message->err));
+    } else if (!sink->failure.status) {
+        mr_fail(&sink->failure, mr_kafka_status(message->err) == MR_EFENCED ? MR_EFENCED : MR_ERESTART,
+                "kafka sink: topic \"%s\": %s; its transaction is not committed", sink->opt->topic,
                 rd_kafka_err2str(message->err));
     }
 }
@@ -452,7 +526,8 @@ static bool growth_resolve(struct mr_sink *sink, int32_t wanted)
     const char *topic = sink->opt->topic;
     struct mr_err err;
     int32_t count;
-    const mr_status status = mr_kafka_partition_count(sink->client, sink->servers, topic, ASK_TIMEOUT_MS, &count, &err);
+    const mr_status status =
+        mr_kafka_partition_count(client_of(sink), sink->servers, topic, ASK_TIMEOUT_MS, &count, &err);
 
     if (status == MR_EINPUT) sink->failure = err; /* it is gone */
     if (status) return false;
@@ -483,8 +558,10 @@ static bool offer_judge(struct mr_sink *sink, struct mr_outbox *box, struct mr_r
         box->settled(box, record, MR_EDATA, refusal_reason(code), rd_kafka_err2str(code));
         return true;
     }
-    if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL && !sink->failure.status) {
-        mr_fail(&sink->failure, MR_ESINK, "kafka sink: topic \"%s\": %s", sink->opt->topic, rd_kafka_err2str(code));
+    if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL && !sink->failure.status &&
+        !(sink->transaction && mr_transaction_failure(sink->transaction, &sink->failure))) {
+        mr_fail(&sink->failure, sink->transaction ? MR_ERESTART : MR_ESINK, "kafka sink: topic \"%s\": %s",
+                sink->opt->topic, rd_kafka_err2str(code));
     }
     return false;
 }
@@ -492,7 +569,8 @@ static bool offer_judge(struct mr_sink *sink, struct mr_outbox *box, struct mr_r
 /* Hands over chunk[0 .. count) for one partition; returns how many the client took or refused for good. */
 static size_t chunk_produce(struct mr_sink *sink, struct mr_outbox *box, size_t from, size_t count, int32_t partition)
 {
-    const size_t taken = (size_t)rd_kafka_produce_batch(sink->topic, partition, 0, sink->chunk, (int)count);
+    const size_t taken = (size_t)rd_kafka_produce_batch(topic_of(sink), partition, 0, sink->chunk, (int)count);
+    if (sink->transaction) mr_transaction_sent(sink->transaction, taken);
     if (taken == count) return count;
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_resp_err_t code = sink->chunk[i].err;
@@ -501,6 +579,13 @@ static size_t chunk_produce(struct mr_sink *sink, struct mr_outbox *box, size_t 
         if (is_large) return i + 1; /* those behind it were not offered */
     }
     return count;
+}
+
+/* An earlier transaction with this output in it was refused. */
+static bool is_known_refused(const struct mr_sink *sink, const struct mr_record *record)
+{
+    const struct mr_sent_record sent = sent_record(sink, record);
+    return sink->transaction && mr_transaction_knows_refused(sink->transaction, &sent);
 }
 
 /* Records without headers and timestamps, from `from` on, that go to one partition. */
@@ -514,7 +599,9 @@ static size_t run_produce(struct mr_sink *sink, struct mr_outbox *box, size_t fr
             const char *from;
             void *to;
         } value = {record->value}, key = {record->key};
-        if (record->header_count || record->timestamp_ms >= 0 || partition_choose(sink, record) != partition) break;
+        if (record->header_count || record->timestamp_ms >= 0 || partition_choose(sink, record) != partition ||
+            is_known_refused(sink, record))
+            break;
         message->payload = value.to;
         message->len = record->value_bytes;
         message->key = key.to;
@@ -534,12 +621,16 @@ static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t 
     while (next < box->count && !sink->failure.status) {
         struct mr_record *record = &box->record[next];
         const int32_t partition = partition_choose(sink, record);
-        if (partition == NOT_KNOWN) {
+        if (is_known_refused(sink, record)) {
+            box->settled(box, record, MR_EDATA, MR_REASON_OUTPUT_SIZE, "refused by the broker");
+            next++;
+        } else if (partition == NOT_KNOWN) {
             if (!growth_resolve(sink, record->partition)) break;
         } else if (record->header_count || record->timestamp_ms >= 0) {
             if (record->header_count && !box_note(sink, box)) break;
-            const rd_kafka_resp_err_t code = produce_one(sink->client, sink->topic, partition, record, box);
+            const rd_kafka_resp_err_t code = produce_one(client_of(sink), topic_of(sink), partition, record, box);
             if (!offer_judge(sink, box, record, code)) break;
+            if (!code && sink->transaction) mr_transaction_sent(sink->transaction, 1);
             next++;
         } else {
             const size_t taken = run_produce(sink, box, next, partition);
@@ -555,9 +646,8 @@ static mr_status kafka_emit(struct mr_sink *sink, struct mr_outbox *box, size_t 
     return next < box->count ? MR_AGAIN : MR_OK;
 }
 
-static mr_status kafka_poll(struct mr_sink *sink, int64_t wait_us, struct mr_err *err)
+static void own_clients_poll(struct mr_sink *sink, int wait_ms)
 {
-    const int wait_ms = (int)((wait_us + 999) / 1000);
     alone_send(sink);
     const bool waits_alone = sink->solo && rd_kafka_outq_len(sink->solo); /* the reports that come next come there */
     rd_kafka_poll(sink->client, waits_alone ? 0 : wait_ms);
@@ -565,6 +655,18 @@ static mr_status kafka_poll(struct mr_sink *sink, int64_t wait_us, struct mr_err
     run_settle(sink);
     alone_send(sink);
     if (!sink->failure.status) mr_kafka_fatal(sink->client, "sink", &sink->failure);
+}
+
+static mr_status kafka_poll(struct mr_sink *sink, int64_t wait_us, struct mr_err *err)
+{
+    const int wait_ms = (int)((wait_us + 999) / 1000);
+    if (sink->transaction) {
+        mr_transaction_poll(sink->transaction, wait_ms);
+        run_settle(sink);
+        if (!sink->failure.status) mr_transaction_failure(sink->transaction, &sink->failure);
+    } else {
+        own_clients_poll(sink, wait_ms);
+    }
     if (!sink->failure.status) return MR_OK;
     if (err) *err = sink->failure;
     return sink->failure.status;
@@ -583,6 +685,7 @@ static void kafka_close(struct mr_sink *sink)
 {
     if (!sink) return;
     sink->is_closing = true;
+    if (sink->port.topic_name) mr_port_close(sink->transaction, &sink->port);
     if (sink->topic) rd_kafka_topic_destroy(sink->topic);
     if (sink->solo_topic) rd_kafka_topic_destroy(sink->solo_topic);
     client_close(sink->client);

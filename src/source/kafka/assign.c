@@ -216,6 +216,18 @@ static mr_status explicit_check(struct mr_source *source, const rd_kafka_topic_p
         entry->topic, (int)entry->partition, (long long)entry->offset, (long long)bounds->low, (long long)bounds->high);
 }
 
+/* The lane may know better than the group where to read on. */
+static mr_status start_ask(struct mr_source *source, rd_kafka_topic_partition_t *entry, struct mr_err *err)
+{
+    const struct mr_source_events *const events = &source->open.events;
+    int64_t offset = -1;
+    if (!events->start) return MR_OK;
+    const mr_status status = events->start(events->context, entry->topic, entry->partition,
+                                           entry->offset < 0 ? -1 : entry->offset, &offset, err);
+    if (!status && offset >= 0) entry->offset = offset;
+    return status;
+}
+
 /* Fills in the offsets of list, whose committed ones are read, and takes its partitions into the table. */
 static mr_status entries_take(struct mr_source *source, rd_kafka_topic_partition_list_t *list,
                               struct mr_kafka_bounds *bounds, struct mr_err *err)
@@ -223,8 +235,8 @@ static mr_status entries_take(struct mr_source *source, rd_kafka_topic_partition
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *entry = &list->elems[i];
         int64_t end_offset;
-        mr_status status = MR_OK;
-        if (entry->offset < 0) {
+        mr_status status = start_ask(source, entry, err);
+        if (!status && entry->offset < 0) {
             status = start_resolve(source, entry, err);
             if (!status) status = explicit_check(source, entry, &bounds[i], err);
         }

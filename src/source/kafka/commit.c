@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
+#include "kafka/transaction.h"
 #include "source/kafka/source.h"
 
 #define COMMIT_WAIT_MS   3000
@@ -105,16 +106,45 @@ static rd_kafka_resp_err_t due_send(struct mr_source *source)
     return code;
 }
 
+static void positions_note(struct mr_source *source, const struct mr_position *positions, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct partition *part = mr_kafka_owned(source, positions[i].topic, positions[i].partition);
+        if (part) part->commit_offset = positions[i].next_offset;
+    }
+}
+
+mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transaction *transaction,
+                                     const struct mr_position *positions, size_t count, struct mr_err *err)
+{
+    positions_note(source, positions, count);
+    for (size_t i = 0; i < count; i++) { /* the revocation was told: what it could not finish must not be committed */
+        if (mr_kafka_owned(source, positions[i].topic, positions[i].partition)) continue;
+        mr_fail(err, MR_ERESTART, "%s[%d] has gone to another member", source->topic[positions[i].topic],
+                (int)positions[i].partition);
+        return MR_TXN_ABORT;
+    }
+    rd_kafka_topic_partition_list_t *const list = due_list(source);
+    if (!list) {
+        mr_fail(err, MR_EINVARIANT, "kafka source: no offset to commit");
+        return MR_TXN_FATAL;
+    }
+    rd_kafka_consumer_group_metadata_t *const group = rd_kafka_consumer_group_metadata(source->client);
+    const mr_txn_outcome outcome = mr_transaction_offsets(transaction, list, group, err);
+    for (size_t i = 0; i < source->partition_count && !outcome; i++)
+        source->partition[i].stored_offset = source->partition[i].commit_offset;
+    if (group) rd_kafka_consumer_group_metadata_destroy(group);
+    rd_kafka_topic_partition_list_destroy(list);
+    return outcome;
+}
+
 mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
                           struct mr_err *err)
 {
     const int64_t deadline_us = mr_clock_us() + (wait ? COMMIT_WAIT_MS * 1000LL : 0);
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 
-    for (size_t i = 0; i < count; i++) {
-        struct partition *part = mr_kafka_owned(source, positions[i].topic, positions[i].partition);
-        if (part) part->commit_offset = positions[i].next_offset;
-    }
+    positions_note(source, positions, count);
     do {
         if (source->is_committing && !report_take(source, deadline_us - mr_clock_us(), &code)) {
             return wait ? mr_fail(err, MR_AGAIN, "kafka source: commit: no answer within %d s", COMMIT_WAIT_MS / 1000)

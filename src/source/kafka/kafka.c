@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -54,16 +53,14 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
 
 static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
 {
-    char instance[512], host[128] = "host", reason[256];
+    char instance[512], reason[256];
 
     snprintf(source->group, sizeof source->group, "%s%s", source->opt->group ? "" : "millrace-",
              source->opt->group ? source->opt->group : source->open.job);
     if (rd_kafka_conf_set(conf, "group.id", source->group, reason, sizeof reason))
         return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
     if (source->opt->membership != MR_MEMBER_STATIC) return MR_OK;
-    gethostname(host, sizeof host - 1);
-    snprintf(instance, sizeof instance, "%s-%s-%u", source->open.job,
-             source->opt->instance ? source->opt->instance : host, source->open.lane);
+    mr_kafka_instance(source->open.job, source->opt->instance, source->open.lane, instance, sizeof instance);
     if (rd_kafka_conf_set(conf, "group.instance.id", instance, reason, sizeof reason)) {
         return mr_fail(err, MR_ECONFIG, "kafka source: instance: %s", reason);
     }
@@ -344,6 +341,7 @@ const struct mr_source_ops mr_source_kafka = {
     .poll = mr_kafka_poll,
     .release = kafka_release,
     .commit = mr_kafka_commit,
+    .offsets_send = mr_kafka_offsets_send,
     .topic_name = kafka_topic_name,
     .timestamp_ms = kafka_timestamp_ms,
     .header = kafka_header,

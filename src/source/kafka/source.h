@@ -137,4 +137,8 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
 mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
                           struct mr_err *err);
 
+/** See mr_source_ops.offsets_send. */
+mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transaction *transaction,
+                                     const struct mr_position *positions, size_t count, struct mr_err *err);
+
 #endif

@@ -1,0 +1,192 @@
+#include "pipeline/lane_commit.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/options.h"
+#include "kafka/client.h"
+#include "kafka/transaction.h"
+
+#define TRY_PAUSE_NS   20000000
+#define DRAIN_LIMIT_NS (4 * 1000000000LL) /* of the last commit of a run that is asked to end */
+#define IDLE_TRIES     5                  /* of about a second; then the group hears from us */
+
+static mr_txn_outcome commit_init(void *kafka, struct mr_err *err)
+{
+    const struct mr_lane *const lane = kafka;
+    return mr_transaction_init(lane->exact->transaction, err);
+}
+
+static mr_txn_outcome commit_begin(void *kafka, struct mr_err *err)
+{
+    const struct mr_lane *const lane = kafka;
+    return mr_transaction_begin(lane->exact->transaction, err);
+}
+
+static mr_txn_outcome commit_offsets(void *kafka, const struct mr_position *positions, size_t count, struct mr_err *err)
+{
+    const struct mr_lane *const lane = kafka;
+    return lane->run->job->source->offsets_send(lane->source, lane->exact->transaction, positions, count, err);
+}
+
+static mr_txn_outcome commit_commit(void *kafka, struct mr_err *err)
+{
+    const struct mr_lane *const lane = kafka;
+    return mr_transaction_commit(lane->exact->transaction, err);
+}
+
+static bool commit_is_dirty(void *kafka)
+{
+    const struct mr_lane *const lane = kafka;
+    return mr_transaction_is_dirty(lane->exact->transaction);
+}
+
+static void commit_drop(void *kafka)
+{
+    const struct mr_lane *const lane = kafka;
+    mr_transaction_drop(lane->exact->transaction);
+}
+
+static bool commit_go_on(void *kafka, unsigned tries)
+{
+    const struct timespec pause = {.tv_nsec = TRY_PAUSE_NS};
+    struct mr_lane *const lane = kafka;
+    struct mr_lane_commit *const exact = lane->exact;
+    const int64_t now_ns = mr_clock_ns();
+    const int state = atomic_load(&lane->run->state);
+    if (state == MR_RUN_ABORT) return false;
+    if (exact->open_until_ns && now_ns >= exact->open_until_ns) return false;
+    if (state == MR_RUN_DRAIN && !exact->drain_until_ns) exact->drain_until_ns = now_ns + DRAIN_LIMIT_NS;
+    if (state == MR_RUN_DRAIN && now_ns >= exact->drain_until_ns) return false;
+    if (tries >= IDLE_TRIES && lane->source) mr_lane_idle(lane);
+    nanosleep(&pause, NULL);
+    return true;
+}
+
+static const struct mr_commit_ops ops = {.init = commit_init,
+                                         .begin = commit_begin,
+                                         .offsets = commit_offsets,
+                                         .commit = commit_commit,
+                                         .is_dirty = commit_is_dirty,
+                                         .drop = commit_drop,
+                                         .go_on = commit_go_on};
+
+/* One trainer at a time writes a model, wherever it runs: a second one fences the first. */
+static void id_make(const struct mr_lane *lane, char *id, size_t bytes)
+{
+    const struct mr_job *const job = lane->run->job;
+    char *const *const instance = mr_option_value(job->source->options, job->source_options, "instance", MR_OPT_STRING);
+    if (lane->run->models.learns)
+        snprintf(id, bytes, "%s-trainer", job->name);
+    else
+        mr_kafka_instance(job->name, instance ? *instance : NULL, lane->index, id, bytes);
+}
+
+mr_status mr_lane_commit_create(struct mr_lane *lane, size_t memory_bytes, struct mr_lane_commit **commit_out,
+                                struct mr_err *err)
+{
+    struct mr_lane_commit *const exact = calloc(1, sizeof *exact);
+    char id[512];
+    *commit_out = NULL;
+    if (!exact) return mr_fail(err, MR_ENOMEM, "out of memory");
+    id_make(lane, id, sizeof id);
+    const struct mr_transaction_open open = {
+        .id = id, .properties = lane->run->properties, .memory_bytes = memory_bytes, .linger_us = lane->linger_us};
+    const mr_status status = mr_transaction_create(&open, &exact->transaction, err);
+    if (status) {
+        free(exact);
+        return status;
+    }
+    mr_commit_init(&exact->protocol, &ops, lane);
+    *commit_out = exact;
+    return MR_OK;
+}
+
+void mr_lane_commit_destroy(struct mr_lane_commit *commit)
+{
+    if (!commit) return;
+    mr_transaction_destroy(commit->transaction);
+    free(commit);
+}
+
+mr_status mr_lane_commit_open(struct mr_lane *lane, struct mr_err *err)
+{
+    struct mr_lane_commit *const exact = lane->exact;
+    exact->open_until_ns = mr_clock_ns() + lane->run->connect_timeout_us * 1000;
+    exact->must_restart = false;
+    mr_status status = mr_commit_open(&exact->protocol, err);
+    exact->open_until_ns = 0;
+    if (status == MR_ERESTART) {
+        struct mr_err why = *err;
+        status = mr_fail(err, MR_EKAFKA, "no transaction could be started within %g s (%.500s)",
+                         (double)lane->run->connect_timeout_us / 1e6, why.text);
+    }
+    return status;
+}
+
+mr_status mr_lane_commit_begin(struct mr_lane *lane, struct mr_err *err)
+{
+    struct mr_lane_commit *const exact = lane->exact;
+    if (exact->protocol.phase == MR_COMMIT_OPEN) return MR_OK;
+    exact->due_ns = mr_clock_ns() + lane->run->job->commit_interval * 1000;
+    return mr_commit_begin(&exact->protocol, err);
+}
+
+bool mr_lane_commit_is_open(const struct mr_lane *lane)
+{
+    return lane->exact->protocol.phase != MR_COMMIT_READY;
+}
+
+bool mr_lane_commit_is_due(const struct mr_lane *lane)
+{
+    return mr_lane_commit_is_open(lane) && (mr_clock_ns() >= lane->exact->due_ns || lane->is_input_over);
+}
+
+static void counts_note(struct mr_lane *lane)
+{
+    struct mr_lane_commit *const exact = lane->exact;
+    exact->in = mr_stats_get(&lane->stats.records_in);
+    exact->out = mr_stats_get(&lane->stats.records_out);
+    exact->dead = mr_stats_get(&lane->stats.records_dead);
+    exact->filtered = mr_stats_get(&lane->stats.records_filtered);
+    exact->messages = mr_stats_get(&lane->stats.messages_in);
+}
+
+mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err)
+{
+    struct mr_lane_commit *const exact = lane->exact;
+    struct mr_flight *const flight = &lane->flight;
+    struct mr_commit_batch batch = {.position = flight->ready,
+                                    .count = flight->ready_count,
+                                    .in = mr_stats_get(&lane->stats.records_in) - exact->in,
+                                    .out = mr_stats_get(&lane->stats.records_out) - exact->out,
+                                    .dead = mr_stats_get(&lane->stats.records_dead) - exact->dead,
+                                    .filtered = mr_stats_get(&lane->stats.records_filtered) - exact->filtered};
+    mr_status status = mr_transaction_failure(exact->transaction, err);
+    if (status) mr_commit_break(&exact->protocol);
+    mr_transaction_counts(exact->transaction, &batch.sent, &batch.acknowledged);
+    if (!status) status = mr_commit_end(&exact->protocol, &batch, err);
+    if (status) return status;
+    flight->ready_count = 0;
+    exact->restarts = 0;
+    counts_note(lane);
+    if (batch.count) mr_stats_add(&lane->stats.commits, 1);
+    return MR_OK;
+}
+
+void mr_lane_commit_give_up(struct mr_lane *lane)
+{
+    struct mr_lane_commit *const exact = lane->exact;
+    struct mr_stats *const stats = &lane->stats;
+    const uint64_t messages = mr_stats_get(&stats->messages_in);
+    mr_commit_close(&exact->protocol);
+    exact->restarts++;
+    if (lane->run->until.records) atomic_fetch_add(&lane->run->records_left, (int64_t)(messages - exact->messages));
+    atomic_store_explicit(&stats->records_in, exact->in, memory_order_relaxed);
+    atomic_store_explicit(&stats->records_out, exact->out, memory_order_relaxed);
+    atomic_store_explicit(&stats->records_dead, exact->dead, memory_order_relaxed);
+    atomic_store_explicit(&stats->records_filtered, exact->filtered, memory_order_relaxed);
+    atomic_store_explicit(&stats->messages_in, exact->messages, memory_order_relaxed);
+    mr_stats_add(&stats->restarts, 1);
+}

@@ -1,0 +1,44 @@
+/**
+ * Exactly once: the transactions of a lane, between the commit protocol (commit.h), the lane's producer
+ * (kafka/transaction.h) and its source. On the lane's thread.
+ */
+#ifndef MR_PIPELINE_LANE_COMMIT_H
+#define MR_PIPELINE_LANE_COMMIT_H
+
+#include "pipeline/commit.h"
+#include "pipeline/lane.h"
+
+struct mr_lane_commit {
+    struct mr_commit protocol;
+    struct mr_transaction *transaction;
+    uint64_t in, out, dead, filtered, messages; /* of the lane's stats, at the last commit */
+    int64_t due_ns;                             /* of the open transaction */
+    int64_t open_until_ns, drain_until_ns;      /* how long init, or a stop, may take; 0: no limit */
+    unsigned restarts;                          /* since the last commit */
+    bool must_restart;                          /* partitions left before their records were committed */
+};
+
+/** Without network. memory_bytes: of the producer's queue. On error *commit_out is NULL. */
+mr_status mr_lane_commit_create(struct mr_lane *lane, size_t memory_bytes, struct mr_lane_commit **commit_out,
+                                struct mr_err *err);
+/** Accepts NULL. Sinks and dead letters must be closed. */
+void mr_lane_commit_destroy(struct mr_lane_commit *commit);
+
+/** The producer, ready; before the source and the sinks are opened. As mr_commit_open; MR_EKAFKA also when no broker
+ * answers within the source's connect_timeout. */
+mr_status mr_lane_commit_open(struct mr_lane *lane, struct mr_err *err);
+
+/** Before anything of a polled batch is sent. */
+mr_status mr_lane_commit_begin(struct mr_lane *lane, struct mr_err *err);
+
+/** Whether there is anything to be committed; whether that is due. */
+bool mr_lane_commit_is_open(const struct mr_lane *lane);
+bool mr_lane_commit_is_due(const struct mr_lane *lane);
+
+/** Commits what the flight has settled, which must be all that was taken in. As mr_commit_end. */
+mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err);
+
+/** Drops the producer, and counts nothing since the last commit. */
+void mr_lane_commit_give_up(struct mr_lane *lane);
+
+#endif
