@@ -96,7 +96,7 @@ for path, value in (
     (("bad_records",), None), (("bad_records",), {}), (("bad_records",), {"drop": False}), (("bad_records",), {"topic": "a", "file": "b"}),
     (("batch", "records_max"), 0), (("batch", "wait_max"), "5 ms."), (("batch", "wait_max"), -1), (("lanes",), -1), (("lanes",), "2"),
     (("batch", "by"), "time"), (("labels", "key"), None), (("labels", "wait_max"), "1d"), (("labels", "records_max"), 0), (("labels", "topic"), "a"),
-    (("delivery",), "exactly-once"), (("http",), {"listen": "127.0.0.1:8420"}), (("memory",), "64mib"), (("job",), 5),
+    (("delivery",), "exactly-twice"), (("http",), {"listen": "127.0.0.1:8420"}), (("memory",), "64mib"), (("job",), 5),
 ):
     expect(False, f"bad {path} = {value!r}", changed(path, value))
 
