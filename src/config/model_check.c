@@ -78,7 +78,7 @@ void mr_load_check_models(struct mr_load *load)
         const struct mr_job_model *const entry = &job->model[i];
         size_t input;
         if (!entry->ops || !has_input(job, i, info)) continue; /* has a finding */
-        if (mr_job_model_open(job, i, info, &model[i], &input, &err) == MR_OK) {
+        if (mr_job_model_open(job, i, info, NULL, &model[i], &input, &err) == MR_OK) {
             info[i] = entry->ops->info(model[i]);
             open_count++;
             check_precision(load, i, model[i]);

@@ -1,124 +1,37 @@
 #include "scoring/models.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/durable.h"
 #include "base/log.h"
 #include "kernels/pack.h"
-#include "pipeline/layout.h"
-#include "pipeline/paths.h"
 
-/* The model of this name before index `before`. */
-static size_t model_find(const struct mr_job *job, const char *name, size_t before)
+static void learning_take(struct mr_model_at_work *model)
 {
-    for (size_t i = 0; i < before; i++) {
-        if (!strcmp(job->model[i].name, name)) return i;
-    }
-    return MR_NO_MODEL;
-}
-
-/* Whether a file can be written there at the end, as far as it can be seen now: by a file beside it that takes its
- * place. */
-static mr_status save_check(const char *path, size_t i, struct mr_err *err)
-{
-    struct stat info;
-    const char *const slash = strrchr(path, '/');
-    char folder[PATH_MAX];
-    if (!stat(path, &info) && !S_ISREG(info.st_mode))
-        return mr_fail(err, MR_ECONFIG, "models[%zu].save: \"%s\" is %s: name a file", i, path,
-                       S_ISDIR(info.st_mode) ? "a folder" : "no regular file");
-    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    if (stat(folder, &info) || !S_ISDIR(info.st_mode))
-        return mr_fail(err, MR_ECONFIG, "models[%zu].save: there is no folder \"%s\": make it, or name another", i,
-                       folder);
-    if (access(folder, W_OK))
-        return mr_fail(err, MR_ECONFIG, "models[%zu].save: the folder \"%s\" may not be written to", i, folder);
-    return MR_OK;
-}
-
-/* What a model that learns needs of the job. */
-static mr_status learning_check(const struct mr_job *job, size_t i, const struct mr_learn_ops *learn,
-                                struct mr_err *err)
-{
-    const struct mr_job_model *const from = &job->model[i];
-    if (from->save && !learn)
-        return mr_fail(err, MR_ECONFIG, "models[%zu].save: \"%s\" does not learn: set \"learn\": true, or drop save", i,
-                       from->name);
-    if (learn && learn->needs_label && !mr_job_has_labels(job))
-        return mr_fail(
-            err, MR_ECONFIG,
-            "models[%zu]: \"%s\" learns from labels: name their field in record.label, or their topic in labels", i,
-            from->name);
-    return from->save ? save_check(from->save, i, err) : MR_OK;
-}
-
-/* Takes the quotes off paths that are one key. False: some path is more, and no name that `millrace score` would find
- * the same field by. */
-static bool names_strip(struct mr_strings *names)
-{
-    for (size_t i = 0; i < names->count; i++) {
-        char *const path = names->item[i];
-        const size_t bytes = strlen(path);
-        const bool is_quoted = *path == '"' && strchr(path + 1, '"') == path + bytes - 1;
-        if (!is_quoted && strpbrk(path, ".[@\"")) return false;
-        if (!is_quoted) continue;
-        memmove(path, path + 1, bytes - 2);
-        path[bytes - 2] = '\0';
-    }
-    return true;
-}
-
-mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_model_info *const *info,
-                            struct mr_model **model_out, size_t *input_out, struct mr_err *err)
-{
-    const struct mr_job_model *const from = &job->model[i];
-    struct mr_model_open open = {.options = from->options, .file = from->file};
-    struct mr_strings names = {0};
-    mr_status status = MR_OK;
-    *model_out = NULL;
-    *input_out = from->input ? model_find(job, from->input, i) : MR_NO_MODEL;
-    if (from->input && *input_out == MR_NO_MODEL)
-        return mr_fail(err, MR_ECONFIG,
-                       "models[%zu].input: \"%s\" is no model before this one: name one that stands above it", i,
-                       from->input);
-    if (from->input)
-        open.feature_count = info[*input_out]->width;
-    else
-        status = mr_layout_features(job, &names, err);
-    if (!from->input) open.feature_count = names.count;
-    if (!status && !from->file && names.count && names_strip(&names)) open.feature = (const char *const *)names.item;
-    if (!status) status = from->ops->open(&open, model_out, err);
-    if (!status) status = learning_check(job, i, from->ops->learn ? from->ops->learn(*model_out) : NULL, err);
-    mr_paths_deinit(&names);
-    if (status && *model_out) {
-        from->ops->close(*model_out);
-        *model_out = NULL;
-    }
-    return status;
+    model->learn = model->job->ops->learn ? model->job->ops->learn(model->model) : NULL;
+    model->must_begin = model->learn && model->learn->begin;
 }
 
 mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, struct mr_err *err)
 {
     mr_status status = MR_OK;
     *models = (struct mr_models){0};
+    models->job = job;
     models->item = calloc(job->model_count + 1, sizeof *models->item);
     models->info = calloc(job->model_count + 1, sizeof *models->info);
     if (!models->item || !models->info) status = mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < job->model_count && !status; i++) {
         struct mr_model_at_work *const model = &models->item[i];
         model->job = &job->model[i];
-        status = mr_job_model_open(job, i, models->info, &model->model, &model->input, err);
+        status = mr_job_model_open(job, i, models->info, NULL, &model->model, &model->input, err);
         if (status) break;
         models->count = i + 1;
+        model->first = model->model;
         models->info[i] = model->info = model->job->ops->info(model->model);
-        model->learn = model->job->ops->learn ? model->job->ops->learn(model->model) : NULL;
         if (model->job->ops->reduced) model->reduced = model->job->ops->reduced(model->model);
-        model->must_begin = model->learn && model->learn->begin;
+        learning_take(model);
         models->learns |= model->learn != NULL;
         model->judged = mr_losses_kind(job, model->info);
         models->is_judged |= model->judged != MR_JUDGED_NOT;
@@ -148,7 +61,7 @@ static mr_status reduced_plan(struct mr_models *models, struct mr_model_at_work 
     struct mr_err why = {0};
     if (!model->reduced.name || at == models->units->reference) return MR_OK;
     const mr_status status =
-        plan_create(&models->units->unit[at], model->reduced.op, params, model->want, &model->reduced_plan[at], &why);
+        plan_create(&models->units->unit[at], model->reduced.op, params, model->want, &model->plans.reduced[at], &why);
     if (status == MR_EBACKEND)
         return mr_fail(err, MR_ECONFIG, "models[%zu].precision: \"%s\": %s", (size_t)(model - models->item),
                        model->reduced.name, why.text);
@@ -162,7 +75,7 @@ static mr_status unit_plan(struct mr_models *models, struct mr_model_at_work *mo
     struct mr_unit *const unit = &models->units->unit[at];
     const void *params;
     mr_op op = model->job->ops->op(model->model, &params);
-    mr_status status = plan_create(unit, op, params, model->want, &model->plan[at], err);
+    mr_status status = plan_create(unit, op, params, model->want, &model->plans.score[at], err);
     if (!status) status = reduced_plan(models, model, at, params, err);
     if (status || !model->learn) return status;
     op = model->learn->sum(model->model, &params);
@@ -171,7 +84,7 @@ static mr_status unit_plan(struct mr_models *models, struct mr_model_at_work *mo
     if (!model->sums)
         return mr_fail(err, MR_ENOMEM, "no memory for the sums that \"%s\" learns from", model->job->name);
     /* A batch is summed at once, or not here: parts of it would add up to other bits. */
-    status = unit->ops->plan_create(unit->backend, op, params, unit->row_cap, 0, &model->sum_plan[at], err);
+    status = unit->ops->plan_create(unit->backend, op, params, unit->row_cap, 0, &model->plans.sum[at], err);
     if ((status != MR_EBACKEND && status != MR_ENOMEM) || at + 1 == models->units->count) return status;
     mr_log(MR_LOG_INFO, "backend", "%s: what \"%s\" learns from is summed by the CPU: %s",
            unit->ops->describe(unit->backend), model->job->name, err->text);
@@ -188,6 +101,17 @@ static void wants_add(struct mr_models *models, const unsigned *want)
             model->want |= MR_WANT_Y | (model->info->is_classifier ? MR_WANT_CLASS : 0);
         if (model->input != MR_NO_MODEL && model->want) models->item[model->input].want |= MR_WANT_Y;
     }
+}
+
+static void plans_destroy(const struct mr_models *models, struct mr_plans *plans)
+{
+    for (size_t at = 0; models->units && at < models->units->count; at++) {
+        const struct mr_backend_ops *const ops = models->units->unit[at].ops;
+        if (plans->score[at]) ops->plan_destroy(plans->score[at]);
+        if (plans->sum[at]) ops->plan_destroy(plans->sum[at]);
+        if (plans->reduced[at]) ops->plan_destroy(plans->reduced[at]);
+    }
+    *plans = (struct mr_plans){0};
 }
 
 mr_status mr_models_plan(struct mr_models *models, struct mr_units *units, const unsigned *want, struct mr_err *err)
@@ -223,8 +147,8 @@ static mr_status plan_refresh(struct mr_models *models, struct mr_model_at_work 
     const struct mr_backend_ops *const ops = models->units->unit[at].ops;
     const unsigned bit = 1u << at;
     if (!model->learn || !(model->stale & bit)) return MR_OK;
-    mr_status status = ops->plan_update(model->plan[at], err);
-    if (!status && model->sum_plan[at]) status = ops->plan_update(model->sum_plan[at], err);
+    mr_status status = ops->plan_update(model->plans.score[at], err);
+    if (!status && model->plans.sum[at]) status = ops->plan_update(model->plans.sum[at], err);
     if (!status) model->stale &= ~bit;
     return status;
 }
@@ -258,7 +182,7 @@ static mr_status plan_score(struct mr_unit *unit, struct mr_queue *queue, const 
 
 static const struct mr_plan *plan_of(const struct mr_model_at_work *model, size_t at)
 {
-    return model->reduced_plan[at] && mr_model_is_reduced(model) ? model->reduced_plan[at] : model->plan[at];
+    return model->plans.reduced[at] && mr_model_is_reduced(model) ? model->plans.reduced[at] : model->plans.score[at];
 }
 
 /* Starts all models on one unit. */
@@ -336,7 +260,7 @@ mr_status mr_model_score_exact(struct mr_models *models, struct mr_queues *queue
     const struct mr_model_at_work *const model = &models->item[i];
     struct mr_unit *const unit = &models->units->unit[queues->unit];
     struct mr_queue *const queue = queues->queue[queues->unit];
-    const mr_status status = plan_score(unit, queue, model->plan[queues->unit], features_of(model, rows, scores),
+    const mr_status status = plan_score(unit, queue, model->plans.score[queues->unit], features_of(model, rows, scores),
                                         feature_count_of(model, rows, scores), count, exact_out, err);
     return status ? status : unit->ops->wait(queue, err);
 }
@@ -367,7 +291,7 @@ static void report_take(struct mr_model_at_work *model, const struct mr_learn_re
  * operation. */
 static size_t sum_unit(const struct mr_models *models, const struct mr_model_at_work *model, size_t unit)
 {
-    while (!model->sum_plan[unit] && unit + 1 < models->units->count) unit++;
+    while (!model->plans.sum[unit] && unit + 1 < models->units->count) unit++;
     return unit;
 }
 
@@ -379,7 +303,7 @@ static mr_status sums_make(struct mr_models *models, struct mr_model_at_work *mo
         const size_t at = sum_unit(models, model, queues->unit);
         const struct mr_backend_ops *const ops = models->units->unit[at].ops;
         mr_status status = plan_refresh(models, model, at, err);
-        if (!status) status = ops->sum(queues->queue[at], model->sum_plan[at], x, rows, target, model->sums, err);
+        if (!status) status = ops->sum(queues->queue[at], model->plans.sum[at], x, rows, target, model->sums, err);
         if (!status) status = ops->wait(queues->queue[at], err);
         if (!status || !mr_unit_recover(models->units, at, status, err)) return status;
         if (at == mr_unit_pick(models->units, rows))
@@ -448,17 +372,41 @@ mr_status mr_models_save(const struct mr_models *models, struct mr_err *err)
     return first;
 }
 
+mr_status mr_models_replace(struct mr_models *models, size_t i, const struct mr_model_bytes *bytes, struct mr_err *err)
+{
+    struct mr_model_at_work *const model = &models->item[i];
+    struct mr_model *const before = model->model;
+    struct mr_plans plans = model->plans;
+    size_t input;
+    mr_status status = mr_job_model_open(models->job, i, models->info, bytes, &model->model, &input, err);
+    if (!status && !mr_model_info_same(model->info, model->job->ops->info(model->model)))
+        status = mr_fail(err, MR_EDATA, "model \"%s\": %s has other features, classes or sizes than the model at work",
+                         model->job->name, bytes ? bytes->name : "its file");
+    model->plans = (struct mr_plans){0};
+    for (size_t at = 0; at < models->units->count && !status; at++) {
+        if (!atomic_load(&models->units->unit[at].is_left)) status = unit_plan(models, model, at, err);
+    }
+    if (status) {
+        plans_destroy(models, &model->plans);
+        if (model->model) model->job->ops->close(model->model);
+        model->model = before;
+        model->plans = plans;
+        return status;
+    }
+    plans_destroy(models, &plans);
+    if (before != model->first) model->job->ops->close(before);
+    learning_take(model);
+    model->stale = 0;
+    return MR_OK;
+}
+
 void mr_models_close(struct mr_models *models)
 {
     for (size_t i = 0; models->item && i < models->count; i++) {
         struct mr_model_at_work *const model = &models->item[i];
-        for (size_t at = 0; models->units && at < models->units->count; at++) {
-            const struct mr_backend_ops *const ops = models->units->unit[at].ops;
-            if (model->plan[at]) ops->plan_destroy(model->plan[at]);
-            if (model->sum_plan[at]) ops->plan_destroy(model->sum_plan[at]);
-            if (model->reduced_plan[at]) ops->plan_destroy(model->reduced_plan[at]);
-        }
-        if (model->job) model->job->ops->close(model->model);
+        plans_destroy(models, &model->plans);
+        if (model->job && model->model != model->first) model->job->ops->close(model->model);
+        if (model->job) model->job->ops->close(model->first);
         free(model->sums);
     }
     free(models->item);

@@ -25,18 +25,31 @@ struct mr_precision_stats {
     _Atomic bool is_refused;        /* it goes on in float32 */
 };
 
+/** What a model is scored and learned with, one of each a unit. */
+struct mr_plans {
+    struct mr_plan *score[MR_UNIT_MAX];
+    struct mr_plan *sum[MR_UNIT_MAX];     /* NULL: its update needs no sums */
+    struct mr_plan *reduced[MR_UNIT_MAX]; /* NULL: of float32, and of the reference */
+};
+
+/** A model file in memory; name stands for it in messages. */
+struct mr_model_bytes {
+    const char *name;
+    const void *data;
+    size_t count;
+};
+
 /** One model. */
 struct mr_model_at_work {
     const struct mr_job_model *job;
-    struct mr_model *model;
-    const struct mr_model_info *info;
-    size_t input; /* index of the model whose scores it reads; MR_NO_MODEL: the job's features */
+    struct mr_model *model;           /* at work now */
+    struct mr_model *first;           /* it was opened with: kept, because its info is used everywhere */
+    const struct mr_model_info *info; /* of the first; others are the same but for their version */
+    size_t input;                     /* index of the model whose scores it reads; MR_NO_MODEL: the job's features */
     unsigned want;
-    const struct mr_learn_ops *learn;          /* NULL: it does not */
-    struct mr_plan *plan[MR_UNIT_MAX];         /* one a unit */
-    struct mr_plan *sum_plan[MR_UNIT_MAX];     /* NULL: its update needs no sums */
-    struct mr_reduced reduced;                 /* name NULL: float32 is what the job asks for */
-    struct mr_plan *reduced_plan[MR_UNIT_MAX]; /* NULL: of float32, and of the reference */
+    const struct mr_learn_ops *learn; /* NULL: it does not */
+    struct mr_plans plans;
+    struct mr_reduced reduced; /* name NULL: float32 is what the job asks for */
     struct mr_precision_stats precision;
     unsigned stale; /* units, as bits, whose plans are of before the last update; only of a model that learns */
     double *sums;
@@ -47,6 +60,7 @@ struct mr_model_at_work {
 };
 
 struct mr_models {
+    const struct mr_job *job;
     struct mr_model_at_work *item;     /* [count], in the job's order: inputs before those that read them */
     const struct mr_model_info **info; /* [count] */
     size_t count;
@@ -67,10 +81,12 @@ static inline bool mr_model_is_reduced(const struct mr_model_at_work *model)
 
 /**
  * Opens model i of a job, whose earlier ones have the facts info[0 .. i - 1]. *input_out: the one that it reads, or
- * MR_NO_MODEL. Errors as mr_models_open; then *model_out is NULL.
+ * MR_NO_MODEL. bytes: what it is made of instead of its file; NULL: as the job says. Errors as mr_models_open; then
+ * *model_out is NULL.
  */
 mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_model_info *const *info,
-                            struct mr_model **model_out, size_t *input_out, struct mr_err *err);
+                            const struct mr_model_bytes *bytes, struct mr_model **model_out, size_t *input_out,
+                            struct mr_err *err);
 
 /**
  * Opens the models of a job. MR_ECONFIG or MR_EDATA names the model: an input that no earlier model is, a model that
@@ -124,6 +140,12 @@ mr_status mr_models_learn(struct mr_models *models, struct mr_queues *queues, co
 /** Writes the models that learn and name a file to save to, unless they have learned from nothing. The first error is
  * returned, all are tried. */
 mr_status mr_models_save(const struct mr_models *models, struct mr_err *err);
+
+/**
+ * Puts another state of model i in its place: made of bytes, or (NULL) as the job opens it. Nothing may be scored or
+ * learned meanwhile. MR_EDATA: it does not fit what it is to replace, or is no model; then the model is as before.
+ */
+mr_status mr_models_replace(struct mr_models *models, size_t i, const struct mr_model_bytes *bytes, struct mr_err *err);
 
 /** Frees all, before the units are closed. A zeroed struct is accepted. */
 void mr_models_close(struct mr_models *models);

@@ -109,7 +109,7 @@ mr_status mr_precision_batch(struct mr_precision *precision, struct mr_queues *q
     if (!precision->scores || !rows->row_count) return MR_OK;
     for (size_t i = 0; i < models->count && !status; i++) {
         const struct mr_model_at_work *const model = &models->item[i];
-        if (mr_model_is_reduced(model) && model->reduced_plan[queues->unit] && model->want &&
+        if (mr_model_is_reduced(model) && model->plans.reduced[queues->unit] && model->want &&
             atomic_load(&model->precision.rows) < MR_PRECISION_ROWS)
             status = model_check(precision, i, queues, rows, scores, err);
     }
