@@ -18,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("BUILD_DIR", os.path.join(ROOT, "build"))
 MILLRACE = os.environ.get("MILLRACE", os.path.join(BUILD, "millrace"))
 ORACLE = os.path.join(BUILD, "tests", "oracle")
+PROXY = os.path.join(BUILD, "tests", "proxy")
 KAFKA = os.path.join(ROOT, "scripts", "kafka")
 MODEL = os.path.join(ROOT, "datasets", "temperature", "regime.safetensors")
 LONG = os.environ.get("MILLRACE_LONG") == "1"
@@ -71,6 +72,77 @@ class Broker:
 
     def stop(self):
         subprocess.run([KAFKA, "stop", "--dir", self.folder, "--kill", "--clean"])
+
+
+class Proxy:
+    """The fault proxy (tests/kafka/proxy/README.md): commands and events."""
+
+    def __init__(self, count):
+        self.process = subprocess.Popen([PROXY, "--ports", str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.news = threading.Condition()
+        self.events = []
+        self.answers = []
+        self.has_ended = False
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        self.ports = self.event("ready")["ports"]
+
+    def _read(self):
+        for line in self.process.stdout:
+            value = json.loads(line)
+            with self.news:
+                (self.events if "event" in value else self.answers).append(value)
+                self.news.notify_all()
+        with self.news:
+            self.has_ended = True
+            self.news.notify_all()
+
+    def _wait(self, take, what, deadline_s):
+        """What take() finds; called with the lock held, again after each line."""
+        end = time.monotonic() + deadline_s
+        with self.news:
+            while True:
+                value = take()
+                if value is not None:
+                    return value
+                expect(not self.has_ended, f"the proxy ended with {self.process.poll()} before: {what}")
+                left_s = end - time.monotonic()
+                expect(left_s > 0, f"waited {deadline_s} s for the proxy: {what}; its last events: {self.events[-5:]}")
+                self.news.wait(left_s)
+
+    def command(self, *words):
+        """The answer of a command, which is in force then."""
+        line = " ".join(map(str, words))
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self._wait(lambda: self.answers.pop(0) if self.answers else None, line, 30)
+        expect("error" not in answer, f"proxy: {line}: {answer.get('error')}")
+        return answer
+
+    def rule(self, *words):
+        """The number of the rule that the command makes."""
+        return self.command(*words)["rule"]
+
+    def seen(self, name, **facts):
+        """Takes the oldest event of that name and with those facts; None when there is none yet. Call with the lock held."""
+        for index, event in enumerate(self.events):
+            if event["event"] == name and all(event.get(key) == value for key, value in facts.items()):
+                return self.events.pop(index)
+        return None
+
+    def event(self, name, deadline_s=30, **facts):
+        """Waits for such an event, and takes it."""
+        return self._wait(lambda: self.seen(name, **facts), f"event {name} {facts or ''}", deadline_s)
+
+    def close(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.reader.join(10)
+        self.process.stdout.close()
 
 
 class Run:
