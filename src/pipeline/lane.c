@@ -6,10 +6,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pipeline/decode.h"
 #include "pipeline/lane_commit.h"
 #include "pipeline/lane_labels.h"
 #include "pipeline/lane_learn.h"
-#include "pipeline/parts.h"
 
 #define IDLE_WAIT_US      100000             /* how long to wait for messages when nothing is in flight */
 #define IN_FLIGHT_WAIT_US 5000               /* while acknowledgements are due */
@@ -147,44 +147,20 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
     return !taken && job->delivery == MR_DELIVERY_AT_MOST_ONCE ? input_commit(lane, err) : taken;
 }
 
-/* Decodes what fits of the input, up to message `limit`, into the slot; messages without a value never reach the codec.
- */
+/* Decodes what fits of the input, up to message `limit`, into the slot. */
 static void slot_decode(struct mr_lane *lane, struct mr_slot *slot, size_t limit)
 {
-    const struct mr_job *job = lane->run->job;
-    struct mr_raw *raw = slot->raw;
-    struct mr_rows *rows = &slot->rows;
-
+    struct mr_raw *const raw = slot->raw;
+    struct mr_rows *const rows = &slot->rows;
+    const struct mr_decode_input input = {
+        .run = lane->run, .decoder = lane->decoder, .source = lane->source, .messages = raw->message};
     rows->row_count = rows->reject_count = 0;
-    while (raw->cursor.message < limit && rows->row_count < rows->row_cap && rows->reject_count < slot->row_cap) {
-        size_t end = raw->cursor.message;
-        if (!raw->message[end].value) {
-            if (job->record.tombstones == MR_TOMBSTONE_DEAD) {
-                rows->reject[rows->reject_count++] =
-                    (struct mr_reject){.message = (uint32_t)end, .reason = MR_REASON_TOMBSTONE, .field = MR_FIELD_NONE};
-            } else {
-                raw->ticket->filtered++;
-                raw->ticket->in++;
-                mr_stats_add(&lane->stats.records_in, 1);
-            }
-            raw->cursor = (struct mr_cursor){end + 1, 0};
-            continue;
-        }
-        while (end < limit && raw->message[end].value) end++;
-        rows->reject_cap = slot->row_cap; /* the rest is for rows that fail later: in message parts, in the encoder */
-        lane->run->job->codec->decode(lane->decoder, raw->message, end, &raw->cursor, rows);
-        rows->reject_cap = 2 * slot->row_cap;
-    }
-    const struct mr_parts_input input = {.messages = raw->message,
-                                         .source_ops = job->source,
-                                         .source = lane->source,
-                                         .model_ops = job->model[0].ops,
-                                         .model = lane->run->models.item[0].model,
-                                         .scratch = slot->read_scratch,
-                                         .captures_json = job->codec->captures_json};
-    mr_parts_fill(lane->run->layout, &input, rows);
-    raw->ticket->in += rows->row_count + rows->reject_count;
-    mr_stats_add(&lane->stats.records_in, rows->row_count + rows->reject_count);
+    const size_t filtered = mr_decode(&input, slot, &raw->cursor, limit);
+    mr_decode_parts(&input, slot);
+    const size_t in = filtered + rows->row_count + rows->reject_count;
+    raw->ticket->filtered += filtered;
+    raw->ticket->in += in;
+    mr_stats_add(&lane->stats.records_in, in);
 }
 
 /* Trips at once for all lanes: nothing more is polled, and what was polled is finished, so that at most one batch a
