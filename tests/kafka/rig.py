@@ -7,6 +7,9 @@ import json
 import os
 import random
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -49,6 +52,12 @@ def wait_for(condition, what, deadline_s=30, step_s=0.01):
         time.sleep(step_s)  # between two looks
 
 
+def table(text):
+    """Rows of what a tool of Kafka's printed under a line of headings."""
+    lines = [line.split("\t") if "\t" in line else line.split() for line in text.splitlines() if line.strip()]
+    return [dict(zip((word.strip() for word in lines[0]), (word.strip() for word in line))) for line in lines[1:]]
+
+
 def median(values):
     ordered = sorted(values)
     return ordered[len(ordered) // 2]
@@ -72,6 +81,75 @@ class Broker:
 
     def stop(self):
         subprocess.run([KAFKA, "stop", "--dir", self.folder, "--kill", "--clean"])
+
+
+class Cluster(Broker):
+    """Several nodes, numbered from 1; with a proxy, clients reach them through it only."""
+
+    def __init__(self, folder, nodes, settings=(), proxy=None):
+        super().__init__(folder, settings)
+        self.nodes = nodes
+        self.proxy = proxy
+        self.settings += ["--nodes", str(nodes)]
+        if proxy:
+            self.settings += ["--advertise", ",".join(map(str, proxy.ports))]
+
+    def start(self):
+        super().start()
+        if self.proxy:
+            for index, address in enumerate(self.listeners()):
+                self.proxy.command("target", index + 1, address.rsplit(":", 1)[1])
+
+    def listeners(self):
+        """Where the nodes themselves are."""
+        done = subprocess.run([KAFKA, "listeners", "--dir", self.folder], stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout.strip().split(",")
+
+    def start_node(self, node):
+        done = subprocess.run([KAFKA, "start", "--dir", self.folder, "--node", str(node)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        expect(done.returncode == 0, f"node {node} did not start: {done.stderr}")
+
+    def stop_node(self, node):
+        """In good order."""
+        subprocess.run([KAFKA, "stop", "--dir", self.folder, "--node", str(node)], check=True)
+
+    def kill_node(self, node):
+        subprocess.run([KAFKA, "stop", "--dir", self.folder, "--node", str(node), "--kill"], check=True)
+
+    def pause_node(self, node):
+        self._signal(node, signal.SIGSTOP)
+
+    def resume_node(self, node):
+        self._signal(node, signal.SIGCONT)
+
+    def _signal(self, node, number):
+        with open(os.path.join(self.folder, f"node{node}", "pid"), encoding="ascii") as file:
+            os.kill(int(file.read()), number)
+
+    def group_coordinator(self, group):
+        """The node that it is now."""
+        return self._coordinator(group, 0)
+
+    def transaction_coordinator(self, name):
+        return self._coordinator(name, 1)
+
+    def _coordinator(self, name, kind):
+        return wait_for(lambda: self._find(name, kind), f"a coordinator of {name}", 60, 0.2)
+
+    def _find(self, name, kind):
+        """FindCoordinator (key 10, version 2), past the proxy, at the first node that answers; None when there is none yet."""
+        head = struct.pack(">hhih", 10, 2, 1, -1)
+        body = struct.pack(">h", len(name)) + name.encode() + struct.pack(">b", kind)
+        for address in self.listeners():
+            try:
+                with socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1])), 5) as link, link.makefile("rb") as answers:
+                    link.sendall(struct.pack(">i", len(head + body)) + head + body)
+                    answer = answers.read(struct.unpack(">i", answers.read(4))[0])
+            except (OSError, struct.error):
+                continue
+            _, _, error, text_bytes = struct.unpack(">iihh", answer[:12])
+            return None if error else struct.unpack(">i", answer[12 + max(text_bytes, 0):][:4])[0]
+        return None
 
 
 class Proxy:
@@ -118,6 +196,12 @@ class Proxy:
         answer = self._wait(lambda: self.answers.pop(0) if self.answers else None, line, 30)
         expect("error" not in answer, f"proxy: {line}: {answer.get('error')}")
         return answer
+
+    def heal(self):
+        """No fault any more, and what was held goes its way."""
+        for line in ("clear all", "release all", "accept", "pass", "rate 0"):
+            self.command(line)
+        self.events.clear()
 
     def rule(self, *words):
         """The number of the rule that the command makes."""
@@ -200,6 +284,13 @@ class Run:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
+    def pause(self):
+        """Frozen until resume(): a process that nobody hears of."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
     def end(self, deadline_s=60):
         """Waits for its end; the exit code."""
         try:
@@ -224,9 +315,13 @@ class Run:
 
 
 class Rig:
-    def __init__(self, settings=()):
+    """One broker; or a cluster of so many nodes; with proxy=True behind a fault proxy."""
+
+    def __init__(self, settings=(), nodes=0, proxy=False):
         self.folder = tempfile.mkdtemp(prefix="millrace-test-")
-        self.broker = Broker(os.path.join(self.folder, "broker"), settings)
+        self.proxy = Proxy(nodes or 1) if proxy else None
+        folder = os.path.join(self.folder, "broker")
+        self.broker = Cluster(folder, nodes or 1, settings, self.proxy) if nodes or proxy else Broker(folder, settings)
         self.runs = []
         self.senders = []
         self.count = 0
@@ -301,6 +396,22 @@ class Rig:
         expect(done.returncode == 0, f"{tool}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def grow(self, topic, partitions):
+        """So many partitions from now on."""
+        self.oracle("grow", topic, partitions)
+
+    def trim(self, topic, offset):
+        """Deletes the records before the offset in every partition."""
+        self.oracle("trim", topic, offset)
+
+    def transactions(self):
+        """Transactional id -> what Kafka's own tool says of it: ProducerId, TransactionState, Coordinator."""
+        return {row["TransactionalId"]: row for row in table(self.kafka("TransactionsCommand", "list"))}
+
+    def transaction(self, name):
+        """More of one: ProducerEpoch, TopicPartitions, ..."""
+        return table(self.kafka("TransactionsCommand", "describe", "--transactional-id", name))[0]
+
     def end_all(self):
         for run in self.runs:
             run.close()
@@ -315,14 +426,16 @@ class Rig:
     def close(self):
         self.end_all()
         self.broker.stop()
+        if self.proxy:
+            self.proxy.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def main(cases, settings=()):
-    """Runs the cases (or those named on the command line) on one broker; exits 0, 1 or 77."""
+def main(cases, settings=(), nodes=0, proxy=False):
+    """Runs the cases (or those named on the command line) on one broker, or cluster; exits 0, 1 or 77."""
     wanted = sys.argv[1:]
     failed, skipped = [], []
-    rig = Rig(settings)
+    rig = Rig(settings, nodes, proxy)
     try:
         try:
             rig.broker.start()
@@ -348,6 +461,8 @@ def main(cases, settings=()):
                 else:
                     traceback.print_exc(file=sys.stdout)
             rig.end_all()
+            if rig.proxy:
+                rig.proxy.heal()
     finally:
         rig.close()
     print(f"{len(failed)} failed{': ' + ' '.join(failed) if failed else ''}")

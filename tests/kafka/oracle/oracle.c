@@ -24,6 +24,7 @@ rd_kafka_t *client_open(const struct options *opt, rd_kafka_type_t type, const c
     char reason[256];
     rd_kafka_conf_set(conf, "bootstrap.servers", opt->servers, NULL, 0);
     rd_kafka_conf_set(conf, "log_level", "2", NULL, 0);
+    rd_kafka_conf_set(conf, "client.id", "oracle", NULL, 0);
     for (; extra[0]; extra += 2) {
         if (rd_kafka_conf_set(conf, extra[0], extra[1], reason, sizeof reason)) die("%s", reason);
     }
@@ -112,7 +113,7 @@ static int topics_create(const struct options *opt, char **names, int count)
     for (int i = 0; i < count; i++) {
         char *rest = names[i], *name = strsep(&rest, ":"), *partitions = strsep(&rest, ":");
         rd_kafka_NewTopic_t *topic =
-            rd_kafka_NewTopic_new(name, partitions ? atoi(partitions) : 4, 1, reason, sizeof reason);
+            rd_kafka_NewTopic_new(name, partitions ? atoi(partitions) : 4, -1, reason, sizeof reason);
         if (!topic) die("%s", reason);
         for (char *pair; (pair = strsep(&rest, ":"));) {
             char *value = strchr(pair, '=');

@@ -184,6 +184,7 @@ int produce(const struct options *opt)
     char reason[256];
     rd_kafka_conf_set(conf, "bootstrap.servers", opt->servers, NULL, 0);
     rd_kafka_conf_set(conf, "log_level", "2", NULL, 0);
+    rd_kafka_conf_set(conf, "client.id", "oracle", NULL, 0);
     rd_kafka_conf_set(conf, "partitioner", "murmur2_random", NULL, 0);
     for (const char *const *pair = extra; pair[0]; pair += 2) {
         if (rd_kafka_conf_set(conf, pair[0], pair[1], reason, sizeof reason)) die("%s", reason);
