@@ -1,0 +1,316 @@
+#include "state/topic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kafka/client.h"
+
+#define PARTITION      0
+#define CONFIG_WAIT_MS 3000
+#define STEP_MS        100 /* between two looks at the deadline */
+#define TAKE_COUNT_MAX 256 /* records of one poll of a follower */
+#define CREATE_COMMAND                                                                                                 \
+    "kafka-topics --bootstrap-server %s --create --topic %s --partitions 1 --config cleanup.policy=compact"
+
+/* One reading of a topic. */
+struct reader {
+    const char *name, *servers;
+    rd_kafka_t *client; /* read_committed */
+    rd_kafka_topic_t *topic;
+    bool is_started;
+    int64_t next_offset; /* behind what was read, markers of transactions included; -1: nothing yet */
+};
+
+struct mr_state_follower {
+    struct reader reader;
+    struct mr_state_log *log;
+    char *name, *servers;
+    uint64_t snapshot; /* number of the last one that was told */
+};
+
+static mr_status client_make(const struct mr_map *properties, const char *isolation, rd_kafka_t **client_out,
+                             struct mr_err *err)
+{
+    const struct mr_kafka_default defaults[] = {
+        {.key = "isolation.level", .value = isolation, .is_reserved = true},
+        {.key = "enable.partition.eof", .value = "true", .is_reserved = true},
+        {.key = "enable.auto.commit", .value = "false"},
+        {.key = "auto.offset.reset", .value = "error"},
+        {.key = "fetch.wait.max.ms", .value = "20"}, /* each end of the topic is answered so much later */
+        {.key = "queued.max.messages.kbytes", .value = "16384"},
+        {.key = "reconnect.backoff.max.ms", .value = "1000"},
+        {.key = "socket.nagle.disable", .value = "true"},
+        {.key = "check.crcs", .value = "true"},
+        {.key = "client.id", .value = "millrace-state"},
+        {.key = "enable.metrics.push", .value = "false", .is_optional = true},
+        {0},
+    };
+    rd_kafka_conf_t *conf;
+    *client_out = NULL;
+    const mr_status status = mr_kafka_conf_create("state topic", properties, defaults, &conf, err);
+    return status ? status : mr_kafka_client_create("state topic", RD_KAFKA_CONSUMER, conf, client_out, err);
+}
+
+/* ---- what the topic is ---- */
+
+static mr_status partitions_check(rd_kafka_t *client, const struct reader *reader, int timeout_ms, struct mr_err *err)
+{
+    int32_t count;
+    const mr_status status = mr_kafka_partition_count(client, reader->servers, reader->name, timeout_ms, &count, err);
+    if (status == MR_EINPUT)
+        return mr_fail(err, MR_EINPUT, "state topic \"%s\" does not exist at %s: create it first (" CREATE_COMMAND ")",
+                       reader->name, reader->servers, reader->servers, reader->name);
+    if (status || count == 1) return status;
+    return mr_fail(
+        err, MR_ECONFIG,
+        "state topic \"%s\" has %d partitions: the order of a model's commits needs exactly one. Create another "
+        "(" CREATE_COMMAND ".2)",
+        reader->name, count, reader->servers, reader->name);
+}
+
+/* The value of a topic's setting; false: the broker does not tell. */
+static bool setting_read(rd_kafka_event_t *event, const char *key, char *out, size_t cap)
+{
+    size_t count = 0, entries = 0;
+    const rd_kafka_DescribeConfigs_result_t *const result = rd_kafka_event_DescribeConfigs_result(event);
+    const rd_kafka_ConfigResource_t **const resource =
+        result ? rd_kafka_DescribeConfigs_result_resources(result, &count) : NULL;
+    if (!count || rd_kafka_ConfigResource_error(resource[0])) return false;
+    const rd_kafka_ConfigEntry_t **const entry = rd_kafka_ConfigResource_configs(resource[0], &entries);
+    for (size_t i = 0; i < entries; i++) {
+        const char *const value = rd_kafka_ConfigEntry_value(entry[i]);
+        if (strcmp(rd_kafka_ConfigEntry_name(entry[i]), key) || !value) continue;
+        snprintf(out, cap, "%s", value);
+        return true;
+    }
+    return false;
+}
+
+/* Warns of a topic that grows for ever, or forgets. A broker that does not answer this may still keep it well. */
+static void policy_check(rd_kafka_t *client, const struct reader *reader, int timeout_ms)
+{
+    char policy[64];
+    rd_kafka_queue_t *const queue = rd_kafka_queue_new(client);
+    rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, reader->name);
+    rd_kafka_AdminOptions_t *const options = rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+    rd_kafka_DescribeConfigs(client, &resource, 1, options, queue);
+    rd_kafka_event_t *const event = rd_kafka_queue_poll(queue, timeout_ms + STEP_MS);
+    if (!event || !setting_read(event, "cleanup.policy", policy, sizeof policy)) {
+        mr_log(MR_LOG_DEBUG, "state", "%s: the broker does not tell its cleanup.policy", reader->name);
+    } else if (strcmp(policy, "compact")) {
+        mr_log(MR_LOG_WARN, "state",
+               "topic \"%s\" has cleanup.policy=%s: %s; mend it with: kafka-configs --bootstrap-server %s --alter "
+               "--topic %s "
+               "--add-config cleanup.policy=compact",
+               reader->name, policy,
+               strstr(policy, "delete") ? "what a model has learned is deleted with time" : "it is not compacted",
+               reader->servers, reader->name);
+    }
+    if (event) rd_kafka_event_destroy(event);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_ConfigResource_destroy(resource);
+    rd_kafka_queue_destroy(queue);
+}
+
+static int left_ms(int64_t deadline_ns)
+{
+    const int64_t left = (deadline_ns - mr_clock_ns()) / 1000000;
+    return left < 1 ? 1 : left > 600000 ? 600000 : (int)left;
+}
+
+/* Looks at the topic with a client that sees open transactions, too. *end_out: behind its last record of any kind. */
+static mr_status topic_look(const struct mr_map *properties, const struct reader *reader, int64_t deadline_ns,
+                            int64_t *end_out, struct mr_err *err)
+{
+    rd_kafka_t *client;
+    int64_t low;
+    mr_status status = client_make(properties, "read_uncommitted", &client, err);
+    if (status) return status;
+    status = partitions_check(client, reader, left_ms(deadline_ns), err);
+    if (!status && !mr_kafka_is_embedded(properties)) {
+        const int wait_ms = left_ms(deadline_ns);
+        policy_check(client, reader, wait_ms < CONFIG_WAIT_MS ? wait_ms : CONFIG_WAIT_MS);
+    }
+    if (!status) {
+        const rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(client, reader->name, PARTITION, &low, end_out, left_ms(deadline_ns));
+        if (code)
+            status = mr_fail(err, MR_EKAFKA, "state topic \"%s\" at %s: its end is not to be had: %s", reader->name,
+                             reader->servers, rd_kafka_err2str(code));
+    }
+    rd_kafka_destroy(client);
+    return status;
+}
+
+/* ---- reading ---- */
+
+static void reader_close(struct reader *reader)
+{
+    if (reader->is_started) rd_kafka_consume_stop(reader->topic, PARTITION);
+    if (reader->topic) rd_kafka_topic_destroy(reader->topic);
+    if (reader->client) rd_kafka_destroy(reader->client);
+    *reader = (struct reader){0};
+}
+
+static mr_status reader_open(struct reader *reader, const struct mr_map *properties, struct mr_err *err)
+{
+    mr_status status = client_make(properties, "read_committed", &reader->client, err);
+    reader->next_offset = -1;
+    if (status) return status;
+    reader->topic = rd_kafka_topic_new(reader->client, reader->name, NULL);
+    if (!reader->topic || rd_kafka_consume_start(reader->topic, PARTITION, RD_KAFKA_OFFSET_BEGINNING))
+        return mr_fail(err, MR_EKAFKA, "state topic \"%s\" at %s: it cannot be read: %s", reader->name, reader->servers,
+                       rd_kafka_err2str(rd_kafka_last_error()));
+    reader->is_started = true;
+    return MR_OK;
+}
+
+/* Takes one message into the log; errors that pass by themselves are waited for. */
+static mr_status message_take(struct reader *reader, const rd_kafka_message_t *message, struct mr_state_log *log,
+                              struct mr_err *err)
+{
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        reader->next_offset = message->offset + 1;
+        return mr_state_log_take(log, message->key, message->key_len, message->payload, message->len, message->offset,
+                                 err);
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        reader->next_offset = message->offset;
+        return MR_OK;
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+        return MR_OK;
+    default:
+        return mr_fail(err, MR_EKAFKA, "state topic \"%s\" at %s: %s", reader->name, reader->servers,
+                       rd_kafka_message_errstr(message));
+    }
+}
+
+/* Reads up to an offset. */
+static mr_status log_fill(struct reader *reader, int64_t end, int64_t deadline_ns, struct mr_state_log *log,
+                          struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    while (!status && reader->next_offset < end) {
+        const int wait_ms = left_ms(deadline_ns);
+        rd_kafka_message_t *const message =
+            rd_kafka_consume(reader->topic, PARTITION, wait_ms < STEP_MS ? wait_ms : STEP_MS);
+        if (message) {
+            status = message_take(reader, message, log, err);
+            rd_kafka_message_destroy(message);
+        } else if (mr_clock_ns() >= deadline_ns) {
+            status =
+                reader->next_offset < 0
+                    ? mr_fail(err, MR_EKAFKA, "state topic \"%s\" at %s: no answer in time", reader->name,
+                              reader->servers)
+                    : mr_fail(err, MR_ERETRY,
+                              "state topic \"%s\": read to offset %lld, it goes to %lld: a transaction there is still "
+                              "open. Wait until the broker ends it (transaction.timeout.ms of its producer), or stop "
+                              "the process that holds it",
+                              reader->name, (long long)reader->next_offset, (long long)end);
+        }
+    }
+    return status;
+}
+
+/* Makes a log of all that is there now. reader: zeroed but for its names. */
+static mr_status topic_fill(const struct mr_state_topic *topic, struct reader *reader, struct mr_state_log **log_out,
+                            struct mr_err *err)
+{
+    const int64_t deadline_ns = mr_clock_ns() + (int64_t)topic->timeout_ms * 1000000;
+    int64_t end;
+    *log_out = NULL;
+    mr_status status = topic_look(topic->properties, reader, deadline_ns, &end, err);
+    if (!status) status = mr_state_log_create(&topic->log, log_out, err);
+    if (!status) status = reader_open(reader, topic->properties, err);
+    if (!status && end > 0) status = log_fill(reader, end, deadline_ns, *log_out, err);
+    if (!status) status = mr_state_log_check(*log_out, err);
+    if (!status) return MR_OK;
+    reader_close(reader);
+    mr_state_log_destroy(*log_out);
+    *log_out = NULL;
+    return status;
+}
+
+static const char *servers_of(const struct mr_state_topic *topic)
+{
+    const char *const servers = mr_kafka_property(topic->properties, "bootstrap.servers");
+    return servers ? servers : "no bootstrap.servers";
+}
+
+mr_status mr_state_topic_read(const struct mr_state_topic *topic, struct mr_state_log **log_out, struct mr_err *err)
+{
+    struct reader reader = {.name = topic->log.topic, .servers = servers_of(topic)};
+    const mr_status status = topic_fill(topic, &reader, log_out, err);
+    if (!status) reader_close(&reader);
+    return status;
+}
+
+/* ---- following ---- */
+
+mr_status mr_state_follow_open(const struct mr_state_topic *topic, struct mr_state_follower **follower_out,
+                               struct mr_err *err)
+{
+    struct mr_state_follower *const follower = calloc(1, sizeof *follower);
+    mr_status status = MR_ENOMEM;
+    *follower_out = NULL;
+    if (follower) {
+        follower->name = strdup(topic->log.topic);
+        follower->servers = strdup(servers_of(topic));
+    }
+    if (follower && follower->name && follower->servers) {
+        follower->reader = (struct reader){.name = follower->name, .servers = follower->servers};
+        status = topic_fill(topic, &follower->reader, &follower->log, err);
+    } else {
+        mr_fail(err, MR_ENOMEM, "state topic \"%s\": out of memory", topic->log.topic);
+    }
+    if (status) {
+        mr_state_follow_close(follower);
+        return status;
+    }
+    struct mr_span bytes;
+    const struct mr_state_commit *const commit = mr_state_log_model(follower->log, &bytes);
+    follower->snapshot = commit ? commit->snapshot : 0;
+    *follower_out = follower;
+    return MR_OK;
+}
+
+const struct mr_state_log *mr_state_follow_log(const struct mr_state_follower *follower)
+{
+    return follower->log;
+}
+
+mr_status mr_state_follow_poll(struct mr_state_follower *follower, int timeout_ms, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (unsigned taken = 0; taken < TAKE_COUNT_MAX; taken++) {
+        rd_kafka_message_t *const message = rd_kafka_consume(follower->reader.topic, PARTITION, taken ? 0 : timeout_ms);
+        struct mr_span bytes;
+        if (!message) return MR_AGAIN;
+        status = message_take(&follower->reader, message, follower->log, err);
+        rd_kafka_message_destroy(message);
+        if (status) return status;
+        const struct mr_state_commit *const commit = mr_state_log_model(follower->log, &bytes);
+        if (!commit || commit->snapshot == follower->snapshot) continue;
+        follower->snapshot = commit->snapshot;
+        return MR_OK;
+    }
+    return MR_AGAIN;
+}
+
+void mr_state_follow_close(struct mr_state_follower *follower)
+{
+    if (!follower) return;
+    reader_close(&follower->reader);
+    mr_state_log_destroy(follower->log);
+    free(follower->name);
+    free(follower->servers);
+    free(follower);
+}
