@@ -431,10 +431,19 @@ class Rig:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def client_version():
+    """The librdkafka that the program under test runs on: another one than it was linked with where MILLRACE_NEW_CLIENT says so."""
+    text = subprocess.run([MILLRACE, "version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    version = next(line.split()[1] for line in text.splitlines() if line.startswith("librdkafka"))
+    expect(version == os.environ.get("MILLRACE_NEW_CLIENT", version), f"it runs on librdkafka {version}")
+    return version
+
+
 def main(cases, settings=(), nodes=0, proxy=False):
     """Runs the cases (or those named on the command line) on one broker, or cluster; exits 0, 1 or 77."""
     wanted = sys.argv[1:]
     failed, skipped = [], []
+    print(f"librdkafka {client_version()}", flush=True)
     rig = Rig(settings, nodes, proxy)
     try:
         try:

@@ -38,7 +38,7 @@ def case_cooperative(rig):
     """cooperative-sticky by -X. librdkafka before 2.1 loses records then (seen here: 2 of 60,000): so the program refuses it there."""
     flags = ("-X", "partition.assignment.strategy=cooperative-sticky")
     rig.trio("refused", 1)
-    run = rig.run(rig.job("refused"), *flags)
+    run = rig.run(rig.job("refused"), *flags, "--until", "end")
     if run.end(20) == 78:
         expect("librdkafka 2.1 or later" in run.err(), f"it does not name the remedy:\n{run.err()}")
         raise Skip("this librdkafka is older than 2.1; that it is refused was seen")
