@@ -98,6 +98,7 @@ static mr_status snapshot_complete(struct mr_state_log *log, int64_t offset, str
     const struct mr_state_part *const part = &log->part;
     const size_t at = mr_state_log_find(log, part->number);
     if (!part->number || at == log->entry_count || part->has_hole || part->seen < part->count) return MR_OK;
+    if (log->entry[at].has_snapshot) return MR_OK; /* the manifest of the next one comes before its chunks */
     const struct mr_state_commit *const commit = log->entry[at].commit;
     if (commit->seq != part->seq || commit->model_bytes != part->model_bytes ||
         commit->model_checksum != part->model_checksum)

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -10,6 +11,8 @@
 #define PARTITION      0
 #define CONFIG_WAIT_MS 3000
 #define STEP_MS        100 /* between two looks at the deadline */
+#define ASK_WAIT_MS    2000
+#define ASK_PAUSE_NS   20000000
 #define TAKE_COUNT_MAX 256 /* records of one poll of a follower */
 #define CREATE_COMMAND                                                                                                 \
     "kafka-topics --bootstrap-server %s --create --topic %s --partitions 1 --config cleanup.policy=compact"
@@ -121,12 +124,37 @@ static int left_ms(int64_t deadline_ns)
     return left < 1 ? 1 : left > 600000 ? 600000 : (int)left;
 }
 
+/* Asks for the end of the topic again and again: a client that has just been made may not know the leader yet. Not
+ * rd_kafka_query_watermark_offsets: it may answer wrongly after an error (source/kafka/bounds.c). */
+static mr_status end_ask(rd_kafka_t *client, const struct reader *reader, int64_t deadline_ns, int64_t *end_out,
+                         struct mr_err *err)
+{
+    const struct timespec pause = {.tv_nsec = ASK_PAUSE_NS};
+    rd_kafka_topic_partition_list_t *const list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *const entry = rd_kafka_topic_partition_list_add(list, reader->name, PARTITION);
+    rd_kafka_resp_err_t code;
+    for (;;) {
+        const int wait_ms = left_ms(deadline_ns);
+        entry->offset = RD_KAFKA_OFFSET_END; /* in the place of a time */
+        code = rd_kafka_offsets_for_times(client, list, wait_ms < ASK_WAIT_MS ? wait_ms : ASK_WAIT_MS);
+        if (!code) code = entry->err;
+        if (!code && entry->offset < 0) code = RD_KAFKA_RESP_ERR__BAD_MSG;
+        if (!code || mr_clock_ns() >= deadline_ns) break;
+        mr_log(MR_LOG_DEBUG, "state", "%s: its end: %s", reader->name, rd_kafka_err2str(code));
+        nanosleep(&pause, NULL);
+    }
+    *end_out = entry->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return code ? mr_fail(err, MR_EKAFKA, "state topic \"%s\" at %s: its end is not to be had: %s", reader->name,
+                          reader->servers, rd_kafka_err2str(code))
+                : MR_OK;
+}
+
 /* Looks at the topic with a client that sees open transactions, too. *end_out: behind its last record of any kind. */
 static mr_status topic_look(const struct mr_map *properties, const struct reader *reader, int64_t deadline_ns,
                             int64_t *end_out, struct mr_err *err)
 {
     rd_kafka_t *client;
-    int64_t low;
     mr_status status = client_make(properties, "read_uncommitted", &client, err);
     if (status) return status;
     status = partitions_check(client, reader, left_ms(deadline_ns), err);
@@ -134,13 +162,7 @@ static mr_status topic_look(const struct mr_map *properties, const struct reader
         const int wait_ms = left_ms(deadline_ns);
         policy_check(client, reader, wait_ms < CONFIG_WAIT_MS ? wait_ms : CONFIG_WAIT_MS);
     }
-    if (!status) {
-        const rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(client, reader->name, PARTITION, &low, end_out, left_ms(deadline_ns));
-        if (code)
-            status = mr_fail(err, MR_EKAFKA, "state topic \"%s\" at %s: its end is not to be had: %s", reader->name,
-                             reader->servers, rd_kafka_err2str(code));
-    }
+    if (!status) status = end_ask(client, reader, deadline_ns, end_out, err);
     rd_kafka_destroy(client);
     return status;
 }
