@@ -31,6 +31,9 @@ struct mr_source_events {
      */
     mr_status (*start)(void *context, const char *topic, int32_t partition, int64_t committed, int64_t *offset_out,
                        struct mr_err *err);
+    /* Optional. A partition without a committed offset: where it begins, which is committed with the first records of
+     * any partition. */
+    mr_status (*began)(void *context, const char *topic, int32_t partition, int64_t offset, struct mr_err *err);
     /* Partitions leave. Unless is_lost, finish and commit everything of theirs before returning; if lost, drop it. */
     void (*revoke)(void *context, const struct mr_position *positions, size_t count, bool is_lost);
 };

@@ -32,6 +32,7 @@ void mr_job_destroy(struct mr_job *job)
         free(model->file);
         free(model->input);
         free(model->save);
+        free(model->topic);
     }
     for (size_t i = 0; i < job->sink_count; i++) {
         struct mr_job_sink *const sink = &job->sink[i];

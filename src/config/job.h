@@ -58,6 +58,13 @@ struct mr_bad_records_options {
     int64_t run_max; /* circuit breaker: bad ones in a row */
 };
 
+/** "state": where what is learned is kept. */
+struct mr_state_options {
+    char *file;          /* path: snapshots of a job that learns without transactions; NULL: none */
+    int64_t interval;    /* us between two of them */
+    int64_t bytes_per_s; /* that snapshots may write, on average */
+};
+
 /** Lanes of a job at most. */
 #define MR_LANES_MAX 64
 
@@ -75,6 +82,7 @@ struct mr_job_model {
     char *file;  /* path, resolved against the job file's folder; NULL: it starts from nothing */
     char *input; /* name of the model whose scores it reads; NULL: record.features */
     char *save;  /* path, likewise, that a learning model is written to at the end; NULL: none */
+    char *topic; /* its committed versions: written by the model that learns, followed by others; NULL: none */
     const struct mr_model_ops *ops;
     void *options;
 };
@@ -100,6 +108,7 @@ struct mr_job {
     size_t sink_count;
     struct mr_bad_records_options bad_records;
     struct mr_batch_options batch;
+    struct mr_state_options state;
     int delivery;       /* mr_delivery */
     char *backend;      /* "auto", "cpu", "cpu:avx2", "cuda:1" */
     double cross_check; /* share of batches that the reference scores as well; 0: none */

@@ -79,6 +79,12 @@ static const struct mr_option model_selectors[] = {
      .offset = AT(save),
      .is_path = true,
      .doc = "File that a learning model is written to when the run ends; \"file\" reads it again."},
+    {.key = "topic",
+     .type = MR_OPT_STRING,
+     .offset = AT(topic),
+     .doc = "Compacted topic of the model's committed versions. A model that learns with delivery exactly-once writes "
+            "its state there, in the transaction of its predictions, and goes on from it; one that does not learn "
+            "takes each new version from it."},
     {0},
 };
 static const struct mr_option sink_selectors[] = {
@@ -335,6 +341,34 @@ static const struct mr_option batch_rows[] = {
 };
 #undef AT
 
+#define AT(field) offsetof(struct mr_state_options, field)
+static const struct mr_option state_rows[] = {
+    {.key = "file",
+     .type = MR_OPT_STRING,
+     .offset = AT(file),
+     .is_path = true,
+     .doc = "File that holds what models have learned together with the offsets up to which they have; a job that "
+            "learns without transactions goes on from both."},
+    {.key = "interval",
+     .type = MR_OPT_DURATION,
+     .offset = AT(interval),
+     .fallback = "10s",
+     .min = 1e3,
+     .max = 86400e6,
+     .doc = "Time between two writes of the file; a crash learns again from what came since."},
+    {.key = "bytes_per_s",
+     .type = MR_OPT_SIZE,
+     .offset = AT(bytes_per_s),
+     .fallback = "8MiB",
+     .min = 1024,
+     .max = 1ll << 40,
+     .doc = "What whole models may write to their topics on average. A model of this size is written once a second, a "
+            "smaller one more often, with each commit if it can; in between a commit says what was learned from, and "
+            "a restart learns that again."},
+    {0},
+};
+#undef AT
+
 const struct mr_section mr_sections[] = {
     {.key = "source",
      .is_required = true,
@@ -394,6 +428,11 @@ const struct mr_section mr_sections[] = {
      .offset = offsetof(struct mr_job, batch),
      .doc = "How records are put together.",
      .example = "{ \"records_max\": 32768, \"wait_max\": \"5ms\" }"},
+    {.key = "state",
+     .rows = state_rows,
+     .offset = offsetof(struct mr_job, state),
+     .doc = "Where what models learn is kept, and how often.",
+     .example = "{ \"file\": \"plane.state\", \"interval\": \"10s\" }"},
     {0},
 };
 
@@ -488,7 +527,7 @@ bool mr_is_planned(const char *where, const char *name)
         {"models", {"linear", "logistic", "mlp", "kmeans", "mf", "abtest", "scaler"}},
         {"sinks", {"kafka", "file", "console", "influx", "elastic", "zmq"}},
         {"backend", {"cpu", "cuda", "opencl"}},
-        {"", {"http", "state", "cross_check", "metrics"}},
+        {"", {"http", "cross_check", "metrics"}},
     };
     for (size_t i = 0; i < sizeof planned / sizeof *planned; i++) {
         for (size_t j = 0; !strcmp(planned[i].where, where) && planned[i].names[j]; j++) {

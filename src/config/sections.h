@@ -29,7 +29,7 @@ const char *mr_plug_kind_name(mr_plug_kind kind);
 struct mr_selector {
     char *plug; /* "type" or "format" */
     char *name; /* models only */
-    char *file, *input, *save;
+    char *file, *input, *save, *topic;
 };
 
 /** One section: a key of the job whose value is an object, or an array of objects. */

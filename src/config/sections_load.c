@@ -151,7 +151,8 @@ static void load_model(struct mr_load *load, uint32_t node, const struct mr_sect
     model->file = selector.file;
     model->input = selector.input;
     model->save = selector.save;
-    selector.file = selector.input = selector.save = NULL;
+    model->topic = selector.topic;
+    selector.file = selector.input = selector.save = selector.topic = NULL;
     selector_deinit(section, &selector);
 }
 

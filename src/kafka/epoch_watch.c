@@ -1,5 +1,7 @@
 #include "kafka/epoch_watch.h"
 
+#include "base/test_hook.h"
+
 /* Keys of Kafka's protocol. */
 enum {
     KEY_PRODUCE = 0,
@@ -22,6 +24,8 @@ static rd_kafka_resp_err_t request_sent(rd_kafka_t *client, int socket, const ch
     struct mr_epoch_watch *const watch = opaque;
     (void)client, (void)socket, (void)broker, (void)broker_id, (void)version, (void)number, (void)bytes;
     if (key == KEY_END_TXN) atomic_fetch_add(&watch->ends_sent, 1);
+    if (key == KEY_END_TXN) MR_TEST_HOOK("commit.end-sent");
+    if (key == KEY_PRODUCE) MR_TEST_HOOK("batch.sent");
     if (is_control(key)) atomic_fetch_add(&watch->unanswered, 1);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -35,6 +39,7 @@ static rd_kafka_resp_err_t response_received(rd_kafka_t *client, int socket, con
     (void)client, (void)socket, (void)broker, (void)broker_id, (void)version, (void)number, (void)bytes, (void)time_us;
     if (code && (is_control(key) || key == KEY_PRODUCE)) atomic_store(&watch->is_dirty, true);
     if (is_control(key)) atomic_fetch_sub(&watch->unanswered, 1);
+    if (key == KEY_END_TXN) MR_TEST_HOOK("commit.end-answered");
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 

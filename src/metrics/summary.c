@@ -63,6 +63,7 @@ static void lane_add(struct mr_summary *report, const struct mr_run *run, const 
     report->batches += mr_stats_get(&stats->batches);
     report->commits += mr_stats_get(&stats->commits);
     report->commit_failures += mr_stats_get(&stats->commit_failures);
+    report->restarts += mr_stats_get(&stats->restarts);
     for (int i = 0; i < MR_REASON_COUNT; i++) report->reasons[i] += mr_stats_get(&stats->reasons[i]);
     for (int i = 0; i < MR_STAGE_COUNT; i++) {
         report->stage_ns[i] += mr_stats_get(&stats->stage_ns[i]);

@@ -18,7 +18,7 @@ struct mr_thread_cpu {
 struct mr_summary {
     double seconds; /* since the run was created */
     uint64_t messages_in, bytes_in, records_in, records_out, records_dead, records_filtered, values_null, messages_out,
-        bytes_out, batches, commits, commit_failures;
+        bytes_out, batches, commits, commit_failures, restarts;
     uint64_t reasons[MR_REASON_COUNT];
     uint64_t stage_ns[MR_STAGE_COUNT], stage_cpu_ns[MR_STAGE_COUNT];
     bool has_labels;    /* on topics of their own */

@@ -6,10 +6,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/test_hook.h"
 #include "pipeline/decode.h"
 #include "pipeline/lane_commit.h"
 #include "pipeline/lane_labels.h"
 #include "pipeline/lane_learn.h"
+#include "pipeline/lane_state.h"
 
 #define IDLE_WAIT_US      100000             /* how long to wait for messages when nothing is in flight */
 #define IN_FLIGHT_WAIT_US 5000               /* while acknowledgements are due */
@@ -97,8 +99,12 @@ static mr_status input_take(struct mr_lane *lane, struct mr_raw *raw, size_t cou
     for (size_t i = 0; i < count; i++) bytes += raw->message[i].value_bytes;
     mr_stats_add(&lane->stats.messages_in, count);
     mr_stats_add(&lane->stats.bytes_in, bytes);
-    const mr_status status = mr_ticket_cover(raw->ticket, raw->message, count, err);
-    return !status && lane->exact ? mr_lane_commit_begin(lane, err) : status;
+    mr_status status = mr_ticket_cover(raw->ticket, raw->message, count, err);
+    if (!status && lane->exact) {
+        MR_TEST_HOOK("batch.polled");
+        status = mr_lane_commit_begin(lane, err);
+    }
+    return status;
 }
 
 /* At most once: what was polled is committed before anything is done with it. What another member has now is dropped.
@@ -154,6 +160,7 @@ static void slot_decode(struct mr_lane *lane, struct mr_slot *slot, size_t limit
     struct mr_rows *const rows = &slot->rows;
     const struct mr_decode_input input = {
         .run = lane->run, .decoder = lane->decoder, .source = lane->source, .messages = raw->message};
+    slot->from = raw->cursor;
     rows->row_count = rows->reject_count = 0;
     const size_t filtered = mr_decode(&input, slot, &raw->cursor, limit);
     mr_decode_parts(&input, slot);
@@ -208,6 +215,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     if (!status && run->is_ordered) {
         status = scores_take(lane, slot, err);
         if (!status) status = mr_lane_learn(lane, slot, limit, err);
+        MR_TEST_HOOK("batch.learned");
         if (!status && lane->labels) status = mr_lane_labels_take(lane, slot, err);
     }
     lane->slot_count++;
@@ -388,6 +396,20 @@ static mr_status commit_finish(struct mr_lane *lane, int64_t deadline_ns, struct
         "outputs are delivered, but their offsets could not be committed in time (%s): they will be repeated", reason);
 }
 
+/* Everything that was taken in is settled: what was learned from it goes with it. */
+static mr_status transaction_end(struct mr_lane *lane, struct mr_err *err)
+{
+    const bool has_state = lane->state && lane->flight.ready_count;
+    MR_TEST_HOOK("commit.begin");
+    mr_status status = has_state ? mr_lane_state_send(lane, err) : MR_OK;
+    MR_TEST_HOOK("commit.after-state");
+    if (status == MR_ERESTART) mr_commit_break(&lane->exact->protocol);
+    if (!status) status = mr_lane_commit_end(lane, err);
+    if (!status && has_state) mr_lane_state_committed(lane->state);
+    if (!status) MR_TEST_HOOK("commit.done");
+    return status;
+}
+
 /* Encodes what is scored, waits for its acknowledgements until the deadline, and commits. MR_ERETRY, or MR_ERESTART of
  * a transaction: not all was acknowledged in time. */
 static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *err)
@@ -406,7 +428,7 @@ static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr
                        "not every output was acknowledged within %d s: what was not is not committed and will be "
                        "repeated",
                        (int)(timeout_ns / 1000000000));
-    if (!status && lane->exact) status = mr_lane_commit_end(lane, err);
+    if (!status && lane->exact) status = transaction_end(lane, err);
     stage_mark(lane, MR_STAGE_SETTLE);
     return status;
 }
@@ -415,7 +437,8 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
 {
     struct mr_err err = {0};
     atomic_store(&lane->is_at_end, false); /* a bounded run goes on until the partitions that come instead are read */
-    if (lane->is_rebuilding) return;       /* nothing is in flight */
+    if (lane->is_rebuilding) return; /* nothing is in flight */
+    MR_TEST_HOOK("revoke.begin");
     const bool can_commit =
         !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
     lane->is_revoking = true;
@@ -425,6 +448,7 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
         if (err.status != MR_ERETRY && err.status != MR_ERESTART) lane->err = err;
     }
     if (lane->exact && mr_lane_commit_is_open(lane)) lane->exact->must_restart = true;
+    MR_TEST_HOOK("revoke.done");
     lane->is_revoking = false;
     mr_flight_forget(&lane->flight, positions, count);
 }
@@ -514,7 +538,9 @@ static mr_status lane_restart(struct mr_lane *lane, struct mr_err *err)
                        RESTARTS_MAX, why.text);
     }
     for (unsigned times = lane->exact->restarts - 1; restart_pause(lane, times); times++) {
+        MR_TEST_HOOK("restart.dropped");
         mr_status status = mr_lane_rebuild(lane, err);
+        MR_TEST_HOOK("restart.rebuilt");
         if (!status && lane->run->job->source->join) status = lane->run->job->source->join(lane->source, err);
         if (status != MR_EKAFKA && status != MR_ERESTART) return status;
         mr_log(MR_LOG_WARN, "lane", "lane %u: %s", lane->index, err->text);
@@ -552,7 +578,8 @@ void *mr_lane_main(void *argument)
                         drain_err.text);
         }
     }
-    if (run_state(lane) != MR_RUN_ABORT && !lane->err.status) lane_finish(lane);
+    /* What transactions hold is complete without: its next run goes on with what was left. */
+    if (run_state(lane) != MR_RUN_ABORT && !lane->err.status && !lane->state) lane_finish(lane);
     if (run_state(lane) == MR_RUN_ABORT && !lane->err.status &&
         (lane->flight.ticket_count || lane->flight.ready_count || (lane->exact && mr_lane_commit_is_open(lane)))) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");

@@ -12,6 +12,7 @@
 
 struct mr_lane_labels;
 struct mr_lane_commit;
+struct mr_lane_state;
 
 #define MR_SLOT_COUNT 2 /* while one is on the device the other is decoded and encoded */
 
@@ -30,6 +31,7 @@ struct mr_lane {
     struct mr_raw *input;          /* the batch that is being decoded, or NULL */
     struct mr_block block;         /* rows to be learned from: by offsets, or with labels of their own topics */
     struct mr_lane_commit *exact;  /* exactly once: its transactions; NULL: offsets are committed by themselves */
+    struct mr_lane_state *state;   /* of transactions that hold what models learn; NULL: none does */
     struct mr_lane_labels *labels; /* NULL: labels come in the records, or there are none */
     struct mr_cross_check check;
     struct mr_precision precision;

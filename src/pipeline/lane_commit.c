@@ -5,8 +5,10 @@
 
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/test_hook.h"
 #include "kafka/client.h"
 #include "kafka/transaction.h"
+#include "pipeline/lane_state.h"
 
 #define TRY_PAUSE_NS   20000000
 #define DRAIN_LIMIT_NS (4 * 1000000000LL) /* of the last commit of a run that is asked to end */
@@ -15,7 +17,10 @@
 static mr_txn_outcome commit_init(void *kafka, struct mr_err *err)
 {
     const struct mr_lane *const lane = kafka;
-    return mr_transaction_init(lane->exact->transaction, err);
+    MR_TEST_HOOK("open.before-init");
+    const mr_txn_outcome outcome = mr_transaction_init(lane->exact->transaction, err);
+    MR_TEST_HOOK("open.after-init");
+    return outcome;
 }
 
 static mr_txn_outcome commit_begin(void *kafka, struct mr_err *err)
@@ -27,7 +32,11 @@ static mr_txn_outcome commit_begin(void *kafka, struct mr_err *err)
 static mr_txn_outcome commit_offsets(void *kafka, const struct mr_position *positions, size_t count, struct mr_err *err)
 {
     const struct mr_lane *const lane = kafka;
-    return lane->run->job->source->offsets_send(lane->source, lane->exact->transaction, positions, count, err);
+    MR_TEST_HOOK("commit.before-offsets");
+    const mr_txn_outcome outcome =
+        lane->run->job->source->offsets_send(lane->source, lane->exact->transaction, positions, count, err);
+    MR_TEST_HOOK("commit.after-offsets");
+    return outcome;
 }
 
 static mr_txn_outcome commit_commit(void *kafka, struct mr_err *err)
@@ -99,6 +108,7 @@ mr_status mr_lane_commit_create(struct mr_lane *lane, size_t memory_bytes, struc
         return status;
     }
     mr_commit_init(&exact->protocol, &ops, lane);
+    exact->protocol.keeps_dirty = mr_test_keeps_dirty();
     *commit_out = exact;
     return MR_OK;
 }
@@ -140,7 +150,9 @@ bool mr_lane_commit_is_open(const struct mr_lane *lane)
 
 bool mr_lane_commit_is_due(const struct mr_lane *lane)
 {
-    return mr_lane_commit_is_open(lane) && (mr_clock_ns() >= lane->exact->due_ns || lane->is_input_over);
+    return mr_lane_commit_is_open(lane) &&
+           (mr_clock_ns() >= lane->exact->due_ns || lane->is_input_over ||
+            (lane->state && mr_lane_state_taken(lane->state)->range_count >= MR_TAKEN_RANGES_MAX));
 }
 
 static void counts_note(struct mr_lane *lane)
@@ -168,6 +180,7 @@ mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err)
     mr_transaction_counts(exact->transaction, &batch.sent, &batch.acknowledged);
     if (!status) status = mr_commit_end(&exact->protocol, &batch, err);
     if (status) return status;
+    MR_TEST_HOOK("commit.after-end");
     flight->ready_count = 0;
     exact->restarts = 0;
     counts_note(lane);

@@ -1,5 +1,7 @@
 #include "pipeline/lane_learn.h"
 
+#include "pipeline/lane_state.h"
+
 size_t mr_lane_poll_cap(const struct mr_lane *lane, const struct mr_raw *raw)
 {
     const struct mr_block *const block = &lane->block;
@@ -26,6 +28,27 @@ static mr_status partition_check(const struct mr_lane *lane, const struct mr_mes
                    ops->topic_name(lane->source, known->topic), (int)known->partition);
 }
 
+/* What was taken is learned from: `rows` rows, or none. */
+static mr_status learned_note(struct mr_lane *lane, size_t rows, struct mr_err *err)
+{
+    return lane->state ? mr_taken_learn(mr_lane_state_taken(lane->state), rows, err) : MR_OK;
+}
+
+static mr_status block_learn(struct mr_lane *lane, struct mr_queues *queues, struct mr_err *err)
+{
+    const size_t rows = lane->block.rows.row_count;
+    const mr_status status = mr_block_learn(&lane->block, &lane->run->models, queues, MR_LEARN_ALL, err);
+    return status ? status : learned_note(lane, rows, err);
+}
+
+void mr_lane_block_restore(struct mr_lane *lane, int32_t partition, int64_t first_offset)
+{
+    struct mr_block *const block = &lane->block;
+    block->position = (struct mr_position){.topic = 0, .partition = partition}; /* there is only one */
+    block->end_offset = block_end(lane, first_offset);
+    block->has_position = true;
+}
+
 mr_status mr_lane_block_begin(struct mr_lane *lane, struct mr_slot *slot, size_t *limit_out, struct mr_err *err)
 {
     struct mr_block *const block = &lane->block;
@@ -39,7 +62,7 @@ mr_status mr_lane_block_begin(struct mr_lane *lane, struct mr_slot *slot, size_t
     if (!block->has_position)
         block->position = (struct mr_position){.topic = first->topic, .partition = first->partition};
     if (!block->has_position || first->offset >= block->end_offset) {
-        status = mr_block_learn(block, &lane->run->models, &slot->queues, MR_LEARN_ALL, err);
+        status = block_learn(lane, &slot->queues, err);
         block->end_offset = block_end(lane, first->offset);
         block->has_position = true;
     }
@@ -50,22 +73,31 @@ mr_status mr_lane_block_begin(struct mr_lane *lane, struct mr_slot *slot, size_t
     return status;
 }
 
+/* Learns from the rows of a slot as they are. */
+static mr_status slot_learn(struct mr_lane *lane, struct mr_slot *slot, unsigned which, struct mr_err *err)
+{
+    const mr_status status = mr_models_learn(&lane->run->models, &slot->queues, &slot->rows, slot->scores, which, err);
+    return status ? status : learned_note(lane, slot->rows.row_count, err);
+}
+
 mr_status mr_lane_learn(struct mr_lane *lane, struct mr_slot *slot, size_t limit, struct mr_err *err)
 {
-    struct mr_models *const models = &lane->run->models;
     struct mr_block *const block = &lane->block;
     const struct mr_raw *const raw = slot->raw;
-    const unsigned which = lane->labels ? MR_LEARN_UNLABELLED : MR_LEARN_ALL;
+    mr_status status = MR_OK;
+    if (lane->state)
+        status = mr_taken_add(mr_lane_state_taken(lane->state), raw->message, slot->from, raw->cursor, err);
+    if (status) return status;
     if (!lane->run->learns_by_offsets)
-        return mr_models_learn(models, &slot->queues, &slot->rows, slot->scores, which, err);
+        return slot_learn(lane, slot, lane->labels ? MR_LEARN_UNLABELLED : MR_LEARN_ALL, err);
     const bool is_at_limit = raw->cursor.message == limit;
     if (is_at_limit) block->position.next_offset = raw->message[limit - 1].offset + 1;
     const bool is_complete = slot->rows.row_count == slot->rows.row_cap ||
                              (is_at_limit && (limit < raw->count || block->position.next_offset == block->end_offset));
-    if (is_complete && !block->rows.row_count && !models->begins_late) /* the slot has all of it: no copy */
-        return mr_models_learn(models, &slot->queues, &slot->rows, slot->scores, which, err);
+    if (is_complete && !block->rows.row_count && !lane->run->models.begins_late) /* the slot has all of it: no copy */
+        return slot_learn(lane, slot, MR_LEARN_ALL, err);
     mr_block_add(block, &slot->rows);
-    return is_complete ? mr_block_learn(block, models, &slot->queues, MR_LEARN_ALL, err) : MR_OK;
+    return is_complete ? block_learn(lane, &slot->queues, err) : MR_OK;
 }
 
 mr_status mr_lane_learn_rest(struct mr_lane *lane, struct mr_err *err)

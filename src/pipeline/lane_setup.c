@@ -4,9 +4,11 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/test_hook.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_commit.h"
 #include "pipeline/lane_labels.h"
+#include "pipeline/lane_state.h"
 
 #define BOX_COUNT            16
 #define BOX_COUNT_LARGE      12
@@ -150,6 +152,18 @@ static void lane_revoked(void *context, const struct mr_position *positions, siz
     mr_lane_revoked(context, positions, count, is_lost);
 }
 
+static mr_status lane_start(void *context, const char *topic, int32_t partition, int64_t committed, int64_t *offset_out,
+                            struct mr_err *err)
+{
+    (void)offset_out;
+    return mr_lane_state_start(context, topic, partition, committed, err);
+}
+
+static mr_status lane_began(void *context, const char *topic, int32_t partition, int64_t offset, struct mr_err *err)
+{
+    return mr_lane_state_began(context, topic, partition, offset, err);
+}
+
 static int64_t end_note(void *context, const char *topic, int32_t partition, int64_t end)
 {
     return mr_ends_note(context, topic, partition, end);
@@ -178,7 +192,10 @@ static mr_status source_open(struct mr_lane *lane, struct mr_err *err)
         .ends = {.context = &run->ends, .note = end_note, .mark = end_mark, .state = end_state},
         .reads_headers = run->layout->reads_headers,
         .reads_timestamps = run->layout->reads_timestamps || has_labels(run),
-        .events = {.context = lane, .revoke = lane_revoked}};
+        .events = {.context = lane,
+                   .start = lane->state ? lane_start : NULL,
+                   .began = lane->state ? lane_began : NULL,
+                   .revoke = lane_revoked}};
     const struct mr_source_ops *ops = run->job->source;
     const mr_status status = ops->open(&open, &lane->source, err);
     if (status || lane->index || !ops->partition_range) return status;
@@ -196,6 +213,8 @@ static mr_status clients_open(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_run *const run = lane->run;
     mr_status status = lane->exact ? mr_lane_commit_open(lane, err) : MR_OK; /* before offsets are read */
+    if (!status && lane->state) status = mr_lane_state_restore(lane, err);
+    MR_TEST_HOOK("open.restored");
     if (!status) status = source_open(lane, err);
     if (!status && has_labels(run)) status = mr_lane_labels_create(lane, lane->label_bytes, &lane->labels, err);
     if (!status) status = sinks_open(lane, err); /* they are told of the source's partitions */
@@ -225,6 +244,7 @@ static void clients_close(struct mr_lane *lane)
         job->sink[i].ops->close(lane->sink[i].sink);
         lane->sink[i].sink = NULL;
     }
+    if (lane->state) mr_lane_state_close(lane);
     lane->is_rebuilding = false;
 }
 
@@ -246,8 +266,9 @@ static mr_status exact_create(struct mr_lane *lane, struct mr_err *err)
     const struct mr_job *const job = lane->run->job;
     if (job->delivery != MR_DELIVERY_EXACTLY_ONCE) return MR_OK;
     const mr_status status = mr_lane_commit_create(lane, lane->sink_bytes * job->sink_count, &lane->exact, err);
-    if (!status) mr_dead_transaction_set(lane->dead, lane->exact->transaction);
-    return status;
+    if (status) return status;
+    mr_dead_transaction_set(lane->dead, lane->exact->transaction);
+    return lane->run->models.learns ? mr_lane_state_create(lane, &lane->state, err) : MR_OK;
 }
 
 mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **lane_out, struct mr_err *err)
@@ -298,6 +319,7 @@ void mr_lane_destroy(struct mr_lane *lane)
     if (!lane) return;
     clients_close(lane);
     mr_dead_destroy(lane->dead);
+    mr_lane_state_destroy(lane->state);
     mr_lane_commit_destroy(lane->exact);
     mr_encoder_destroy(lane->encoder);
     lane->run->job->codec->destroy(lane->decoder);

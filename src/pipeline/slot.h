@@ -22,7 +22,8 @@ struct mr_slot {
     void *read_scratch;       /* of a model that reads its features as text; else NULL */
     struct mr_queues queues;
     struct mr_raw *raw;
-    size_t row_cap; /* of its arrays; rows.row_cap is less where a block of records ends sooner */
+    struct mr_cursor from; /* where its records begin in the raw batch */
+    size_t row_cap;        /* of its arrays; rows.row_cap is less where a block of records ends sooner */
 };
 
 mr_status mr_raw_init(struct mr_raw *raw, size_t cap, struct mr_err *err);

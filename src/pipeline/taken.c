@@ -43,13 +43,13 @@ mr_status mr_taken_add(struct mr_taken *taken, const struct mr_message *messages
             if (messages[next].partition != message->partition || messages[next].topic != message->topic) break;
         }
         const bool is_cut = next == end && to.byte;
-        const struct mr_taken_range range = {
-            .topic = message->topic,
-            .partition = message->partition,
-            .first_offset = message->offset,
-            .first_byte = first == from.message ? (uint32_t)from.byte : 0,
-            .end_offset = is_cut ? messages[next - 1].offset : messages[next - 1].offset + 1,
-            .end_byte = is_cut ? (uint32_t)to.byte : 0};
+        const struct mr_taken_range range = {.topic = message->topic,
+                                             .partition = message->partition,
+                                             .first_offset = message->offset,
+                                             .first_byte = first == from.message ? (uint32_t)from.byte : 0,
+                                             .end_offset =
+                                                 is_cut ? messages[next - 1].offset : messages[next - 1].offset + 1,
+                                             .end_byte = is_cut ? (uint32_t)to.byte : 0};
         status = range_add(taken, &range, err);
     }
     return status;

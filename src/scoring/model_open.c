@@ -50,6 +50,16 @@ static mr_status learning_check(const struct mr_job *job, size_t i, const struct
             err, MR_ECONFIG,
             "models[%zu]: \"%s\" learns from labels: name their field in record.label, or their topic in labels", i,
             from->name);
+    if (from->topic && learn && job->delivery != MR_DELIVERY_EXACTLY_ONCE)
+        return mr_fail(err, MR_ECONFIG,
+                       "models[%zu].topic: a model that learns writes its versions in transactions: set delivery to "
+                       "\"exactly-once\", or keep its state in a file (state.file)",
+                       i);
+    if (!from->topic && learn && job->delivery == MR_DELIVERY_EXACTLY_ONCE)
+        return mr_fail(err, MR_ECONFIG,
+                       "models[%zu]: what \"%s\" learns is to be committed with its predictions: name a topic for it "
+                       "(kafka-topics --create --topic %s.%s --partitions 1 --config cleanup.policy=compact)",
+                       i, from->name, job->name, from->name);
     return from->save ? save_check(from->save, i, err) : MR_OK;
 }
 

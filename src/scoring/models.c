@@ -326,6 +326,7 @@ static mr_status model_learn(struct mr_models *models, struct mr_model_at_work *
         batch.sums = model->sums;
     }
     model->learn->update(model->model, &batch, &report);
+    model->version++;
     report_take(model, &report);
     model->must_begin |= report.must_begin;
     model->stale = ~0u;
@@ -353,7 +354,7 @@ mr_status mr_models_save(const struct mr_models *models, struct mr_err *err)
         const struct mr_model_at_work *const model = &models->item[i];
         struct mr_err here;
         if (!model->learn || !model->job->save) continue;
-        if (!atomic_load(&model->stats.batches)) {
+        if (!atomic_load(&model->stats.batches) && !model->version) {
             mr_log(MR_LOG_INFO, "learn", "%s: no batch was learned from, %s is left as it is", model->job->name,
                    model->job->save);
             continue;

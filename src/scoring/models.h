@@ -53,7 +53,8 @@ struct mr_model_at_work {
     struct mr_precision_stats precision;
     unsigned stale; /* units, as bits, whose plans are of before the last update; only of a model that learns */
     double *sums;
-    bool must_begin; /* only of a model that learns: several lanes read it of others */
+    bool must_begin;  /* only of a model that learns: several lanes read it of others */
+    uint64_t version; /* updates that it has made since it began, also in earlier runs where they are known */
     struct mr_learn_stats stats;
     mr_judged judged; /* by the labels of the job */
     struct mr_losses losses;

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """delivery "exactly-once" on a real broker: killed, stopped, paused: each record is answered once, in its order."""
+import os
 import signal
-import time
+import subprocess
 
-from rig import LONG, expect, main
+from rig import LONG, MILLRACE, expect, main
 from test_crash import group_lag, more_to_do, random_moment
 
 RECORDS = 200_000
@@ -45,5 +46,44 @@ def case_kill(rig):
     return f"{KILLS} kills, {count} records; lags {lags}"
 
 
+def answers(rig, topic):
+    """All committed values of a topic of one partition, in their order."""
+    done = subprocess.run([MILLRACE, "tap", topic, "-b", rig.broker.address, "-e"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+    return done.stdout
+
+
+def learning(rig, name, **changes):
+    """A job that learns from NAME.in in blocks, and its saved model."""
+    saved = os.path.join(rig.folder, f"{name}.safetensors")
+    rig.topics(f"{name}.near:1:cleanup.policy=compact")
+    changes.setdefault("models", [{"name": "near", "type": "kmeans", "learn": True, "k": 6, "save": saved, "topic": f"{name}.near"}])
+    return exact(rig, name, batch={"records_max": 256, "by": "offsets"}, backend="cpu",
+                 emit={"fields": {"id": "id", "prediction": "near.class", "far": "near.score"}}, **changes), saved
+
+
+def case_learn(rig):
+    """kill -9 of a job that learns: the centres are, bit for bit, those of a run that nobody kills, and so are all predictions."""
+    rig.topics("learn.in:1", "learn.out:1", "learn.dead:1", "calm.out:1", "calm.dead:1")
+    job, saved = learning(rig, "learn")
+    sender = rig.producing("learn", RECORDS, RECORDS / (KILLS * 0.9), "--bad-every", 50)
+    count, firsts = RECORDS, []
+    for index in range(KILLS):
+        count = more_to_do(rig, "learn", sender, count)
+        run = rig.run(job)
+        random_moment(rig, run, index)
+        expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
+        run.signal(signal.SIGKILL)
+        run.end()
+    expect(sender.wait(120) == 0, "the sender failed")
+    rig.run(job, "--until", "end").expect_end(0)
+    calm, calm_saved = learning(rig, "calm", source__topics=["learn.in"], sinks=[{"type": "kafka", "topic": "calm.out"}])
+    rig.run(calm, "--until", "end").expect_end(0)
+    with open(saved, "rb") as one, open(calm_saved, "rb") as other:
+        expect(one.read() == other.read(), "other centres than those of a run without kills")
+    told, calmly = answers(rig, "learn.out"), answers(rig, "calm.out")
+    expect(told == calmly, f"{len(told)} and {len(calmly)} bytes of predictions, and not the same")
+    return f"{KILLS} kills, {count} records, {len(told)} bytes of predictions"
+
+
 if __name__ == "__main__":
-    main([case_plain, case_kill])
+    main([case_plain, case_kill, case_learn])

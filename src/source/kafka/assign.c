@@ -236,6 +236,7 @@ static mr_status entries_take(struct mr_source *source, rd_kafka_topic_partition
         rd_kafka_topic_partition_t *entry = &list->elems[i];
         int64_t end_offset;
         mr_status status = start_ask(source, entry, err);
+        const bool is_told = entry->offset < 0 && source->open.events.began;
         if (!status && entry->offset < 0) {
             status = start_resolve(source, entry, err);
             if (!status) status = explicit_check(source, entry, &bounds[i], err);
@@ -246,7 +247,11 @@ static mr_status entries_take(struct mr_source *source, rd_kafka_topic_partition
         if (status) return status;
         /* The end is stored as if it had been reached: else the next rebalance would look for it again, and skip what
          * came meanwhile. */
-        if (is_end) source->partition[source->partition_count - 1].commit_offset = entry->offset;
+        if (is_end || is_told) source->partition[source->partition_count - 1].commit_offset = entry->offset;
+        if (is_told)
+            status = source->open.events.began(source->open.events.context, entry->topic, entry->partition,
+                                               entry->offset, err);
+        if (status) return status;
     }
     return MR_OK;
 }

@@ -1,0 +1,46 @@
+/**
+ * What models have learned, in the log: with each transaction of a lane that learns, a record for each model that says
+ * what it has learned from (a manifest), and when due the model itself (a snapshot). On start the models are made from
+ * them again. Formats: state/record.h. On the lane's thread.
+ */
+#ifndef MR_PIPELINE_LANE_STATE_H
+#define MR_PIPELINE_LANE_STATE_H
+
+#include "pipeline/lane.h"
+#include "pipeline/taken.h"
+
+struct mr_lane_state;
+
+/** Does nothing yet. On error *state_out is NULL. */
+mr_status mr_lane_state_create(struct mr_lane *lane, struct mr_lane_state **state_out, struct mr_err *err);
+/** Accepts NULL. Ports are closed. */
+void mr_lane_state_destroy(struct mr_lane_state *state);
+
+/**
+ * Makes the models as of the last commit: once the producer is ready, which ends what was open, and before offsets are
+ * read. Also opens the topics for writing. MR_EINVARIANT: the topics contradict each other or themselves; MR_EINPUT: a
+ * topic is missing, with the command that makes it; MR_EDATA: it is of another model; MR_EKAFKA.
+ */
+mr_status mr_lane_state_restore(struct mr_lane *lane, struct mr_err *err);
+
+/** Closes the topics: before the producer's owner goes. */
+void mr_lane_state_close(struct mr_lane *lane);
+
+/** Where the records of this lane's models begin or go on; the source asks and tells. MR_EINVARIANT: the group's
+ * offset is not that of the state. */
+mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t partition, int64_t committed,
+                              struct mr_err *err);
+mr_status mr_lane_state_began(struct mr_lane *lane, const char *topic, int32_t partition, int64_t offset,
+                              struct mr_err *err);
+
+/** What was taken and learned from since the last commit. */
+struct mr_taken *mr_lane_state_taken(struct mr_lane_state *state);
+
+/** Sends the records of the transaction that is open, whose outputs are all settled, and waits until they have arrived.
+ * MR_ERESTART, MR_ENOMEM. */
+mr_status mr_lane_state_send(struct mr_lane *lane, struct mr_err *err);
+
+/** The transaction is committed. */
+void mr_lane_state_committed(struct mr_lane_state *state);
+
+#endif
