@@ -177,10 +177,12 @@ static void reader_close(struct reader *reader)
     *reader = (struct reader){0};
 }
 
-static mr_status reader_open(struct reader *reader, const struct mr_map *properties, struct mr_err *err)
+static mr_status reader_open(struct reader *reader, const struct mr_map *properties, int timeout_ms, struct mr_err *err)
 {
     mr_status status = client_make(properties, "read_committed", &reader->client, err);
     reader->next_offset = -1;
+    /* Where the topic is must be known first: a client that begins without looks again only after half a second. */
+    if (!status) status = partitions_check(reader->client, reader, timeout_ms, err);
     if (status) return status;
     reader->topic = rd_kafka_topic_new(reader->client, reader->name, NULL);
     if (!reader->topic || rd_kafka_consume_start(reader->topic, PARTITION, RD_KAFKA_OFFSET_BEGINNING))
@@ -251,7 +253,7 @@ static mr_status topic_fill(const struct mr_state_topic *topic, struct reader *r
     *log_out = NULL;
     mr_status status = topic_look(topic->properties, reader, deadline_ns, &end, err);
     if (!status) status = mr_state_log_create(&topic->log, log_out, err);
-    if (!status) status = reader_open(reader, topic->properties, err);
+    if (!status) status = reader_open(reader, topic->properties, left_ms(deadline_ns), err);
     if (!status && end > 0) status = log_fill(reader, end, deadline_ns, *log_out, err);
     if (!status) status = mr_state_log_check(*log_out, err);
     if (!status) return MR_OK;
