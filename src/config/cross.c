@@ -303,6 +303,10 @@ static void check_delivery(struct mr_load *load)
     if (job->bad_records.file)
         mr_load_error(load, mr_load_find(load, "bad_records", "file"),
                       "delivery \"exactly-once\" needs bad_records.topic: a file is in no transaction");
+    if (job->state.file)
+        mr_load_error(load, mr_load_find(load, "state", "file"),
+                      "delivery \"exactly-once\" keeps what is learned in topics (models[].topic): a file is in no "
+                      "transaction");
     if (job->labels.topics.count)
         mr_load_error(load, mr_load_find(load, "labels", NULL),
                       "delivery \"exactly-once\" does not go with labels yet: what waits is in memory alone");

@@ -366,8 +366,9 @@ static mr_status commit_ready(struct mr_lane *lane, bool wait, struct mr_err *er
     const bool is_any = flight->ready_count;
     lane->resend_due_ns = mr_clock_ns() + lane->run->job->commit_interval * 1000;
     if (is_any) lane->commit_due_ns = lane->resend_due_ns;
-    const mr_status status =
-        lane->run->job->source->commit(lane->source, flight->ready, flight->ready_count, wait, err);
+    mr_status status = lane->state ? mr_lane_state_note(lane, err) : MR_OK;
+    if (status) return status;
+    status = lane->run->job->source->commit(lane->source, flight->ready, flight->ready_count, wait, err);
     flight->ready_count = 0; /* the source sends again what could not be stored */
     if (status) {
         mr_log(MR_LOG_WARN, "lane", "%s", err->text);
@@ -437,7 +438,7 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
 {
     struct mr_err err = {0};
     atomic_store(&lane->is_at_end, false); /* a bounded run goes on until the partitions that come instead are read */
-    if (lane->is_rebuilding) return; /* nothing is in flight */
+    if (lane->is_rebuilding) return;       /* nothing is in flight */
     MR_TEST_HOOK("revoke.begin");
     const bool can_commit =
         !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
@@ -486,6 +487,10 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     if (!status && lane->labels) status = mr_lane_labels_turn(lane, !has_started, err);
     if (!status) status = lane_settle(lane, 0, err);
     if (!status && lane->exact) return exact_turn(lane, err);
+    if (!status && lane->state && mr_lane_state_is_due(lane)) {
+        status = lane_commit(lane, SETTLE_TIMEOUT_NS, err);
+        if (!status) status = mr_lane_state_write(lane, err);
+    }
     if (!status && commit_is_due(lane)) status = commit_ready(lane, false, err);
     return status ? status : lane->err.status;
 }
@@ -510,8 +515,12 @@ static mr_status lane_join(struct mr_lane *lane, struct mr_err *err)
 static void lane_finish(struct mr_lane *lane)
 {
     struct mr_err err = {0};
-    const mr_status status = lane->labels ? mr_lane_labels_finish(lane, mr_clock_ns() + REST_TIMEOUT_NS, &err)
-                                          : mr_lane_learn_rest(lane, &err);
+    mr_status status = MR_OK;
+    if (lane->labels)
+        status = mr_lane_labels_finish(lane, mr_clock_ns() + REST_TIMEOUT_NS, &err);
+    else if (!lane->state) /* else the next run goes on with what is left */
+        status = mr_lane_learn_rest(lane, &err);
+    if (!status && lane->state && !lane->exact) status = mr_lane_state_write(lane, &err);
     if (status) lane->err = err;
 }
 
@@ -578,8 +587,7 @@ void *mr_lane_main(void *argument)
                         drain_err.text);
         }
     }
-    /* What transactions hold is complete without: its next run goes on with what was left. */
-    if (run_state(lane) != MR_RUN_ABORT && !lane->err.status && !lane->state) lane_finish(lane);
+    if (run_state(lane) != MR_RUN_ABORT && !lane->err.status) lane_finish(lane);
     if (run_state(lane) == MR_RUN_ABORT && !lane->err.status &&
         (lane->flight.ticket_count || lane->flight.ready_count || (lane->exact && mr_lane_commit_is_open(lane)))) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");

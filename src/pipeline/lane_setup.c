@@ -155,8 +155,7 @@ static void lane_revoked(void *context, const struct mr_position *positions, siz
 static mr_status lane_start(void *context, const char *topic, int32_t partition, int64_t committed, int64_t *offset_out,
                             struct mr_err *err)
 {
-    (void)offset_out;
-    return mr_lane_state_start(context, topic, partition, committed, err);
+    return mr_lane_state_start(context, topic, partition, committed, offset_out, err);
 }
 
 static mr_status lane_began(void *context, const char *topic, int32_t partition, int64_t offset, struct mr_err *err)
@@ -264,7 +263,8 @@ mr_status mr_lane_rebuild(struct mr_lane *lane, struct mr_err *err)
 static mr_status exact_create(struct mr_lane *lane, struct mr_err *err)
 {
     const struct mr_job *const job = lane->run->job;
-    if (job->delivery != MR_DELIVERY_EXACTLY_ONCE) return MR_OK;
+    if (job->delivery != MR_DELIVERY_EXACTLY_ONCE)
+        return lane->run->models.learns && job->state.file ? mr_lane_state_create(lane, &lane->state, err) : MR_OK;
     const mr_status status = mr_lane_commit_create(lane, lane->sink_bytes * job->sink_count, &lane->exact, err);
     if (status) return status;
     mr_dead_transaction_set(lane->dead, lane->exact->transaction);

@@ -72,6 +72,8 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     status = mr_models_open(job, &run->models, err);
     run->models.begins_late = run->learns_by_offsets = run->models.learns && job->batch.by == MR_BATCH_OFFSETS;
     run->is_ordered = run->models.learns || job->labels.topics.count;
+    if (!status && job->state.file && !run->models.learns)
+        status = mr_fail(err, MR_ECONFIG, "state.file: no model of the job learns: set \"learn\": true, or drop it");
     if (!status) status = mr_layout_create(job, run->models.info, &run->layout, err);
     if (!status) status = units_open(run, err);
     if (status)

@@ -70,6 +70,11 @@ mr_status mr_taken_learn(struct mr_taken *taken, size_t rows, struct mr_err *err
     return MR_OK;
 }
 
+mr_status mr_taken_restore(struct mr_taken *taken, const struct mr_taken_range *range, struct mr_err *err)
+{
+    return range_add(taken, range, err);
+}
+
 void mr_taken_commit(struct mr_taken *taken)
 {
     const size_t rest = taken->range_count - taken->learned;

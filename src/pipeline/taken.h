@@ -42,6 +42,9 @@ mr_status mr_taken_add(struct mr_taken *taken, const struct mr_message *messages
  * they are forgotten. MR_ENOMEM. */
 mr_status mr_taken_learn(struct mr_taken *taken, size_t rows, struct mr_err *err);
 
+/** Takes a range over that was taken and not learned from before a restart. MR_ENOMEM. */
+mr_status mr_taken_restore(struct mr_taken *taken, const struct mr_taken_range *range, struct mr_err *err);
+
 /** Forgets the updates; what was not learned from stays. */
 void mr_taken_commit(struct mr_taken *taken);
 

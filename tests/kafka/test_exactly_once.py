@@ -85,5 +85,35 @@ def case_learn(rig):
     return f"{KILLS} kills, {count} records, {len(told)} bytes of predictions"
 
 
+def case_file(rig):
+    """Without transactions, state in a file: kill -9 repeats predictions, but no record is learned twice."""
+    rig.topics("file.in:1", "file.out:1", "file.dead:1", "still.out:1", "still.dead:1")
+    told = {}
+    for name, kills in (("file", KILLS), ("still", 0)):
+        saved = os.path.join(rig.folder, f"{name}.safetensors")
+        job = rig.job(name, source__topics=["file.in"], batch={"records_max": 256, "by": "offsets"}, backend="cpu",
+                      models=[{"name": "near", "type": "kmeans", "learn": True, "k": 6, "save": saved}],
+                      state={"file": os.path.join(rig.folder, f"{name}.state"), "interval": "50ms"},
+                      emit={"fields": {"id": "id", "prediction": "near.class", "far": "near.score"}},
+                      sinks=[{"type": "kafka", "topic": f"{name}.out"}])
+        sender = rig.producing("file", RECORDS, RECORDS / (KILLS * 0.9), "--bad-every", 50) if kills else None
+        count = RECORDS
+        for index in range(kills):
+            count = more_to_do(rig, "file", sender, count)
+            run = rig.run(job)
+            random_moment(rig, run, index)
+            expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
+            run.signal(signal.SIGKILL)
+            run.end()
+        expect(not sender or sender.wait(120) == 0, "the sender failed")
+        rig.run(job, "--until", "end").expect_end(0)
+        with open(saved, "rb") as file:
+            told[name] = file.read()
+    expect(told["file"] == told["still"], "other centres than those of a run without kills")
+    found = set(answers(rig, "file.out").splitlines()) ^ set(answers(rig, "still.out").splitlines())
+    expect(not found, f"{len(found)} predictions that only one of them made, such as {list(found)[:2]}")
+    return f"{KILLS} kills"
+
+
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_learn])
+    main([case_plain, case_kill, case_learn, case_file])

@@ -1,0 +1,95 @@
+/** Inside what a lane keeps of what it learns: lane_state.c (what both have), _topic.c (transactions), _file.c. */
+#ifndef MR_PIPELINE_LANE_STATE_INSIDE_H
+#define MR_PIPELINE_LANE_STATE_INSIDE_H
+
+#include "kafka/transaction.h"
+#include "pipeline/lane_state.h"
+#include "pipeline/replay.h"
+#include "state/record.h"
+
+/* Records. */
+struct counts {
+    uint64_t in, out, dead, filtered;
+};
+
+/* How far the input is read and committed, of one partition. */
+struct known {
+    char *topic;
+    int32_t partition;
+    int64_t offset; /* -1: nothing is committed, and none of it was taken */
+    int64_t staged; /* when the transaction that is open is committed */
+};
+
+/* The state of one model that learns. */
+struct kept {
+    struct mr_port port;
+    struct mr_lane_state *state;
+    size_t model; /* index */
+    uint64_t schema_hash;
+    uint64_t version; /* at the last commit */
+    struct mr_blob bytes;
+    bool is_open;
+};
+
+struct mr_lane_state {
+    struct mr_lane *lane;
+    struct kept *kept; /* [kept_count] */
+    size_t kept_count;
+    struct known *known; /* [known_count] */
+    size_t known_count, known_cap;
+    struct mr_state_position *position; /* [known_cap], for a manifest */
+    struct mr_state_range *range;
+    struct mr_state_update *update;
+    size_t range_cap, update_cap;
+    struct mr_taken taken;
+    struct mr_blob record;
+    uint64_t run_id, seq, snapshot;
+    uint32_t index;       /* of the next commit behind the snapshot; 0: the next one writes one */
+    struct counts counts; /* since the models began, at the last commit */
+    struct counts base;   /* of the lane's stats then */
+    int64_t snapshot_due_ns;
+    bool was_restored;
+    bool is_file; /* kept in a file, not in topics */
+    int64_t file_due_ns;
+    struct mr_err failure;
+};
+
+/** The entry of a partition; NULL: there is none. */
+struct known *mr_known_find(struct mr_lane_state *state, const char *topic, int32_t partition);
+
+/** Forgets all positions, and what was taken; the commit's numbers begin anew. */
+void mr_lane_state_reset(struct mr_lane *lane);
+
+/** Takes positions, numbers and counts over from the last commit. MR_ENOMEM. */
+mr_status mr_lane_state_take(struct mr_lane_state *state, const struct mr_state_commit *last, struct mr_err *err);
+
+/** Puts a stored model into the place of the one at work. name: where it comes from. */
+mr_status mr_kept_replace(struct mr_lane *lane, struct kept *kept, const char *name, struct mr_span bytes,
+                          uint64_t version, struct mr_err *err);
+
+/** Opens the models anew, as the job says, if they may have learned meanwhile. */
+mr_status mr_kept_begin(struct mr_lane *lane, struct mr_err *err);
+
+/** Takes what waits to be learned from into the lane's block. */
+mr_status mr_lane_state_pending(struct mr_lane *lane, struct mr_replay *replay, const struct mr_state_commit *last,
+                                struct mr_err *err);
+
+/**
+ * What a commit made now would say, but for the model: positions, ranges and updates are the state's and valid until
+ * the next call; unit: [MR_STATE_NAME_BYTES_MAX].
+ */
+mr_status mr_lane_state_commit(struct mr_lane *lane, bool is_snapshot, char *unit, struct mr_state_commit *commit_out,
+                               struct mr_err *err);
+
+/** Stores a model into kept->bytes, and fills in what the commit says of it; stores nothing unless asked to. */
+mr_status mr_kept_store(struct mr_lane *lane, struct kept *kept, bool is_stored, struct mr_state_commit *commit,
+                        struct mr_err *err);
+
+/** The commit is made: the next one follows it. */
+void mr_lane_state_follow(struct mr_lane_state *state, const struct mr_state_commit *commit);
+
+/** The two ways of restoring. */
+mr_status mr_lane_state_topics_restore(struct mr_lane *lane, struct mr_err *err);
+mr_status mr_lane_state_file_restore(struct mr_lane *lane, struct mr_err *err);
+
+#endif
