@@ -105,12 +105,10 @@ static void policy_check(rd_kafka_t *client, const struct reader *reader, int ti
         mr_log(MR_LOG_DEBUG, "state", "%s: the broker does not tell its cleanup.policy", reader->name);
     } else if (strcmp(policy, "compact")) {
         mr_log(MR_LOG_WARN, "state",
-               "topic \"%s\" has cleanup.policy=%s: %s; mend it with: kafka-configs --bootstrap-server %s --alter "
-               "--topic %s "
-               "--add-config cleanup.policy=compact",
-               reader->name, policy,
-               strstr(policy, "delete") ? "what a model has learned is deleted with time" : "it is not compacted",
-               reader->servers, reader->name);
+               "topic \"%s\" has cleanup.policy=%s: until `kafka-configs --bootstrap-server %s --alter --topic %s "
+               "--add-config cleanup.policy=compact` changes it, %s",
+               reader->name, policy, reader->servers, reader->name,
+               strstr(policy, "delete") ? "what a model has learned is deleted with time" : "it grows for ever");
     }
     if (event) rd_kafka_event_destroy(event);
     rd_kafka_AdminOptions_destroy(options);

@@ -228,7 +228,6 @@ static void a_cut_changes_no_bit(void **state)
             undone = go_through(&kinds[k], cut, false);
             go_through(&kinds[k], cut, true);
         }
-        if (getenv("SHOW")) print_message("%s %s %u\n", kinds[k].type, kinds[k].option[1], undone);
         if (kinds[k].is_undone && !(undone > 2 && undone < BATCHES))
             fail_msg("%s %s: %u updates were undone: the case is to undo some", kinds[k].type, kinds[k].option[1],
                      undone);
