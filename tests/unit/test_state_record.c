@@ -123,6 +123,7 @@ static void the_largest_fits(void **state)
     struct mr_blob blob = {0};
     struct mr_err err;
     (void)state;
+    assert_true(position && range && update && name);
     fixture_commit(&f, 1, 1, 1);
     for (size_t i = 0; i <= MR_STATE_TOPIC_COUNT_MAX; i++) {
         memset(name + i * (MR_STATE_TOPIC_BYTES_MAX + 1), 't', MR_STATE_TOPIC_BYTES_MAX);
