@@ -36,8 +36,9 @@ struct mr_state_position {
     int64_t next_offset;
 };
 
-/** Records of one partition, in their order: from record first_record of message first_offset up to, not including,
- * record end_record of message end_offset. Whole messages: first_record and end_record are 0. */
+/** Records of one partition, in their order: from the one at first_record of message first_offset up to, not including,
+ * the one at end_record of message end_offset. A record's place is what its writer says it is: for a lane, the byte of
+ * the value that it begins at. Whole messages: first_record and end_record are 0. */
 struct mr_state_range {
     uint32_t position; /* index of the partition in the commit's positions */
     uint32_t first_record, end_record;

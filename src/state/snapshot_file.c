@@ -130,7 +130,7 @@ void mr_state_file_close(struct mr_state_file *file)
 /* All bytes of the file. */
 static mr_status bytes_read(struct mr_state_file *file, bool *is_missing, struct mr_err *err)
 {
-    struct stat info;
+    struct stat info = {0};
     const int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int error = fd < 0 || fstat(fd, &info) ? errno : 0;
     *is_missing = fd < 0 && error == ENOENT;
