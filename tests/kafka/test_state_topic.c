@@ -34,7 +34,9 @@ static int broker_start(void **state)
     char command[512];
     (void)state;
     if (!mkdtemp(folder)) return -1;
-    snprintf(command, sizeof command, "%s/scripts/kafka start --dir %s/broker 2>%s/log", MR_SOURCE_DIR, folder, folder);
+    snprintf(command, sizeof command,
+             "%s/scripts/kafka start --dir %s/broker --set log.cleaner.backoff.ms=100 2>%s/log", MR_SOURCE_DIR, folder,
+             folder);
     FILE *const out = popen(command, "re");
     const bool has_line = out && fgets(servers, sizeof servers, out);
     const int status = out ? pclose(out) : -1;
@@ -65,12 +67,14 @@ static int broker_stop(void **state)
     return system(command);
 }
 
-static void topic_make(const char *name, int partitions, const char *policy)
+/* setting: names and values behind the policy, NULL at the end; NULL: none. */
+static void topic_make_with(const char *name, int partitions, const char *policy, const char *const *setting)
 {
     rd_kafka_queue_t *const queue = rd_kafka_queue_new(producer);
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, NULL, 0);
     size_t count;
     rd_kafka_NewTopic_set_config(topic, "cleanup.policy", policy);
+    for (; setting && *setting; setting += 2) rd_kafka_NewTopic_set_config(topic, setting[0], setting[1]);
     rd_kafka_CreateTopics(producer, &topic, 1, NULL, queue);
     rd_kafka_event_t *const event = rd_kafka_queue_poll(queue, WAIT_MS);
     assert_non_null(event);
@@ -80,6 +84,11 @@ static void topic_make(const char *name, int partitions, const char *policy)
     rd_kafka_event_destroy(event);
     rd_kafka_NewTopic_destroy(topic);
     rd_kafka_queue_destroy(queue);
+}
+
+static void topic_make(const char *name, int partitions, const char *policy)
+{
+    topic_make_with(name, partitions, policy, NULL);
 }
 
 static void record_send(const char *topic, const char *key, const struct mr_blob *value)
@@ -258,10 +267,58 @@ static void a_follower_gets_each_snapshot(void **state)
     mr_state_follow_close(NULL);
 }
 
+/* Offset of the first record that a topic still has. */
+static int64_t first_offset(const char *name)
+{
+    rd_kafka_conf_t *const conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", servers, NULL, 0);
+    rd_kafka_t *const consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, NULL, 0);
+    rd_kafka_topic_t *const topic = rd_kafka_topic_new(consumer, name, NULL);
+    assert_int_equal(rd_kafka_consume_start(topic, 0, RD_KAFKA_OFFSET_BEGINNING), 0);
+    rd_kafka_message_t *const message = rd_kafka_consume(topic, 0, WAIT_MS);
+    assert_non_null(message);
+    assert_int_equal(message->err, 0);
+    const int64_t offset = message->offset;
+    rd_kafka_message_destroy(message);
+    rd_kafka_consume_stop(topic, 0);
+    rd_kafka_topic_destroy(topic);
+    rd_kafka_destroy(consumer);
+    return offset;
+}
+
+/* The broker's cleaner at work, in whatever state it has left the topic: the last four snapshots are always there. */
+static void a_compacted_topic_is_read(void **state)
+{
+    static const char *const setting[] = {"segment.ms", "10", "min.cleanable.dirty.ratio", "0.01", NULL};
+    const int64_t end_ns = mr_clock_ns() + 2 * WAIT_MS * 1000000LL;
+    uint64_t seq = 0, cleaned = 0;
+    (void)state;
+    topic_make_with("cleaned", 1, "compact", setting);
+    while (seq < 16 || cleaned < 3) { /* cleaned: looks that found another beginning than the one before */
+        const int64_t before = seq ? first_offset("cleaned") : 0;
+        if (mr_clock_ns() > end_ns) fail_msg("nothing was compacted after %llu commits", (unsigned long long)seq);
+        commit_do("cleaned", ++seq);
+        if (seq < 16) continue;
+        struct mr_state_log *const log = read_ok("cleaned");
+        struct mr_state_point point;
+        struct mr_err err;
+        assert_int_equal(mr_state_log_last(log)->seq, seq);
+        model_is(log, (seq - 1) / 3 * 3 + 1);
+        for (uint64_t at = (seq - 1) / 3 * 3 - 8; at <= seq; at++) {
+            const struct mr_state_target target = {.by = MR_STATE_AT_SEQ, .number = at};
+            if (mr_state_log_seek(log, &target, &point, &err)) fail_msg("%s", err.text);
+        }
+        mr_state_log_destroy(log);
+        cleaned += first_offset("cleaned") > before;
+    }
+    print_message("compacted %llu times in %llu commits\n", (unsigned long long)cleaned, (unsigned long long)seq);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(committed_records_are_read), cmocka_unit_test(an_open_transaction_is_waited_for),
-        cmocka_unit_test(wrong_topics_are_refused), cmocka_unit_test(a_follower_gets_each_snapshot)};
+        cmocka_unit_test(wrong_topics_are_refused), cmocka_unit_test(a_follower_gets_each_snapshot),
+        cmocka_unit_test(a_compacted_topic_is_read)};
     return cmocka_run_group_tests(tests, broker_start, broker_stop);
 }
