@@ -1,0 +1,91 @@
+"""Rows B6 to B8 and K7: what a network does to requests and answers; by the fault proxy."""
+from frame import row
+from rig import Wrong, expect
+
+RECORDS = 40_000
+
+
+def alive(run):
+    expect(run.process.poll() is None, f"it left with {run.process.returncode}:\n{run.err()[-3000:]}")
+
+
+@row("B6", "the network is cut", "both directions, one of them, or every connection reset and new ones refused; 1 to 8 s, twice a run", ci=1, full=20)
+def cut(trial):
+    proxy = trial.rig.proxy
+    trial.flow(RECORDS, RECORDS / 20)
+    run = trial.start()
+    for _ in range(2):
+        trial.progress(run)
+        kind = trial.random.choice(("requests", "responses", "both", "refused"))
+        if kind == "refused":
+            proxy.command("refuse")
+            proxy.command("reset")
+        else:
+            proxy.command("blackhole", kind)
+        trial.fault()
+        trial.note(kind)
+        trial.pause(1, 8)
+        proxy.command("accept")
+        proxy.command("pass")
+        trial.progress(run, 1)
+    alive(run)
+
+
+@row("B7", "a slow and unreliable network", "20 to 200 ms more each way, 1 Mbit/s, one request in a hundred resets its connection", ci=1, full=10)
+def slow(trial):
+    proxy = trial.rig.proxy
+    trial.flow(4_000, 400)
+    run = trial.start()
+    trial.progress(run, 100)
+    for side in ("request", "response"):
+        proxy.command("delay", side, "any", trial.random.randint(20, 200), "client", "millrace")
+    rule = proxy.rule("drop", "request", "any", "reset", "client", "millrace", "probability", 0.01, "seed", trial.random.randrange(1 << 30))
+    proxy.command("rate", 125_000)
+    trial.sender.wait(120)
+    proxy.command("rate", 0)
+    trial.faults += proxy.command("rules")["rules"][str(rule)]["fired"]
+    alive(run)
+
+
+@row("K7", "answers to Produce are lost", "one in twenty, its connection reset", ci=1, full=20)
+def lost_answers(trial):
+    proxy = trial.rig.proxy
+    trial.flow(RECORDS, RECORDS / 15)
+    rule = proxy.rule("drop", "response", "Produce", "reset", "id", trial.name, "probability", 0.05, "seed", trial.random.randrange(1 << 30))
+    run = trial.start()
+    trial.sender.wait(120)
+    trial.faults += proxy.command("rules")["rules"][str(rule)]["fired"]
+    expect(trial.faults, "no answer was lost")
+    alive(run)
+
+
+def held(trial, api):
+    """One request of a transaction is held while the client is cut off and tries again; it arrives one to three commits later."""
+    proxy = trial.rig.proxy
+    trial.flow(RECORDS // 4, RECORDS / 4 / 8)
+    run = trial.start(instance="one")
+    trial.progress(run, 1)
+    for _ in range(3):
+        rule = proxy.rule("hold", "request", api, trial.random.choice(("cut", "reset")), "id", f"{trial.name}-one", "skip", trial.random.randrange(4))
+        event = proxy.event("held", rule=rule)
+        trial.fault()
+        ends = proxy.rule("watch", "response", "EndTxn", "id", event["id"])
+        for _ in range(1 + trial.random.randint(1, 3)):  # the first ends the transaction that the held request is of
+            try:
+                proxy.event("seen", 10, rule=ends)
+            except Wrong:
+                expect(not trial.flowing(), f"no transaction ends any more:\n{run.err()[-2000:]}")
+                break
+        expect(proxy.command("release", rule)["frames"] == 1, "it is held no more")
+        answer = proxy.event("late_answer", 30, api=api)
+        trial.note(f"late {api} answered {answer.get('error', '')}".rstrip())
+        proxy.command("clear", "all")
+        if not trial.flowing():
+            break
+    alive(run)
+
+
+for NAME, API, CI in (("B8", "EndTxn", 2), ("B8-produce", "Produce", 1), ("B8-partitions", "AddPartitionsToTxn", 0), ("B8-offsets", "AddOffsetsToTxn", 0),
+                      ("B8-commit", "TxnOffsetCommit", 1)):
+    row(NAME, f"{API} held, delivered after its retry has succeeded", "three a run; one to three commits later", ci=CI, full=67)(
+        lambda trial, api=API: held(trial, api))
