@@ -37,7 +37,7 @@ many=$(scripts/kafka start --dir "$work/d" --nodes 3)
 [ "$(scripts/kafka listeners --dir "$work/d")" = "$many" ] || fail "without a proxy, the nodes listen elsewhere than at $many"
 scripts/kafka run TopicCommand --bootstrap-server "$many" --create --topic wide --partitions 1 >/dev/null
 [ "$(code_of scripts/kafka start --dir "$work/d" --nodes 2)" = 64 ] || fail "a cluster of three was started as one of two"
-scripts/kafka stop --dir "$work/d" --node 2 --kill
+scripts/kafka stop --dir "$work/d" --node 2
 [ "$(code_of scripts/kafka status --dir "$work/d")" = 1 ] || fail "status is not 1 with a node down"
 topics=$(scripts/kafka run TopicCommand --bootstrap-server "$many" --describe --topic wide)
 [[ $topics = *"ReplicationFactor: 3"*min.insync.replicas=2* ]] || fail "a topic of the cluster: $topics"

@@ -150,7 +150,7 @@ def case_more_partitions_in_order(rig):
 def case_fewer_lanes(rig):
     """A bounded run with fewer lanes than the one before reads all, with members of either kind."""
     rig.trio("fewer")
-    flags = ("-X", "session.timeout.ms=6000")
+    flags = ("-X", "session.timeout.ms=3000", "-X", "heartbeat.interval.ms=300")  # its end is waited for
     for index, changes in enumerate(({}, {"source__instance": "one"})):
         rig.produce("fewer", 2000, first=2000 * index)
         job = rig.job("fewer", **changes)
@@ -164,7 +164,8 @@ def case_bounded_pair(rig):
     """Two bounded runs share a group: both end with 0, with all records answered between them."""
     rig.trio("pair", 6)
     rig.produce("pair", 60_000)
-    runs = [rig.run(rig.job("pair", source__instance=name), "--until", "end") for name in ("one", "two")]
+    flags = ("-X", "session.timeout.ms=3000", "-X", "heartbeat.interval.ms=300")  # the end of one member's is waited for
+    runs = [rig.run(rig.job("pair", source__instance=name), "--until", "end", *flags) for name in ("one", "two")]
     for run in runs:
         run.expect_end(0)
     rig.check("pair", "--count", 60_000, group="pair")
@@ -217,4 +218,4 @@ def case_deleted(rig):
 
 if __name__ == "__main__":
     main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions, case_more_partitions_in_order, case_fewer_lanes,
-          case_bounded_pair, case_deleted, case_more_partitions_alone])
+          case_bounded_pair, case_deleted, case_more_partitions_alone], settings=("group.min.session.timeout.ms=1000",))
