@@ -44,7 +44,6 @@ class Stall(threading.Thread):
     def end(self):
         self.ending.set()
         self.join()
-        return self.longest_s
 
 
 class Trial:
@@ -110,7 +109,7 @@ class Trial:
                 code = run.end(60)
                 expect(code in (0, 75), f"at the end it left with {code}:\n{run.err()[-3000:]}")
         self.start("--until", "end").expect_end(0, 120)
-        stall_s = self.stall.end()
+        self.stall.end()
         words = ["check", "--in", f"{self.name}.in", "--out", f"{self.name}.out", "--dead", f"{self.name}.dead", "--count", self.count,
                  "--ordered", "--once", "--group", self.name]
         done = self.rig.oracle(*words, check=False)
@@ -118,7 +117,7 @@ class Trial:
             found = json.loads(done.stdout.splitlines()[-1])
         except (ValueError, IndexError):
             raise Wrong(f"the oracle says nothing: {done.stdout}{done.stderr}") from None
-        verdict = {"lost": found["missing"], "duplicated": found["duplicates"], "reordered": found["reordered"], "stall_s": stall_s}
+        verdict = {"lost": found["missing"], "duplicated": found["duplicates"], "reordered": found["reordered"]}
         verdict["wrong"] = "" if done.returncode == 0 else f"{done.stdout[-1500:]}{done.stderr[-1500:]}"
         return verdict
 
@@ -138,6 +137,7 @@ def attempt(rig, row_, seed):
         verdict["wrong"] = str(error) or repr(error)
     finally:
         trial.close()
+        verdict["stall_s"] = trial.stall.longest_s
         rig.proxy.heal()
         rig.end_all()
     return {**verdict, "faults": trial.faults, "notes": trial.notes}
