@@ -110,6 +110,7 @@ struct mr_scores {
     int32_t *item; /* tiles as y: of a recommender, the items whose scores y has; -1: there are no more. Else NULL */
     size_t width;
     size_t row_cap;
+    uint64_t version; /* updates that the model had seen: 0 of one that neither learns nor is followed */
 };
 
 /** What a sum is taken over, beside the features. */

@@ -4,7 +4,7 @@
 
 #include "config/load.h"
 #include "pipeline/layout.h"
-#include "scoring/models.h"
+#include "scoring/follow.h"
 
 /* The node whose path an error text begins with ("emit.fields.y: ..."), and where the text goes on behind it. 0: none.
  */
@@ -77,7 +77,8 @@ void mr_load_check_models(struct mr_load *load)
         struct mr_err err = {0};
         const struct mr_job_model *const entry = &job->model[i];
         size_t input;
-        if (!entry->ops || !has_input(job, i, info)) continue; /* has a finding */
+        if (!entry->ops || !has_input(job, i, info)) continue;     /* has a finding */
+        if (!entry->file && mr_job_model_follows(entry)) continue; /* what it is, its topic says */
         if (mr_job_model_open(job, i, info, NULL, &model[i], &input, &err) == MR_OK) {
             info[i] = entry->ops->info(model[i]);
             open_count++;

@@ -116,7 +116,8 @@ static void counts_add(cJSON *root, const struct mr_summary *report)
         {"messages_in", report->messages_in},   {"messages_out", report->messages_out},
         {"values_null", report->values_null},   {"bytes_in", report->bytes_in},
         {"bytes_out", report->bytes_out},       {"batches", report->batches},
-        {"commits", report->commits},           {"commit_failures", report->commit_failures}, {"restarts", report->restarts},
+        {"commits", report->commits},           {"commit_failures", report->commit_failures},
+        {"restarts", report->restarts},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         cJSON_AddNumberToObject(root, counts[i].name, (double)counts[i].value);

@@ -72,6 +72,10 @@ static void models_print(FILE *out, const struct mr_run *run)
         const struct mr_model_at_work *const model = &run->models.item[i];
         const struct mr_learn_stats *const stats = &model->stats;
         char text[2][32];
+        if (!model->learn && model->job->topic)
+            fprintf(out, "  followed  version %s of %s, %s taken while it scored\n",
+                    mr_grouped(atomic_load(&model->version), text[0]), model->job->name,
+                    mr_grouped(atomic_load(&model->swaps), text[1]));
         if (!model->learn) continue;
         const uint64_t rows = atomic_load(&stats->rows), undone = atomic_load(&stats->undone);
         fprintf(out, "  learned   %12s rows in %s batches: %s", mr_grouped(rows, text[0]),
@@ -86,16 +90,20 @@ static void models_print(FILE *out, const struct mr_run *run)
 
 static void models_add(cJSON *root, const struct mr_run *run)
 {
-    const bool is_any = run->models.learns || run->models.is_judged;
+    const bool is_any = run->models.learns || run->models.is_judged || run->follow;
     cJSON *const models = is_any ? cJSON_AddArrayToObject(root, "models") : NULL;
     for (size_t i = 0; models && i < run->models.count; i++) {
         const struct mr_model_at_work *const model = &run->models.item[i];
-        if (!model->learn && model->judged == MR_JUDGED_NOT) continue;
+        if (!model->learn && model->judged == MR_JUDGED_NOT && !model->job->topic) continue;
         cJSON *const item = cJSON_CreateObject();
         cJSON_AddItemToArray(models, item);
         cJSON_AddStringToObject(item, "name", model->job->name);
         if (model->judged != MR_JUDGED_NOT) losses_add(item, model);
         if (model->learn) learned_add(item, model);
+        if (model->learn || model->job->topic)
+            cJSON_AddNumberToObject(item, "version", (double)atomic_load(&model->version));
+        if (!model->learn && model->job->topic)
+            cJSON_AddNumberToObject(item, "versions_taken", (double)atomic_load(&model->swaps));
     }
 }
 

@@ -14,9 +14,11 @@ struct mr_encoder {
     bool joins_messages;    /* nothing but the value goes through, so neighbours may share a record */
     bool has_headers;
     bool is_fast;                   /* put_fast applies, row by row */
-    struct mr_header *model_header; /* [model_count] constant `millrace-model` headers */
+    struct mr_header *model_header; /* [model_header_count] constant `millrace-model` headers */
     size_t model_header_count;
+
     char **model_text;
+    size_t version_bytes; /* that versions may take in the headers of a record */
 };
 
 static const char model_header_name[] = "millrace-model";
@@ -42,6 +44,7 @@ static mr_status model_headers_create(struct mr_encoder *encoder, const struct m
         encoder->model_text[m] = text;
         encoder->model_header[m] = (struct mr_header){model_header_name, text, strlen(text)};
         encoder->model_header_count++;
+        encoder->version_bytes += strlen(job->model[m].name) + 1 + MR_NUMBER_BYTES;
     }
     return MR_OK;
 }
@@ -98,8 +101,20 @@ static size_t extras_bytes_max(const struct mr_encoder *encoder, const struct mr
         if (input->source_ops->header(input->source, message, emit->headers.item[i], &value)) bytes += value.bytes;
     }
     if (emit->provenance)
-        bytes += strlen(input->source_ops->topic_name(input->source, message->topic)) + SOURCE_TEXT_BYTES;
+        bytes += strlen(input->source_ops->topic_name(input->source, message->topic)) + SOURCE_TEXT_BYTES +
+                 encoder->version_bytes;
     return bytes;
+}
+
+/* `name@version`: the version of a model that learns, here or elsewhere, changes. */
+static struct mr_header model_header(const struct mr_encoder *encoder, size_t m, uint64_t version, char **out)
+{
+    char *const text = *out;
+    if (!version) return encoder->model_header[m];
+    *out = stpcpy(*out, encoder->job->model[m].name);
+    *(*out)++ = '@';
+    *out += mr_print_i64((int64_t)version, *out);
+    return (struct mr_header){model_header_name, text, (size_t)(*out - text)};
 }
 
 /* Headers of a record into the arena: those that go through, then provenance. */
@@ -122,8 +137,8 @@ static void put_headers(const struct mr_encoder *encoder, const struct mr_encode
         out += value.bytes;
     }
     if (emit->provenance) {
-        memcpy(header + count, encoder->model_header, encoder->model_header_count * sizeof *header);
-        count += encoder->model_header_count;
+        for (size_t m = 0; m < encoder->model_header_count; m++)
+            header[count++] = model_header(encoder, m, input->scores[m].version, &out);
         char *const text = out;
         out = stpcpy(out, input->source_ops->topic_name(input->source, message->topic));
         *out++ = '/';

@@ -202,6 +202,8 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
     struct mr_slot *slot = &lane->slot[(lane->slot_first + lane->slot_count) % MR_SLOT_COUNT];
     size_t limit;
 
+    if (!lane->holds_models) mr_models_hold(&run->models);
+    lane->holds_models = true;
     slot->raw = lane->input;
     mr_status status = mr_lane_block_begin(lane, slot, &limit, err);
     if (status) return status;
@@ -314,6 +316,14 @@ static void raw_leave(struct mr_lane *lane, struct mr_raw *raw)
     raw->is_used = false;
 }
 
+void mr_lane_models_leave(struct mr_lane *lane)
+{
+    if (lane->holds_models && !lane->slot_count) {
+        mr_models_leave(&lane->run->models);
+        lane->holds_models = false;
+    }
+}
+
 /* Waits for the oldest slot's scores, encodes them and hands them to the sinks. */
 static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
 {
@@ -347,6 +357,7 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
     lane->slot_first = (lane->slot_first + 1) % MR_SLOT_COUNT;
     lane->slot_count--;
     raw_leave(lane, slot->raw);
+    mr_lane_models_leave(lane);
     return status;
 }
 
@@ -484,6 +495,7 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
         (lane->slot_count == MR_SLOT_COUNT || !has_started || !mr_units_overlap(&lane->run->units))) {
         status = slot_finish(lane, err);
     }
+    while (!status && lane->slot_count && mr_models_are_wanted(&lane->run->models)) status = slot_finish(lane, err);
     if (!status && lane->labels) status = mr_lane_labels_turn(lane, !has_started, err);
     if (!status) status = lane_settle(lane, 0, err);
     if (!status && lane->exact) return exact_turn(lane, err);

@@ -46,6 +46,7 @@ struct mr_lane {
     bool has_tripped;                     /* the circuit breaker: what was polled is finished, nothing more is polled */
     bool is_delivering;                   /* inside mr_deliver: events that come now must not start another delivery */
     bool is_revoking;                     /* inside the callback of a rebalance */
+    bool holds_models;                    /* a batch is under way: none of them may be replaced */
     bool is_rebuilding;                   /* nothing that leaves has to be finished */
     bool is_input_over;                   /* a bounded run: all of it was taken in */
     _Atomic bool has_joined, is_at_end, is_over;
@@ -67,6 +68,9 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
 
 /** Called while a sink has no room: the group must still hear from us. context is the lane; on its thread. */
 void mr_lane_idle(void *context);
+
+/** Lets models be replaced when no batch is under way. On the lane's thread. */
+void mr_lane_models_leave(struct mr_lane *lane);
 
 /** After a transaction was given up: closes source and sinks, forgets what was in flight, and opens them again where
  * the last commit ended. Errors as mr_lane_create; then it may be called again. On the lane's thread. */

@@ -253,6 +253,7 @@ mr_status mr_lane_rebuild(struct mr_lane *lane, struct mr_err *err)
     mr_dead_reset(lane->dead);
     mr_flight_reset(&lane->flight);
     lane->slot_first = lane->slot_count = 0;
+    mr_lane_models_leave(lane);
     lane->input = NULL;
     lane->bad_run_length = 0;
     lane->is_input_over = false;

@@ -240,9 +240,9 @@ mr_status mr_kept_replace(struct mr_lane *lane, struct kept *kept, const char *n
                           uint64_t version, struct mr_err *err)
 {
     struct mr_models *const models = &lane->run->models;
-    const struct mr_model_bytes from = {name, bytes.data, bytes.bytes};
+    const struct mr_model_bytes from = {name, bytes.data, bytes.bytes, version};
     const mr_status status = mr_models_replace(models, kept->model, &from, err);
-    if (!status) models->item[kept->model].version = kept->version = version;
+    if (!status) kept->version = version;
     return status;
 }
 
@@ -252,7 +252,7 @@ mr_status mr_kept_begin(struct mr_lane *lane, struct mr_err *err)
     mr_status status = MR_OK;
     for (size_t i = 0; i < state->kept_count && !status && state->was_restored; i++) {
         status = mr_models_replace(&lane->run->models, state->kept[i].model, NULL, err);
-        lane->run->models.item[state->kept[i].model].version = state->kept[i].version = 0;
+        state->kept[i].version = 0;
     }
     return status;
 }

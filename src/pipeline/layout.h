@@ -53,6 +53,7 @@ typedef enum {
     MR_EMIT_ITEM,          /* `model.item`, `model.items[3]`: the id of one of the best items */
     MR_EMIT_ITEMS,         /* `model.items`: an array of them, best first */
     MR_EMIT_ITEM_SCORES,   /* `model.scores` of a recommender: theirs */
+    MR_EMIT_VERSION,       /* `model.version`: updates that the model had seen when it scored this */
 } mr_emit_kind;
 
 struct mr_emit_item {

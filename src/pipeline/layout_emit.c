@@ -24,6 +24,7 @@ static const struct output {
     {"scores", MR_EMIT_PROBABILITIES, MR_WANT_Y, false, true, false},
     {"item", MR_EMIT_ITEM, MR_WANT_ITEMS, false, false, true},
     {"items", MR_EMIT_ITEMS, MR_WANT_ITEMS, false, true, true},
+    {"version", MR_EMIT_VERSION, 0, false, false, false},
 };
 #define OUTPUT_COUNT (sizeof outputs / sizeof *outputs)
 
@@ -54,12 +55,12 @@ static mr_status output_unknown(struct mr_layout_builder *b, const char *place, 
     mr_near_start(&near, attribute);
     for (size_t i = 0; i < OUTPUT_COUNT; i++) mr_near_offer(&near, outputs[i].name);
     const char *best = mr_near_best(&near), *model = b->job->model[m].name;
-    return mr_fail(
-        b->err, MR_ECONFIG,
-        "%s: \"%s.%s\" is no output of model \"%s\"; did you mean \"%s.%s\"? Known: class label score "
-        "probability probabilities "
-        "scores item items, those in the plural with an index if wanted (a field of that name: \"\\\"%s\\\".%s\")",
-        place, model, attribute, model, model, best ? best : "class", model, attribute);
+    return mr_fail(b->err, MR_ECONFIG,
+                   "%s: \"%s.%s\" is no output of model \"%s\"; did you mean \"%s.%s\"? Known: class label score "
+                   "probability probabilities "
+                   "scores item items version, those in the plural with an index if wanted (a field of that name: "
+                   "\"\\\"%s\\\".%s\")",
+                   place, model, attribute, model, model, best ? best : "class", model, attribute);
 }
 
 /* `model.score`: the only number of a regression, the probability of class 1 of a binary model. */

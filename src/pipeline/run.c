@@ -10,6 +10,7 @@
 #include "pipeline/lane.h"
 #include "pipeline/lane_count.h"
 #include "scoring/choose.h"
+#include "scoring/follow.h"
 
 #define IDLE_INTERVAL_US   30000000
 #define WAIT_STEP_US       2000
@@ -69,7 +70,8 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     run->idle_interval_us = idle_interval_us(run->properties);
     const int64_t *timeout = source_option(job, "connect_timeout", MR_OPT_DURATION);
     run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;
-    status = mr_models_open(job, &run->models, err);
+    status = mr_follow_open(job, run->properties, run->connect_timeout_us, &run->follow, err);
+    if (!status) status = mr_models_open_from(job, mr_follow_first(run->follow), &run->models, err);
     run->models.begins_late = run->learns_by_offsets = run->models.learns && job->batch.by == MR_BATCH_OFFSETS;
     run->is_ordered = run->models.learns || job->labels.topics.count;
     if (!status && job->state.file && !run->models.learns)
@@ -132,6 +134,7 @@ mr_status mr_run_start(struct mr_run *run, struct mr_err *err)
     run->lane = calloc(run->lane_count, sizeof *run->lane);
     if (!run->lane) return mr_fail(err, MR_ENOMEM, "out of memory");
     for (unsigned i = 0; i < run->lane_count && !status; i++) status = mr_lane_create(run, i, &run->lane[i], err);
+    if (!status) status = mr_follow_start(run->follow, &run->models, err);
     for (unsigned i = 0; i < run->lane_count && !status; i++) {
         if (pthread_create(&run->lane[i]->thread, NULL, mr_lane_main, run->lane[i]))
             status = mr_fail(err, MR_ENOMEM, "could not start lane %u", i);
@@ -209,6 +212,7 @@ void mr_run_destroy(struct mr_run *run)
     if (!run) return;
     for (unsigned i = 0; run->lane && i < run->lane_count; i++) mr_lane_destroy(run->lane[i]);
     free(run->lane);
+    mr_follow_close(run->follow);
     mr_models_close(&run->models);
     mr_units_close(&run->units);
     mr_layout_destroy(run->layout);

@@ -26,11 +26,13 @@ struct mr_until {
 };
 
 struct mr_lane;
+struct mr_follow;
 
 struct mr_run {
     const struct mr_job *job;
     struct mr_until until;
     struct mr_models models;
+    struct mr_follow *follow; /* of models that another process learns; NULL: none */
     struct mr_units units;
     struct mr_check_stats check_stats;
     struct mr_layout *layout;

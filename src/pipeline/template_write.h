@@ -206,6 +206,8 @@ static char *put_value(struct mr_template *t, const struct mr_step *step, const 
     case MR_EMIT_ITEMS:
     case MR_EMIT_ITEM_SCORES:
         return put_best(t, step, scores, at, out);
+    case MR_EMIT_VERSION:
+        return out + mr_print_i64((int64_t)scores->version, out);
     }
     return put_null(out);
 }

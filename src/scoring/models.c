@@ -16,19 +16,60 @@ static void learning_take(struct mr_model_at_work *model)
 
 mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, struct mr_err *err)
 {
-    mr_status status = MR_OK;
+    return mr_models_open_from(job, NULL, models, err);
+}
+
+/* Who replaces a model goes first: lanes would else hold it for ever. */
+static mr_status lock_make(struct mr_models *models, struct mr_err *err)
+{
+    pthread_rwlockattr_t how;
+    pthread_rwlockattr_init(&how);
+    pthread_rwlockattr_setkind_np(&how, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    models->has_lock = !pthread_rwlock_init(&models->lock, &how);
+    pthread_rwlockattr_destroy(&how);
+    return models->has_lock ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+}
+
+void mr_models_hold(struct mr_models *models)
+{
+    pthread_rwlock_rdlock(&models->lock);
+}
+
+void mr_models_leave(struct mr_models *models)
+{
+    pthread_rwlock_unlock(&models->lock);
+}
+
+void mr_models_lock(struct mr_models *models)
+{
+    atomic_fetch_add(&models->waiting, 1);
+    pthread_rwlock_wrlock(&models->lock);
+    atomic_fetch_sub(&models->waiting, 1);
+}
+
+void mr_models_unlock(struct mr_models *models)
+{
+    pthread_rwlock_unlock(&models->lock);
+}
+
+mr_status mr_models_open_from(const struct mr_job *job, const struct mr_model_bytes *first, struct mr_models *models,
+                              struct mr_err *err)
+{
     *models = (struct mr_models){0};
+    mr_status status = lock_make(models, err);
     models->job = job;
     models->item = calloc(job->model_count + 1, sizeof *models->item);
     models->info = calloc(job->model_count + 1, sizeof *models->info);
-    if (!models->item || !models->info) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!status && (!models->item || !models->info)) status = mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < job->model_count && !status; i++) {
         struct mr_model_at_work *const model = &models->item[i];
         model->job = &job->model[i];
-        status = mr_job_model_open(job, i, models->info, NULL, &model->model, &model->input, err);
+        const struct mr_model_bytes *const bytes = first && first[i].data ? &first[i] : NULL;
+        status = mr_job_model_open(job, i, models->info, bytes, &model->model, &model->input, err);
         if (status) break;
         models->count = i + 1;
         model->first = model->model;
+        if (bytes) model->version = bytes->version;
         models->info[i] = model->info = model->job->ops->info(model->model);
         if (model->job->ops->reduced) model->reduced = model->job->ops->reduced(model->model);
         learning_take(model);
@@ -194,6 +235,7 @@ static mr_status models_start(struct mr_models *models, struct mr_queues *queues
     for (size_t i = 0; i < models->count && !status; i++) {
         struct mr_model_at_work *const model = &models->item[i];
         const float *const x = features_of(model, rows, scores);
+        scores[i].version = atomic_load_explicit(&model->version, memory_order_relaxed);
         if (!model->want) continue; /* nobody asks for anything of it */
         if (model->must_begin && !models->begins_late) {
             status = unit->ops->wait(queues->queue[at], err);
@@ -396,8 +438,9 @@ mr_status mr_models_replace(struct mr_models *models, size_t i, const struct mr_
     }
     plans_destroy(models, &plans);
     if (before != model->first) model->job->ops->close(before);
-    learning_take(model);
+    model->must_begin = model->learn && model->learn->begin;
     model->stale = 0;
+    model->version = bytes ? bytes->version : 0;
     return MR_OK;
 }
 
@@ -412,5 +455,6 @@ void mr_models_close(struct mr_models *models)
     }
     free(models->item);
     free(models->info);
+    if (models->has_lock) pthread_rwlock_destroy(&models->lock);
     *models = (struct mr_models){0};
 }

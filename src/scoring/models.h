@@ -5,6 +5,8 @@
 #ifndef MR_SCORING_MODELS_H
 #define MR_SCORING_MODELS_H
 
+#include <pthread.h>
+
 #include "config/job.h"
 #include "scoring/losses.h"
 #include "scoring/units.h"
@@ -37,6 +39,7 @@ struct mr_model_bytes {
     const char *name;
     const void *data;
     size_t count;
+    uint64_t version; /* updates that it has seen */
 };
 
 /** One model. */
@@ -53,8 +56,9 @@ struct mr_model_at_work {
     struct mr_precision_stats precision;
     unsigned stale; /* units, as bits, whose plans are of before the last update; only of a model that learns */
     double *sums;
-    bool must_begin;  /* only of a model that learns: several lanes read it of others */
-    uint64_t version; /* updates that it has made since it began, also in earlier runs where they are known */
+    bool must_begin;          /* only of a model that learns: several lanes read it of others */
+    _Atomic uint64_t version; /* updates that it has seen since it began, in earlier runs, too, where they are known */
+    _Atomic uint64_t swaps;   /* versions that were put in its place while it scored */
     struct mr_learn_stats stats;
     mr_judged judged; /* by the labels of the job */
     struct mr_losses losses;
@@ -70,6 +74,10 @@ struct mr_models {
     /* What a model takes from its first rows, it takes from the first ones that are learned from, not the first that
      * are scored. Set before the first score, cleared before those rows are scored. */
     bool begins_late;
+    /* Lanes hold it while they have a batch under way, who replaces a model has it alone. */
+    pthread_rwlock_t lock;
+    bool has_lock;
+    _Atomic unsigned waiting; /* who wants to replace a model: lanes finish what they have begun */
     struct mr_units *units;
     _Atomic unsigned refused; /* precisions that were: a batch started before must be scored again */
 };
@@ -94,6 +102,25 @@ mr_status mr_job_model_open(const struct mr_job *job, size_t i, const struct mr_
  * learns without record.label, a file that is none. On error the models are as after mr_models_close.
  */
 mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, struct mr_err *err);
+
+/** As mr_models_open; first: [model_count] what models are made of instead of their files, where data is not NULL.
+ * NULL: as mr_models_open. */
+mr_status mr_models_open_from(const struct mr_job *job, const struct mr_model_bytes *first, struct mr_models *models,
+                              struct mr_err *err);
+
+/** A lane begins its first batch, and has finished its last: nothing is replaced in between. Lanes share. */
+void mr_models_hold(struct mr_models *models);
+void mr_models_leave(struct mr_models *models);
+
+/** Around mr_models_replace, where lanes are at work: waits until none of them has a batch under way. */
+void mr_models_lock(struct mr_models *models);
+void mr_models_unlock(struct mr_models *models);
+
+/** Whether somebody waits for that. */
+static inline bool mr_models_are_wanted(const struct mr_models *models)
+{
+    return atomic_load_explicit(&models->waiting, memory_order_relaxed);
+}
 
 /**
  * Makes plans on every unit, which must outlive the models. want: [count] what is emitted of each; what other models

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """delivery "exactly-once" on a real broker: killed, stopped, paused: each record is answered once, in its order."""
+import json
 import os
 import signal
 import subprocess
@@ -115,5 +116,31 @@ def case_file(rig):
     return f"{KILLS} kills"
 
 
+def case_follow(rig):
+    """A trainer, and two scorers that follow its topic: each output carries the version that made it, and no record is lost or repeated
+    while versions change under way."""
+    rig.topics("fol.in:4", "fol.out:4", "fol.dead:1", "fol.near:1:cleanup.policy=compact", "fol-train.in:1", "fol-train.out:1", "fol-train.dead:1")
+    near = {"name": "near", "type": "kmeans", "topic": "fol.near"}
+    trainer = exact(rig, "fol-train", batch={"records_max": 256, "by": "offsets"}, backend="cpu", models=[dict(near, learn=True, k=6)],
+                    emit={"fields": {"id": "id", "prediction": "near.class"}})
+    scorer = exact(rig, "fol", lanes=2, models=[near], emit={"fields": {"id": "id", "prediction": "near.class", "version": "near.version"}})
+    training = rig.producing("fol-train", 60_000, 15_000)
+    train = rig.run(trainer)
+    score = rig.run(scorer)
+    sender = rig.producing("fol", 40_000, 10_000)
+    expect(training.wait(60) == 0 and sender.wait(60) == 0, "a sender failed")
+    train.wait_out(60_000)
+    score.wait_out(40_000)
+    for run in (score, train):
+        run.signal(signal.SIGTERM)
+        run.expect_end(0)
+    told = [json.loads(line) for line in answers(rig, "fol.out").splitlines()]
+    expect(sorted(one["id"] for one in told) == list(range(40_000)), f"{len(told)} outputs, not each of 40,000 records once")
+    versions = [one["version"] for one in told]
+    taken = score.report["models"][0]["versions_taken"]
+    expect(len(set(versions)) > 2 and taken > 2, f"{len(set(versions))} versions in the outputs, {taken} taken")
+    return f"{len(set(versions))} of {taken} versions in {len(versions)} outputs, the last {max(versions)}"
+
+
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_learn, case_file])
+    main([case_plain, case_kill, case_learn, case_file, case_follow])

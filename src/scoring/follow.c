@@ -1,0 +1,170 @@
+#include "scoring/follow.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "state/topic.h"
+
+#define POLL_MS         100
+#define READ_TIMEOUT_MS 60000 /* a transaction may be open in the topic for 30 s */
+
+/* A model that is followed. */
+struct followed {
+    size_t model; /* index */
+    struct mr_state_follower *follower;
+    bool has_failed; /* it goes on with the version that it has */
+};
+
+struct mr_follow {
+    const struct mr_job *job;
+    struct mr_models *models;
+    struct followed *followed; /* [count] */
+    size_t count;
+    struct mr_model_bytes *first; /* [model_count] */
+    pthread_t thread;
+    bool has_thread;
+    _Atomic bool is_over;
+};
+
+bool mr_job_model_follows(const struct mr_job_model *model)
+{
+    const bool *const learns =
+        model->ops ? mr_option_value(model->ops->options, model->options, "learn", MR_OPT_BOOL) : NULL;
+    return model->topic && !(learns && *learns);
+}
+
+static mr_status follower_open(struct mr_follow *follow, const struct mr_map *properties, struct followed *followed,
+                               struct mr_err *err)
+{
+    const struct mr_job_model *const model = &follow->job->model[followed->model];
+    const struct mr_state_topic topic = {.properties = properties,
+                                         .log = {.topic = model->topic, .model = model->name, .type = model->ops->name},
+                                         .timeout_ms = READ_TIMEOUT_MS};
+    return mr_state_follow_open(&topic, &followed->follower, err);
+}
+
+/* The version that the model is opened with; waits for the first one where there is no file. */
+static mr_status first_take(struct mr_follow *follow, struct followed *followed, int64_t deadline_ns,
+                            struct mr_err *err)
+{
+    const struct mr_job_model *const model = &follow->job->model[followed->model];
+    const struct mr_state_log *const log = mr_state_follow_log(followed->follower);
+    const struct mr_state_commit *commit;
+    struct mr_span span;
+    bool has_told = false;
+    while (!(commit = mr_state_log_model(log, &span)) && !model->file) {
+        if (!has_told)
+            mr_log(MR_LOG_INFO, "follow", "%s: waiting for the first version in topic \"%s\"", model->name,
+                   model->topic);
+        has_told = true;
+        if (mr_clock_ns() >= deadline_ns)
+            return mr_fail(err, MR_EINPUT,
+                           "model \"%s\": topic \"%s\" holds no version yet: start the job that learns it, or name a "
+                           "file to begin with (models[%zu].file)",
+                           model->name, model->topic, followed->model);
+        const mr_status status = mr_state_follow_poll(followed->follower, POLL_MS, err);
+        if (status && status != MR_AGAIN) return status;
+    }
+    if (commit)
+        follow->first[followed->model] = (struct mr_model_bytes){
+            .name = model->topic, .data = span.data, .count = span.bytes, .version = commit->version_after};
+    return MR_OK;
+}
+
+mr_status mr_follow_open(const struct mr_job *job, const struct mr_map *properties, int64_t wait_us,
+                         struct mr_follow **follow_out, struct mr_err *err)
+{
+    const int64_t deadline_ns = mr_clock_ns() + wait_us * 1000;
+    size_t count = 0;
+    *follow_out = NULL;
+    for (size_t i = 0; i < job->model_count; i++) count += mr_job_model_follows(&job->model[i]);
+    if (!count) return MR_OK;
+    struct mr_follow *const follow = calloc(1, sizeof *follow);
+    if (follow) follow->followed = calloc(count, sizeof *follow->followed);
+    if (follow) follow->first = calloc(job->model_count, sizeof *follow->first);
+    if (!follow || !follow->followed || !follow->first) {
+        mr_follow_close(follow);
+        return mr_fail(err, MR_ENOMEM, "out of memory");
+    }
+    mr_status status = MR_OK;
+    follow->job = job;
+    for (size_t i = 0; i < job->model_count && !status; i++) {
+        if (!mr_job_model_follows(&job->model[i])) continue;
+        struct followed *const followed = &follow->followed[follow->count++];
+        followed->model = i;
+        status = follower_open(follow, properties, followed, err);
+        if (!status) status = first_take(follow, followed, deadline_ns, err);
+    }
+    if (status)
+        mr_follow_close(follow);
+    else
+        *follow_out = follow;
+    return status;
+}
+
+const struct mr_model_bytes *mr_follow_first(const struct mr_follow *follow)
+{
+    return follow ? follow->first : NULL;
+}
+
+/* Puts the newest version of a model to work. */
+static mr_status version_take(struct mr_follow *follow, const struct followed *followed, struct mr_err *err)
+{
+    struct mr_model_at_work *const model = &follow->models->item[followed->model];
+    struct mr_span span;
+    const struct mr_state_commit *const commit = mr_state_log_model(mr_state_follow_log(followed->follower), &span);
+    if (!commit || commit->version_after == atomic_load(&model->version)) return MR_OK;
+    const struct mr_model_bytes bytes = {model->job->topic, span.data, span.bytes, commit->version_after};
+    mr_models_lock(follow->models);
+    const mr_status status = mr_models_replace(follow->models, followed->model, &bytes, err);
+    mr_models_unlock(follow->models);
+    if (status) return status;
+    atomic_fetch_add(&model->swaps, 1);
+    mr_log(MR_LOG_DEBUG, "follow", "%s: version %llu of commit %llu", model->job->name,
+           (unsigned long long)commit->version_after, (unsigned long long)commit->seq);
+    return MR_OK;
+}
+
+static void *follow_main(void *argument)
+{
+    struct mr_follow *const follow = argument;
+    pthread_setname_np(pthread_self(), "follow");
+    while (!atomic_load(&follow->is_over)) {
+        for (size_t i = 0; i < follow->count; i++) {
+            struct followed *const followed = &follow->followed[i];
+            struct mr_err err;
+            if (followed->has_failed) continue;
+            mr_status status = mr_state_follow_poll(followed->follower, POLL_MS / (int)follow->count + 1, &err);
+            if (!status) status = version_take(follow, followed, &err);
+            if (status == MR_OK || status == MR_AGAIN || status == MR_EKAFKA) continue; /* brokers come back */
+            followed->has_failed = true;
+            mr_log(MR_LOG_ERROR, "follow", "%s stays at version %llu: %s", follow->job->model[followed->model].name,
+                   (unsigned long long)atomic_load(&follow->models->item[followed->model].version), err.text);
+        }
+    }
+    return NULL;
+}
+
+mr_status mr_follow_start(struct mr_follow *follow, struct mr_models *models, struct mr_err *err)
+{
+    if (!follow) return MR_OK;
+    follow->models = models;
+    if (pthread_create(&follow->thread, NULL, follow_main, follow))
+        return mr_fail(err, MR_ENOMEM, "could not start a thread");
+    follow->has_thread = true;
+    return MR_OK;
+}
+
+void mr_follow_close(struct mr_follow *follow)
+{
+    if (!follow) return;
+    atomic_store(&follow->is_over, true);
+    if (follow->has_thread) pthread_join(follow->thread, NULL);
+    for (size_t i = 0; follow->followed && i < follow->count; i++) mr_state_follow_close(follow->followed[i].follower);
+    free(follow->followed);
+    free(follow->first);
+    free(follow);
+}

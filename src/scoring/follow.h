@@ -1,0 +1,33 @@
+/**
+ * Scoring with what another process learns: follows the topics of models (models[].topic) and puts each new version
+ * into the place of the one at work, between two batches. A thread of its own; what it reads it checks as a start does.
+ */
+#ifndef MR_SCORING_FOLLOW_H
+#define MR_SCORING_FOLLOW_H
+
+#include "scoring/models.h"
+
+struct mr_follow;
+
+/** Whether a model of a job is followed: it has a topic and does not learn. */
+bool mr_job_model_follows(const struct mr_job_model *model);
+
+/**
+ * Reads what the topics of followed models hold. A model without a file is waited for until its first version is there,
+ * at most wait_us. *follow_out is NULL when no model is followed. MR_EINPUT: there is no version, and no file to begin
+ * with; errors as mr_state_follow_open.
+ */
+mr_status mr_follow_open(const struct mr_job *job, const struct mr_map *properties, int64_t wait_us,
+                         struct mr_follow **follow_out, struct mr_err *err);
+
+/** [model_count] what models are to be opened with: data NULL where the job's file is meant. Valid until start. Accepts
+ * NULL, and gives it. */
+const struct mr_model_bytes *mr_follow_first(const struct mr_follow *follow);
+
+/** Begins to put new versions into the place of those in `models`, which are planned. Accepts NULL. */
+mr_status mr_follow_start(struct mr_follow *follow, struct mr_models *models, struct mr_err *err);
+
+/** Ends the thread. Accepts NULL. */
+void mr_follow_close(struct mr_follow *follow);
+
+#endif
