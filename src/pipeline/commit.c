@@ -87,7 +87,7 @@ static mr_status offsets_send(struct mr_commit *commit, const struct mr_commit_b
     mr_txn_outcome outcome;
     unsigned tries = 0;
     while ((outcome = commit->ops->offsets(commit->kafka, batch->position, batch->count, err)) == MR_TXN_AGAIN &&
-           commit->ops->go_on(commit->kafka, tries))
+           commit->ops->go_on(commit->kafka, tries) && commit->phase == MR_COMMIT_OPEN)
         tries++;
     return outcome_take(commit, outcome, err);
 }
@@ -104,7 +104,8 @@ static mr_status commit_send(struct mr_commit *commit, struct mr_err *err)
 
 mr_status mr_commit_end(struct mr_commit *commit, const struct mr_commit_batch *batch, struct mr_err *err)
 {
-    if (commit->phase == MR_COMMIT_READY && !batch->count && !batch->sent && !batch->in) return MR_OK;
+    if (commit->phase != MR_COMMIT_READY && commit->phase != MR_COMMIT_OPEN) return broken_fail(err);
+    if (!batch->count && !batch->sent && !batch->in) return MR_OK; /* a transaction that holds nothing stays open */
     mr_status status = batch_check(batch, err);
     if (status) {
         commit->phase = MR_COMMIT_BROKEN;
@@ -119,9 +120,12 @@ mr_status mr_commit_end(struct mr_commit *commit, const struct mr_commit_batch *
     if (commit->keeps_dirty || !commit->ops->is_dirty(commit->kafka)) return MR_OK;
     mr_log(MR_LOG_INFO, "commit",
            "a request of the last transaction was answered late or twice: the transaction is committed, and the next "
-           "one gets a new producer");
+           "one gets %s",
+           commit->has_state ? "a new producer, and the model as it is committed" : "a new producer");
     commit->recycled++;
-    return mr_commit_open(commit, err);
+    if (!commit->has_state) return mr_commit_open(commit, err);
+    commit->phase = MR_COMMIT_BROKEN;
+    return MR_OK;
 }
 
 void mr_commit_break(struct mr_commit *commit)

@@ -47,6 +47,10 @@ struct mr_commit {
     void *kafka;
     mr_commit_phase phase;
     uint64_t committed, recycled; /* transactions; producers that were replaced because their epoch was dirty */
+    /* Set by an owner that keeps what it has committed in memory, a model that learns: after a dirty epoch it is
+     * rebuilt, and does not only get a new producer. Another instance may have taken its place, and committed, since
+     * its last transaction ended; a new producer would fence that one, and commit on top of what it did not see. */
+    bool has_state;
     bool keeps_dirty; /* tests only: go on in a dirty epoch, to show that a test finds what recycling prevents */
 };
 
@@ -70,11 +74,16 @@ mr_status mr_commit_begin(struct mr_commit *commit, struct mr_err *err);
 /**
  * Commits. MR_OK: all of it is committed and the epoch is clean, or there was nothing to commit. MR_EINVARIANT: the
  * counts contradict each other, nothing was committed. MR_ERESTART: nothing was committed, or it is not known whether
- * it was; Kafka knows. MR_EFENCED: nothing was committed. MR_EKAFKA: nothing was, and it would not be the next time.
+ * it was; Kafka knows. MR_EFENCED, MR_EKAFKA: nothing was, and it would not be the next time; or it was, but the epoch
+ * was dirty and there is no other producer (committed tells). With has_state MR_OK may be the last good answer: the
+ * next call says MR_ERESTART.
  */
 mr_status mr_commit_end(struct mr_commit *commit, const struct mr_commit_batch *batch, struct mr_err *err);
 
-/** From now on the open transaction will not be committed: mr_commit_end answers MR_ERESTART. */
+/** From now on the open transaction will not be committed: mr_commit_end answers MR_ERESTART. To be called when
+ * partitions leave with records of theirs in it; also from inside go_on: then offsets are not sent again, with a
+ * generation in which these partitions may have been another member's and come back. A commit that is already asked for
+ * is waited for. */
 void mr_commit_break(struct mr_commit *commit);
 
 /** Drops the producer, whatever its phase; a transaction that is open is ended by the next mr_commit_open, here or

@@ -14,7 +14,7 @@ static void call_send(struct sim_client *client, uint32_t slot)
     struct sim_world *const world = client->world;
     struct sim_call *const call = &client->call[slot];
     call->ticket = ++world->last_ticket;
-    if (call->tries++ && is_transactional(call->api)) client->is_dirty = true;
+    if (call->tries++ && call->api == SIM_END_TXN) client->is_dirty = true;
     request = (struct sim_request){.api = call->api,
                                    .instance = client->instance,
                                    .life = world->instance[client->instance].life,
@@ -79,18 +79,11 @@ void sim_client_answer(struct sim_client *client, const struct sim_request *answ
     if (!call->is_active || call->ticket != answer->ticket) return; /* nobody waits for it any more */
     switch (answer->error) {
     case SIM_CONCURRENT:
-        /* Answered, and nothing was done: no copy of it can come late. After each commit that is followed by another
-         * transaction at once, so that it must not count as dirty: the next try is the first that counts. */
-        if (call->tries == 1) call->tries = 0;
-        call_again(client, answer->slot, answer);
-        return;
     case SIM_NOT_COORDINATOR:
-    case SIM_UNSTABLE:
-        if (is_transactional(call->api)) client->is_dirty = true;
+    case SIM_UNSTABLE: /* answered: no copy of it can come late, so that the epoch stays clean */
         call_again(client, answer->slot, answer);
         return;
     default:
-        if (answer->error && is_transactional(call->api)) client->is_dirty = true;
         call_done(client, answer->slot, answer->error, answer);
     }
 }

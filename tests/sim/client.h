@@ -1,6 +1,7 @@
 /**
  * The client library of one instance, as librdkafka 2.0.2 behaves (timeouts, retries that its user never hears of,
- * error classes), with a producer and a consumer; and the detector of dirty epochs.
+ * error classes), with a producer and a consumer; and the detector of dirty epochs
+ * (kafka/epoch_watch.h): a request without an answer, or an EndTxn that was sent twice.
  */
 #ifndef MR_SIM_CLIENT_H
 #define MR_SIM_CLIENT_H

@@ -13,6 +13,9 @@ void sim_consumer_fill(struct sim_client *client, uint32_t slot, struct sim_requ
     request->generation = client->generation;
     request->static_id = client->static_id;
     request->assigned = client->assigned;
+    /* The state speaks of all partitions: those of others must be as stable as its own. */
+    if (client->world->plan.learns && !planted->fetches_own)
+        request->assigned = (1u << client->world->plan.partitions) - 1;
     if (slot != SIM_CALL_SYNC) return;
     memcpy(request->next, instance->sent, sizeof request->next);
     if (planted->caches_group) {

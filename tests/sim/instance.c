@@ -136,8 +136,8 @@ static int poll_records(struct sim_instance *instance, int *partition_out)
     const struct sim_plan *const plan = &world->plan;
     const int start = (int)sim_between(world, 0, plan->partitions - 1);
     if (!instance->is_placed || instance->flight.range_count == SIM_RANGES_MAX) return 0;
-    /* A trainer works on all of the input or not at all. */
-    if (plan->learns && instance->client.assigned != (1u << plan->partitions) - 1) return 0;
+    /* Trainers of which only one may write, and that do not fence each other: who has all of the input. */
+    if (plan->takes_over && instance->client.assigned != (1u << plan->partitions) - 1) return 0;
     for (int i = 0; i < plan->partitions; i++) {
         const int p = (start + i) % plan->partitions, from = instance->position[p];
         const int most = (int)sim_between(world, 1, 4);
@@ -195,7 +195,7 @@ static mr_status share_take(struct sim_instance *instance)
     mr_status status = MR_OK;
     client->has_news = false;
     if (!sim_client_fetch(client)) return MR_OK; /* it leaves already */
-    if (world->plan.learns && client->assigned == (1u << world->plan.partitions) - 1)
+    if (world->plan.learns && (client->assigned == (1u << world->plan.partitions) - 1 || !world->plan.takes_over))
         status = state_settle(instance, world->plan.restores_early || world->planted.restores_early);
     if (status == MR_AGAIN) return MR_OK;
     for (int p = 0; p < SIM_PARTITIONS_MAX; p++)
@@ -225,10 +225,22 @@ static mr_status group_serve(struct sim_instance *instance)
     return client->has_news ? share_take(instance) : MR_OK;
 }
 
+void sim_instance_idle(struct sim_world *world, int index)
+{
+    struct sim_instance *const instance = &world->instance[index];
+    if (instance->client.leave == SIM_STAYS) return;
+    sim_say(world, "i%d  partitions leave in the middle", index);
+    instance->must_restart = true;
+    if (!world->planted.ignores_break) mr_commit_break(&instance->commit);
+    sim_client_join(&instance->client);
+}
+
 static mr_status lane_step(struct sim_instance *instance)
 {
     struct sim_world *const world = instance->world;
     int partition = 0;
+    if (instance->must_restart)
+        return mr_fail(&instance->err, MR_ERESTART, "partitions left before their records were committed");
     mr_status status = group_serve(instance);
     if (status) return status;
     const int count = instance->must_stop ? 0 : poll_records(instance, &partition);
@@ -249,7 +261,7 @@ static mr_status lane_step(struct sim_instance *instance)
 static mr_status lane_run(struct sim_instance *instance)
 {
     flight_reset(instance);
-    instance->is_placed = false;
+    instance->is_placed = instance->must_restart = false;
     instance->model = (struct sim_model){0};
     mr_status status = mr_commit_open(&instance->commit, &instance->err);
     const bool restores_early = instance->world->plan.restores_early || instance->world->planted.restores_early;
@@ -267,6 +279,7 @@ static void instance_main(void *context)
     struct sim_world *const world = instance->world;
     mr_commit_init(&instance->commit, &sim_client_ops, &instance->client);
     instance->commit.keeps_dirty = world->planted.keeps_dirty;
+    instance->commit.has_state = world->plan.learns && !world->planted.keeps_model;
     do {
         instance->exit = lane_run(instance);
         sim_say(world, "i%d  lane: %s", instance->index, instance->exit == MR_END ? "done" : instance->err.text);
@@ -285,7 +298,7 @@ void sim_instance_start(struct sim_world *world, int index)
     instance->paused_until_ms = 0;
     instance->exit = MR_OK;
     instance->client = (struct sim_client){
-        .world = world, .instance = index, .id = id, .static_id = world->plan.is_static ? (int)id : -1};
+        .world = world, .instance = index, .id = id, .static_id = world->plan.is_static ? world->plan.seat[index] : -1};
     sim_say(world, "i%d  starts, id %u", index, id);
     sim_fibre_start(instance->fibre, instance_main, instance);
     sim_instance_run(world, index);

@@ -41,6 +41,7 @@ struct sim_instance {
     struct mr_err err;
     int16_t position[SIM_PARTITIONS_MAX];
     int16_t sent[SIM_PARTITIONS_MAX]; /* offsets that go with the transaction */
+    bool must_restart;                /* partitions left while a transaction was being committed */
     bool is_placed;                   /* has positions for its share */
     struct sim_flight flight;
     struct sim_model model;
@@ -58,6 +59,9 @@ void sim_instance_wait(struct sim_world *world, int index, int64_t until_ms);
 void sim_instance_wake(struct sim_world *world, int index);
 /** A request is sent: faults may wait for it. */
 void sim_instance_count(struct sim_world *world, const struct sim_request *request);
+
+/** From inside a call that takes long: the group is heard, and partitions may leave. */
+void sim_instance_idle(struct sim_world *world, int index);
 
 /** Reads the state from the topic. MR_ERESTART: not now; MR_EINVARIANT: it is not what was written. */
 mr_status sim_state_restore(struct sim_instance *instance);

@@ -8,9 +8,13 @@ static void plan_roles(struct sim_world *world)
     plan->takes_over = plan->learns && !meddles && sim_chance(world, 350);
     plan->partitions = plan->takes_over ? 1 : (int)sim_between(world, 1, SIM_PARTITIONS_MAX);
     plan->instances = plan->takes_over ? 2 : plan->learns ? 1 : (int)sim_between(world, 1, SIM_INSTANCES_MAX);
-    for (int i = 0; i < SIM_INSTANCES_MAX; i++) plan->id[i] = (uint32_t)i;
-    if (!meddles && plan->instances < SIM_INSTANCES_MAX && sim_chance(world, 300))
-        plan->id[plan->instances++] = 0; /* a second one with the id of the first */
+    for (int i = 0; i < SIM_INSTANCES_MAX; i++) plan->seat[i] = (int)(plan->id[i] = (uint32_t)i);
+    if (!meddles && plan->instances < SIM_INSTANCES_MAX && sim_chance(world, 300)) {
+        /* A second one with the id of the first; with its seat in the group, too, or one of its own. */
+        plan->id[plan->instances] = 0;
+        if (sim_chance(world, 500)) plan->seat[plan->instances] = 0;
+        plan->instances++;
+    }
     plan->is_static = plan->learns || sim_chance(world, 700);
     plan->restores_early = plan->learns && !plan->takes_over && sim_chance(world, 500);
     plan->epoch_fences = sim_chance(world, 500);
@@ -44,7 +48,10 @@ static void plan_network(struct sim_world *world)
     plan->hold_max_ms = sim_between(world, 1500, 12000);
     plan->interval_max_ms = sim_between(world, 30, 600);
     plan->apis = (1u << SIM_APIS) - 1;
-    if (sim_chance(world, 600)) { /* few kinds of requests, but those often */
+    if (sim_chance(world, 30) || world->planted.ignores_break) { /* offsets hardly get through */
+        plan->apis = 1u << SIM_ADD_OFFSETS | 1u << SIM_TXN_OFFSETS;
+        plan->lose = 700;
+    } else if (sim_chance(world, 600)) { /* few kinds of requests, but those often */
         plan->apis = 1u << sim_between(world, 0, SIM_APIS - 1) | 1u << sim_between(world, 0, SIM_APIS - 1);
         plan->hold = (unsigned)sim_between(world, 0, 300);
         plan->lose_answer = (unsigned)sim_between(world, 0, 300);
@@ -99,7 +106,8 @@ void sim_plan_say(const struct sim_world *world)
                  plan->instances, plan->learns ? "trainers" : "scorers", plan->partitions,
                  plan->is_static ? "static" : "dynamic", plan->takes_over ? ", one takes over from the other" : "",
                  plan->restores_early ? ", state restored before joining" : "");
-    for (int i = 0; i < plan->instances; i++) sim_say_line(world, "i%d has id %u", i, plan->id[i]);
+    for (int i = 0; i < plan->instances; i++)
+        sim_say_line(world, "i%d has id %u, seat %d", i, plan->id[i], plan->seat[i]);
     for (int p = 0; p < plan->partitions; p++) sim_say_line(world, "partition %d has %d records", p, plan->records[p]);
     sim_say_line(world, "of 1000 requests (kinds 0x%x) lost %u, held %u, answer lost %u, slow %u; calm from %.3f on",
                  plan->apis, plan->lose, plan->hold, plan->lose_answer, plan->slow, (double)plan->calm_ms / 1000);

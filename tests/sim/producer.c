@@ -178,6 +178,11 @@ static mr_txn_outcome client_offsets(void *kafka, const struct mr_position *posi
     struct sim_call *const call = &client->call[SIM_CALL_SYNC];
     for (int p = 0; p < SIM_PARTITIONS_MAX; p++) instance->sent[p] = -1;
     for (size_t i = 0; i < count; i++) instance->sent[positions[i].partition] = (int16_t)positions[i].next_offset;
+    for (size_t i = 0; i < count && !client->world->planted.ignores_revoke; i++) {
+        if (client->assigned >> positions[i].partition & 1) continue;
+        mr_fail(err, MR_ERESTART, "partition %d has gone to another member", (int)positions[i].partition);
+        return MR_TXN_ABORT;
+    }
     if (client->world->planted.offsets_outside) return MR_TXN_OK;
     if (client->broken) return broken_outcome(client, err);
     if (!client->has_offsets) {
@@ -231,6 +236,7 @@ static void client_drop(void *kafka)
 static bool client_go_on(void *kafka, unsigned tries)
 {
     struct sim_client *const client = kafka;
+    sim_instance_idle(client->world, client->instance);
     sim_instance_wait(client->world, client->instance, client->world->now_ms + 100);
     return tries < 4;
 }

@@ -209,12 +209,21 @@ bool *sim_planted_find(struct sim_planted *planted, const char *name)
         const char *name;
         bool *is_on;
     } row[] = {
-        {"keeps-dirty", &planted->keeps_dirty},           {"offsets-outside", &planted->offsets_outside},
-        {"compares-nothing", &planted->compares_nothing}, {"meddles", &planted->meddles},
-        {"ignores-acks", &planted->ignores_acks},         {"ignores-revoke", &planted->ignores_revoke},
-        {"restores-to-lso", &planted->restores_to_lso},   {"restores-early", &planted->restores_early},
-        {"caches-group", &planted->caches_group},         {"no-generation", &planted->no_generation},
-        {"no-verification", &planted->no_verification},   {"data-only", &planted->data_only},
+        {"keeps-dirty", &planted->keeps_dirty},
+        {"offsets-outside", &planted->offsets_outside},
+        {"compares-nothing", &planted->compares_nothing},
+        {"meddles", &planted->meddles},
+        {"ignores-acks", &planted->ignores_acks},
+        {"ignores-revoke", &planted->ignores_revoke},
+        {"restores-to-lso", &planted->restores_to_lso},
+        {"restores-early", &planted->restores_early},
+        {"caches-group", &planted->caches_group},
+        {"no-generation", &planted->no_generation},
+        {"no-verification", &planted->no_verification},
+        {"keeps-model", &planted->keeps_model},
+        {"fetches-own", &planted->fetches_own},
+        {"ignores-break", &planted->ignores_break},
+        {"data-only", &planted->data_only},
     };
     for (size_t r = 0; r < sizeof row / sizeof row[0]; r++)
         if (strcmp(row[r].name, name) == 0) return row[r].is_on;

@@ -17,7 +17,8 @@ static const struct {
     {"keeps-dirty", NULL, 1000},          {"keeps-dirty", "data-only", 3000}, {"offsets-outside", NULL, 300},
     {"compares-nothing", "meddles", 300}, {"ignores-acks", NULL, 1000},       {"ignores-revoke", NULL, 1000},
     {"restores-to-lso", NULL, 3000},      {"restores-early", NULL, 500},      {"caches-group", NULL, 500},
-    {"no-generation", NULL, 1000},        {"no-verification", NULL, 1000},
+    {"no-generation", NULL, 1000},        {"keeps-model", NULL, 10000},       {"fetches-own", NULL, 10000},
+    {"ignores-break", NULL, 20000},       {"no-verification", NULL, 1000},
 };
 
 static bool is_found(struct sim_world *world, size_t r)

@@ -148,6 +148,9 @@ struct sim_planted {
     bool caches_group;     /* the group's generation is asked for once in the life of a process */
     bool no_generation;    /* offsets are sent without generation and member */
     bool no_verification;  /* a broker that does not verify (before 3.6) */
+    bool keeps_model;      /* a trainer with a new producer goes on with the model that it has */
+    bool fetches_own;      /* stable offsets of its own partitions only, where the state speaks of all */
+    bool ignores_break;    /* partitions leave while offsets are sent, and they are sent again */
     bool data_only;        /* no fault: judges what readers see in the end, not how it came about */
 };
 
@@ -156,9 +159,10 @@ struct sim_plan {
     bool learns, takes_over; /* takes_over: two trainers with ids of their own, of which one works */
     bool restores_early;     /* before joining: right where one id is all that ever writes the state */
     int partitions, instances;
-    uint32_t id[SIM_INSTANCES_MAX];
-    bool is_static, epoch_fences; /* epoch_fences: INVALID_PRODUCER_EPOCH of a produce means fenced, not abort */
-    bool rebalance_refuses;       /* offsets of a transaction are refused while the group rebalances */
+    uint32_t id[SIM_INSTANCES_MAX]; /* transactional.id */
+    int seat[SIM_INSTANCES_MAX];    /* group.instance.id */
+    bool is_static, epoch_fences;   /* epoch_fences: INVALID_PRODUCER_EPOCH of a produce means fenced, not abort */
+    bool rebalance_refuses;         /* offsets of a transaction are refused while the group rebalances */
     int16_t records[SIM_PARTITIONS_MAX];
     int64_t available_ms[SIM_PARTITIONS_MAX][SIM_RECORDS_MAX];
     int64_t calm_ms;                                      /* no more faults from then on */
