@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "sim/instance.h"
+
 static const char *const log_name[SIM_LOGS] = {"out-0", "out-1", "out-2", "dead", "state", "offsets"};
 
 void sim_kafka_reset(struct sim_world *world)
@@ -133,6 +135,7 @@ static void txn_decide(struct sim_world *world, uint32_t id, bool commits)
     struct sim_txn *const txn = &world->kafka->txn[id];
     txn->state = commits ? SIM_TXN_PREPARE_COMMIT : SIM_TXN_PREPARE_ABORT;
     sim_say(world, "kafka decides: transaction of id %u %s", id, commits ? "commits" : "aborts");
+    world->counts.aborted += !commits;
     for (uint32_t l = 0; l < SIM_LOGS; l++) {
         if (!(txn->logs >> l & 1)) continue;
         const bool is_slow = world->now_ms < world->plan.calm_ms && sim_chance(world, world->plan.slow_markers);
@@ -258,6 +261,7 @@ void sim_kafka_arrival(struct sim_world *world, uint32_t index)
         return;
     }
     request->error = SIM_OK;
+    world->counts.late += sim_instance_is_over(world, request);
     if (world->now_ms < world->kafka->moving_until_ms && request->api != SIM_PRODUCE) {
         request->error = SIM_NOT_COORDINATOR;
         sim_answer(world, index);

@@ -40,6 +40,14 @@ void sim_instance_count(struct sim_world *world, const struct sim_request *reque
     }
 }
 
+bool sim_instance_is_over(const struct sim_world *world, const struct sim_request *request)
+{
+    const struct sim_instance *const instance = &world->instance[request->instance];
+    const struct sim_call *const call = &instance->client.call[request->slot];
+    return !instance->is_alive || instance->life != request->life || !call->is_active ||
+           call->ticket != request->ticket;
+}
+
 void sim_instance_send(struct sim_instance *instance, int log, const struct sim_record *record)
 {
     instance->flight.sent++;
@@ -78,7 +86,10 @@ static mr_status flight_end(struct sim_instance *instance)
     batch.filtered = flight->filtered;
     batch.sent = flight->sent;
     batch.acknowledged = world->planted.ignores_acks || !flight->sent ? flight->sent : client->acknowledged;
+    const struct mr_commit before = instance->commit;
     const mr_status status = mr_commit_end(&instance->commit, &batch, &instance->err);
+    world->counts.commits += instance->commit.committed - before.committed;
+    world->counts.recycled += instance->commit.recycled - before.recycled;
     sim_say(world, "i%d  commit of %llu records: %s%s%s", instance->index, (unsigned long long)flight->in,
             mr_status_name(status), status ? ": " : "", status ? instance->err.text : "");
     if (!status && world->planted.offsets_outside && batch.count) sim_client_commit(&instance->client);
@@ -214,6 +225,8 @@ static mr_status group_serve(struct sim_instance *instance)
     if (client->leave != SIM_STAYS) {
         const bool is_lost = client->leave == SIM_IS_LOST;
         sim_say(instance->world, "i%d  partitions %s", instance->index, is_lost ? "are lost" : "are revoked");
+        instance->world->counts.lost += is_lost;
+        instance->world->counts.revoked += !is_lost;
         if (!instance->world->planted.ignores_revoke && !flight_is_empty(instance)) {
             if (is_lost) mr_commit_break(&instance->commit);
             status = flight_end(instance);
@@ -230,6 +243,7 @@ void sim_instance_idle(struct sim_world *world, int index)
     struct sim_instance *const instance = &world->instance[index];
     if (instance->client.leave == SIM_STAYS) return;
     sim_say(world, "i%d  partitions leave in the middle", index);
+    world->counts.in_the_middle++;
     instance->must_restart = true;
     if (!world->planted.ignores_break) mr_commit_break(&instance->commit);
     sim_client_join(&instance->client);
@@ -283,6 +297,8 @@ static void instance_main(void *context)
     do {
         instance->exit = lane_run(instance);
         sim_say(world, "i%d  lane: %s", instance->index, instance->exit == MR_END ? "done" : instance->err.text);
+        world->counts.restarts += instance->exit == MR_ERESTART;
+        world->counts.fenced += instance->exit == MR_EFENCED;
         if (instance->exit == MR_ERESTART)
             sim_instance_wait(world, instance->index, world->now_ms + sim_between(world, 20, 300));
     } while (instance->exit == MR_ERESTART && !instance->must_stop);

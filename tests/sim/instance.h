@@ -60,6 +60,9 @@ void sim_instance_wake(struct sim_world *world, int index);
 /** A request is sent: faults may wait for it. */
 void sim_instance_count(struct sim_world *world, const struct sim_request *request);
 
+/** Whether nobody waits for the answer any more: a later try does, or another life, or none. */
+bool sim_instance_is_over(const struct sim_world *world, const struct sim_request *request);
+
 /** From inside a call that takes long: the group is heard, and partitions may leave. */
 void sim_instance_idle(struct sim_world *world, int index);
 

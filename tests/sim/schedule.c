@@ -42,6 +42,7 @@ static void kill_instance(struct sim_world *world, int index)
 {
     if (!world->instance[index].is_alive) return;
     sim_instance_end(world, index);
+    world->counts.killed++;
     supervise(world, index, true);
 }
 
@@ -69,6 +70,7 @@ static void fault_strike(struct sim_world *world, const struct sim_fault *fault)
         if (!instance->is_alive) return;
         sim_say(world, "i%d  is stopped for %lld ms", fault->instance, (long long)fault->length_ms);
         instance->paused_until_ms = world->now_ms + fault->length_ms;
+        world->counts.paused++;
         return;
     case SIM_STOP:
         if (!instance->is_alive) return;

@@ -184,6 +184,11 @@ struct sim_plan {
 struct sim_kafka;
 struct sim_instance;
 
+/* What the schedules met, all together: a simulator that meets nothing proves nothing. */
+struct sim_counts {
+    uint64_t commits, restarts, recycled, fenced, killed, paused, revoked, lost, in_the_middle, aborted, late;
+};
+
 struct sim_world {
     uint64_t seed, chance, events;
     int64_t now_ms;
@@ -191,6 +196,7 @@ struct sim_world {
     char violation[512]; /* the first promise that was broken; empty: none */
     struct sim_plan plan;
     struct sim_planted planted;
+    struct sim_counts counts; /* since the world was made */
     struct sim_kafka *kafka;
     struct sim_instance *instance; /* [SIM_INSTANCES_MAX] */
     uint32_t last_handle, last_ticket;
