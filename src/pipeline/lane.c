@@ -459,7 +459,10 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
                err.text);
         if (err.status != MR_ERETRY && err.status != MR_ERESTART) lane->err = err;
     }
-    if (lane->exact && mr_lane_commit_is_open(lane)) lane->exact->must_restart = true;
+    if (lane->exact && mr_lane_commit_is_open(lane)) { /* also inside a commit: it must not go on with other offsets */
+        lane->exact->must_restart = true;
+        mr_commit_break(&lane->exact->protocol);
+    }
     MR_TEST_HOOK("revoke.done");
     lane->is_revoking = false;
     mr_flight_forget(&lane->flight, positions, count);

@@ -108,6 +108,7 @@ mr_status mr_lane_commit_create(struct mr_lane *lane, size_t memory_bytes, struc
         return status;
     }
     mr_commit_init(&exact->protocol, &ops, lane);
+    exact->protocol.has_state = lane->run->models.learns;
     exact->protocol.keeps_dirty = mr_test_keeps_dirty();
     *commit_out = exact;
     return MR_OK;

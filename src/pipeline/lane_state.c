@@ -56,6 +56,7 @@ void mr_lane_state_destroy(struct mr_lane_state *state)
 {
     if (!state) return;
     known_clear(state);
+    free(state->mismatch.topic);
     for (size_t i = 0; i < state->kept_count; i++) mr_blob_deinit(&state->kept[i].bytes);
     mr_blob_deinit(&state->record);
     mr_taken_deinit(&state->taken);
@@ -109,6 +110,19 @@ static struct known *known_add(struct mr_lane_state *state, const char *topic, i
     return &state->known[state->known_count++];
 }
 
+/* Whether the same contradiction was found when the models were read before: then nobody is just committing. */
+static bool is_again(struct mr_lane_state *state, const char *topic, int32_t partition, int64_t offset,
+                     int64_t committed)
+{
+    struct known *const last = &state->mismatch;
+    if (last->topic && !strcmp(last->topic, topic) && last->partition == partition && last->offset == offset &&
+        last->staged == committed)
+        return true;
+    free(last->topic);
+    *last = (struct known){strdup(topic), partition, offset, committed};
+    return !last->topic;
+}
+
 mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t partition, int64_t committed,
                               int64_t *offset_out, struct mr_err *err)
 {
@@ -120,6 +134,11 @@ mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t p
     if (state->is_file || offset == committed) return MR_OK;
     if (offset >= 0) snprintf(at, sizeof at, "offset %lld", (long long)offset);
     if (committed >= 0) snprintf(group, sizeof group, "%lld", (long long)committed);
+    if (!is_again(state, topic, partition, offset, committed))
+        return mr_fail(err, MR_ERESTART,
+                       "the models have learned from %s[%d] up to %s, the group's offset is %s: another process may "
+                       "have committed since the models were read",
+                       topic, (int)partition, at, group);
     return mr_fail(err, MR_EINVARIANT,
                    "the models have learned from %s[%d] up to %s (commit %llu), but the group's offset is %s: one of "
                    "them was changed from outside, and going on would skip records or learn them twice. `millrace "

@@ -49,7 +49,8 @@ struct mr_lane_state {
     struct counts base;   /* of the lane's stats then */
     int64_t snapshot_due_ns;
     bool was_restored;
-    bool is_file; /* kept in a file, not in topics */
+    struct known mismatch; /* the last start's: staged is the group's offset; topic NULL: none */
+    bool is_file;          /* kept in a file, not in topics */
     int64_t file_due_ns;
     struct mr_err failure;
 };
