@@ -22,6 +22,7 @@ BUILD = os.environ.get("BUILD_DIR", os.path.join(ROOT, "build"))
 MILLRACE = os.environ.get("MILLRACE", os.path.join(BUILD, "millrace"))
 ORACLE = os.path.join(BUILD, "tests", "oracle")
 PROXY = os.path.join(BUILD, "tests", "proxy")
+HOOKED = os.path.join(BUILD, "tests", "millrace_hooks")
 KAFKA = os.path.join(ROOT, "scripts", "kafka")
 MODEL = os.path.join(ROOT, "datasets", "temperature", "regime.safetensors")
 LONG = os.environ.get("MILLRACE_LONG") == "1"
@@ -232,12 +233,14 @@ class Proxy:
 class Run:
     """A millrace process: its report, its progress and what it says are at hand while it works."""
 
-    def __init__(self, rig, words, ready=True):
+    def __init__(self, rig, words, hooks=None):
+        """hooks: variables of src/base/test_hook.h, for the program that has them."""
         self.name = words[0]
         self.log_path = os.path.join(rig.folder, f"run{rig.number()}.log")
         self.log = open(self.log_path, "w+b")
         self.started = time.monotonic()
-        self.process = subprocess.Popen([MILLRACE, *words], stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen([HOOKED if hooks else MILLRACE, *words], stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL,
+                                        env={**os.environ, **(hooks or {})})
         self.total = {}
         self.report = None
         self.lines = []
@@ -372,8 +375,8 @@ class Rig:
             json.dump(job, file, indent=1)
         return path
 
-    def run(self, job, *flags):
-        return Run(self, ["run", job, "--json", *flags])
+    def run(self, job, *flags, hooks=None):
+        return Run(self, ["run", job, "--json", *flags], hooks)
 
     def produce(self, name, count, *flags, first=0):
         self.oracle("produce", "--topic", f"{name}.in", "--count", count, "--first", first, *flags)

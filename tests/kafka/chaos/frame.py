@@ -12,15 +12,17 @@ ROWS = []
 
 
 class Row:
-    def __init__(self, name, fault, how, function, ci, full, nodes):
+    def __init__(self, name, fault, how, function, ci, full, nodes, must_fail):
+        self.must_fail = must_fail
         self.name, self.fault, self.how, self.function = name, fault, how, function
         self.ci, self.full, self.nodes = ci, full, nodes
 
 
-def row(name, fault, how, ci, full, nodes=1):
-    """Declares a row: ci and full say how many runs each has; nodes, on how many brokers (behind the proxy)."""
+def row(name, fault, how, ci, full, nodes=1, must_fail=False):
+    """Declares a row: ci and full say how many runs each has; nodes, on how many brokers (behind the proxy). must_fail: it shows
+    that another row can fail, and passes when records are lost or doubled."""
     def declare(function):
-        ROWS.append(Row(name, fault, how, function, ci, full, nodes))
+        ROWS.append(Row(name, fault, how, function, ci, full, nodes, must_fail))
         return function
     return declare
 
@@ -64,13 +66,13 @@ class Trial:
         self.sender = self.rig.producing(self.name, count, rate, "--bad-every", 50, *flags)
         self.stall.start()
 
-    def start(self, *flags, instance=None, **changes):
+    def start(self, *flags, instance=None, hooks=None, **changes):
         """A process of the job; without a name of its own it has that of the one before, and so takes its partitions up at once."""
         settings = {"delivery": "exactly-once", "commit_interval": "100ms", "source__connect_timeout": "60s", **changes}
         self.instance = instance or self.instance
         if self.instance:
             settings["source__instance"] = self.instance
-        run = self.rig.run(self.rig.job(self.name, **settings), "-X", "topic.metadata.refresh.interval.ms=5000", *flags)
+        run = self.rig.run(self.rig.job(self.name, **settings), "-X", "topic.metadata.refresh.interval.ms=5000", *flags, hooks=hooks)
         self.runs.append(run)
         return run
 

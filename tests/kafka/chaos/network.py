@@ -85,6 +85,33 @@ def held(trial, api):
     alive(run)
 
 
+@row("B8-proof", "as B8, with the recycling of producers switched off: must fail", "the late EndTxn comes when the next transaction has records", ci=1, full=5,
+     must_fail=True)
+def proof(trial):
+    proxy = trial.rig.proxy
+    hooks = {"MILLRACE_KEEP_DIRTY": "1"}
+    trial.flow(RECORDS // 2, RECORDS / 2 / 15)
+    run = trial.start(instance="one", hooks=hooks)
+    while trial.flowing():
+        if run.process.poll() is not None:
+            trial.note(f"left with {run.process.returncode}")
+            run = trial.start(instance="one", hooks=hooks)
+        try:
+            rule = proxy.rule("hold", "request", "EndTxn", "cut", "id", f"{trial.name}-one", "skip", 1)
+            event = proxy.event("held", 5, rule=rule)
+            trial.fault()
+            again = proxy.rule("watch", "response", "EndTxn", "id", event["id"], "times", 1)
+            proxy.event("seen", 5, rule=again)
+            more = proxy.rule("watch", "response", "Produce", "id", event["id"], "times", 1)
+            proxy.event("seen", 5, rule=more)
+            proxy.command("release", rule)
+            trial.note(f"late EndTxn answered {proxy.event('late_answer', 5, api='EndTxn')['error']}")
+        except Wrong:
+            pass  # it has left, or all records are sent
+        proxy.command("release", "all")
+        proxy.command("clear", "all")
+
+
 for NAME, API, CI in (("B8", "EndTxn", 2), ("B8-produce", "Produce", 1), ("B8-partitions", "AddPartitionsToTxn", 0), ("B8-offsets", "AddOffsetsToTxn", 0),
                       ("B8-commit", "TxnOffsetCommit", 1)):
     row(NAME, f"{API} held, delivered after its retry has succeeded", "three a run; one to three commits later", ci=CI, full=67)(

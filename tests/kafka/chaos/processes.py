@@ -21,6 +21,26 @@ def killed(trial):
         trial.fault()
 
 
+POINTS = ("open.before-init", "open.after-init", "batch.polled", "batch.sent", "commit.begin", "commit.before-offsets", "commit.after-offsets",
+          "commit.end-sent", "commit.end-answered", "commit.after-end", "commit.done")
+
+
+@row("K2", "killed at each named point of a transaction", f"hooks of the program for tests, each the first to fourth time: {', '.join(POINTS)}", ci=1, full=20)
+def killed_at(trial):
+    trial.flow(RECORDS, RECORDS / 20)
+    count = RECORDS
+    for point in trial.random.sample(POINTS, len(POINTS)):
+        if not trial.flowing():  # each needs records
+            trial.rig.produce(trial.name, 2000, first=count)
+            count += 2000
+            trial.count = count
+        times = 1 if point.startswith("open") else trial.random.randint(1, 4)
+        run = trial.start(hooks={"MILLRACE_CRASH_AT": f"{point}:{times}"})
+        code = run.end(60)
+        expect(code == -signal.SIGKILL and f"crash point {point}" in run.err(), f"{point}: it left with {code}:\n{run.err()[-2000:]}")
+        trial.fault()
+
+
 @row("K4", "SIGTERM in the middle of a batch", "ten stops a run, every third by two signals", ci=1, full=20)
 def stopped(trial):
     trial.flow(RECORDS, RECORDS / 15)
