@@ -242,6 +242,7 @@ class Run:
         self.process = subprocess.Popen([HOOKED if hooks else MILLRACE, *words], stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL,
                                         env={**os.environ, **(hooks or {})})
         self.total = {}
+        self.models = None
         self.report = None
         self.lines = []
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -258,6 +259,7 @@ class Run:
                 continue
             if isinstance(value, dict) and value.get("type") == "progress":
                 self.total = value["total"]
+                self.models = value.get("models")
             if isinstance(value, dict) and value.get("type") == "report":
                 self.report = value
                 self.total = value

@@ -95,8 +95,12 @@ mr_status mr_kafka_bounds_need(struct mr_source *source, const rd_kafka_topic_pa
             status = mr_fail(err, MR_EKAFKA, "kafka source: bounds of %s[%d]: %s", entry->topic, entry->partition,
                              rd_kafka_err2str(code));
         } else {
-            mr_kafka_partition_count(source->client, source->servers, entry->topic, ASK_TIMEOUT_MS, &count, NULL);
-            nanosleep(&pause, NULL);
+            /* A topic that is gone is told so; one that is new is known then. */
+            status = mr_kafka_partition_count(source->client, source->servers, entry->topic, ASK_TIMEOUT_MS, &count,
+                                              err) == MR_EINPUT
+                         ? MR_EINPUT
+                         : MR_AGAIN;
+            if (status == MR_AGAIN) nanosleep(&pause, NULL);
         }
     }
     rd_kafka_topic_partition_list_destroy(list);

@@ -51,6 +51,30 @@ static mr_status conf_limits(struct mr_source *source, rd_kafka_conf_t *conf, st
     return MR_OK;
 }
 
+/* What only the classic group protocol has: with "group.protocol": "consumer" the broker decides, and the client
+ * refuses these. */
+static mr_status conf_protocol(const struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
+{
+    static const struct {
+        const char *key, *value;
+    } rows[] = {
+        /* A member learns of a rebalance at its next heartbeat: with the usual 3 s, the second lane's join would stop
+           the first for 2 s. */
+        {"heartbeat.interval.ms", "250"},
+        {"partition.assignment.strategy", "range,roundrobin"},
+    };
+    const struct mr_map *const properties = &source->opt->properties;
+    const char *const protocol = mr_kafka_property(properties, "group.protocol");
+    char reason[256];
+    if (protocol && !strcmp(protocol, "consumer")) return MR_OK;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (mr_kafka_property(properties, rows[i].key)) continue;
+        if (rd_kafka_conf_set(conf, rows[i].key, rows[i].value, reason, sizeof reason))
+            return mr_fail(err, MR_ECONFIG, "kafka source: %s", reason);
+    }
+    return MR_OK;
+}
+
 static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, struct mr_err *err)
 {
     char instance[512], reason[256];
@@ -83,12 +107,8 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
         {.key = "fetch.max.bytes",
          .value = is_large ? message_max : FETCH_MAX_BYTES}, /* the client wants it no smaller */
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
-        /* A member learns of a rebalance at its next heartbeat: with the usual 3 s, the second lane's join would stop
-           the first for 2 s. */
-        {.key = "heartbeat.interval.ms", .value = "250"},
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "check.crcs", .value = "true"},
-        {.key = "partition.assignment.strategy", .value = "range,roundrobin"},
         {.key = "client.id", .value = "millrace"},
         {.key = "fetch.queue.backoff.ms", .value = "5", .is_optional = true},
         {.key = "enable.metrics.push", .value = "false", .is_optional = true},
@@ -101,6 +121,7 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
     rd_kafka_conf_set_opaque(conf, source);
     rd_kafka_conf_set_rebalance_cb(conf, mr_kafka_rebalance);
     status = conf_limits(source, conf, err);
+    if (!status) status = conf_protocol(source, conf, err);
     if (!status) status = conf_member(source, conf, err);
     if (status) {
         rd_kafka_conf_destroy(conf);
