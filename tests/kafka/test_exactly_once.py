@@ -148,5 +148,26 @@ def case_follow(rig):
     return f"{len(versions)} of {taken + 1} versions in {len(told)} outputs"
 
 
+def case_most(rig):
+    """At most once: kill -9 loses what was under way, and repeats nothing."""
+    rig.topics("most.in:4", "most.out:4", "most.dead:1")
+    job = rig.job("most", delivery="at-most-once")
+    sender = rig.producing("most", RECORDS, RECORDS / (KILLS * 0.9))
+    count = RECORDS
+    for index in range(KILLS):
+        count = more_to_do(rig, "most", sender, count)
+        run = rig.run(job)
+        random_moment(rig, run, index)
+        run.signal(signal.SIGKILL)
+        run.end()
+    expect(sender.wait(120) == 0, "the sender failed")
+    rig.run(job, "--until", "end").expect_end(0)
+    told = [json.loads(line)["id"] for line in answers(rig, "most.out").splitlines()]
+    expect(len(set(told)) == len(told), f"{len(told) - len(set(told))} outputs repeated")
+    lags = group_lag(rig, "most")
+    expect(set(lags.values()) == {"0"}, f"not all is committed: {lags}")
+    return f"{KILLS} kills, {count - len(told)} of {count} records lost, none repeated"
+
+
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_learn, case_file, case_follow])
+    main([case_plain, case_kill, case_learn, case_file, case_follow, case_most])
