@@ -54,6 +54,9 @@ mr_status mr_kafka_client_create(const char *what, rd_kafka_type_t type, rd_kafk
 mr_status mr_kafka_partition_count(rd_kafka_t *client, const char *servers, const char *topic, int timeout_ms,
                                    int32_t *count_out, struct mr_err *err);
 
+/** Whether a broker will not allow it however often it is asked: rights, or a setting that it does not take. */
+bool mr_kafka_is_denied(rd_kafka_resp_err_t code);
+
 /** Status for an error that a client call or a delivery report gave. */
 mr_status mr_kafka_status(rd_kafka_resp_err_t code);
 

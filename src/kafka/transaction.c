@@ -4,17 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
 #include "kafka/epoch_watch.h"
+#include "kafka/timeouts.h"
 
 #define STEP_MS          1000  /* of init and commit: then they are called again, and go on where they were */
 #define OFFSETS_MS       10000 /* cannot be resumed: sent again it would be another request */
-#define TRANSACTION_MS   "30000"
 #define REFUSALS_WAIT_MS 1000
+#define PROBE_EVERY_US   100000 /* how often to ask whether a transaction that waits for reports has failed */
 
 struct mr_transaction {
     struct mr_transaction_open open;
+    struct mr_timeouts timeouts;
     char *id;
     rd_kafka_t *client;
     struct mr_port *port; /* all that are open */
@@ -23,7 +26,9 @@ struct mr_transaction {
     bool is_solo;      /* the producer sends one record a request */
     bool has_refusals; /* the next one must */
     bool is_closing;   /* reports that still come are of a transaction that is over */
+    bool is_open;      /* between begin and the first request of its end */
     uint64_t sent, acknowledged;
+    int64_t probe_due_us;
     struct mr_err failure;
 };
 
@@ -38,8 +43,13 @@ mr_status mr_transaction_create(const struct mr_transaction_open *open, struct m
     }
     transaction->open = *open;
     transaction->open.id = transaction->id;
-    *transaction_out = transaction;
-    return MR_OK;
+    const mr_status status =
+        mr_timeouts_choose(open->properties, open->commit_interval_us, &transaction->timeouts, err);
+    if (status)
+        mr_transaction_destroy(transaction);
+    else
+        *transaction_out = transaction;
+    return status;
 }
 
 void mr_transaction_destroy(struct mr_transaction *transaction)
@@ -56,17 +66,6 @@ static bool is_fenced(rd_kafka_resp_err_t code)
     return mr_kafka_status(code) == MR_EFENCED;
 }
 
-/* What waiting does not mend. */
-static bool is_refusal(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED ||
-           code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
-           code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
-           code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
-           code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT || code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE ||
-           code == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION;
-}
-
 static mr_txn_outcome fenced_fail(struct mr_err *err, const char *what, const char *reason)
 {
     mr_fail(err, MR_EFENCED,
@@ -74,6 +73,19 @@ static mr_txn_outcome fenced_fail(struct mr_err *err, const char *what, const ch
             "last (%s): nothing of it was committed; see that only one runs with this job name and instance",
             what, reason);
     return MR_TXN_FENCED;
+}
+
+static mr_txn_outcome denied_fail(struct mr_err *err, rd_kafka_resp_err_t code, const char *what, const char *reason)
+{
+    if (code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT)
+        mr_fail(err, MR_EKAFKA,
+                "%s: %s: set transaction.timeout.ms to at most transaction.max.timeout.ms of the brokers (900000 where "
+                "nobody changed it)",
+                what, reason);
+    else
+        mr_fail(err, MR_EKAFKA, "%s: %s: give this user the rights (TransactionalId and Topic write, Group read)", what,
+                reason);
+    return MR_TXN_REFUSED;
 }
 
 mr_txn_outcome mr_transaction_judge(rd_kafka_t *client, rd_kafka_error_t *error, const char *what, struct mr_err *err)
@@ -89,11 +101,8 @@ mr_txn_outcome mr_transaction_judge(rd_kafka_t *client, rd_kafka_error_t *error,
     /* Being fenced may come marked as something that an abort mends (librdkafka 2.0.2): it does not. */
     if (is_fenced(code)) return fenced_fail(err, what, reason);
     if (is_fenced(fatal_code)) return fenced_fail(err, what, fatal_reason);
-    if (is_refusal(code)) {
-        mr_fail(err, MR_EKAFKA, "%s: %s: give this user the rights (TransactionalId and Topic write, Group read)", what,
-                reason);
-        return MR_TXN_REFUSED;
-    }
+    if (mr_kafka_is_denied(code)) return denied_fail(err, code, what, reason);
+    if (mr_kafka_is_denied(fatal_code)) return denied_fail(err, fatal_code, what, fatal_reason);
     mr_fail(err, MR_ERESTART, "%s: %s", what, fatal_code ? fatal_reason : reason);
     if (is_fatal || fatal_code) return MR_TXN_FATAL;
     if (is_abort) return MR_TXN_ABORT;
@@ -107,6 +116,7 @@ static mr_txn_outcome fatal_check(const struct mr_transaction *transaction, cons
     const rd_kafka_resp_err_t code = rd_kafka_fatal_error(transaction->client, reason, sizeof reason);
     if (!code) return MR_TXN_OK;
     if (is_fenced(code)) return fenced_fail(err, what, reason);
+    if (mr_kafka_is_denied(code)) return denied_fail(err, code, what, reason);
     mr_fail(err, MR_ERESTART, "%s: %s", what, reason);
     return MR_TXN_FATAL;
 }
@@ -126,10 +136,10 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
 static mr_status producer_conf(struct mr_transaction *transaction, rd_kafka_conf_t **conf_out, struct mr_err *err)
 {
     const struct mr_map *const properties = transaction->open.properties;
-    char linger_ms[32], kbytes[32];
+    char linger_ms[32], kbytes[32], transaction_ms[32], socket_ms[32];
     const struct mr_kafka_default defaults[] = {
         {.key = "transactional.id", .value = transaction->id, .is_reserved = true},
-        {.key = "transaction.timeout.ms", .value = TRANSACTION_MS},
+        {.key = "transaction.timeout.ms", .value = transaction_ms},
         {.key = "linger.ms", .value = linger_ms},
         {.key = "queue.buffering.max.kbytes", .value = kbytes},
         {.key = "queue.buffering.max.messages", .value = "1000000"},
@@ -137,7 +147,7 @@ static mr_status producer_conf(struct mr_transaction *transaction, rd_kafka_conf
         {.key = "enable.idempotence", .value = "true", .is_reserved = true},
         {.key = "delivery.report.only.error", .value = "false", .is_reserved = true}, /* every record is counted */
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
-        {.key = "socket.timeout.ms", .value = "10000"}, /* not above transaction.timeout.ms */
+        {.key = "socket.timeout.ms", .value = socket_ms},
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "partitioner", .value = "murmur2_random"},
         {.key = "client.id", .value = "millrace"},
@@ -148,6 +158,8 @@ static mr_status producer_conf(struct mr_transaction *transaction, rd_kafka_conf
     const size_t least = message_max && atoll(message_max) > 0 ? (size_t)atoll(message_max) / 1024 + 1 : 1024;
     const size_t budget = transaction->open.memory_bytes / 1024;
     snprintf(linger_ms, sizeof linger_ms, "%g", (double)transaction->open.linger_us / 1000.0);
+    snprintf(transaction_ms, sizeof transaction_ms, "%lld", (long long)transaction->timeouts.transaction_ms);
+    snprintf(socket_ms, sizeof socket_ms, "%lld", (long long)transaction->timeouts.socket_ms);
     snprintf(kbytes, sizeof kbytes, "%zu", budget < least ? least : budget);
     const mr_status status = mr_kafka_conf_create("transaction", properties, defaults, conf_out, err);
     if (status) return status;
@@ -180,7 +192,7 @@ static mr_status producer_make(struct mr_transaction *transaction, struct mr_err
     for (struct mr_port *port = transaction->port; port && !status; port = port->next)
         status = port_bind(transaction, port, err);
     transaction->failure = (struct mr_err){0};
-    transaction->is_closing = false;
+    transaction->is_closing = transaction->is_open = false;
     return status;
 }
 
@@ -200,21 +212,28 @@ mr_txn_outcome mr_transaction_begin(struct mr_transaction *transaction, struct m
     if (outcome) return outcome;
     mr_epoch_watch_begin(&transaction->watch);
     transaction->sent = transaction->acknowledged = 0;
-    return mr_transaction_judge(transaction->client, rd_kafka_begin_transaction(transaction->client),
-                                "beginning a transaction", err);
+    transaction->probe_due_us = mr_clock_us() + PROBE_EVERY_US;
+    const mr_txn_outcome begun = mr_transaction_judge(
+        transaction->client, rd_kafka_begin_transaction(transaction->client), "beginning a transaction", err);
+    transaction->is_open = !begun;
+    return begun;
 }
 
 mr_txn_outcome mr_transaction_offsets(struct mr_transaction *transaction, const rd_kafka_topic_partition_list_t *list,
                                       const rd_kafka_consumer_group_metadata_t *group, struct mr_err *err)
 {
-    return mr_transaction_judge(transaction->client,
-                                rd_kafka_send_offsets_to_transaction(transaction->client, list, group, OFFSETS_MS),
-                                "putting the input offsets into the transaction", err);
+    static const char what[] = "putting the input offsets into the transaction";
+    transaction->is_open = false;
+    const mr_txn_outcome outcome = mr_transaction_judge(
+        transaction->client, rd_kafka_send_offsets_to_transaction(transaction->client, list, group, OFFSETS_MS), what,
+        err);
+    return outcome ? outcome : fatal_check(transaction, what, err);
 }
 
 mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct mr_err *err)
 {
     static const char what[] = "committing the transaction";
+    transaction->is_open = false;
     const mr_txn_outcome outcome =
         mr_transaction_judge(transaction->client, rd_kafka_commit_transaction(transaction->client, STEP_MS), what, err);
     if (outcome) return outcome;
@@ -287,18 +306,35 @@ void mr_transaction_counts(const struct mr_transaction *transaction, uint64_t *s
     *acknowledged_out = transaction->acknowledged;
 }
 
+/*
+ * A transaction that the coordinator has turned down sends no messages any more, and their reports never come: the
+ * client tells when it is next asked for something. Beginning another one is asking for nothing: it is refused while
+ * one is open, with what is wrong with that one.
+ */
+static void failure_probe(struct mr_transaction *transaction)
+{
+    const int64_t now_us = mr_clock_us();
+    if (!transaction->is_open || transaction->acknowledged == transaction->sent || now_us < transaction->probe_due_us)
+        return;
+    transaction->probe_due_us = now_us + PROBE_EVERY_US;
+    rd_kafka_error_t *const error = rd_kafka_begin_transaction(transaction->client);
+    if (error && (rd_kafka_error_txn_requires_abort(error) || rd_kafka_error_is_fatal(error)))
+        mr_transaction_judge(transaction->client, error, "transaction", &transaction->failure);
+    else if (error)
+        rd_kafka_error_destroy(error);
+}
+
 void mr_transaction_poll(struct mr_transaction *transaction, int wait_ms)
 {
-    if (transaction->client) rd_kafka_poll(transaction->client, wait_ms);
+    if (!transaction->client) return;
+    rd_kafka_poll(transaction->client, wait_ms);
+    if (!transaction->failure.status) failure_probe(transaction);
 }
 
 mr_status mr_transaction_failure(struct mr_transaction *transaction, struct mr_err *err)
 {
     struct mr_err *const failure = &transaction->failure;
-    if (!failure->status && transaction->client) {
-        const mr_txn_outcome outcome = fatal_check(transaction, "transaction", failure);
-        if (!outcome) return MR_OK;
-    }
+    if (!failure->status && transaction->client) fatal_check(transaction, "transaction", failure);
     if (failure->status && err) *err = *failure;
     return failure->status;
 }

@@ -21,6 +21,7 @@ struct mr_transaction_open {
     const struct mr_map *properties; /* the user's, of the cluster that is read and written */
     size_t memory_bytes;             /* budget of the queue */
     int64_t linger_us;
+    int64_t commit_interval_us; /* how long a transaction is open, but for its end */
 };
 
 /** A topic that is written to within transactions. Owned by who sends; the transaction keeps the handle up to date when

@@ -100,8 +100,11 @@ mr_status mr_lane_commit_create(struct mr_lane *lane, size_t memory_bytes, struc
     *commit_out = NULL;
     if (!exact) return mr_fail(err, MR_ENOMEM, "out of memory");
     id_make(lane, id, sizeof id);
-    const struct mr_transaction_open open = {
-        .id = id, .properties = lane->run->properties, .memory_bytes = memory_bytes, .linger_us = lane->linger_us};
+    const struct mr_transaction_open open = {.id = id,
+                                             .properties = lane->run->properties,
+                                             .memory_bytes = memory_bytes,
+                                             .linger_us = lane->linger_us,
+                                             .commit_interval_us = lane->run->job->commit_interval};
     const mr_status status = mr_transaction_create(&open, &exact->transaction, err);
     if (status) {
         free(exact);
