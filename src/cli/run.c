@@ -16,6 +16,7 @@
 #include "cli/override.h"
 #include "config/job.h"
 #include "kafka/client.h"
+#include "kafka/library_version.h"
 #include "kafka/embedded.h"
 #include "kafka/feed.h"
 #include "metrics/summary.h"
@@ -309,6 +310,7 @@ static mr_status lanes_start(struct mr_run *run, const sigset_t *set, struct mr_
 
 static mr_status watch_run(struct watch *watch, const sigset_t *set, const char *feed_topic, struct mr_err *err)
 {
+    if (watch->run->job->source->offsets_send) mr_library_log(); /* a source that is Kafka's */
     mr_status status = lanes_start(watch->run, set, err);
     if (status) return status;
     watch->has_started = true;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cli/command.h"
+#include "kafka/library_version.h"
 #include "registry.h"
 
 #ifdef __clang__
@@ -22,6 +23,8 @@ static void print_text(void)
            rd_kafka_version_str(), cJSON_Version());
     for (size_t i = 0; mr_backends[i]; i++) printf(" %s", mr_backends[i]->name);
     puts(mr_backends[0] ? "" : " none");
+    for (const struct mr_library_note *note = NULL; (note = mr_library_note_next((unsigned)rd_kafka_version(), note));)
+        printf("%s %s\n             (%s)\n", note->is_bug ? "known bug  " : "follows    ", note->what, note->why);
 }
 
 static mr_status print_json(struct mr_err *err)
@@ -30,6 +33,7 @@ static mr_status print_json(struct mr_err *err)
     cJSON_AddStringToObject(root, "version", MR_VERSION);
     cJSON_AddStringToObject(root, "compiler", COMPILER);
     cJSON_AddStringToObject(root, "librdkafka", rd_kafka_version_str());
+    mr_library_notes_add(root);
     cJSON_AddStringToObject(root, "cjson", cJSON_Version());
     cJSON *const backends = cJSON_AddArrayToObject(root, "backends");
     for (size_t i = 0; mr_backends[i]; i++) cJSON_AddItemToArray(backends, cJSON_CreateString(mr_backends[i]->name));

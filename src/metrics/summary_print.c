@@ -1,9 +1,11 @@
 /* The report and the progress, for people and for programs. */
 #include <cjson/cJSON.h>
+#include <librdkafka/rdkafka.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "kafka/library_version.h"
 #include "metrics/summary.h"
 #include "metrics/summary_scoring.h"
 #include "millrace/status.h"
@@ -139,6 +141,8 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
     cJSON_AddStringToObject(root, "job", run->job->name);
     cJSON_AddStringToObject(root, "status", mr_status_name(status));
     cJSON_AddStringToObject(root, "backend", backend);
+    cJSON_AddStringToObject(root, "librdkafka", rd_kafka_version_str());
+    mr_library_notes_add(root);
     cJSON_AddNumberToObject(root, "lanes", run->lane_count);
     cJSON_AddNumberToObject(root, "seconds", report->seconds);
     counts_add(root, report);

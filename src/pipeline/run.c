@@ -7,6 +7,7 @@
 #include "base/cores.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "pipeline/exact_check.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_count.h"
 #include "scoring/choose.h"
@@ -130,6 +131,7 @@ mr_status mr_run_start(struct mr_run *run, struct mr_err *err)
     mr_status status = partitions_check(run, err);
 
     if (!status) status = lane_count_choose(run, err);
+    if (!status) status = mr_exact_check(run, err);
     if (status) return status;
     run->lane = calloc(run->lane_count, sizeof *run->lane);
     if (!run->lane) return mr_fail(err, MR_ENOMEM, "out of memory");

@@ -81,6 +81,12 @@ const struct mr_option mr_kafka_source_options[] = {
      .doc = "How long the broker may hold a fetch while nothing is there. A real broker answers at once when something "
             "comes; the embedded one "
             "does not, so 5ms is the most there."},
+    {.key = "allow_old_brokers",
+     .type = MR_OPT_BOOL,
+     .offset = AT(allow_old_brokers),
+     .fallback = "false",
+     .doc = "Lets delivery \"exactly-once\" run on brokers older than 3.7, which do not refuse late requests of a "
+            "transaction that is over: what is promised then holds only while the network behaves."},
     {0},
 };
 #undef AT

@@ -24,6 +24,7 @@ struct mr_kafka_source_options {
     int lost_offsets; /* mr_lost_offsets */
     int64_t connect_timeout;
     int64_t fetch_wait_max;
+    bool allow_old_brokers;
 };
 
 extern const struct mr_option mr_kafka_source_options[];
