@@ -24,9 +24,11 @@ struct mr_transaction {
     struct mr_epoch_watch watch;
     struct mr_refused refused;
     bool is_solo;      /* the producer sends one record a request */
-    bool has_refusals; /* the next one must */
-    bool is_closing;   /* reports that still come are of a transaction that is over */
-    bool is_open;      /* between begin and the first request of its end */
+    bool has_refusals; /* of the open transaction */
+    bool has_learned;  /* a record that is refused was found since it was last asked */
+    int64_t solo_until_us;
+    bool is_closing; /* reports that still come are of a transaction that is over */
+    bool is_open;    /* between begin and the first request of its end */
     uint64_t sent, acknowledged;
     int64_t probe_due_us;
     struct mr_err failure;
@@ -174,7 +176,11 @@ static mr_status port_bind(const struct mr_transaction *transaction, struct mr_p
     char reason[256];
     rd_kafka_topic_conf_t *const conf = rd_kafka_topic_conf_new();
     rd_kafka_topic_conf_set_opaque(conf, port);
-    if (port->codec && rd_kafka_topic_conf_set(conf, "compression.codec", port->codec, reason, sizeof reason))
+    const struct mr_map *const properties = transaction->open.properties;
+    const bool is_given =
+        mr_kafka_property(properties, "compression.codec") || mr_kafka_property(properties, "compression.type");
+    if (port->codec && !is_given &&
+        rd_kafka_topic_conf_set(conf, "compression.codec", port->codec, reason, sizeof reason))
         mr_log(MR_LOG_DEBUG, "kafka", "%s: %s", port->topic_name, reason); /* a build without it: sent as it is */
     port->topic = rd_kafka_topic_new(transaction->client, port->topic_name, conf);
     if (port->topic) return MR_OK;
@@ -185,7 +191,8 @@ static mr_status port_bind(const struct mr_transaction *transaction, struct mr_p
 static mr_status producer_make(struct mr_transaction *transaction, struct mr_err *err)
 {
     rd_kafka_conf_t *conf;
-    transaction->is_solo = transaction->has_refusals;
+    transaction->is_solo = mr_clock_us() < transaction->solo_until_us;
+    transaction->has_refusals = false;
     mr_epoch_watch_reset(&transaction->watch);
     mr_status status = producer_conf(transaction, &conf, err);
     if (!status) status = mr_kafka_client_create("transaction", RD_KAFKA_PRODUCER, conf, &transaction->client, err);
@@ -245,22 +252,24 @@ mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct 
         return MR_TXN_FATAL;
     }
     transaction->sent = transaction->acknowledged = 0;
-    transaction->has_refusals = false;
-    transaction->refused.count = 0; /* their offsets are committed */
+    mr_refused_clear(&transaction->refused); /* their offsets are committed */
     return MR_TXN_OK;
 }
 
 bool mr_transaction_is_dirty(struct mr_transaction *transaction)
 {
-    return transaction->is_solo != transaction->has_refusals || mr_epoch_watch_is_dirty(&transaction->watch);
+    return transaction->is_solo != (mr_clock_us() < transaction->solo_until_us) ||
+           mr_epoch_watch_is_dirty(&transaction->watch);
 }
 
 void mr_transaction_drop(struct mr_transaction *transaction)
 {
     rd_kafka_t *const client = transaction->client;
     if (!client) return;
-    /* Requests that are on their way may still tell which records are refused. */
-    if (transaction->has_refusals && transaction->is_solo) rd_kafka_flush(client, REFUSALS_WAIT_MS);
+    if (transaction->has_refusals && transaction->is_solo) { /* what is on its way may tell of more refused records */
+        rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+        rd_kafka_flush(client, REFUSALS_WAIT_MS);
+    }
     transaction->is_closing = true;
     rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
     rd_kafka_poll(client, 0);
@@ -341,9 +350,13 @@ mr_status mr_transaction_failure(struct mr_transaction *transaction, struct mr_e
 
 void mr_transaction_refused(struct mr_transaction *transaction, const struct mr_sent_record *record, const char *why)
 {
+    const int64_t now_us = mr_clock_us();
+    const bool is_known = mr_refused_has(&transaction->refused, record, now_us);
     transaction->has_refusals = true;
-    if (transaction->is_solo && !mr_refused_has(&transaction->refused, record) &&
-        !mr_refused_add(&transaction->refused, record)) {
+    /* For a while: where a topic takes less than a request of many records, each such request would be refused. */
+    transaction->solo_until_us = now_us + MR_LIMIT_HOLDS_US;
+    if (transaction->is_solo) transaction->has_learned |= !is_known;
+    if (transaction->is_solo && !is_known && !mr_refused_add(&transaction->refused, record, now_us)) {
         mr_fail(&transaction->failure, MR_ENOMEM, "no memory for refused records");
         return;
     }
@@ -352,7 +365,19 @@ void mr_transaction_refused(struct mr_transaction *transaction, const struct mr_
             transaction->is_solo ? "an output" : "some outputs", why);
 }
 
+bool mr_transaction_has_refused(const struct mr_transaction *transaction)
+{
+    return !mr_refused_is_empty(&transaction->refused);
+}
+
 bool mr_transaction_knows_refused(const struct mr_transaction *transaction, const struct mr_sent_record *record)
 {
-    return mr_refused_has(&transaction->refused, record);
+    return mr_refused_has(&transaction->refused, record, mr_clock_us());
+}
+
+bool mr_transaction_has_learned(struct mr_transaction *transaction)
+{
+    const bool has_learned = transaction->has_learned;
+    transaction->has_learned = false;
+    return has_learned;
 }

@@ -78,8 +78,14 @@ mr_status mr_transaction_failure(struct mr_transaction *transaction, struct mr_e
  */
 void mr_transaction_refused(struct mr_transaction *transaction, const struct mr_sent_record *record, const char *why);
 
+/** Whether any record is known to be refused: only then they need to be looked up. */
+bool mr_transaction_has_refused(const struct mr_transaction *transaction);
+
 /** Whether a record is known to be refused: it is not to be sent, but a dead letter. */
 bool mr_transaction_knows_refused(const struct mr_transaction *transaction, const struct mr_sent_record *record);
+
+/** Whether a record that is refused was found since the last call: what was given up was not given up in vain. */
+bool mr_transaction_has_learned(struct mr_transaction *transaction);
 
 /** What an error of librdkafka means for a transaction: reliability order fenced, fatal, abort, again. The error is
  * destroyed; NULL is MR_TXN_OK. */

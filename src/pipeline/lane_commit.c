@@ -198,6 +198,7 @@ void mr_lane_commit_give_up(struct mr_lane *lane)
     struct mr_stats *const stats = &lane->stats;
     const uint64_t messages = mr_stats_get(&stats->messages_in);
     mr_commit_close(&exact->protocol);
+    if (mr_transaction_has_learned(exact->transaction)) exact->restarts = 0; /* the next one gets further */
     exact->restarts++;
     if (lane->run->until.records) atomic_fetch_add(&lane->run->records_left, (int64_t)(messages - exact->messages));
     atomic_store_explicit(&stats->records_in, exact->in, memory_order_relaxed);

@@ -52,8 +52,7 @@ static size_t framed_bytes(size_t bytes)
     return framed;
 }
 
-/* Grows with what a record takes in a request of its own, whichever fields take it. */
-static size_t record_bytes(const struct mr_record *record)
+size_t mr_kafka_sink_record_bytes(const struct mr_record *record)
 {
     size_t bytes = framed_bytes(record->value_bytes) + framed_bytes(record->key_bytes);
     for (uint32_t i = 0; i < record->header_count; i++)
@@ -64,7 +63,7 @@ static size_t record_bytes(const struct mr_record *record)
 /* A record was refused alone, for its size. */
 void mr_kafka_sink_size_note(struct mr_sink *sink, const struct mr_record *record)
 {
-    const size_t bytes = record_bytes(record);
+    const size_t bytes = mr_kafka_sink_record_bytes(record);
     const int64_t now_us = mr_clock_us();
     if (sink->is_packed) return;
     if (now_us >= sink->size_until_us) sink->size_refusals = 0;
@@ -75,7 +74,7 @@ void mr_kafka_sink_size_note(struct mr_sink *sink, const struct mr_record *recor
 /* Every try alone is a round trip: what others have shown to be too large is not tried. */
 static bool is_known_too_large(const struct mr_sink *sink, const struct mr_record *record)
 {
-    return sink->size_refusals >= SIZE_PROBES && record_bytes(record) >= sink->size_refused &&
+    return sink->size_refusals >= SIZE_PROBES && mr_kafka_sink_record_bytes(record) >= sink->size_refused &&
            mr_clock_us() < sink->size_until_us;
 }
 

@@ -87,6 +87,9 @@ static mr_status port_open(struct mr_sink *sink, struct mr_err *err)
     sink->port = (struct mr_port){.topic_name = sink->opt->topic,
                                   .codec = sink->open.compress ? "lz4" : NULL,
                                   .delivered = mr_kafka_sink_port_delivered};
+    const char *codec = mr_kafka_property(sink->properties, "compression.codec");
+    if (!codec) codec = mr_kafka_property(sink->properties, "compression.type");
+    sink->is_packed = codec ? strcmp(codec, "none") != 0 : sink->open.compress;
     /* First of all, for a client knows a topic as it was first told of it. */
     const mr_status status = mr_port_open(sink->transaction, &sink->port, err);
     return status ? status : partitions_ask(sink, err);

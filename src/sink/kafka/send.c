@@ -87,11 +87,22 @@ static size_t chunk_produce(struct mr_sink *sink, struct mr_outbox *box, size_t 
     return count;
 }
 
-/* An earlier transaction with this output in it was refused. */
+struct mr_sent_record mr_kafka_sink_sent_record(const struct mr_sink *sink, const struct mr_record *record)
+{
+    return (struct mr_sent_record){.to = sink->opt->topic,
+                                   .from = record->topic,
+                                   .partition = record->source_partition,
+                                   .offset = record->offset,
+                                   .bytes = record->value_bytes,
+                                   .size = sink->is_packed ? 0 : mr_kafka_sink_record_bytes(record)};
+}
+
+/* An earlier transaction with this output in it was refused, or with one that was not larger. */
 static bool is_known_refused(const struct mr_sink *sink, const struct mr_record *record)
 {
+    if (!sink->transaction || !mr_transaction_has_refused(sink->transaction)) return false;
     const struct mr_sent_record sent = mr_kafka_sink_sent_record(sink, record);
-    return sink->transaction && mr_transaction_knows_refused(sink->transaction, &sent);
+    return mr_transaction_knows_refused(sink->transaction, &sent);
 }
 
 /* Records without headers and timestamps, from `from` on, that go to one partition. */

@@ -93,15 +93,7 @@ rd_kafka_resp_err_t mr_kafka_sink_send_one(rd_kafka_t *client, rd_kafka_topic_t 
                                            const struct mr_record *record, struct mr_outbox *box);
 
 /** The record as the transaction remembers it, should it be refused. */
-static inline struct mr_sent_record mr_kafka_sink_sent_record(const struct mr_sink *sink,
-                                                              const struct mr_record *record)
-{
-    return (struct mr_sent_record){.to = sink->opt->topic,
-                                   .from = record->topic,
-                                   .partition = record->source_partition,
-                                   .offset = record->offset,
-                                   .bytes = record->value_bytes};
-}
+struct mr_sent_record mr_kafka_sink_sent_record(const struct mr_sink *sink, const struct mr_record *record);
 
 /* ---- report.c: from delivery report to outbox ---- */
 
@@ -130,6 +122,9 @@ void mr_kafka_sink_alone_add(struct mr_sink *sink, struct mr_outbox *box, struct
 
 /** Sends what was noted, in its order, as far as there is room. Never waits. */
 void mr_kafka_sink_alone_send(struct mr_sink *sink);
+
+/** Grows with what a record takes in a request of its own, whichever fields take it. */
+size_t mr_kafka_sink_record_bytes(const struct mr_record *record);
 
 /** A record was refused alone, for its size. */
 void mr_kafka_sink_size_note(struct mr_sink *sink, const struct mr_record *record);
