@@ -334,11 +334,13 @@ static void kafka_close(struct mr_source *source)
     if (!source) return;
     if (source->client) {
         source->is_closing = true;
-        rd_kafka_consumer_close(source->client);
+        /* One that was fenced out of its group has nothing to leave, and waits for ever to have left it (2.0.2). */
+        const bool is_fenced = rd_kafka_fatal_error(source->client, NULL, 0);
+        if (!is_fenced) rd_kafka_consumer_close(source->client);
         mr_kafka_partitions_clear(source);
         if (source->queue) rd_kafka_queue_destroy(source->queue);
         if (source->reports) rd_kafka_queue_destroy(source->reports);
-        rd_kafka_destroy(source->client);
+        rd_kafka_destroy_flags(source->client, is_fenced ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
     }
     for (uint32_t i = 0; i < source->topic_count; i++) free(source->topic[i]);
     if (source->rest) rd_kafka_topic_partition_list_destroy(source->rest);
