@@ -146,6 +146,8 @@ static void error_push(int16_t api, rd_kafka_resp_err_t code, int rtt_ms)
 /* The mock has no errors for Metadata requests, but for topics in their answers: that of the input when the job starts,
  * of the output when it starts, and of the output while it works; for a while. */
 static _Atomic bool is_topic_wrong;
+static pthread_t mender;
+static bool has_mender;
 
 static void topics_set(bool with_in, bool with_out, rd_kafka_resp_err_t code)
 {
@@ -164,12 +166,11 @@ static void *topics_mend(void *unused)
 
 static void topics_spoil(const struct row *row, size_t call)
 {
-    pthread_t thread;
     is_topic_wrong = true;
     topics_set(call == 0, call != 0, (rd_kafka_resp_err_t)row->code);
     if (call < 2 && row->code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) return; /* the job ends at once */
-    assert_int_equal(pthread_create(&thread, NULL, topics_mend, NULL), 0);
-    assert_int_equal(pthread_detach(thread), 0);
+    assert_int_equal(pthread_create(&mender, NULL, topics_mend, NULL), 0);
+    has_mender = true;
 }
 
 static void error_inject(const struct row *row, size_t call)
@@ -326,6 +327,7 @@ static pid_t case_fork(size_t index, struct result *result, FILE *log)
     }
     if (fixture_open(NULL)) _exit(2);
     case_run(index, result);
+    if (has_mender) pthread_join(mender, NULL);
     const int code = fixture_close(NULL) ? 2 : 0;
     exit(code); /* where a sanitizer looks for leaks */
 }
