@@ -57,6 +57,7 @@ class Trial:
         self.name = f"{row_.name.lower()}-{seed}-{rig.number()}"
         self.count, self.sender, self.runs, self.instance = 0, None, [], None
         self.faults, self.notes = 0, {}
+        self.settings, self.judge = {}, self.count_outputs  # of every process; what says whether all is well
         self.stall = Stall(self)
 
     def flow(self, count, rate, *flags, partitions=4):
@@ -68,7 +69,7 @@ class Trial:
 
     def start(self, *flags, instance=None, hooks=None, **changes):
         """A process of the job; without a name of its own it has that of the one before, and so takes its partitions up at once."""
-        settings = {"delivery": "exactly-once", "commit_interval": "100ms", "source__connect_timeout": "60s", **changes}
+        settings = {"delivery": "exactly-once", "commit_interval": "100ms", "source__connect_timeout": "60s", **self.settings, **changes}
         self.instance = instance or self.instance
         if self.instance:
             settings["source__instance"] = self.instance
@@ -112,6 +113,10 @@ class Trial:
                 expect(code in (0, 75), f"at the end it left with {code}:\n{run.err()[-3000:]}")
         self.start("--until", "end").expect_end(0, 120)
         self.stall.end()
+        return self.judge()
+
+    def count_outputs(self):
+        """Each record answered once, in its order, as the oracle sees it."""
         words = ["check", "--in", f"{self.name}.in", "--out", f"{self.name}.out", "--dead", f"{self.name}.dead", "--count", self.count,
                  "--ordered", "--once", "--group", self.name]
         done = self.rig.oracle(*words, check=False)

@@ -11,11 +11,12 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import frame  # noqa: E402
 import brokers  # noqa: E402
+import learning  # noqa: E402
 import network  # noqa: E402
 import processes  # noqa: E402
 from rig import Rig, Skip, client_version  # noqa: E402
 
-MODULES = (network, brokers, processes)  # each declares its rows
+MODULES = (network, brokers, processes, learning)  # each declares its rows
 HEAD = ("row", "fault", "seed", "runs", "faults", "lost", "duplicated", "reordered", "longest stall", "pass")
 SETTINGS = ("transaction.abort.timed.out.transaction.cleanup.interval.ms=1000", "group.min.session.timeout.ms=1000")
 
