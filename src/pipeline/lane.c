@@ -21,9 +21,6 @@
 #define COMMIT_PAUSE_NS   50000000
 #define REST_TIMEOUT_NS   (2 * 1000000000LL)  /* for what labels have left, within the 10 s */
 #define SETTLE_TIMEOUT_NS (40 * 1000000000LL) /* of a transaction: longer than its messages may take */
-#define RESTARTS_MAX      20                  /* in a row, with nothing committed in between */
-#define RESTART_PAUSE_MS  50                  /* doubled each time */
-#define RESTART_PAUSE_MAX 5000
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
 
 /* Ends the current stage and begins the next: the time since the last mark, and the CPU time, go to `stage`. */
@@ -539,39 +536,6 @@ static void lane_finish(struct mr_lane *lane)
     if (status) lane->err = err;
 }
 
-/* Waits, longer each time; false when the run is to end. */
-static bool restart_pause(const struct mr_lane *lane, unsigned times)
-{
-    const int64_t pause_ms = times > 8 ? RESTART_PAUSE_MAX : RESTART_PAUSE_MS << times;
-    const int64_t until_ns =
-        mr_clock_ns() + (times ? pause_ms > RESTART_PAUSE_MAX ? RESTART_PAUSE_MAX : pause_ms : 0) * 1000000;
-    const struct timespec step = {.tv_nsec = 1000000};
-    while (run_state(lane) == MR_RUN_ON && mr_clock_ns() < until_ns) nanosleep(&step, NULL);
-    return run_state(lane) == MR_RUN_ON;
-}
-
-/* The one way on after a transaction that cannot be committed: everything is made anew from what is committed. Brokers
- * may be away for as long as they like. */
-static mr_status lane_restart(struct mr_lane *lane, struct mr_err *err)
-{
-    mr_log(MR_LOG_WARN, "lane", "lane %u: %s; going back to the last commit", lane->index, err->text);
-    mr_lane_commit_give_up(lane);
-    if (lane->exact->restarts > RESTARTS_MAX) {
-        struct mr_err why = *err;
-        return mr_fail(err, MR_ERETRY, "%d transactions in a row could not be committed; the last one: %.600s",
-                       RESTARTS_MAX, why.text);
-    }
-    for (unsigned times = lane->exact->restarts - 1; restart_pause(lane, times); times++) {
-        MR_TEST_HOOK("restart.dropped");
-        mr_status status = mr_lane_rebuild(lane, err);
-        MR_TEST_HOOK("restart.rebuilt");
-        if (!status && lane->run->job->source->join) status = lane->run->job->source->join(lane->source, err);
-        if (status != MR_EKAFKA && status != MR_ERESTART) return status;
-        mr_log(MR_LOG_WARN, "lane", "lane %u: %s", lane->index, err->text);
-    }
-    return mr_fail(err, MR_ERETRY, "stopped while going back to the last commit: start again to go on");
-}
-
 void *mr_lane_main(void *argument)
 {
     struct mr_lane *lane = argument;
@@ -588,7 +552,7 @@ void *mr_lane_main(void *argument)
     for (;;) {
         while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
         if (status != MR_ERESTART) break;
-        status = lane_restart(lane, &err);
+        status = mr_lane_restart(lane, &err);
     }
     if (status && !lane->err.status)
         lane->err = err; /* err alone may hold what has passed: a commit that was sent again */

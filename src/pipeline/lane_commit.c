@@ -4,15 +4,20 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/options.h"
 #include "base/test_hook.h"
 #include "kafka/client.h"
 #include "kafka/transaction.h"
 #include "pipeline/lane_state.h"
 
-#define TRY_PAUSE_NS   20000000
-#define DRAIN_LIMIT_NS (4 * 1000000000LL) /* of the last commit of a run that is asked to end */
-#define IDLE_TRIES     5                  /* of about a second; then the group hears from us */
+#define RESTARTS_MAX      20 /* in a row, with nothing committed in between */
+#define RESTART_PAUSE_MS  50 /* doubled each time */
+#define MISSING_MAX       5
+#define RESTART_PAUSE_MAX 5000
+#define TRY_PAUSE_NS      20000000
+#define DRAIN_LIMIT_NS    (4 * 1000000000LL) /* of the last commit of a run that is asked to end */
+#define IDLE_TRIES        5                  /* of about a second; then the group hears from us */
 
 static mr_txn_outcome commit_init(void *kafka, struct mr_err *err)
 {
@@ -207,4 +212,42 @@ void mr_lane_commit_give_up(struct mr_lane *lane)
     atomic_store_explicit(&stats->records_filtered, exact->filtered, memory_order_relaxed);
     atomic_store_explicit(&stats->messages_in, exact->messages, memory_order_relaxed);
     mr_stats_add(&stats->restarts, 1);
+}
+
+static mr_run_state run_state(const struct mr_lane *lane)
+{
+    return atomic_load_explicit(&lane->run->state, memory_order_relaxed);
+}
+
+/* Waits, longer each time; false when the run is to end. */
+static bool restart_pause(const struct mr_lane *lane, unsigned times)
+{
+    const int64_t pause_ms = times > 8 ? RESTART_PAUSE_MAX : RESTART_PAUSE_MS << times;
+    const int64_t until_ns =
+        mr_clock_ns() + (times ? pause_ms > RESTART_PAUSE_MAX ? RESTART_PAUSE_MAX : pause_ms : 0) * 1000000;
+    const struct timespec step = {.tv_nsec = 1000000};
+    while (run_state(lane) == MR_RUN_ON && mr_clock_ns() < until_ns) nanosleep(&step, NULL);
+    return run_state(lane) == MR_RUN_ON;
+}
+
+mr_status mr_lane_restart(struct mr_lane *lane, struct mr_err *err)
+{
+    mr_log(MR_LOG_WARN, "lane", "lane %u: %s; going back to the last commit", lane->index, err->text);
+    mr_lane_commit_give_up(lane);
+    if (lane->exact->restarts > RESTARTS_MAX) {
+        struct mr_err why = *err;
+        return mr_fail(err, MR_ERETRY, "%d transactions in a row could not be committed; the last one: %.600s",
+                       RESTARTS_MAX, why.text);
+    }
+    unsigned missing = 0; /* looks in which a topic was not there: a broker that starts may not know it yet */
+    for (unsigned times = lane->exact->restarts - 1; restart_pause(lane, times); times++) {
+        MR_TEST_HOOK("restart.dropped");
+        mr_status status = mr_lane_rebuild(lane, err);
+        MR_TEST_HOOK("restart.rebuilt");
+        if (!status && lane->run->job->source->join) status = lane->run->job->source->join(lane->source, err);
+        const bool is_gone = status == MR_EINPUT && ++missing >= MISSING_MAX;
+        if (is_gone || (status != MR_EINPUT && status != MR_EKAFKA && status != MR_ERESTART)) return status;
+        mr_log(MR_LOG_WARN, "lane", "lane %u: %s", lane->index, err->text);
+    }
+    return mr_fail(err, MR_ERETRY, "stopped while going back to the last commit: start again to go on");
 }

@@ -41,4 +41,11 @@ mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err);
 /** Drops the producer, and counts nothing since the last commit. */
 void mr_lane_commit_give_up(struct mr_lane *lane);
 
+/**
+ * The one way on after a transaction that cannot be committed (err says why): everything is made anew from what is
+ * committed. Brokers may be away for as long as they like. MR_ERETRY: the run was asked to end meanwhile, or too many
+ * transactions in a row came to nothing; other errors as mr_lane_create.
+ */
+mr_status mr_lane_restart(struct mr_lane *lane, struct mr_err *err);
+
 #endif
