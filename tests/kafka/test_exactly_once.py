@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import subprocess
+import threading
+import time
 
 from rig import LONG, MILLRACE, expect, main, wait_for
 from test_crash import group_lag, more_to_do, random_moment
@@ -62,19 +64,32 @@ def learning(rig, name, **changes):
                  emit={"fields": {"id": "id", "prediction": "near.class", "far": "near.score"}}, **changes), saved
 
 
+def first_commit(rig, run):
+    """Waits for the first commit of a run, and a while; how long the commit took from its start."""
+    wait_for(lambda: run.process.poll() is not None or run.total.get("commits"), f"the first commit; {run.err()[-2000:]}", 60)
+    took = time.monotonic() - run.started
+    threading.Event().wait(rig.random.uniform(0, 0.5))
+    return took
+
+
 def case_learn(rig):
     """kill -9 of a job that learns: the centres are, bit for bit, those of a run that nobody kills, and so are all predictions."""
     rig.topics("learn.in:1", "learn.out:1", "learn.dead:1", "calm.out:1", "calm.dead:1")
     job, saved = learning(rig, "learn")
-    sender = rig.producing("learn", RECORDS, RECORDS / (KILLS * 0.9), "--bad-every", 50)
-    count = RECORDS
-    for index in range(KILLS):
+    kills = 1000 if LONG else 50
+    sender = rig.producing("learn", RECORDS, RECORDS / (kills * 0.7), "--bad-every", 50)
+    count, took = RECORDS, []
+    for index in range(kills):
         count = more_to_do(rig, "learn", sender, count)
         run = rig.run(job)
-        random_moment(rig, run, index)
+        if index % 3:
+            took.append(first_commit(rig, run))
+        else:
+            threading.Event().wait(rig.random.uniform(0, 0.4))
         expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
         run.signal(signal.SIGKILL)
         run.end()
+        run.close()
     expect(sender.wait(120) == 0, "the sender failed")
     rig.run(job, "--until", "end").expect_end(0)
     calm, calm_saved = learning(rig, "calm", source__topics=["learn.in"], sinks=[{"type": "kafka", "topic": "calm.out"}])
@@ -83,7 +98,9 @@ def case_learn(rig):
         expect(one.read() == other.read(), "other centres than those of a run without kills")
     told, calmly = answers(rig, "learn.out"), answers(rig, "calm.out")
     expect(told == calmly, f"{len(told)} and {len(calmly)} bytes of predictions, and not the same")
-    return f"{KILLS} kills, {count} records, {len(told)} bytes of predictions"
+    took.sort()
+    return (f"{kills} kills, {count} records, {len(told)} bytes of predictions; first commit after start: median {took[len(took) // 2]:.2f} s, "
+            f"99 of 100 within {took[int(len(took) * 0.99)]:.2f} s")
 
 
 def case_file(rig):
