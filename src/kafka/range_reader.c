@@ -15,7 +15,8 @@ struct stream {
     char *topic;
     rd_kafka_topic_t *handle;
     int32_t partition;
-    int64_t next; /* offset that comes next; -1: not started */
+    int64_t next;   /* offset that comes next; -1: not started */
+    int64_t at_end; /* the client has told the end of the partition, once: it was here; -1: not yet */
     rd_kafka_message_t *ahead[FETCH_COUNT];
     size_t ahead_first, ahead_count; /* read, and beyond what was asked for so far */
 };
@@ -64,7 +65,7 @@ static void stream_stop(struct stream *stream)
         stream->ahead_count--;
     }
     if (stream->next >= 0) rd_kafka_consume_stop(stream->handle, stream->partition);
-    stream->next = -1;
+    stream->next = stream->at_end = -1;
 }
 
 void mr_range_reader_destroy(struct mr_range_reader *reader)
@@ -92,7 +93,7 @@ static struct stream *stream_find(struct mr_range_reader *reader, const char *to
     reader->stream = grown;
     struct stream *const stream = calloc(1, sizeof *stream);
     if (!stream) return NULL;
-    *stream = (struct stream){.topic = strdup(topic), .partition = partition, .next = -1};
+    *stream = (struct stream){.topic = strdup(topic), .partition = partition, .next = -1, .at_end = -1};
     stream->handle = rd_kafka_topic_new(reader->client, topic, NULL);
     reader->stream[reader->count++] = stream;
     return stream->topic && stream->handle ? stream : NULL;
@@ -154,6 +155,7 @@ static mr_status ahead_take(struct stream *stream, int64_t end, struct mr_messag
         stream->ahead_count--;
         if (raw->err) {
             status = error_judge(stream, raw, end, err);
+            if (raw->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) stream->at_end = raw->offset;
             rd_kafka_message_destroy(raw);
         } else {
             stream->next = raw->offset + 1;
@@ -165,6 +167,19 @@ static mr_status ahead_take(struct stream *stream, int64_t end, struct mr_messag
     return MR_OK;
 }
 
+/* What is there; waits a little for the first of it. A batch alone would be waited for until it is full. */
+static size_t fetch(struct stream *stream)
+{
+    ssize_t count = rd_kafka_consume_batch(stream->handle, stream->partition, 0, stream->ahead, FETCH_COUNT);
+    stream->ahead_first = 0;
+    if (count <= 0) {
+        stream->ahead[0] = rd_kafka_consume(stream->handle, stream->partition, STEP_MS);
+        count = stream->ahead[0] ? 1 : 0;
+    }
+    stream->ahead_count = (size_t)count;
+    return stream->ahead_count;
+}
+
 mr_status mr_range_read(struct mr_range_reader *reader, const char *topic, int32_t partition, int64_t first,
                         int64_t end, struct mr_message_list *list, struct mr_err *err)
 {
@@ -172,12 +187,10 @@ mr_status mr_range_read(struct mr_range_reader *reader, const char *topic, int32
     if (first >= end) return MR_OK;
     if (!stream) return mr_fail(err, MR_ENOMEM, "no memory to read %s[%d]", topic, (int)partition);
     mr_status status = stream_at(stream, first, err);
+    if (!status && !stream->ahead_count && end <= stream->at_end) status = MR_END; /* markers alone: not told again */
     int64_t deadline_ns = mr_clock_ns() + SILENCE_NS;
     while (!status && !(status = ahead_take(stream, end, list, err))) {
-        const ssize_t count =
-            rd_kafka_consume_batch(stream->handle, stream->partition, STEP_MS, stream->ahead, FETCH_COUNT);
-        stream->ahead_first = 0;
-        stream->ahead_count = count < 0 ? 0 : (size_t)count;
+        const size_t count = fetch(stream);
         if (count > 0)
             deadline_ns = mr_clock_ns() + SILENCE_NS;
         else if (mr_clock_ns() >= deadline_ns)
