@@ -1,0 +1,93 @@
+/** The inside of a verification; for the files of src/verify alone. */
+#ifndef MR_VERIFY_INSIDE_H
+#define MR_VERIFY_INSIDE_H
+
+#include "base/part_index.h"
+#include "state/log.h"
+#include "verify/look.h"
+#include "verify/match.h"
+#include "verify/offline.h"
+#include "verify/verify.h"
+
+/** A partition that the job reads: a source of the matches. */
+struct mr_verify_input {
+    uint32_t topic;
+    int32_t partition;
+    const char *name;
+    int64_t start, end; /* of what is looked at */
+    int64_t next;       /* what comes next, */
+    uint32_t byte;      /* and so much of it is done */
+    size_t told_rows;   /* of what comes next, already compared: it was pending when the model was replaced */
+    uint64_t told_dead;
+};
+
+typedef enum { MR_PLACE_SAME, MR_PLACE_KEY, MR_PLACE_ANY } mr_verify_place;
+
+/** A dead letter that is not simply a record that was rejected: it may stand for an output, or be cut. */
+struct mr_verify_special {
+    uint32_t source;
+    int32_t partition; /* its own place */
+    int64_t offset, source_offset;
+    bool is_used;
+};
+
+/** A topic that the job writes records to. */
+struct mr_verify_output {
+    struct mr_verify *verify;
+    const char *topic;
+    bool is_dead;
+    mr_verify_place place;
+    struct mr_match *match;
+    struct mr_look_parts parts;
+    int64_t *next;                     /* [parts.count] */
+    struct mr_verify_special *special; /* dead letters: [special_count] */
+    size_t special_count, special_cap;
+    bool is_sorted;
+};
+
+struct mr_verify {
+    struct mr_job *job;
+    struct mr_proof *proof;
+    struct mr_look look;
+    struct mr_look_parts parts;      /* of the inputs */
+    struct mr_verify_input *input;   /* [parts.count] */
+    struct mr_part_index index;      /* of inputs, by topic and partition */
+    struct mr_verify_output *output; /* [output_count]: of the sinks, then of dead letters */
+    size_t output_count;
+    struct mr_range_reader *reader, *writer; /* of inputs; of what was written */
+    struct mr_message_list read, written;    /* messages of inputs; of outputs */
+    struct mr_offline *offline;
+    size_t window;
+    int64_t outputs_from_ms; /* outputs before that time are of before; -1: look at all */
+    bool is_running;         /* the group's offsets moved meanwhile */
+    bool is_silent;          /* what is made again is not expected */
+    /* learning: */
+    struct mr_state_log **log; /* [log_count] */
+    size_t *model;             /* [log_count]: their index */
+    size_t log_count;
+};
+
+/** output.c: the outputs and dead letters of the job. */
+mr_status mr_verify_outputs_open(struct mr_verify *verify, struct mr_err *err);
+void mr_verify_outputs_close(struct mr_verify *verify);
+/** Receivers of mr_offline; context: the verify. */
+mr_status mr_verify_expect_output(void *context, const struct mr_record *record, struct mr_err *err);
+mr_status mr_verify_expect_dead(void *context, const struct mr_offline_dead *dead, struct mr_err *err);
+/** Reads what was written, as far as something is expected; is_all: to the end. *has_read_out: whether there was any.
+ */
+mr_status mr_verify_pump(struct mr_verify *verify, bool is_all, bool *has_read_out, struct mr_err *err);
+/** Reads the rest, and tells of what is left. */
+mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err);
+
+/** learn.c: what a job that learns has in its state topics. */
+mr_status mr_verify_state_read(struct mr_verify *verify, struct mr_err *err);
+void mr_verify_state_close(struct mr_verify *verify);
+/** Sets where each input begins and ends, from the state. MR_END: the state does not allow to go on. */
+mr_status mr_verify_state_bounds(struct mr_verify *verify, struct mr_err *err);
+/** Learns all commits again, and expects their outputs. */
+mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err);
+
+/** Index of the input of a partition; MR_PART_NONE: none. */
+uint32_t mr_verify_input_find(const struct mr_verify *verify, const char *topic, int32_t partition);
+
+#endif

@@ -1,0 +1,572 @@
+/* A job that learns in transactions: its state topics, and all that they say was learned, learned again. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "source/kafka/options.h"
+#include "state/topic.h"
+#include "verify/inside.h"
+
+#define READ_TIMEOUT_MS 60000
+#define READS_MAX       5
+
+static const struct mr_map *properties_of(const struct mr_verify *verify)
+{
+    return &((const struct mr_kafka_source_options *)verify->job->source_options)->properties;
+}
+
+static struct mr_model_at_work *model_of(const struct mr_verify *verify, size_t i)
+{
+    return &verify->offline->run->models.item[verify->model[i]];
+}
+
+/* ---- reading ---- */
+
+static mr_status log_read(struct mr_verify *verify, size_t i, uint64_t snapshot, struct mr_state_log **log_out,
+                          struct mr_err *err)
+{
+    const struct mr_model_at_work *const model = model_of(verify, i);
+    const struct mr_state_topic topic = {.properties = properties_of(verify),
+                                         .log = {.topic = model->job->topic,
+                                                 .model = model->job->name,
+                                                 .type = model->info->type,
+                                                 .schema_hash = mr_state_schema_hash(model->info),
+                                                 .snapshot = snapshot},
+                                         .timeout_ms = READ_TIMEOUT_MS};
+    return mr_state_topic_read(&topic, log_out, err);
+}
+
+static void logs_close(struct mr_verify *verify)
+{
+    for (size_t i = 0; i < verify->log_count; i++) {
+        mr_state_log_destroy(verify->log[i]);
+        verify->log[i] = NULL;
+    }
+}
+
+void mr_verify_state_close(struct mr_verify *verify)
+{
+    if (verify->log) logs_close(verify);
+    free(verify->log);
+    free(verify->model);
+}
+
+static mr_status logs_read(struct mr_verify *verify, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < verify->log_count && !status; i++) {
+        status = log_read(verify, i, 0, &verify->log[i], err);
+        if (status != MR_EINVARIANT && status != MR_EDATA) continue;
+        mr_proof_found(verify->proof, MR_FOUND_STATE, model_of(verify, i)->job->topic, -1, -1, "%s", err->text);
+        mr_proof_note(verify->proof, "outputs and weights: without the state there is nothing to make them from");
+        status = MR_END;
+    }
+    return status;
+}
+
+mr_status mr_verify_state_read(struct mr_verify *verify, struct mr_err *err)
+{
+    const struct mr_models *const models = &verify->offline->run->models;
+    mr_status status = MR_OK;
+    if (!models->learns) return MR_OK;
+    verify->log = calloc(models->count, sizeof(*verify->log));
+    verify->model = calloc(models->count, sizeof *verify->model);
+    if (!verify->log || !verify->model) return mr_fail(err, MR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < models->count; i++) {
+        if (!models->item[i].learn) continue;
+        if (!models->item[i].job->topic)
+            return mr_fail(err, MR_ECONFIG,
+                           "models[%zu]: \"%s\" learns, and no topic tells from what: only delivery \"exactly-once\" "
+                           "can be verified",
+                           i, models->item[i].job->name);
+        verify->model[verify->log_count++] = i;
+    }
+    /* The group's offsets and the logs of one moment. */
+    verify->is_running = true;
+    for (int turn = 0; turn < READS_MAX && verify->is_running && !status; turn++) {
+        logs_close(verify);
+        status = mr_look_committed(&verify->look, &verify->parts, err);
+        if (!status) status = logs_read(verify, err);
+        if (status) break;
+        struct mr_look_parts before = verify->parts;
+        before.part = malloc((verify->parts.count + 1) * sizeof *before.part);
+        if (!before.part) return mr_fail(err, MR_ENOMEM, "out of memory");
+        memcpy(before.part, verify->parts.part, verify->parts.count * sizeof *before.part);
+        status = mr_look_committed(&verify->look, &verify->parts, err);
+        verify->is_running = false;
+        for (size_t i = 0; i < verify->parts.count; i++)
+            verify->is_running |= before.part[i].committed != verify->parts.part[i].committed;
+        free(before.part);
+    }
+    return status;
+}
+
+/* ---- the chain, and the group's offsets ---- */
+
+static mr_status chains_compare(struct mr_verify *verify)
+{
+    struct mr_proof *const proof = verify->proof;
+    size_t count, other;
+    const struct mr_state_entry *const entry = mr_state_log_entries(verify->log[0], &count);
+    for (size_t i = 1; i < verify->log_count; i++) {
+        const struct mr_state_entry *const twin = mr_state_log_entries(verify->log[i], &other);
+        const char *const topic = model_of(verify, i)->job->topic;
+        const size_t both = count < other ? count : other;
+        for (size_t at = 1; at <= both; at++) { /* from the end: one may hold more of the past */
+            const struct mr_state_commit *const a = entry[count - at].commit, *const b = twin[other - at].commit;
+            if (a->seq == b->seq && a->run_id == b->run_id && a->update_count == b->update_count &&
+                a->range_count == b->range_count)
+                continue;
+            mr_proof_found(proof, MR_FOUND_STATE, topic, 0, twin[other - at].offset,
+                           "commit %llu is not what commit %llu in topic \"%s\" is: models of one job are committed "
+                           "together",
+                           (unsigned long long)b->seq, (unsigned long long)a->seq, model_of(verify, 0)->job->topic);
+            return MR_END;
+        }
+        if (!count != !other) {
+            mr_proof_found(proof, MR_FOUND_STATE, topic, -1, -1, "only one of the job's state topics holds commits");
+            return MR_END;
+        }
+    }
+    return MR_OK;
+}
+
+/* The group's offsets must be those of the last commit. */
+static void offsets_compare(struct mr_verify *verify, const struct mr_state_commit *last)
+{
+    const uint64_t wrong = verify->proof->total;
+    for (size_t i = 0; i < verify->parts.count && !verify->is_running; i++) {
+        const struct mr_look_part *const part = &verify->parts.part[i];
+        int64_t offset = -1;
+        for (size_t p = 0; last && p < last->position_count; p++) {
+            if (last->position[p].partition == part->partition && !strcmp(last->position[p].topic, part->topic))
+                offset = last->position[p].next_offset;
+        }
+        if (offset == part->committed) continue;
+        const mr_found kind = part->committed > offset ? MR_FOUND_AHEAD : MR_FOUND_BEHIND;
+        mr_proof_found(verify->proof, kind, part->topic, part->partition, part->committed,
+                       "the group's offset is %lld, that of the state (commit %llu) is %lld: `millrace repair %s "
+                       "--to-state` sets the group's",
+                       (long long)part->committed, (unsigned long long)(last ? last->seq : 0), (long long)offset,
+                       verify->job->path);
+    }
+    if (verify->is_running)
+        mr_proof_note(verify->proof, "offsets: the job is at work, the group's offsets are not held against the state");
+    else if (verify->proof->total == wrong)
+        mr_proof_fact(verify->proof, "offsets of the state = offsets of group \"%s\", %zu partitions",
+                      verify->look.group, verify->parts.count);
+}
+
+/* A model whose file is also where it is saved to is not there as it began. */
+static bool begins_known(const struct mr_verify *verify)
+{
+    for (size_t i = 0; i < verify->log_count; i++) {
+        const struct mr_job_model *const job = model_of(verify, i)->job;
+        if (job->file && job->save && !strcmp(job->file, job->save)) return false;
+    }
+    return true;
+}
+
+/* The index of the entry that the models are taken from; SIZE_MAX: they begin as the job says. */
+static size_t base_find(const struct mr_verify *verify, const struct mr_state_entry *entry, size_t count)
+{
+    size_t at = 0;
+    if (!entry[0].commit->seq_before && begins_known(verify)) return SIZE_MAX;
+    while (at < count && !entry[at].has_snapshot) at++;
+    return at;
+}
+
+mr_status mr_verify_state_bounds(struct mr_verify *verify, struct mr_err *err)
+{
+    size_t count;
+    const struct mr_state_entry *const entry = mr_state_log_entries(verify->log[0], &count);
+    const struct mr_state_commit *const last = mr_state_log_last(verify->log[0]);
+    mr_status status = chains_compare(verify);
+    (void)err;
+    if (status) return status;
+    offsets_compare(verify, last);
+    for (size_t i = 0; i < verify->parts.count; i++) verify->input[i].end = verify->input[i].start;
+    if (!last) return MR_OK;
+    const size_t base = base_find(verify, entry, count);
+    for (size_t p = 0; p < last->position_count; p++) {
+        const struct mr_state_position *const position = &last->position[p];
+        const uint32_t at = mr_verify_input_find(verify, position->topic, position->partition);
+        if (at == MR_PART_NONE) {
+            mr_proof_found(verify->proof, MR_FOUND_STATE, position->topic, position->partition, position->next_offset,
+                           "the state has a position of a partition that the job does not read");
+            return MR_END;
+        }
+        verify->input[at].end = position->next_offset;
+    }
+    if (base == SIZE_MAX) return MR_OK;
+    const struct mr_state_commit *const from = entry[base].commit;
+    const size_t pending = mr_state_pending_count(from);
+    for (size_t p = 0; p < from->position_count; p++) {
+        const uint32_t at = mr_verify_input_find(verify, from->position[p].topic, from->position[p].partition);
+        if (at != MR_PART_NONE) verify->input[at].start = from->position[p].next_offset;
+    }
+    for (size_t r = from->range_count - pending; r < from->range_count; r++) { /* learned from later */
+        const struct mr_state_position *const position = &from->position[from->range[r].position];
+        const uint32_t at = mr_verify_input_find(verify, position->topic, position->partition);
+        if (at != MR_PART_NONE && from->range[r].first_offset < verify->input[at].start)
+            verify->input[at].start = from->range[r].first_offset;
+    }
+    if (!verify->job->emit.timestamp) verify->outputs_from_ms = from->time_ms;
+    mr_proof_note(verify->proof,
+                  "commits before %llu (version %llu): compaction has taken them, or the model's file is no longer "
+                  "the one that it began from",
+                  (unsigned long long)from->seq, (unsigned long long)from->version_after);
+    return MR_OK;
+}
+
+/* ---- learning again ---- */
+
+/* Puts the bytes of a commit's snapshot in the place of all models. */
+static mr_status snapshot_take(struct mr_verify *verify, uint64_t snapshot, struct mr_err *err)
+{
+    struct mr_models *const models = &verify->offline->run->models;
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < verify->log_count && !status; i++) {
+        struct mr_state_log *log;
+        struct mr_span span;
+        status = log_read(verify, i, snapshot, &log, err);
+        if (status) break;
+        const struct mr_state_commit *const commit = mr_state_log_model(log, &span);
+        const struct mr_model_bytes bytes = {.name = model_of(verify, i)->job->topic,
+                                             .data = span.data,
+                                             .count = span.bytes,
+                                             .version = commit ? commit->version_after : 0};
+        if (!commit || commit->snapshot != snapshot)
+            status = mr_fail(err, MR_EINVARIANT, "state topic \"%s\": snapshot %llu is not whole",
+                             model_of(verify, i)->job->topic, (unsigned long long)snapshot);
+        if (!status) status = mr_models_replace(models, verify->model[i], &bytes, err);
+        if (!status) model_of(verify, i)->version = commit->version_after;
+        mr_state_log_destroy(log);
+    }
+    return status;
+}
+
+static bool is_before(int64_t a, uint32_t a_byte, int64_t b, uint32_t b_byte)
+{
+    return a < b || (a == b && a_byte < b_byte);
+}
+
+/* Scores the rows of the slot and expects their outputs, but for those that were told before. */
+static mr_status slot_tell(struct mr_verify *verify, struct mr_verify_input *input, struct mr_err *err)
+{
+    struct mr_offline *const offline = verify->offline;
+    const struct mr_message *const messages = verify->read.message;
+    const size_t rows = offline->slot.rows.row_count;
+    const size_t skip = input->told_rows < rows ? input->told_rows : rows;
+    const mr_status status = mr_offline_score(offline, err);
+    input->told_rows -= skip;
+    offline->out += skip;
+    return status ? status : mr_offline_encode(offline, messages, skip, err);
+}
+
+/* Appends the messages of an input up to an offset and a byte of the message there, and decodes them into the slot. */
+static mr_status input_decode(struct mr_verify *verify, struct mr_verify_input *input, int64_t end, uint32_t end_byte,
+                              struct mr_err *err)
+{
+    struct mr_offline *const offline = verify->offline;
+    struct mr_message_list *const list = &verify->read;
+    const size_t first = list->count;
+    mr_status status =
+        mr_range_read(verify->reader, input->name, input->partition, input->next, end_byte ? end + 1 : end, list, err);
+    for (size_t i = first; i < list->count; i++) list->message[i].topic = input->topic;
+    if (!status) verify->proof->messages += list->count - first - (end_byte && list->count > first);
+    struct mr_message *const last = end_byte && list->count > first ? &list->message[list->count - 1] : NULL;
+    if (last && last->offset == end && end_byte < last->value_bytes) last->value_bytes = end_byte;
+    struct mr_cursor cursor = {.message = first, .byte = input->byte};
+    if (list->count > first && list->message[first].offset != input->next) cursor.byte = 0;
+    while (!status && cursor.message < list->count) {
+        const struct mr_cursor before = cursor;
+        status = mr_offline_decode(offline, list->message, &cursor, list->count, err);
+        if (!status && cursor.message == before.message && cursor.byte == before.byte)
+            status = mr_fail(err, MR_EINVARIANT, "%s[%d] from offset %lld: more records than a batch holds",
+                             input->name, (int)input->partition, (long long)input->next);
+    }
+    input->next = end;
+    input->byte = end_byte;
+    return status;
+}
+
+/* What no update has learned from: there must be no rows in it. */
+static mr_status gap_work(struct mr_verify *verify, struct mr_verify_input *input, int64_t end, uint32_t end_byte,
+                          struct mr_err *err)
+{
+    const int64_t from = input->next, row_cap = (int64_t)verify->offline->slot.row_cap;
+    mr_status status = MR_OK;
+    size_t rows = 0;
+    while (!status && is_before(input->next, input->byte, end, end_byte)) {
+        const bool is_last = end - input->next <= row_cap;
+        mr_message_list_clear(&verify->read);
+        mr_offline_clear(verify->offline);
+        status = input_decode(verify, input, is_last ? end : input->next + row_cap, is_last ? end_byte : 0, err);
+        if (!status) status = mr_offline_parts(verify->offline, verify->read.message, err);
+        rows += verify->offline->slot.rows.row_count;
+        if (!status) status = slot_tell(verify, input, err);
+    }
+    if (rows)
+        mr_proof_found(verify->proof, MR_FOUND_NOT_LEARNED, input->name, input->partition, from,
+                       "%zu records up to offset %lld were learned from by no update", rows, (long long)end);
+    return status;
+}
+
+static struct mr_verify_input *input_of(const struct mr_verify *verify, const struct mr_state_commit *commit,
+                                        const struct mr_state_range *range)
+{
+    const struct mr_state_position *const position = &commit->position[range->position];
+    const uint32_t at = mr_verify_input_find(verify, position->topic, position->partition);
+    return at == MR_PART_NONE ? NULL : &verify->input[at];
+}
+
+/* Ranges of an update or of what is pending into the slot. MR_END: they contradict what was before. */
+static mr_status ranges_decode(struct mr_verify *verify, const struct mr_state_commit *commit,
+                               const struct mr_state_range *range, size_t count, struct mr_verify_input **input_out,
+                               struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    *input_out = NULL;
+    for (size_t i = 0; i < count && !status; i++) { /* what lies before them first: the slot is used for it */
+        struct mr_verify_input *const input = input_of(verify, commit, &range[i]);
+        if (!input)
+            return mr_fail(err, MR_EINVARIANT, "commit %llu: a range of no input", (unsigned long long)commit->seq);
+        *input_out = input;
+        if (is_before(range[i].first_offset, range[i].first_record, input->next, input->byte)) {
+            mr_proof_found(verify->proof, MR_FOUND_LEARNED_TWICE, input->name, input->partition, range[i].first_offset,
+                           "commit %llu has learned from it, and up to offset %lld it was learned from before",
+                           (unsigned long long)commit->seq, (long long)input->next);
+            return MR_END;
+        }
+        status = gap_work(verify, input, range[i].first_offset, range[i].first_record, err);
+    }
+    mr_message_list_clear(&verify->read);
+    mr_offline_clear(verify->offline);
+    for (size_t i = 0; i < count && !status; i++) {
+        struct mr_verify_input *const input = input_of(verify, commit, &range[i]);
+        if (is_before(range[i].first_offset, range[i].first_record, input->next, input->byte)) {
+            mr_proof_found(verify->proof, MR_FOUND_LEARNED_TWICE, input->name, input->partition, range[i].first_offset,
+                           "twice in one batch of commit %llu", (unsigned long long)commit->seq);
+            return MR_END;
+        }
+        status = input_decode(verify, input, range[i].end_offset, range[i].end_record, err);
+    }
+    return status ? status : mr_offline_parts(verify->offline, verify->read.message, err);
+}
+
+static mr_status update_work(struct mr_verify *verify, const struct mr_state_commit *commit,
+                             const struct mr_state_range *range, const struct mr_state_update *update,
+                             struct mr_err *err)
+{
+    struct mr_run *const run = verify->offline->run;
+    struct mr_slot *const slot = &verify->offline->slot;
+    struct mr_verify_input *input;
+    mr_status status = ranges_decode(verify, commit, range, update->range_count, &input, err);
+    if (status) return status;
+    if (update->rows && slot->rows.row_count != update->rows) {
+        mr_proof_found(verify->proof, MR_FOUND_STATE, input->name, input->partition, range->first_offset,
+                       "commit %llu has learned from %u records there, and there are %zu",
+                       (unsigned long long)commit->seq, (unsigned)update->rows, slot->rows.row_count);
+        return MR_END;
+    }
+    status = slot_tell(verify, input, err);
+    if (!status && run->models.begins_late) { /* what waited for its first rows has them now */
+        run->models.begins_late = false;
+        status = mr_offline_score(verify->offline, err);
+    }
+    if (!status) status = mr_models_learn(&run->models, &slot->queues, &slot->rows, slot->scores, MR_LEARN_ALL, err);
+    verify->proof->updates++;
+    return status;
+}
+
+/* What waits to be learned from was answered already: with the models as they are. */
+static mr_status pending_tell(struct mr_verify *verify, const struct mr_state_commit *commit, bool is_last,
+                              struct mr_err *err)
+{
+    struct mr_offline *const offline = verify->offline;
+    const size_t count = mr_state_pending_count(commit);
+    struct mr_verify_input *input, before;
+    if (!count) return MR_OK;
+    const struct mr_state_range *const range = commit->range + (commit->range_count - count);
+    struct mr_verify_input *const first = input_of(verify, commit, range);
+    if (!first) return MR_OK;
+    before = *first;
+    const uint64_t in = offline->in, out = offline->out, dead = offline->dead, filtered = offline->filtered;
+    const uint64_t messages = verify->proof->messages;
+    mr_status status = ranges_decode(verify, commit, range, count, &input, err);
+    const size_t rows = offline->slot.rows.row_count;
+    if (!status) status = slot_tell(verify, input, err);
+    if (status || is_last) return status;
+    before.told_rows += rows > before.told_rows ? rows - before.told_rows : 0;
+    before.told_dead = offline->dead - dead;
+    *first = before; /* it comes again, to be learned from */
+    offline->pending_in = offline->in - in, offline->pending_out = offline->out - out;
+    offline->pending_dead = offline->dead - dead, offline->pending_filtered = offline->filtered - filtered;
+    offline->in = in, offline->out = out, offline->dead = dead, offline->filtered = filtered;
+    verify->proof->messages = messages;
+    return MR_OK;
+}
+
+/* Of the commit that the models are taken from: what was pending was answered before, and comes to be learned from. */
+static mr_status pending_skip(struct mr_verify *verify, const struct mr_state_commit *commit, struct mr_err *err)
+{
+    struct mr_offline *const offline = verify->offline;
+    const struct mr_offline was = *offline;
+    if (!mr_state_pending_count(commit)) return MR_OK;
+    verify->is_silent = true;
+    const mr_status status = pending_tell(verify, commit, false, err);
+    verify->is_silent = false;
+    offline->in = was.in - offline->pending_in;
+    offline->out = was.out - offline->pending_out;
+    offline->dead = was.dead - offline->pending_dead;
+    offline->filtered = was.filtered - offline->pending_filtered;
+    return status;
+}
+
+/* The models must be, bit for bit, what was committed. */
+static mr_status weights_check(struct mr_verify *verify, size_t at, bool *is_equal, struct mr_err *err)
+{
+    struct mr_blob bytes = {0};
+    mr_status status = MR_OK;
+    char unit[256];
+    mr_units_describe(&verify->offline->run->units, unit, sizeof unit);
+    for (size_t i = 0; i < verify->log_count && !status && *is_equal; i++) {
+        const struct mr_model_at_work *const model = model_of(verify, i);
+        size_t count, first;
+        mr_state_log_entries(verify->log[0], &first);
+        const struct mr_state_entry *const entries = mr_state_log_entries(verify->log[i], &count);
+        if (first - at > count) continue;
+        const struct mr_state_entry *const entry = &entries[count - (first - at)];
+        const struct mr_state_commit *const commit = entry->commit;
+        if (model->version != commit->version_after) {
+            mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
+                           "commit %llu: its updates make version %llu of \"%s\", it says %llu",
+                           (unsigned long long)commit->seq, (unsigned long long)model->version, model->job->name,
+                           (unsigned long long)commit->version_after);
+            *is_equal = false;
+        }
+        if (!commit->model_checksum || !*is_equal) continue;
+        bytes.bytes = 0;
+        status = model->learn->store(model->model, &bytes, err);
+        if (status) break;
+        if (mr_state_checksum(bytes.data, bytes.bytes) == commit->model_checksum) {
+            verify->proof->models_equal++;
+            continue;
+        }
+        *is_equal = false;
+        if (strncmp(unit, commit->unit, strlen(commit->unit)) != 0)
+            mr_proof_note(verify->proof,
+                          "weights of \"%s\" from commit %llu on: they were made by %s, and differ in their last bits "
+                          "from those of %s",
+                          model->job->name, (unsigned long long)commit->seq, commit->unit, unit);
+        else
+            mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
+                           "commit %llu: what \"%s\" had learned does not come out again",
+                           (unsigned long long)commit->seq, model->job->name);
+    }
+    mr_blob_deinit(&bytes);
+    return status;
+}
+
+/* A commit that has put an earlier model back. */
+static mr_status back_take(struct mr_verify *verify, const struct mr_state_commit *before,
+                           const struct mr_state_commit *commit, struct mr_err *err)
+{
+    mr_status status = before ? pending_tell(verify, before, false, err) : MR_OK;
+    if (!status) status = snapshot_take(verify, commit->snapshot, err);
+    verify->offline->run->models.begins_late = verify->offline->run->learns_by_offsets && !commit->version_after;
+    if (!status)
+        mr_proof_note(verify->proof, "commit %llu has put version %llu back: taken as it stands there",
+                      (unsigned long long)commit->seq, (unsigned long long)commit->version_after);
+    return status;
+}
+
+static void counts_check(struct mr_verify *verify, const struct mr_state_commit *base,
+                         const struct mr_state_commit *last)
+{
+    const struct mr_offline *const mine = verify->offline;
+    const uint64_t in = last->in - (base ? base->in : 0), out = last->out - (base ? base->out : 0);
+    const uint64_t dead = last->dead - (base ? base->dead : 0), filtered = last->filtered - (base ? base->filtered : 0);
+    if (in != out + dead + filtered)
+        mr_proof_found(verify->proof, MR_FOUND_COUNTS, model_of(verify, 0)->job->topic, -1, -1,
+                       "the state counts %llu in, and %llu out + %llu dead + %llu filtered", (unsigned long long)in,
+                       (unsigned long long)out, (unsigned long long)dead, (unsigned long long)filtered);
+    else if (in != mine->in || filtered != mine->filtered || out + dead != mine->out + mine->dead)
+        mr_proof_found(verify->proof, MR_FOUND_COUNTS, model_of(verify, 0)->job->topic, -1, -1,
+                       "the state counts %llu in, %llu out, %llu dead, %llu filtered; the input holds %llu, %llu, "
+                       "%llu, %llu",
+                       (unsigned long long)in, (unsigned long long)out, (unsigned long long)dead,
+                       (unsigned long long)filtered, (unsigned long long)mine->in, (unsigned long long)mine->out,
+                       (unsigned long long)mine->dead, (unsigned long long)mine->filtered);
+    else
+        mr_proof_fact(verify->proof, "%llu in = %llu out + %llu dead + %llu filtered, and so the state counts",
+                      (unsigned long long)in, (unsigned long long)out, (unsigned long long)dead,
+                      (unsigned long long)filtered);
+}
+
+static mr_status commit_work(struct mr_verify *verify, const struct mr_state_commit *before,
+                             const struct mr_state_commit *commit, struct mr_err *err)
+{
+    const struct mr_state_range *range = commit->range;
+    bool has_read = false;
+    mr_status status = MR_OK;
+    if (commit->kind == MR_STATE_ROLLED_BACK) return back_take(verify, before, commit, err);
+    for (size_t u = 0; u < commit->update_count && !status; u++) {
+        status = update_work(verify, commit, range, &commit->update[u], err);
+        range += commit->update[u].range_count;
+        if (!status) status = mr_verify_pump(verify, false, &has_read, err);
+    }
+    return status;
+}
+
+/* The rest of each input: what is pending, and what nothing was learned from. */
+static mr_status rest_work(struct mr_verify *verify, const struct mr_state_commit *last, struct mr_err *err)
+{
+    mr_status status = pending_tell(verify, last, true, err);
+    for (size_t i = 0; i < verify->parts.count && !status; i++) {
+        struct mr_verify_input *const input = &verify->input[i];
+        status = gap_work(verify, input, input->end, 0, err);
+    }
+    return status;
+}
+
+mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err)
+{
+    struct mr_run *const run = verify->offline->run;
+    size_t count;
+    const struct mr_state_entry *const entry = mr_state_log_entries(verify->log[0], &count);
+    bool is_equal = true;
+    mr_status status = MR_OK;
+    run->models.begins_late = run->learns_by_offsets;
+    if (!count) {
+        mr_proof_fact(verify->proof, "nothing is committed yet");
+        return MR_OK;
+    }
+    const size_t base = base_find(verify, entry, count);
+    if (base != SIZE_MAX) {
+        status = snapshot_take(verify, entry[base].commit->snapshot, err);
+        if (entry[base].commit->version_after) run->models.begins_late = false;
+        if (!status) status = pending_skip(verify, entry[base].commit, err);
+    }
+    for (size_t at = base == SIZE_MAX ? 0 : base + 1; at < count && !status; at++) {
+        status = commit_work(verify, at ? entry[at - 1].commit : NULL, entry[at].commit, err);
+        if (!status && is_equal) status = weights_check(verify, at, &is_equal, err);
+        verify->proof->commits++;
+    }
+    if (!status) status = rest_work(verify, entry[count - 1].commit, err);
+    if (status == MR_EINPUT) { /* retention was shorter */
+        verify->proof->missing = MR_EINPUT;
+        mr_proof_note(verify->proof, "%s", err->text);
+        return MR_END;
+    }
+    if (status) return status;
+    counts_check(verify, base == SIZE_MAX ? NULL : entry[base].commit, entry[count - 1].commit);
+    mr_proof_fact(verify->proof, "the state's %zu commits are a chain without a gap", count);
+    if (is_equal)
+        mr_proof_fact(verify->proof,
+                      "the weights of %zu model%s come out again, bit for bit, at %llu commits (%llu updates)",
+                      verify->log_count, verify->log_count == 1 ? "" : "s", (unsigned long long)verify->proof->commits,
+                      (unsigned long long)verify->proof->updates);
+    return MR_OK;
+}

@@ -1,0 +1,580 @@
+#include "verify/match.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/number.h"
+
+#define SEEN_COUNT  (1u << 18) /* contents that were matched lately, by their hash: a power of two */
+#define BUCKETS_MIN (1u << 12)
+#define NEAR        1e-6
+#define LEAD_MAX    65536 /* records before the first match of a partition that are kept */
+#define PAIRS_MAX   1000  /* records that are told as different; then as foreign and missing */
+
+/* One record that waits, or that stands behind one that does. */
+struct item {
+    struct item *next_alike;       /* in its group */
+    struct item *before, *next;    /* expected: of its source. Actual (next alone): of its partition */
+    uint64_t hash;                 /* of the content, and the partition where that is determined */
+    uint64_t seq;                  /* expected: number in its source. Actual: its match's */
+    int64_t offset, source_offset; /* own; actual: its match's */
+    uint32_t source;               /* actual: its match's */
+    int32_t partition;
+    bool is_matched;
+    size_t value_bytes;
+    char *value; /* NULL: a null, or no longer kept */
+};
+
+/* Records of one side with the same content, in their order. */
+struct group {
+    struct group *next; /* in its bucket */
+    uint64_t hash;
+    struct item *first, *last;
+    bool is_actual;
+};
+
+struct list {
+    struct item *first, *last;
+    size_t count, unmatched;
+};
+
+/* An output partition. */
+struct lane {
+    struct list actual;
+    size_t wanted;
+    int64_t matched_last; /* offset; -1: none yet */
+    bool leads;
+};
+
+struct mr_match {
+    struct mr_match_open open;
+    struct group **bucket; /* [mask + 1] */
+    size_t mask, group_count;
+    struct group *spare;
+    struct list *expected; /* [source_count] */
+    struct lane *lane;     /* [partition_count] */
+    uint64_t *seq;         /* [source_count]: of the next */
+    uint64_t *reached;     /* [source_count][partition_count]: seq of the last matched, and one */
+    struct {
+        uint64_t hash;
+        uint32_t source; /* and one; 0: none */
+    } * seen;            /* [SEEN_COUNT] */
+    size_t wanted_any;
+    uint64_t matched, near, before, behind;
+    unsigned pairs;
+    bool is_ambiguous, trails;
+};
+
+mr_status mr_match_create(const struct mr_match_open *open, struct mr_match **match_out, struct mr_err *err)
+{
+    struct mr_match *const match = calloc(1, sizeof *match);
+    const size_t sources = open->source_count + 1, lanes = (size_t)open->partition_count + 1;
+    *match_out = NULL;
+    if (match) {
+        match->open = *open;
+        match->mask = BUCKETS_MIN - 1;
+        match->bucket = calloc(BUCKETS_MIN, sizeof(*match->bucket));
+        match->expected = calloc(sources, sizeof *match->expected);
+        match->lane = calloc(lanes, sizeof *match->lane);
+        match->seq = calloc(sources, sizeof *match->seq);
+        match->reached = calloc(sources * lanes, sizeof *match->reached);
+        match->seen = calloc(SEEN_COUNT, sizeof *match->seen);
+    }
+    if (!match || !match->bucket || !match->expected || !match->lane || !match->seq || !match->reached ||
+        !match->seen) {
+        mr_match_destroy(match);
+        return mr_fail(err, MR_ENOMEM, "no memory to compare %d partitions", (int)open->partition_count);
+    }
+    for (int32_t i = 0; i < open->partition_count; i++) match->lane[i].matched_last = -1;
+    *match_out = match;
+    return MR_OK;
+}
+
+static void item_free(struct item *item)
+{
+    free(item->value);
+    free(item);
+}
+
+void mr_match_destroy(struct mr_match *match)
+{
+    if (!match) return;
+    for (uint32_t i = 0; match->expected && i < match->open.source_count; i++) {
+        for (struct item *item = match->expected[i].first, *next; item; item = next) {
+            next = item->next;
+            item_free(item);
+        }
+    }
+    for (int32_t i = 0; match->lane && i < match->open.partition_count; i++) {
+        for (struct item *item = match->lane[i].actual.first, *next; item; item = next) {
+            next = item->next;
+            item_free(item);
+        }
+    }
+    for (size_t i = 0; match->bucket && i <= match->mask; i++) {
+        for (struct group *group = match->bucket[i], *next; group; group = next) {
+            next = group->next;
+            free(group);
+        }
+    }
+    for (struct group *group = match->spare, *next; group; group = next) {
+        next = group->next;
+        free(group);
+    }
+    free(match->bucket);
+    free(match->expected);
+    free(match->lane);
+    free(match->seq);
+    free(match->reached);
+    free(match->seen);
+    free(match);
+}
+
+void mr_match_lead(struct mr_match *match, int32_t partition)
+{
+    match->lane[partition].leads = true;
+}
+
+void mr_match_trail(struct mr_match *match)
+{
+    match->trails = true;
+}
+
+/* ---- groups: waiting records by content ---- */
+
+static uint64_t content_hash(const struct mr_match_record *record, int32_t partition)
+{
+    const uint64_t head[4] = {record->rest, record->value ? record->value_bytes : UINT64_MAX,
+                              record->key ? record->key_bytes : UINT64_MAX, (uint64_t)partition};
+    uint64_t hash = XXH3_64bits(head, sizeof head);
+    if (record->value) hash = XXH3_64bits_withSeed(record->value, record->value_bytes, hash);
+    return record->key ? XXH3_64bits_withSeed(record->key, record->key_bytes, hash) : hash;
+}
+
+static struct group **group_find(struct mr_match *match, uint64_t hash, bool is_actual)
+{
+    struct group **at = &match->bucket[hash & match->mask];
+    while (*at && ((*at)->hash != hash || (*at)->is_actual != is_actual)) at = &(*at)->next;
+    return at;
+}
+
+/* Twice the buckets; without memory it stays as it is. */
+static void buckets_grow(struct mr_match *match)
+{
+    const size_t mask = 2 * match->mask + 1;
+    struct group **const grown = calloc(mask + 1, sizeof(*grown));
+    if (!grown) return;
+    for (size_t i = 0; i <= match->mask; i++) {
+        for (struct group *group = match->bucket[i], *next; group; group = next) {
+            next = group->next;
+            group->next = grown[group->hash & mask];
+            grown[group->hash & mask] = group;
+        }
+    }
+    free(match->bucket);
+    match->bucket = grown;
+    match->mask = mask;
+}
+
+static bool group_add(struct mr_match *match, struct item *item, bool is_actual)
+{
+    struct group *group = *group_find(match, item->hash, is_actual);
+    if (group) {
+        group->last->next_alike = item;
+        group->last = item;
+        return true;
+    }
+    if (match->group_count > match->mask) buckets_grow(match);
+    group = match->spare ? match->spare : malloc(sizeof *group);
+    if (!group) return false;
+    if (match->spare) match->spare = group->next;
+    struct group **const bucket = &match->bucket[item->hash & match->mask];
+    *group = (struct group){.next = *bucket, .hash = item->hash, .first = item, .last = item, .is_actual = is_actual};
+    *bucket = group;
+    match->group_count++;
+    return true;
+}
+
+/* Takes an item out of its group: the first one, or (after a near match) any. */
+static void group_remove(struct mr_match *match, const struct item *item, bool is_actual)
+{
+    struct group **const at = group_find(match, item->hash, is_actual);
+    struct group *const group = *at;
+    struct item **link = &group->first, *before = NULL;
+    while (*link != item) {
+        before = *link;
+        link = &before->next_alike;
+    }
+    *link = item->next_alike;
+    if (group->last == item) group->last = before;
+    if (group->first) return;
+    *at = group->next;
+    group->next = match->spare;
+    match->spare = group;
+    match->group_count--;
+}
+
+static struct item *item_make(const struct mr_match_record *record, uint64_t hash)
+{
+    struct item *const item = malloc(sizeof *item);
+    if (!item) return NULL;
+    *item = (struct item){.hash = hash,
+                          .offset = record->offset,
+                          .source = record->source,
+                          .partition = record->partition,
+                          .value_bytes = record->value_bytes};
+    if (!record->value) return item;
+    item->value = malloc(record->value_bytes + 1);
+    if (!item->value) {
+        free(item);
+        return NULL;
+    }
+    if (record->value_bytes) memcpy(item->value, record->value, record->value_bytes);
+    return item;
+}
+
+/* ---- matching ---- */
+
+static void seen_note(struct mr_match *match, uint64_t hash, uint32_t source)
+{
+    const size_t at = (hash >> 20) & (SEEN_COUNT - 1);
+    if (match->seen[at].source && match->seen[at].hash == hash && match->seen[at].source != source + 1)
+        match->is_ambiguous = true;
+    match->seen[at].hash = hash;
+    match->seen[at].source = source + 1;
+}
+
+static bool was_seen(const struct mr_match *match, uint64_t hash)
+{
+    const size_t at = (hash >> 20) & (SEEN_COUNT - 1);
+    return match->seen[at].source && match->seen[at].hash == hash;
+}
+
+static struct mr_match_place place_of(const struct item *item)
+{
+    return (struct mr_match_place){item->source, item->partition, item->offset, item->value, item->value_bytes};
+}
+
+static void order_check(struct mr_match *match, const struct item *actual)
+{
+    uint64_t *const reached =
+        &match->reached[(size_t)actual->source * (size_t)match->open.partition_count + (size_t)actual->partition];
+    if (actual->seq >= *reached) {
+        *reached = actual->seq + 1;
+        return;
+    }
+    if (match->is_ambiguous) return;
+    const struct mr_match_place expected = {actual->source, actual->partition, actual->source_offset, NULL, 0};
+    const struct mr_match_place place = {actual->source, actual->partition, actual->offset, NULL, 0};
+    match->open.fault(match->open.context, MR_MATCH_REORDERED, &expected, &place);
+}
+
+/* Lets go of what is matched at the beginning of a partition. */
+static void lane_pop(struct mr_match *match, struct lane *lane)
+{
+    struct list *const list = &lane->actual;
+    while (list->first && list->first->is_matched) {
+        struct item *const item = list->first;
+        order_check(match, item);
+        list->first = item->next;
+        if (!list->first) list->last = NULL;
+        list->count--;
+        item_free(item);
+    }
+}
+
+static void wanted_change(struct mr_match *match, int32_t partition, bool is_more)
+{
+    size_t *const wanted = partition == MR_MATCH_ANY ? &match->wanted_any : &match->lane[partition].wanted;
+    *wanted += is_more ? 1 : (size_t)-1;
+}
+
+static void expected_unlink(struct mr_match *match, struct item *item)
+{
+    struct list *const list = &match->expected[item->source];
+    *(item->before ? &item->before->next : &list->first) = item->next;
+    *(item->next ? &item->next->before : &list->last) = item->before;
+    list->count--;
+}
+
+/* Notes the match in the actual record. */
+static void pair(struct mr_match *match, struct item *actual, uint64_t seq, uint32_t source, int64_t source_offset,
+                 uint64_t hash)
+{
+    struct lane *const lane = &match->lane[actual->partition];
+    actual->seq = seq;
+    actual->source = source;
+    actual->source_offset = source_offset;
+    actual->is_matched = true;
+    free(actual->value);
+    actual->value = NULL;
+    lane->actual.unmatched--;
+    if (actual->offset > lane->matched_last) lane->matched_last = actual->offset;
+    match->matched++;
+    seen_note(match, hash, source);
+    if (lane->leads) { /* what is before it, is of an earlier time */
+        struct list *const list = &lane->actual;
+        lane->leads = false;
+        while (list->first != actual) {
+            struct item *const item = list->first;
+            if (!item->is_matched) {
+                group_remove(match, item, true);
+                list->unmatched--;
+                match->before++;
+            }
+            list->first = item->next;
+            list->count--;
+            item_free(item);
+        }
+    }
+    lane_pop(match, lane);
+}
+
+mr_status mr_match_expect(struct mr_match *match, const struct mr_match_record *record, struct mr_err *err)
+{
+    const uint64_t hash = content_hash(record, record->partition);
+    const uint64_t seq = match->seq[record->source]++;
+    struct list *const list = &match->expected[record->source];
+    struct group *const there = *group_find(match, hash, true);
+    if (there) {
+        struct item *const actual = there->first;
+        group_remove(match, actual, true);
+        pair(match, actual, seq, record->source, record->offset, hash);
+        return MR_OK;
+    }
+    struct item *const item = item_make(record, hash);
+    if (!item || !group_add(match, item, false)) {
+        free(item);
+        return mr_fail(err, MR_ENOMEM, "no memory for records that are expected");
+    }
+    item->seq = seq;
+    item->before = list->last;
+    *(list->last ? &list->last->next : &list->first) = item;
+    list->last = item;
+    list->count++;
+    wanted_change(match, item->partition, true);
+    return MR_OK;
+}
+
+/* Before the first match of a partition: forgets the oldest record. */
+static void lead_drop(struct mr_match *match, struct lane *lane)
+{
+    struct list *const list = &lane->actual;
+    struct item *const item = list->first;
+    group_remove(match, item, true);
+    list->first = item->next;
+    list->count--;
+    list->unmatched--;
+    match->before++;
+    item_free(item);
+}
+
+mr_status mr_match_actual(struct mr_match *match, const struct mr_match_record *record, struct mr_err *err)
+{
+    struct lane *const lane = &match->lane[record->partition];
+    struct list *const list = &lane->actual;
+    const uint64_t hash = content_hash(record, record->is_placed ? record->partition : MR_MATCH_ANY);
+    struct group *const there = *group_find(match, hash, false);
+    struct item *const item = item_make(record, hash);
+    if (!item || (!there && !group_add(match, item, true))) {
+        free(item);
+        return mr_fail(err, MR_ENOMEM, "no memory for records that were read");
+    }
+    *(list->last ? &list->last->next : &list->first) = item;
+    list->last = item;
+    list->count++;
+    list->unmatched++;
+    if (!there && lane->leads && list->unmatched > LEAD_MAX) lead_drop(match, lane);
+    if (!there) return MR_OK;
+    struct item *const expected = there->first;
+    group_remove(match, expected, false);
+    expected_unlink(match, expected);
+    wanted_change(match, expected->partition, false);
+    pair(match, item, expected->seq, expected->source, expected->offset, hash);
+    item_free(expected);
+    return MR_OK;
+}
+
+/* ---- near ---- */
+
+static bool is_number_start(const char *text, const char *end)
+{
+    return text < end && ((*text >= '0' && *text <= '9') || *text == '-');
+}
+
+bool mr_match_is_near(const char *a, size_t a_bytes, const char *b, size_t b_bytes)
+{
+    if (!a || !b) return a == b;
+    const char *const a_end = a + a_bytes, *const b_end = b + b_bytes;
+    while (a < a_end && b < b_end) {
+        if (is_number_start(a, a_end) && is_number_start(b, b_end)) {
+            double x, y;
+            const char *const a_next = mr_parse_f64(a, a_end, &x), *const b_next = mr_parse_f64(b, b_end, &y);
+            if (a_next && b_next && a_next > a && b_next > b) {
+                if (!(fabs(x - y) <= NEAR * fmax(fabs(x), fabs(y)))) return false;
+                a = a_next;
+                b = b_next;
+                continue;
+            }
+        }
+        if (*a++ != *b++) return false;
+    }
+    return a == a_end && b == b_end;
+}
+
+/* The oldest expected record for a partition that is near an actual one. */
+static struct item *near_find(struct mr_match *match, const struct item *actual)
+{
+    for (uint32_t i = 0; i < match->open.source_count; i++) {
+        struct item *const item = match->expected[i].first;
+        if (item && (item->partition == actual->partition || item->partition == MR_MATCH_ANY) &&
+            mr_match_is_near(item->value, item->value_bytes, actual->value, actual->value_bytes))
+            return item;
+    }
+    return NULL;
+}
+
+void mr_match_settle(struct mr_match *match)
+{
+    for (int32_t i = 0; match->open.is_near && i < match->open.partition_count; i++) {
+        struct lane *const lane = &match->lane[i];
+        while (lane->actual.first) {
+            struct item *const actual = lane->actual.first;
+            struct item *const expected = actual->is_matched ? NULL : near_find(match, actual);
+            if (!expected) break;
+            group_remove(match, expected, false);
+            group_remove(match, actual, true);
+            expected_unlink(match, expected);
+            wanted_change(match, expected->partition, false);
+            match->near++;
+            pair(match, actual, expected->seq, expected->source, expected->offset, expected->hash);
+            item_free(expected);
+        }
+    }
+}
+
+size_t mr_match_wanted(const struct mr_match *match, int32_t partition)
+{
+    return match->lane[partition].wanted + match->wanted_any;
+}
+
+size_t mr_match_waiting(const struct mr_match *match, int32_t partition)
+{
+    return match->lane[partition].actual.unmatched;
+}
+
+size_t mr_match_open_count(const struct mr_match *match, uint32_t source)
+{
+    return match->expected[source].count;
+}
+
+/* ---- the end ---- */
+
+/* Expected records that are accounted for elsewhere are not missing. */
+static void excused_drop(struct mr_match *match)
+{
+    for (uint32_t i = 0; match->open.is_excused && i < match->open.source_count; i++) {
+        for (struct item *item = match->expected[i].first, *next; item; item = next) {
+            const struct mr_match_place place = place_of(item);
+            next = item->next;
+            if (!match->open.is_excused(match->open.context, &place)) continue;
+            expected_unlink(match, item);
+            group_remove(match, item, false);
+            wanted_change(match, item->partition, false);
+            item_free(item);
+        }
+    }
+}
+
+/* The oldest expected record that is left for a partition. */
+static struct item *left_find(const struct mr_match *match, int32_t partition)
+{
+    for (uint32_t i = 0; i < match->open.source_count; i++) {
+        for (struct item *item = match->expected[i].first; item; item = item->next)
+            if (item->partition == partition || item->partition == MR_MATCH_ANY) return item;
+    }
+    return NULL;
+}
+
+/* An actual record that nothing expects. */
+static void left_tell(struct mr_match *match, struct lane *lane, struct item *actual)
+{
+    const struct mr_match_place place = place_of(actual);
+    if (lane->leads) {
+        match->before++;
+        return;
+    }
+    if (match->trails && actual->offset > lane->matched_last) {
+        match->behind++;
+        return;
+    }
+    if (was_seen(match, actual->hash)) {
+        match->open.fault(match->open.context, MR_MATCH_DUPLICATED, NULL, &place);
+        return;
+    }
+    struct item *const expected = match->pairs++ < PAIRS_MAX ? left_find(match, actual->partition) : NULL;
+    if (!expected) {
+        match->open.fault(match->open.context, MR_MATCH_FOREIGN, NULL, &place);
+        return;
+    }
+    const struct mr_match_place wanted = place_of(expected);
+    match->open.fault(match->open.context, MR_MATCH_DIFFERENT, &wanted, &place);
+    expected_unlink(match, expected);
+    group_remove(match, expected, false);
+    wanted_change(match, expected->partition, false);
+    item_free(expected);
+}
+
+void mr_match_end(struct mr_match *match)
+{
+    mr_match_settle(match);
+    excused_drop(match);
+    for (int32_t i = 0; i < match->open.partition_count; i++) {
+        struct lane *const lane = &match->lane[i];
+        while (lane->actual.first) {
+            struct item *const item = lane->actual.first;
+            lane_pop(match, lane);
+            if (item != lane->actual.first) continue;
+            left_tell(match, lane, item);
+            group_remove(match, item, true);
+            lane->actual.first = item->next;
+            if (!item->next) lane->actual.last = NULL;
+            lane->actual.count--;
+            lane->actual.unmatched--;
+            item_free(item);
+        }
+    }
+    for (uint32_t i = 0; i < match->open.source_count; i++) {
+        for (struct item *item = match->expected[i].first; item; item = item->next) {
+            const struct mr_match_place place = place_of(item);
+            match->open.fault(match->open.context, MR_MATCH_MISSING, &place, NULL);
+        }
+    }
+}
+
+uint64_t mr_match_count(const struct mr_match *match)
+{
+    return match->matched;
+}
+
+uint64_t mr_match_near_count(const struct mr_match *match)
+{
+    return match->near;
+}
+
+uint64_t mr_match_before_count(const struct mr_match *match)
+{
+    return match->before;
+}
+
+uint64_t mr_match_behind_count(const struct mr_match *match)
+{
+    return match->behind;
+}
+
+bool mr_match_is_ambiguous(const struct mr_match *match)
+{
+    return match->is_ambiguous;
+}
