@@ -171,6 +171,6 @@ completed() {
 [[ $(completed millrace config sch) == schema ]] || { echo "completion of config sch"; failed=1; }
 [[ $(completed millrace check --js) == --json ]] || { echo "completion of --js"; failed=1; }
 [[ $(completed millrace check ba) == bad.json ]] || { echo "completion of a file"; failed=1; }
-[[ $(completed millrace help ver) == version ]] || { echo "completion of help ver"; failed=1; }
+[[ $(completed millrace help vers) == version ]] || { echo "completion of help vers"; failed=1; }
 
 exit $failed

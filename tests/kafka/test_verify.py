@@ -1,54 +1,182 @@
 #!/usr/bin/env python3
-"""millrace verify: it passes on what was done right, and finds each fault that is planted."""
+"""millrace verify passes on what was done right and finds each fault that is planted; rebuild, repair, model."""
 import json
 import os
 import subprocess
 
-from rig import MILLRACE, expect, main
+from rig import BUILD, MILLRACE, expect, main
 
 RECORDS = 20_000
+DOCTOR = os.path.join(BUILD, "tests", "doctor")
 
 
 def exact(rig, name, **changes):
+    changes.setdefault("source__membership", "dynamic")  # so that it has left its group when it has ended
     return rig.job(name, delivery="exactly-once", commit_interval="100ms", **changes)
 
 
-def verify(rig, job, code, *flags):
-    """Its report, which must come with that exit code."""
-    done = subprocess.run([MILLRACE, "verify", job, "--json", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    expect(done.returncode == code, f"verify: exit code {done.returncode}, not {code}:\n{done.stdout}{done.stderr}")
-    return json.loads(done.stdout) if done.stdout else None
+def millrace(code, *words):
+    """Its stdout; it must come with that exit code."""
+    done = subprocess.run([MILLRACE, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    expect(done.returncode == code, f"{' '.join(map(str, words))}: exit code {done.returncode}, not {code}:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
+    return done.stdout, done.stderr
+
+
+def verify(job, code, *flags):
+    return json.loads(millrace(code, "verify", job, "--json", *flags)[0])
+
+
+def finds(job, kind, topic=None, **place):
+    """It must find that kind of fault, first of all there."""
+    report = verify(job, 70)
+    first = report["findings"][0]
+    expect(kind in report["kinds"] and first["kind"] == kind, f"no {kind}: {report}")
+    expect(topic is None or first["topic"] == topic, f"not in {topic}: {report}")
+    for key, value in place.items():
+        expect(first[key] == value, f"{key} is not {value}: {report}")
+    expect(report["violations"] <= 2, f"more than was planted: {report}")
+    return first
+
+
+def doctored(rig, source, target, *words, partitions=1):
+    rig.topics(f"{target}:{partitions}")
+    subprocess.run([DOCTOR, rig.broker.address, source, target, *map(str, words)], check=True)
+    return target
+
+
+def lines(rig, topic, text):
+    path = os.path.join(rig.folder, f"{topic}.lines")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(text) + "\n")
+    subprocess.run([MILLRACE, "replay", path, "--topic", topic, "-b", rig.broker.address], check=True, capture_output=True)
+
+
+def shift(rig, group, topic, by):
+    """Somebody moves the group's offsets."""
+    rig.kafka("ConsumerGroupCommand", "--group", group, "--reset-offsets", "--shift-by", str(by), "--topic", topic, "--execute")
 
 
 def case_plain(rig):
-    """A good job with dead letters."""
+    """A good job with dead letters; then outputs that are missing, doubled, swapped, changed."""
     rig.trio("plain")
     rig.produce("plain", RECORDS, "--bad-every", 50)
     job = exact(rig, "plain")
     rig.run(job, "--until", "end").expect_end(0)
-    report = verify(rig, job, 0)
+    report = verify(job, 0)
     expect(report["in"] == RECORDS and report["dead"] and report["out"] + report["dead"] == RECORDS, f"{report}")
     expect(not report["not_proved"], f"{report}")
-    return f"{report['seconds']} s"
+    told = []
+    for fault, kind in (("drop", "missing"), ("twice", "duplicated"), ("swap", "reordered"), ("change", "different")):
+        topic = doctored(rig, "plain.out", f"plain.{fault}", fault, 1, 77, partitions=4)
+        first = finds(exact(rig, "plain", sinks=[{"type": "kafka", "topic": topic}]), kind)
+        told.append(f"{kind} at {first['topic']}[{first['partition']}] {first['offset']}")
+    dead = doctored(rig, "plain.dead", "plain.dead2", "drop", 0, 7)
+    finds(exact(rig, "plain", bad_records={"topic": dead}), "missing", "plain.in")
+    shift(rig, "plain", "plain.in:2", -5)
+    report = verify(job, 70)  # answered, and not committed
+    expect(set(report["kinds"]) <= {"foreign", "different"} and report["violations"] == 5, f"{report}")
+    return f"{report['seconds']} s; {'; '.join(told)}"
 
 
-def learning(rig, name, partitions=1, **changes):
-    rig.topics(f"{name}.in:{partitions}", f"{name}.out:{partitions}", f"{name}.dead:1", f"{name}.near:1:cleanup.policy=compact")
-    changes.setdefault("models", [{"name": "near", "type": "kmeans", "learn": True, "k": 6, "topic": f"{name}.near"}])
+def case_keys(rig):
+    """Four partitions into three, by key; several records a message, joined again."""
+    rig.topics("keys.in:4", "keys.out:3", "keys.dead:2")
+    rig.produce("keys", RECORDS, "--bad-every", 50)
+    emit = {"fields": {"id": "id", "prediction": "regime.class"}, "key": True, "provenance": True}
+    job = exact(rig, "keys", emit=emit)
+    rig.run(job, "--until", "end").expect_end(0)
+    verify(job, 0)
+    topic = doctored(rig, "keys.out", "keys.drop", "drop", 2, 30, partitions=3)
+    finds(exact(rig, "keys", emit=emit, sinks=[{"type": "kafka", "topic": topic}]), "missing", "keys.in")
+    rig.topics("join.in:2", "join.out:2", "join.dead:1")
+    lines(rig, "join.in", [f'{{"id":{i},"Temperature":{i % 97 if i % 41 else "null"}}}' for i in range(5000)])
+    for framing in ("lines", "array"):
+        rig.topics(f"join.{framing}:2")
+        job = exact(rig, "join", source__group=f"join-{framing}", emit={"fields": {"id": "id", "prediction": "regime.class"}, "framing": framing},
+                    sinks=[{"type": "kafka", "topic": f"join.{framing}"}], bad_records={"drop": True})
+        rig.run(job, "--until", "end").expect_end(0)
+        report = verify(job, 0)
+        expect(report["in"] == 5000 and report["dead"] == 122, f"{report}")
+    return report["proved"][-1]
+
+
+def learning(rig, name, topic=None, new=True, **changes):
+    if new:
+        rig.topics(f"{name}.in:1", f"{name}.out:1", f"{name}.dead:1", f"{name}.near:1:cleanup.policy=compact")
+    changes.setdefault("models", [{"name": "near", "type": "kmeans", "learn": True, "k": 6, "topic": topic or f"{name}.near"}])
     changes.setdefault("batch", {"records_max": 256, "by": "offsets"})
     return exact(rig, name, backend="cpu", emit={"fields": {"id": "id", "prediction": "near.class", "far": "near.score"}}, **changes)
 
 
 def case_offsets(rig):
-    """A model that learns in blocks; stopped and started in between."""
+    """A model that learns in blocks, stopped and started; faults of its state; offsets ahead and behind; repair."""
     job = learning(rig, "blocks")
-    for turn in range(3):
-        rig.produce("blocks", RECORDS // 3, "--bad-every", 50, first=turn * (RECORDS // 3))
+    for turn in range(4):
+        rig.produce("blocks", RECORDS // 4, "--bad-every", 50, first=turn * (RECORDS // 4))
         rig.run(job, "--until", "end").expect_end(0)
-    report = verify(rig, job, 0)
-    expect(report["models_equal"] == report["commits"] > 0 and report["updates"] > 50, f"{report}")
-    return f"{report['commits']} commits, {report['updates']} updates, {report['seconds']} s; not proved: {report['not_proved']}"
+    report = verify(job, 0)
+    expect(report["models_equal"] == report["commits"] >= 4 and report["updates"] > 50 and not report["not_proved"], f"{report}")
+    for fault, kind in (("learned-twice", "learned_twice"), ("foreign", "state"), ("no-chunk", "state"), ("no-manifest", "state")):
+        topic = doctored(rig, "blocks.near", f"blocks.{fault}", fault)
+        first = verify(learning(rig, "blocks", topic, new=False), 70)["findings"][0]
+        expect(first["kind"] == kind, f"{fault}: {first}")
+        if kind == "learned_twice":
+            expect(first["topic"] == "blocks.in" and first["offset"] > 0, f"{first}")
+    shift(rig, "blocks", "blocks.in", -7)
+    finds(job, "offsets_behind", "blocks.in", partition=0)
+    run = rig.run(job, "--until", "end").expect_end(70)
+    expect("repair" in run.err() and "blocks.in[0]" in run.err(), f"the start does not name it: {run.err()}")
+    _, talk = millrace(64, "repair", job, "--to-state")
+    expect("--yes" in talk, talk)
+    told, _ = millrace(0, "repair", job, "--to-state", "--yes")
+    expect("blocks.in[0]:" in told, told)
+    verify(job, 0)
+    rig.produce("blocks", 10, first=RECORDS)
+    shift(rig, "blocks", "blocks.in", 3)
+    finds(job, "offsets_ahead", "blocks.in", partition=0)
+    rig.run(job, "--until", "end").expect_end(70)
+    millrace(0, "repair", job, "--to-state", "--yes")
+    rig.run(job, "--until", "end").expect_end(0)
+    verify(job, 0)
+    return told.splitlines()[0]
+
+
+def case_versions(rig):
+    """Two models, one behind the other, learn by arrival from three partitions; rebuilt at every commit; rolled back; the run goes on."""
+    rig.topics("flat.in:3", "flat.out:3", "flat.dead:1", "flat.std:1:cleanup.policy=compact", "flat.sgd:1:cleanup.policy=compact")
+    job = exact(rig, "flat", backend="cpu", record={"format": "json", "features": ["x1", "x2"], "label": "y"},
+                models=[{"name": "std", "type": "scaler", "learn": True, "topic": "flat.std"},
+                        {"name": "sgd", "type": "linear", "input": "std", "learn": True, "step": 0.1, "topic": "flat.sgd"}],
+                batch={"records_max": 128}, emit={"fields": {"id": "id", "y": "sgd.score"}})
+    def more(first):
+        lines(rig, "flat.in", [f'{{"id":{i},"x1":{i % 13},"x2":{i % 7},"y":{2 * (i % 13) - (i % 7)}}}' for i in range(first, first + 3000)])
+        rig.run(job, "--until", "end").expect_end(0)
+    for turn in range(3):
+        more(3000 * turn)
+    report = verify(job, 0)
+    expect(report["in"] == 9000 and report["models_equal"] == 2 * report["commits"], f"{report}")
+    rows = [json.loads(line) for line in millrace(0, "model", "list", job, "--model", "sgd", "--json")[0].splitlines()]
+    expect([row["commit"] for row in rows] == list(range(1, len(rows) + 1)) and rows[0]["has_snapshot"], f"{rows}")
+    out = os.path.join(rig.folder, "then.safetensors")
+    for row in rows:  # each is compared with the checksum of its commit
+        millrace(0, "rebuild", job, "--model", "sgd", "--commit", row["commit"], "-o", out)
+        expect(os.path.getsize(out) == row["model_bytes"], f"{row}")
+    where = ",".join(f"{at['topic']}/{at['partition']}={at['next_offset']}" for at in rows[1]["positions"])
+    millrace(0, "rebuild", job, "--model", "std", "--to", where, "-o", out)
+    millrace(66, "rebuild", job, "--model", "sgd", "--commit", 999, "-o", out)
+    millrace(64, "rebuild", job, "--commit", 1, "-o", out)
+    version = rows[1]["version"] - 3
+    told, _ = millrace(0, "model", "rollback", job, "--model", "sgd", "--version", version)
+    expect(f"version {version} again" in told, told)
+    verify(job, 0)
+    more(9000)
+    report = verify(job, 0)
+    last = json.loads(millrace(0, "model", "list", job, "--model", "std", "--json")[0].splitlines()[-1])
+    expect(last["in"] == 12000 and last["version"] > version, f"{report} {last}")
+    shown, _ = millrace(0, "model", "show", job, "--model", "sgd", "--commit", last["commit"])
+    expect("learned     flat.in[" in shown, shown)
+    return f"{len(rows)} commits rebuilt; {told.strip()}"
 
 
 if __name__ == "__main__":
-    main([case_plain, case_offsets])
+    main([case_plain, case_keys, case_offsets, case_versions])
