@@ -38,6 +38,7 @@ mr_status mr_range_reader_create(const struct mr_map *properties, struct mr_rang
         {.key = "isolation.level", .value = "read_committed"},
         {.key = "fetch.wait.max.ms", .value = "10"},
         {.key = "queued.max.messages.kbytes", .value = "16384"},
+        {.key = "fetch.queue.backoff.ms", .value = "5", .is_optional = true}, /* else a full queue rests for 1 s */
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "check.crcs", .value = "true"},
