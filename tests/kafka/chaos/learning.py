@@ -46,7 +46,7 @@ def learn(trial, rate, **state):
     trial.flow(RECORDS, rate, partitions=1)
 
 
-@row("L-K1", "kill -9 of a job that learns", "ten kills a run, 0 to 2 s after the process is ready; a snapshot with every commit", ci=2, full=100)
+@row("L-K1", "kill -9 of a job that learns", "ten kills a run, 0 to 2 s after the process is ready; a snapshot with every commit", ci=0, full=100)
 def killed(trial):
     learn(trial, RECORDS / 15)
     kill_ten(trial)
@@ -85,7 +85,7 @@ def killed_at(trial):
         trial.fault()
 
 
-@row("L-B1", "the broker dies under a job that learns", "kill -9 of the only broker, 0 to 3 s later it is back; three times a run", ci=1, full=10)
+@row("L-B1", "the broker dies under a job that learns", "kill -9 of the only broker, 0 to 3 s later it is back; three times a run", ci=0, full=10)
 def broker_killed(trial):
     learn(trial, RECORDS / 20)
     run = trial.start()

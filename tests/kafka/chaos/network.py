@@ -31,7 +31,7 @@ def cut(trial):
     alive(run)
 
 
-@row("B7", "a slow and unreliable network", "20 to 200 ms more each way, 1 Mbit/s, one request in a hundred resets its connection", ci=1, full=10)
+@row("B7", "a slow and unreliable network", "20 to 200 ms more each way, 1 Mbit/s, one request in a hundred resets its connection", ci=0, full=10)
 def slow(trial):
     proxy = trial.rig.proxy
     trial.flow(4_000, 400)
@@ -112,7 +112,7 @@ def proof(trial):
         proxy.command("clear", "all")
 
 
-for NAME, API, CI in (("B8", "EndTxn", 2), ("B8-produce", "Produce", 1), ("B8-partitions", "AddPartitionsToTxn", 0), ("B8-offsets", "AddOffsetsToTxn", 0),
+for NAME, API, CI in (("B8", "EndTxn", 1), ("B8-produce", "Produce", 0), ("B8-partitions", "AddPartitionsToTxn", 0), ("B8-offsets", "AddOffsetsToTxn", 0),
                       ("B8-commit", "TxnOffsetCommit", 1)):
     row(NAME, f"{API} held, delivered after its retry has succeeded", "three a run; one to three commits later", ci=CI, full=67)(
         lambda trial, api=API: held(trial, api))
