@@ -56,7 +56,7 @@ class Trial:
         self.random = random.Random(seed)
         self.name = f"{row_.name.lower()}-{seed}-{rig.number()}"
         self.count, self.sender, self.runs, self.instance = 0, None, [], None
-        self.faults, self.notes = 0, {}
+        self.faults, self.notes, self.job = 0, {}, None
         self.settings, self.judge = {}, self.count_outputs  # of every process; what says whether all is well
         self.stall = Stall(self)
 
@@ -73,7 +73,8 @@ class Trial:
         self.instance = instance or self.instance
         if self.instance:
             settings["source__instance"] = self.instance
-        run = self.rig.run(self.rig.job(self.name, **settings), "-X", "topic.metadata.refresh.interval.ms=5000", *flags, hooks=hooks)
+        self.job = self.rig.job(self.name, **settings)
+        run = self.rig.run(self.job, "-X", "topic.metadata.refresh.interval.ms=5000", *flags, hooks=hooks)
         self.runs.append(run)
         return run
 
@@ -113,7 +114,14 @@ class Trial:
                 expect(code in (0, 75), f"at the end it left with {code}:\n{run.err()[-3000:]}")
         self.start("--until", "end").expect_end(0, 120)
         self.stall.end()
-        return self.judge()
+        verdict = self.judge()
+        verdict["wrong"] += self.verify()
+        return verdict
+
+    def verify(self):
+        """What `millrace verify` says against it, from the topics alone; nothing when it proves all."""
+        done = subprocess.run([base.MILLRACE, "verify", self.job, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+        return "" if done.returncode == 0 else f"millrace verify exits with {done.returncode}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
 
     def count_outputs(self):
         """Each record answered once, in its order, as the oracle sees it."""
