@@ -65,6 +65,7 @@ struct mr_verify {
     struct mr_state_log **log; /* [log_count] */
     size_t *model;             /* [log_count]: their index */
     size_t log_count;
+    uint64_t models_near, models_unseen; /* made by another unit: snapshots that are near; commits without one */
 };
 
 /** output.c: the outputs and dead letters of the job. */
@@ -86,6 +87,9 @@ void mr_verify_state_close(struct mr_verify *verify);
 mr_status mr_verify_state_bounds(struct mr_verify *verify, struct mr_err *err);
 /** Learns all commits again, and expects their outputs. */
 mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err);
+
+/** Whether some commit was computed by another unit than is at work here: then numbers are near, not equal. */
+bool mr_verify_units_differ(const struct mr_verify *verify);
 
 /** Index of the input of a partition; MR_PART_NONE: none. */
 uint32_t mr_verify_input_find(const struct mr_verify *verify, const char *topic, int32_t partition);

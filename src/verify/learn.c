@@ -1,14 +1,16 @@
 /* A job that learns in transactions: its state topics, and all that they say was learned, learned again. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "modelfile/safetensors.h"
 #include "source/kafka/options.h"
 #include "state/topic.h"
 #include "verify/inside.h"
 
 #define READ_TIMEOUT_MS 60000
 #define READS_MAX       5
+#define NEAR            1e-6
 
 static const struct mr_map *properties_of(const struct mr_verify *verify)
 {
@@ -424,49 +426,119 @@ static mr_status pending_skip(struct mr_verify *verify, const struct mr_state_co
     return status;
 }
 
-/* The models must be, bit for bit, what was committed. */
-static mr_status weights_check(struct mr_verify *verify, size_t at, bool *is_equal, struct mr_err *err)
+/* Whether a commit was computed by what computes here. */
+static bool is_own_unit(const struct mr_verify *verify, const struct mr_state_commit *commit)
 {
-    struct mr_blob bytes = {0};
-    mr_status status = MR_OK;
     char unit[256];
     mr_units_describe(&verify->offline->run->units, unit, sizeof unit);
-    for (size_t i = 0; i < verify->log_count && !status && *is_equal; i++) {
-        const struct mr_model_at_work *const model = model_of(verify, i);
-        size_t count, first;
-        mr_state_log_entries(verify->log[0], &first);
-        const struct mr_state_entry *const entries = mr_state_log_entries(verify->log[i], &count);
-        if (first - at > count) continue;
-        const struct mr_state_entry *const entry = &entries[count - (first - at)];
-        const struct mr_state_commit *const commit = entry->commit;
-        if (model->version != commit->version_after) {
-            mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
-                           "commit %llu: its updates make version %llu of \"%s\", it says %llu",
-                           (unsigned long long)commit->seq, (unsigned long long)model->version, model->job->name,
-                           (unsigned long long)commit->version_after);
-            *is_equal = false;
-        }
-        if (!commit->model_checksum || !*is_equal) continue;
-        bytes.bytes = 0;
-        status = model->learn->store(model->model, &bytes, err);
-        if (status) break;
-        if (mr_state_checksum(bytes.data, bytes.bytes) == commit->model_checksum) {
-            verify->proof->models_equal++;
-            continue;
-        }
+    return !strncmp(unit, commit->unit, strlen(commit->unit));
+}
+
+bool mr_verify_units_differ(const struct mr_verify *verify)
+{
+    size_t count = 0;
+    const struct mr_state_entry *const entry = verify->log_count ? mr_state_log_entries(verify->log[0], &count) : NULL;
+    for (size_t i = 0; i < count; i++)
+        if (!is_own_unit(verify, entry[i].commit)) return true;
+    return false;
+}
+
+static bool is_tensor_near(const struct mr_tensor *a, const struct mr_tensor *b)
+{
+    if (!b || a->count != b->count) return false;
+    for (uint64_t i = 0; i < a->count; i++) {
+        const double x = mr_tensor_value(a, i), y = mr_tensor_value(b, i);
+        if (x != y && !(fabs(x - y) <= NEAR * fmax(fabs(x), fabs(y)))) return false;
+    }
+    return true;
+}
+
+/* The first tensor of two stored models that differs by more than 1e-6 of its size; NULL: none. */
+static mr_status models_compare(const struct mr_blob *mine, const struct mr_span *theirs, char name[64],
+                                struct mr_err *err)
+{
+    struct mr_safetensors *a = NULL, *b = NULL;
+    mr_status status = mr_safetensors_parse("the model learned again", mine->data, mine->bytes, &a, err);
+    if (!status) status = mr_safetensors_parse("the snapshot", theirs->data, theirs->bytes, &b, err);
+    *name = '\0';
+    for (size_t i = 0; !status && !*name && i < mr_safetensors_count(a); i++) {
+        const struct mr_tensor *const tensor = mr_safetensors_at(a, i);
+        if (!is_tensor_near(tensor, mr_safetensors_find(b, tensor->name))) snprintf(name, 64, "%s", tensor->name);
+    }
+    mr_safetensors_close(a);
+    mr_safetensors_close(b);
+    return status;
+}
+
+/* Made by another unit: the numbers must be near those of the snapshot. */
+static mr_status snapshot_compare(struct mr_verify *verify, size_t i, const struct mr_state_entry *entry,
+                                  const struct mr_blob *mine, bool *is_equal, struct mr_err *err)
+{
+    const struct mr_model_at_work *const model = model_of(verify, i);
+    struct mr_state_log *log;
+    struct mr_span span;
+    char name[64];
+    mr_status status = log_read(verify, i, entry->commit->snapshot, &log, err);
+    if (status) return status;
+    if (mr_state_log_model(log, &span)) status = models_compare(mine, &span, name, err);
+    mr_state_log_destroy(log);
+    if (status) return status;
+    if (!*name) {
+        verify->models_near++;
+        return MR_OK;
+    }
+    *is_equal = false;
+    mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
+                   "commit %llu: \"%s\" of \"%s\", made by %s, differs by more than 1e-6 from what is learned here",
+                   (unsigned long long)entry->commit->seq, name, model->job->name, entry->commit->unit);
+    return MR_OK;
+}
+
+/* One model at one commit. *is_far_out: made by another unit, and it has a snapshot to go on from. */
+static mr_status model_check(struct mr_verify *verify, size_t i, const struct mr_state_entry *entry, bool *is_equal,
+                             bool *is_far_out, struct mr_err *err)
+{
+    const struct mr_model_at_work *const model = model_of(verify, i);
+    const struct mr_state_commit *const commit = entry->commit;
+    struct mr_blob bytes = {0};
+    if (model->version != commit->version_after) {
+        mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
+                       "commit %llu: its updates make version %llu of \"%s\", it says %llu",
+                       (unsigned long long)commit->seq, (unsigned long long)model->version, model->job->name,
+                       (unsigned long long)commit->version_after);
         *is_equal = false;
-        if (strncmp(unit, commit->unit, strlen(commit->unit)) != 0)
-            mr_proof_note(verify->proof,
-                          "weights of \"%s\" from commit %llu on: they were made by %s, and differ in their last bits "
-                          "from those of %s",
-                          model->job->name, (unsigned long long)commit->seq, commit->unit, unit);
-        else
-            mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
-                           "commit %llu: what \"%s\" had learned does not come out again",
-                           (unsigned long long)commit->seq, model->job->name);
+    }
+    if (!commit->model_checksum || !*is_equal) return MR_OK;
+    mr_status status = model->learn->store(model->model, &bytes, err);
+    if (!status && mr_state_checksum(bytes.data, bytes.bytes) == commit->model_checksum) {
+        verify->proof->models_equal++;
+    } else if (!status && !is_own_unit(verify, commit)) {
+        *is_far_out = entry->has_snapshot;
+        if (!entry->has_snapshot) verify->models_unseen++;
+        if (entry->has_snapshot) status = snapshot_compare(verify, i, entry, &bytes, is_equal, err);
+    } else if (!status) {
+        *is_equal = false;
+        mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
+                       "commit %llu: what \"%s\" had learned does not come out again", (unsigned long long)commit->seq,
+                       model->job->name);
     }
     mr_blob_deinit(&bytes);
     return status;
+}
+
+/* The models must be, bit for bit, what was committed; those of another unit within 1e-6, from snapshot to snapshot. */
+static mr_status weights_check(struct mr_verify *verify, size_t at, bool *is_equal, struct mr_err *err)
+{
+    size_t count, first;
+    const struct mr_state_entry *const own = mr_state_log_entries(verify->log[0], &first);
+    bool is_far = false;
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < verify->log_count && !status && *is_equal; i++) {
+        const struct mr_state_entry *const entries = mr_state_log_entries(verify->log[i], &count);
+        if (first - at > count) continue;
+        status = model_check(verify, i, &entries[count - (first - at)], is_equal, &is_far, err);
+    }
+    return !status && is_far && *is_equal ? snapshot_take(verify, own[at].commit->snapshot, err) : status;
 }
 
 /* A commit that has put an earlier model back. */
@@ -563,7 +635,13 @@ mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err)
     if (status) return status;
     counts_check(verify, base == SIZE_MAX ? NULL : entry[base].commit, entry[count - 1].commit);
     mr_proof_fact(verify->proof, "the state's %zu commits are a chain without a gap", count);
-    if (is_equal)
+    if (verify->models_unseen)
+        mr_proof_note(verify->proof, "weights at %llu commits: they were made by another unit, and have no snapshot",
+                      (unsigned long long)verify->models_unseen);
+    if (is_equal && verify->models_near)
+        mr_proof_fact(verify->proof, "the weights come out again within 1e-6 at %llu snapshots, from each to the next",
+                      (unsigned long long)verify->models_near);
+    else if (is_equal)
         mr_proof_fact(verify->proof,
                       "the weights of %zu model%s come out again, bit for bit, at %llu commits (%llu updates)",
                       verify->log_count, verify->log_count == 1 ? "" : "s", (unsigned long long)verify->proof->commits,

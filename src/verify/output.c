@@ -138,7 +138,7 @@ static mr_status output_open(struct mr_verify *verify, struct mr_verify_output *
     output->place = place_of(verify, output);
     const struct mr_match_open open = {.source_count = (uint32_t)verify->parts.count,
                                        .partition_count = (int32_t)output->parts.count,
-                                       .is_near = !is_dead && !verify->log_count,
+                                       .is_near = !is_dead && (!verify->log_count || mr_verify_units_differ(verify)),
                                        .fault = fault_tell,
                                        .is_excused = is_excused,
                                        .context = output};

@@ -74,7 +74,7 @@ static void json_list(FILE *out, const char *key, const char (*text)[MR_FINDING_
 
 static void json_print(const struct mr_proof *proof, const char *job, FILE *out)
 {
-    const bool is_proved = !proof->total && !proof->missing;
+    const bool is_proved = !proof->total && !proof->missing && !proof->stopped;
     fputs("{\"type\":\"verify\",\"job\":", out);
     json_text(out, job);
     fprintf(out,

@@ -47,6 +47,7 @@ struct mr_proof {
     uint64_t messages, in, out, dead, filtered;
     uint64_t commits, updates, models_equal;
     double seconds;
+    mr_status stopped; /* an error has ended it before all was looked at */
     mr_status missing; /* MR_EINPUT: records that are needed are no longer there */
 };
 

@@ -208,6 +208,8 @@ mr_status mr_verify(struct mr_job *job, const struct mr_verify_options *options,
     if (!status) status = mr_look_open(&verify.look, job, false, err);
     if (!status) status = work(&verify, options, err);
     if (status == MR_END) status = MR_OK; /* what was found says why it went no further */
+    proof->stopped = status;
+    if (status) mr_proof_note(proof, "all that was not reached: %s", err->text);
     mr_message_list_deinit(&verify.read);
     mr_message_list_deinit(&verify.written);
     mr_range_reader_destroy(verify.reader);

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from rig import BUILD, MILLRACE, expect, main
+from rig import BUILD, MILLRACE, Skip, expect, main
 
 RECORDS = 20_000
 DOCTOR = os.path.join(BUILD, "tests", "doctor")
@@ -141,6 +141,30 @@ def case_offsets(rig):
     return told.splitlines()[0]
 
 
+def case_units(rig):
+    """Learned by one unit, verified on another: within 1e-6, from snapshot to snapshot."""
+    units = {}
+    for unit in ("avx2", "avx512"):
+        done = subprocess.run([MILLRACE, "backends"], stdout=subprocess.PIPE, text=True, check=False)
+        units[unit] = f"cpu:{unit}" in done.stdout or unit in done.stdout
+    if not all(units.values()):
+        raise Skip("one CPU variant only")
+    rig.topics("unit.in:1", "unit.out:1", "unit.dead:1", "unit.m:1:cleanup.policy=compact")
+    job = exact(rig, "unit", backend="cpu:avx2", record={"format": "json", "features": ["x1", "x2"], "label": "y"},
+                models=[{"name": "m", "type": "linear", "learn": True, "step": 0.1, "topic": "unit.m"}],
+                batch={"records_max": 128}, emit={"fields": {"id": "id", "y": "m.score"}})
+    for turn in range(2):
+        lines(rig, "unit.in", [f'{{"id":{i},"x1":{i % 13 + 0.1},"x2":{i % 7 / 3},"y":{2.3 * (i % 13) - (i % 7)}}}' for i in range(3000 * turn, 3000 * turn + 3000)])
+        rig.run(job, "--until", "end").expect_end(0)
+    verify(job, 0)
+    with open(job, encoding="utf-8") as file:
+        text = file.read().replace("cpu:avx2", "cpu:avx512")
+    with open(job, "w", encoding="utf-8") as file:
+        file.write(text)
+    report = verify(job, 0)
+    return "; ".join(report["proved"][2:])
+
+
 def case_versions(rig):
     """Two models, one behind the other, learn by arrival from three partitions; rebuilt at every commit; rolled back; the run goes on."""
     rig.topics("flat.in:3", "flat.out:3", "flat.dead:1", "flat.std:1:cleanup.policy=compact", "flat.sgd:1:cleanup.policy=compact")
@@ -179,4 +203,4 @@ def case_versions(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_keys, case_offsets, case_versions])
+    main([case_plain, case_keys, case_offsets, case_units, case_versions])
