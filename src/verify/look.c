@@ -9,9 +9,10 @@
 #include "kafka/client.h"
 #include "source/kafka/options.h"
 
-#define WAIT_MS  15000
-#define STEP_MS  5000
-#define PAUSE_NS 50000000
+#define WAIT_MS    15000
+#define STEP_MS    5000
+#define DECIDED_MS 45000 /* longer than a transaction may last */
+#define PAUSE_NS   50000000
 
 mr_status mr_look_open(struct mr_look *look, const struct mr_job *job, bool is_uncommitted, struct mr_err *err)
 {
@@ -106,12 +107,19 @@ static rd_kafka_topic_partition_list_t *list_of(const struct mr_look_parts *part
 
 typedef rd_kafka_resp_err_t ask_fn(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list, int timeout_ms);
 
+static bool is_undecided(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT || code == RD_KAFKA_RESP_ERR__TIMED_OUT;
+}
+
 /* Asks until all have an answer; a client that has just been made may not know who to ask. */
 static mr_status ask(struct mr_look *look, ask_fn *fn, const char *what, const struct mr_look_parts *parts,
                      int64_t offset, rd_kafka_topic_partition_list_t **list_out, struct mr_err *err)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
-    const int64_t deadline_ns = mr_clock_ns() + WAIT_MS * 1000000LL;
+    /* Offsets that a transaction holds are not told before it is decided. */
+    const bool is_group = fn == rd_kafka_committed;
+    const int64_t deadline_ns = mr_clock_ns() + (is_group ? DECIDED_MS : WAIT_MS) * 1000000LL;
     for (;;) {
         *list_out = list_of(parts, offset);
         rd_kafka_resp_err_t code = parts->count ? fn(look->client, *list_out, STEP_MS) : RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -121,7 +129,9 @@ static mr_status ask(struct mr_look *look, ask_fn *fn, const char *what, const s
         *list_out = NULL;
         if (mr_clock_ns() >= deadline_ns || code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
             code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
-            return mr_fail(err, MR_EKAFKA, "%s at %s: %s", what, look->servers, rd_kafka_err2str(code));
+            return mr_fail(err, is_group && is_undecided(code) ? MR_ERETRY : MR_EKAFKA, "%s at %s: %s%s", what,
+                           look->servers, rd_kafka_err2str(code),
+                           is_group && is_undecided(code) ? " (a transaction may still hold them)" : "");
         nanosleep(&pause, NULL);
     }
 }
