@@ -40,8 +40,8 @@ mr_status mr_lane_state_file_restore(struct mr_lane *lane, struct mr_err *err)
                                      (struct mr_span){model->bytes, (size_t)model->commit->model_bytes},
                                      model->commit->version_after, err);
     }
-    if (!status) status = pending_learn(lane, model->commit, err);
-    if (!status)
+    if (!status && model) status = pending_learn(lane, model->commit, err);
+    if (!status && model)
         mr_log(MR_LOG_INFO, "state", "going on from \"%s\": %llu updates, %llu records", job->state.file,
                (unsigned long long)model->commit->version_after, (unsigned long long)model->commit->in);
     mr_state_file_close(file);

@@ -1,4 +1,5 @@
 /* A job that learns in transactions: its state topics, and all that they say was learned, learned again. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +257,7 @@ static bool is_before(int64_t a, uint32_t a_byte, int64_t b, uint32_t b_byte)
 /* Scores the rows of the slot and expects their outputs, but for those that were told before. */
 static mr_status slot_tell(struct mr_verify *verify, struct mr_verify_input *input, struct mr_err *err)
 {
+    assert(input);
     struct mr_offline *const offline = verify->offline;
     const struct mr_message *const messages = verify->read.message;
     const size_t rows = offline->slot.rows.row_count;
@@ -363,9 +365,9 @@ static mr_status update_work(struct mr_verify *verify, const struct mr_state_com
 {
     struct mr_run *const run = verify->offline->run;
     struct mr_slot *const slot = &verify->offline->slot;
-    struct mr_verify_input *input;
+    struct mr_verify_input *input = NULL;
     mr_status status = ranges_decode(verify, commit, range, update->range_count, &input, err);
-    if (status) return status;
+    if (status || !input) return status; /* an update has at least one range */
     if (update->rows && slot->rows.row_count != update->rows) {
         mr_proof_found(verify->proof, MR_FOUND_STATE, input->name, input->partition, range->first_offset,
                        "commit %llu has learned from %u records there, and there are %zu",
@@ -477,7 +479,7 @@ static mr_status snapshot_compare(struct mr_verify *verify, size_t i, const stru
     const struct mr_model_at_work *const model = model_of(verify, i);
     struct mr_state_log *log;
     struct mr_span span;
-    char name[64];
+    char name[64] = "";
     mr_status status = log_read(verify, i, entry->commit->snapshot, &log, err);
     if (status) return status;
     if (mr_state_log_model(log, &span)) status = models_compare(mine, &span, name, err);

@@ -1,5 +1,6 @@
 #include "verify/match.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,9 +203,11 @@ static void group_remove(struct mr_match *match, const struct item *item, bool i
 {
     struct group **const at = group_find(match, item->hash, is_actual);
     struct group *const group = *at;
+    assert(group);
     struct item **link = &group->first, *before = NULL;
     while (*link != item) {
         before = *link;
+        assert(before); /* it is in its group */
         link = &before->next_alike;
     }
     *link = item->next_alike;
@@ -535,8 +538,10 @@ void mr_match_end(struct mr_match *match)
         struct lane *const lane = &match->lane[i];
         while (lane->actual.first) {
             struct item *const item = lane->actual.first;
-            lane_pop(match, lane);
-            if (item != lane->actual.first) continue;
+            if (item->is_matched) {
+                lane_pop(match, lane);
+                continue;
+            }
             left_tell(match, lane, item);
             group_remove(match, item, true);
             lane->actual.first = item->next;

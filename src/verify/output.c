@@ -1,4 +1,5 @@
 /* What the job has written: outputs and dead letters, tied to what must have been. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -30,6 +31,8 @@ static void fault_tell(void *context, mr_match_fault fault, const struct mr_matc
     const struct mr_verify_input *const input = expected ? &verify->input[expected->source] : NULL;
     const char *const what = output->is_dead ? "dead letter" : "output";
     char want[160], got[160];
+    assert(expected || fault == MR_MATCH_DUPLICATED || fault == MR_MATCH_FOREIGN);
+    assert(actual || fault == MR_MATCH_MISSING);
     if (expected) shown(want, sizeof want, expected);
     if (actual) shown(got, sizeof got, actual);
     switch (fault) {
@@ -353,7 +356,7 @@ static mr_status joined_take(struct mr_verify_output *output, struct mr_match_re
     const bool is_array = output->verify->job->emit.framing == MR_EMIT_ARRAY;
     const char *at = got->value, *end = at ? at + got->value_bytes : NULL;
     mr_status status = MR_OK;
-    if (is_array && got->value_bytes >= 2 && *at == '[' && end[-1] == ']') at++, end--;
+    if (at && is_array && got->value_bytes >= 2 && *at == '[' && end[-1] == ']') at++, end--;
     while (at && at <= end && !status) {
         const char *stop = is_array ? element_end(at, end) : memchr(at, '\n', (size_t)(end - at));
         if (!stop) stop = end;
