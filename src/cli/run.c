@@ -16,9 +16,9 @@
 #include "cli/override.h"
 #include "config/job.h"
 #include "kafka/client.h"
-#include "kafka/library_version.h"
 #include "kafka/embedded.h"
 #include "kafka/feed.h"
+#include "kafka/library_version.h"
 #include "metrics/summary.h"
 #include "pipeline/lane.h"
 

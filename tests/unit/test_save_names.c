@@ -43,7 +43,8 @@ static void opened_make(struct opened *o, const char *type, const char *first, c
     o->job.models[0].file = NULL;
     o->job.models[0].ops = o->ops;
     o->job.models[0].options = o->options;
-    if (mr_job_model_open(&o->job.job, 0, o->job.info, NULL, &o->model, &input, &err)) fail_msg("%s: %s", type, err.text);
+    if (mr_job_model_open(&o->job.job, 0, o->job.info, NULL, &o->model, &input, &err))
+        fail_msg("%s: %s", type, err.text);
 }
 
 static void opened_free(struct opened *o)
