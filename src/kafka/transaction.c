@@ -333,6 +333,12 @@ static void failure_probe(struct mr_transaction *transaction)
         rd_kafka_error_destroy(error);
 }
 
+void mr_transaction_ask(struct mr_transaction *transaction)
+{
+    transaction->probe_due_us = 0;
+    if (!transaction->failure.status) failure_probe(transaction);
+}
+
 void mr_transaction_poll(struct mr_transaction *transaction, int wait_ms)
 {
     if (!transaction->client) return;

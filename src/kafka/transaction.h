@@ -67,6 +67,9 @@ void mr_transaction_counts(const struct mr_transaction *transaction, uint64_t *s
 /** Serves delivery reports; waits up to wait_ms for the first. */
 void mr_transaction_poll(struct mr_transaction *transaction, int wait_ms);
 
+/** After the client has refused a message: asks it at once what is wrong with the transaction. */
+void mr_transaction_ask(struct mr_transaction *transaction);
+
 /** What made the open transaction impossible so far, as mr_commit_end would tell it: MR_OK, MR_ERESTART, MR_EFENCED,
  * MR_EKAFKA. */
 mr_status mr_transaction_failure(struct mr_transaction *transaction, struct mr_err *err);

@@ -156,7 +156,8 @@ void mr_kafka_sink_port_delivered(struct mr_port *port, const rd_kafka_message_t
     if (record && mr_kafka_sink_is_refusal(message->err)) {
         const struct mr_sent_record sent = mr_kafka_sink_sent_record(sink, record);
         mr_transaction_refused(sink->transaction, &sent, rd_kafka_err2str(message->err));
-    } else if (!sink->failure.status && !mr_transaction_failure(sink->transaction, &sink->failure)) {
+    } else if (mr_kafka_is_denied(message->err) || /* says more than what the transaction says of it */
+               (!sink->failure.status && !mr_transaction_failure(sink->transaction, &sink->failure))) {
         const mr_status status = mr_kafka_status(message->err);
         mr_fail(&sink->failure, status == MR_EFENCED || mr_kafka_is_denied(message->err) ? status : MR_ERESTART,
                 "kafka sink: topic \"%s\": %s; its transaction is not committed", sink->opt->topic,

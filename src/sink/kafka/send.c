@@ -63,6 +63,7 @@ static bool offer_judge(struct mr_sink *sink, struct mr_outbox *box, struct mr_r
         box->settled(box, record, MR_EDATA, mr_kafka_sink_refusal_reason(code), rd_kafka_err2str(code));
         return true;
     }
+    if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL && sink->transaction) mr_transaction_ask(sink->transaction);
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL && !sink->failure.status &&
         !(sink->transaction && mr_transaction_failure(sink->transaction, &sink->failure))) {
         mr_fail(&sink->failure, sink->transaction ? MR_ERESTART : MR_ESINK, "kafka sink: topic \"%s\": %s",
