@@ -1,24 +1,10 @@
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
 #include "pipeline/lane_commit.h"
 #include "pipeline/lane_learn.h"
 #include "pipeline/lane_state_inside.h"
-
-static void delivered(struct mr_port *port, const rd_kafka_message_t *message)
-{
-    struct mr_lane_state *state = NULL;
-    union {
-        char *bytes;
-        struct kept *kept;
-    } owner = {.bytes = (char *)port - offsetof(struct kept, port)};
-    state = owner.kept->state;
-    if (!message->err || state->failure.status) return;
-    mr_fail(&state->failure, message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? MR_EKAFKA : MR_ERESTART,
-            "state topic \"%s\": %s", port->topic_name, rd_kafka_err2str(message->err));
-}
 
 mr_status mr_lane_state_create(struct mr_lane *lane, struct mr_lane_state **state_out, struct mr_err *err)
 {
@@ -31,16 +17,11 @@ mr_status mr_lane_state_create(struct mr_lane *lane, struct mr_lane_state **stat
     }
     state->lane = lane;
     state->is_file = !lane->exact;
-    while (!state->run_id)
-        if (getrandom(&state->run_id, sizeof state->run_id, 0) < 0) state->run_id = (uint64_t)mr_clock_ns();
+    state->run_id = mr_state_run_id();
     for (size_t i = 0; i < models->count; i++) {
         const struct mr_model_at_work *const model = &models->item[i];
         if (!model->learn) continue;
-        state->kept[state->kept_count++] =
-            (struct kept){.port = {.topic_name = model->job->topic, .delivered = delivered},
-                          .state = state,
-                          .model = i,
-                          .schema_hash = mr_state_schema_hash(model->info)};
+        state->kept[state->kept_count++] = (struct kept){.model = i, .schema_hash = mr_state_schema_hash(model->info)};
     }
     *state_out = state;
     return MR_OK;
@@ -76,10 +57,7 @@ struct mr_taken *mr_lane_state_taken(struct mr_lane_state *state)
 void mr_lane_state_close(struct mr_lane *lane)
 {
     struct mr_lane_state *const state = lane->state;
-    for (size_t i = 0; i < state->kept_count; i++) {
-        if (state->kept[i].is_open) mr_port_close(lane->exact->transaction, &state->kept[i].port);
-        state->kept[i].is_open = false;
-    }
+    for (size_t i = 0; i < state->kept_count; i++) mr_state_writer_close(&state->kept[i].writer);
 }
 
 struct known *mr_known_find(struct mr_lane_state *state, const char *topic, int32_t partition)

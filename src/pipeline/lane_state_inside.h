@@ -2,10 +2,9 @@
 #ifndef MR_PIPELINE_LANE_STATE_INSIDE_H
 #define MR_PIPELINE_LANE_STATE_INSIDE_H
 
-#include "kafka/transaction.h"
 #include "pipeline/lane_state.h"
 #include "pipeline/replay.h"
-#include "state/record.h"
+#include "state/write.h"
 
 /* Records. */
 struct counts {
@@ -22,13 +21,11 @@ struct known {
 
 /* The state of one model that learns. */
 struct kept {
-    struct mr_port port;
-    struct mr_lane_state *state;
-    size_t model; /* index */
+    struct mr_state_writer writer; /* of its topic, if there is one */
+    size_t model;                  /* index */
     uint64_t schema_hash;
     uint64_t version; /* at the last commit */
     struct mr_blob bytes;
-    bool is_open;
 };
 
 struct mr_lane_state {

@@ -9,8 +9,7 @@
 #include "pipeline/lane_state_inside.h"
 #include "state/topic.h"
 
-#define READ_TIMEOUT_MS    60000 /* of a state topic: a transaction that is open there may last for 30 s */
-#define SEND_LIMIT_NS      (40 * 1000000000LL)
+#define READ_TIMEOUT_MS    60000      /* of a state topic: a transaction that is open there may last for 30 s */
 #define CHECKSUM_BYTES_MAX (4u << 20) /* larger models are stored only when their snapshot is due */
 
 /* Reads a model's topic. */
@@ -31,7 +30,7 @@ static mr_status log_read(struct mr_lane *lane, const struct kept *kept, struct 
 static mr_status snapshot_take(struct mr_lane *lane, struct kept *kept, const struct mr_state_log *log,
                                struct mr_err *err)
 {
-    const char *const topic = kept->port.topic_name;
+    const char *const topic = lane->run->models.item[kept->model].job->topic;
     struct mr_span span;
     const struct mr_state_commit *const commit = mr_state_log_model(log, &span);
     if (!commit) return mr_fail(err, MR_EINVARIANT, "topic \"%s\" holds no whole model", topic);
@@ -50,7 +49,8 @@ static mr_status logs_compare(const struct mr_lane *lane, struct mr_state_log *c
         return mr_fail(err, MR_EINVARIANT,
                        "topic \"%s\" ends with commit %llu, topic \"%s\" with %llu: models of one job are committed "
                        "together; one of the topics was changed from outside",
-                       state->kept[0].port.topic_name, seq, state->kept[i].port.topic_name, other);
+                       lane->run->models.item[state->kept[0].model].job->topic, seq,
+                       lane->run->models.item[state->kept[i].model].job->topic, other);
     }
     return MR_OK;
 }
@@ -131,76 +131,16 @@ mr_status mr_lane_state_topics_restore(struct mr_lane *lane, struct mr_err *err)
     if (!status) status = logs_take(lane, log, err);
     for (size_t i = 0; log && i < state->kept_count; i++) mr_state_log_destroy(log[i]);
     free(log);
-    for (size_t i = 0; i < state->kept_count && !status; i++) {
-        status = mr_port_open(lane->exact->transaction, &state->kept[i].port, err);
-        state->kept[i].is_open = !status;
-    }
+    for (size_t i = 0; i < state->kept_count && !status; i++)
+        status = mr_state_writer_open(&state->kept[i].writer, lane->exact->transaction,
+                                      lane->run->models.item[state->kept[i].model].job->topic, &state->failure, err);
     return status;
 }
 
-static mr_status record_send(struct mr_lane *lane, struct kept *kept, const char *key, struct mr_err *err)
+static bool is_aborted(const void *context)
 {
-    struct mr_transaction *const transaction = lane->exact->transaction;
-    struct mr_lane_state *const state = lane->state;
-    union {
-        const char *from;
-        void *to;
-    } key_bytes = {.from = key};
-    const int64_t deadline_ns = mr_clock_ns() + SEND_LIMIT_NS;
-    rd_kafka_resp_err_t code;
-    while ((code = rd_kafka_producev(
-                mr_transaction_client(transaction), RD_KAFKA_V_RKT(kept->port.topic), RD_KAFKA_V_PARTITION(0),
-                RD_KAFKA_V_VALUE(state->record.data, state->record.bytes), RD_KAFKA_V_KEY(key_bytes.to, strlen(key)),
-                RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) == RD_KAFKA_RESP_ERR__QUEUE_FULL &&
-           mr_clock_ns() < deadline_ns && !state->failure.status)
-        mr_transaction_poll(transaction, 10);
-    if (!code) {
-        mr_transaction_sent(transaction, 1);
-        return MR_OK;
-    }
-    if (mr_transaction_failure(transaction, err)) return err->status;
-    return mr_fail(err, code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? MR_EKAFKA : MR_ERESTART,
-                   "state topic \"%s\": %s", kept->port.topic_name, rd_kafka_err2str(code));
-}
-
-static mr_status model_send(struct mr_lane *lane, struct kept *kept, const struct mr_state_commit *commit,
-                            bool is_snapshot, struct mr_err *err)
-{
-    struct mr_lane_state *const state = lane->state;
-    char key[MR_STATE_KEY_BYTES];
-    const uint32_t chunks = is_snapshot ? mr_state_chunk_count(commit->model_bytes, MR_STATE_RECORD_BYTES_MAX) : 0;
-    mr_status status = mr_state_commit_encode(commit, &state->record, err);
-    mr_state_key_print(key, commit->model, commit->snapshot, MR_STATE_MANIFEST, commit->index);
-    if (!status) status = record_send(lane, kept, key, err);
-    for (uint32_t i = 0; i < chunks && !status; i++) {
-        status = mr_state_chunk_encode(commit, kept->bytes.data, MR_STATE_RECORD_BYTES_MAX, i, &state->record, err);
-        mr_state_key_print(key, commit->model, commit->snapshot, MR_STATE_CHUNK, i);
-        if (!status) status = record_send(lane, kept, key, err);
-    }
-    return status;
-}
-
-/* All that was sent must have arrived before the offsets follow. */
-static mr_status arrival_wait(struct mr_lane *lane, struct mr_err *err)
-{
-    struct mr_transaction *const transaction = lane->exact->transaction;
-    struct mr_lane_state *const state = lane->state;
-    const int64_t deadline_ns = mr_clock_ns() + SEND_LIMIT_NS;
-    uint64_t sent, arrived;
-    for (;;) {
-        mr_transaction_counts(transaction, &sent, &arrived);
-        if (state->failure.status) {
-            if (err) *err = state->failure;
-            return state->failure.status;
-        }
-        if (sent == arrived) return MR_OK;
-        const mr_status status = mr_transaction_failure(transaction, err);
-        if (status) return status;
-        if (mr_clock_ns() >= deadline_ns || atomic_load(&lane->run->state) == MR_RUN_ABORT)
-            return mr_fail(err, MR_ERESTART, "%llu state records were not acknowledged in time",
-                           (unsigned long long)(sent - arrived));
-        mr_transaction_poll(transaction, 5);
-    }
+    const struct mr_run *const run = context;
+    return atomic_load(&run->state) == MR_RUN_ABORT;
 }
 
 /* Models that are written whole now are stored, and such as are small enough to be compared at every commit. */
@@ -220,11 +160,13 @@ mr_status mr_lane_state_send(struct mr_lane *lane, struct mr_err *err)
     for (size_t i = 0; i < state->kept_count && !status; i++) {
         struct kept *const kept = &state->kept[i];
         status = mr_kept_store(lane, kept, is_stored(kept, is_snapshot), &commit, err);
-        if (!status) status = model_send(lane, kept, &commit, is_snapshot, err);
+        if (!status)
+            status = mr_state_write(&kept->writer, &commit, kept->bytes.data, is_snapshot, &state->record, err);
         bytes += kept->bytes.bytes;
     }
     MR_TEST_HOOK("state.sent");
-    if (!status) status = arrival_wait(lane, err);
+    /* All that was sent must have arrived before the offsets follow. */
+    if (!status) status = mr_state_write_wait(lane->exact->transaction, &state->failure, is_aborted, lane->run, err);
     if (status) return status;
     mr_lane_state_follow(state, &commit);
     if (is_snapshot)
