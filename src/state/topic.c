@@ -9,7 +9,7 @@
 #include "kafka/client.h"
 
 #define PARTITION      0
-#define CONFIG_WAIT_MS 3000
+#define CONFIG_WAIT_NS 3000000000LL
 #define STEP_MS        100 /* between two looks at the deadline */
 #define ASK_WAIT_MS    2000
 #define ASK_PAUSE_NS   20000000
@@ -73,53 +73,66 @@ static mr_status partitions_check(rd_kafka_t *client, const struct reader *reade
         reader->name, count, reader->servers, reader->name);
 }
 
-/* The value of a topic's setting; false: the broker does not tell. */
-static bool setting_read(rd_kafka_event_t *event, const char *key, char *out, size_t cap)
+static int left_ms(int64_t deadline_ns)
+{
+    const int64_t left = (deadline_ns - mr_clock_ns()) / 1000000;
+    return left < 1 ? 1 : left > 600000 ? 600000 : (int)left;
+}
+
+/* The value of a topic's setting; else why it is not told. */
+static rd_kafka_resp_err_t setting_read(rd_kafka_event_t *event, const char *key, char *out, size_t cap)
 {
     size_t count = 0, entries = 0;
     const rd_kafka_DescribeConfigs_result_t *const result = rd_kafka_event_DescribeConfigs_result(event);
     const rd_kafka_ConfigResource_t **const resource =
         result ? rd_kafka_DescribeConfigs_result_resources(result, &count) : NULL;
-    if (!count || rd_kafka_ConfigResource_error(resource[0])) return false;
+    if (!count) return rd_kafka_event_error(event);
+    if (rd_kafka_ConfigResource_error(resource[0])) return rd_kafka_ConfigResource_error(resource[0]);
     const rd_kafka_ConfigEntry_t **const entry = rd_kafka_ConfigResource_configs(resource[0], &entries);
     for (size_t i = 0; i < entries; i++) {
         const char *const value = rd_kafka_ConfigEntry_value(entry[i]);
         if (strcmp(rd_kafka_ConfigEntry_name(entry[i]), key) || !value) continue;
         snprintf(out, cap, "%s", value);
-        return true;
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
     }
-    return false;
+    return RD_KAFKA_RESP_ERR__NOENT;
 }
 
-/* Warns of a topic that grows for ever, or forgets. A broker that does not answer this may still keep it well. */
-static void policy_check(rd_kafka_t *client, const struct reader *reader, int timeout_ms)
+static rd_kafka_resp_err_t setting_ask(rd_kafka_t *client, const char *topic, const char *key, int timeout_ms,
+                                       char *out, size_t cap)
 {
-    char policy[64];
     rd_kafka_queue_t *const queue = rd_kafka_queue_new(client);
-    rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, reader->name);
+    rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
     rd_kafka_AdminOptions_t *const options = rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
     rd_kafka_DescribeConfigs(client, &resource, 1, options, queue);
     rd_kafka_event_t *const event = rd_kafka_queue_poll(queue, timeout_ms + STEP_MS);
-    if (!event || !setting_read(event, "cleanup.policy", policy, sizeof policy)) {
-        mr_log(MR_LOG_DEBUG, "state", "%s: the broker does not tell its cleanup.policy", reader->name);
-    } else if (strcmp(policy, "compact")) {
-        mr_log(MR_LOG_WARN, "state",
-               "topic \"%s\" has cleanup.policy=%s: until `kafka-configs --bootstrap-server %s --alter --topic %s "
-               "--add-config cleanup.policy=compact` changes it, %s",
-               reader->name, policy, reader->servers, reader->name,
-               strstr(policy, "delete") ? "what a model has learned is deleted with time" : "it grows for ever");
-    }
+    const rd_kafka_resp_err_t code = event ? setting_read(event, key, out, cap) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (event) rd_kafka_event_destroy(event);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_ConfigResource_destroy(resource);
     rd_kafka_queue_destroy(queue);
+    return code;
 }
 
-static int left_ms(int64_t deadline_ns)
+/* Warns of a topic that grows for ever, or forgets. A broker that does not tell may still keep the topic well; one that
+ * has not heard of it yet, as its leader has, is asked again. */
+static void policy_check(rd_kafka_t *client, const struct reader *reader, int64_t deadline_ns)
 {
-    const int64_t left = (deadline_ns - mr_clock_ns()) / 1000000;
-    return left < 1 ? 1 : left > 600000 ? 600000 : (int)left;
+    const struct timespec pause = {.tv_nsec = ASK_PAUSE_NS};
+    char policy[64];
+    rd_kafka_resp_err_t code;
+    while ((code = setting_ask(client, reader->name, "cleanup.policy", left_ms(deadline_ns), policy, sizeof policy)) ==
+               RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART &&
+           mr_clock_ns() < deadline_ns)
+        nanosleep(&pause, NULL);
+    if (code) mr_log(MR_LOG_DEBUG, "state", "%s: its cleanup.policy: %s", reader->name, rd_kafka_err2str(code));
+    if (code || !strcmp(policy, "compact")) return;
+    mr_log(MR_LOG_WARN, "state",
+           "topic \"%s\" has cleanup.policy=%s: until `kafka-configs --bootstrap-server %s --alter --topic %s "
+           "--add-config cleanup.policy=compact` changes it, %s",
+           reader->name, policy, reader->servers, reader->name,
+           strstr(policy, "delete") ? "what a model has learned is deleted with time" : "it grows for ever");
 }
 
 /* Asks for the end of the topic again and again: a client that has just been made may not know the leader yet. Not
@@ -157,8 +170,8 @@ static mr_status topic_look(const struct mr_map *properties, const struct reader
     if (status) return status;
     status = partitions_check(client, reader, left_ms(deadline_ns), err);
     if (!status && !mr_kafka_is_embedded(properties)) {
-        const int wait_ms = left_ms(deadline_ns);
-        policy_check(client, reader, wait_ms < CONFIG_WAIT_MS ? wait_ms : CONFIG_WAIT_MS);
+        const int64_t limit_ns = mr_clock_ns() + CONFIG_WAIT_NS;
+        policy_check(client, reader, limit_ns < deadline_ns ? limit_ns : deadline_ns);
     }
     if (!status) status = end_ask(client, reader, deadline_ns, end_out, err);
     rd_kafka_destroy(client);
