@@ -174,8 +174,7 @@ static void case_check(const struct mr_kernel *kernel, const struct shape *shape
 static void kernel_check(void **state)
 {
     const struct mr_kernel *const kernel = *state;
-    /* On an emulated device a third of the cases: every shape, every count of rows, but not each with each. */
-    const size_t every = kernel >= mr_kernels && kernel < mr_kernels + mr_kernel_count ? 1 : 3;
+    const size_t every = cases_every(kernel, 3);
     size_t count = 0;
     need_kernel(kernel);
     seed = 815;
