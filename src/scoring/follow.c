@@ -8,8 +8,7 @@
 #include "base/options.h"
 #include "state/topic.h"
 
-#define POLL_MS         100
-#define READ_TIMEOUT_MS 60000 /* a transaction may be open in the topic for 30 s */
+#define POLL_MS 100
 
 /* A model that is followed. */
 struct followed {
@@ -42,7 +41,7 @@ static mr_status follower_open(struct mr_follow *follow, const struct mr_map *pr
     const struct mr_job_model *const model = &follow->job->model[followed->model];
     const struct mr_state_topic topic = {.properties = properties,
                                          .log = {.topic = model->topic, .model = model->name, .type = model->ops->name},
-                                         .timeout_ms = READ_TIMEOUT_MS};
+                                         .timeout_ms = MR_STATE_READ_TIMEOUT_MS};
     return mr_state_follow_open(&topic, &followed->follower, err);
 }
 

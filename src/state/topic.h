@@ -5,6 +5,9 @@
 #include "millrace/option.h"
 #include "state/log.h"
 
+/** For timeout_ms, where nobody asks for another: a transaction may be open in the topic for 30 s. */
+#define MR_STATE_READ_TIMEOUT_MS 60000
+
 /** Where the topic is. Nothing is needed after the call. */
 struct mr_state_topic {
     const struct mr_map *properties; /* of the client */

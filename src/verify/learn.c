@@ -5,18 +5,11 @@
 #include <string.h>
 
 #include "modelfile/safetensors.h"
-#include "source/kafka/options.h"
-#include "state/topic.h"
+#include "pipeline/recall.h"
 #include "verify/inside.h"
 
-#define READ_TIMEOUT_MS 60000
-#define READS_MAX       5
-#define NEAR            1e-6
-
-static const struct mr_map *properties_of(const struct mr_verify *verify)
-{
-    return &((const struct mr_kafka_source_options *)verify->job->source_options)->properties;
-}
+#define READS_MAX 5
+#define NEAR      1e-6
 
 static struct mr_model_at_work *model_of(const struct mr_verify *verify, size_t i)
 {
@@ -24,20 +17,6 @@ static struct mr_model_at_work *model_of(const struct mr_verify *verify, size_t 
 }
 
 /* ---- reading ---- */
-
-static mr_status log_read(struct mr_verify *verify, size_t i, uint64_t snapshot, struct mr_state_log **log_out,
-                          struct mr_err *err)
-{
-    const struct mr_model_at_work *const model = model_of(verify, i);
-    const struct mr_state_topic topic = {.properties = properties_of(verify),
-                                         .log = {.topic = model->job->topic,
-                                                 .model = model->job->name,
-                                                 .type = model->info->type,
-                                                 .schema_hash = mr_state_schema_hash(model->info),
-                                                 .snapshot = snapshot},
-                                         .timeout_ms = READ_TIMEOUT_MS};
-    return mr_state_topic_read(&topic, log_out, err);
-}
 
 static void logs_close(struct mr_verify *verify)
 {
@@ -58,7 +37,7 @@ static mr_status logs_read(struct mr_verify *verify, struct mr_err *err)
 {
     mr_status status = MR_OK;
     for (size_t i = 0; i < verify->log_count && !status; i++) {
-        status = log_read(verify, i, 0, &verify->log[i], err);
+        status = mr_recall_read(verify->offline->run, verify->model[i], 0, &verify->log[i], err);
         if (status != MR_EINVARIANT && status != MR_EDATA) continue;
         mr_proof_found(verify->proof, MR_FOUND_STATE, model_of(verify, i)->job->topic, -1, -1, "%s", err->text);
         mr_proof_note(verify->proof, "outputs and weights: without the state there is nothing to make them from");
@@ -227,23 +206,12 @@ mr_status mr_verify_state_bounds(struct mr_verify *verify, struct mr_err *err)
 /* Puts the bytes of a commit's snapshot in the place of all models. */
 static mr_status snapshot_take(struct mr_verify *verify, uint64_t snapshot, struct mr_err *err)
 {
-    struct mr_models *const models = &verify->offline->run->models;
+    struct mr_run *const run = verify->offline->run;
     mr_status status = MR_OK;
     for (size_t i = 0; i < verify->log_count && !status; i++) {
         struct mr_state_log *log;
-        struct mr_span span;
-        status = log_read(verify, i, snapshot, &log, err);
-        if (status) break;
-        const struct mr_state_commit *const commit = mr_state_log_model(log, &span);
-        const struct mr_model_bytes bytes = {.name = model_of(verify, i)->job->topic,
-                                             .data = span.data,
-                                             .count = span.bytes,
-                                             .version = commit ? commit->version_after : 0};
-        if (!commit || commit->snapshot != snapshot)
-            status = mr_fail(err, MR_EINVARIANT, "state topic \"%s\": snapshot %llu is not whole",
-                             model_of(verify, i)->job->topic, (unsigned long long)snapshot);
-        if (!status) status = mr_models_replace(models, verify->model[i], &bytes, err);
-        if (!status) model_of(verify, i)->version = commit->version_after;
+        status = mr_recall_read(run, verify->model[i], snapshot, &log, err);
+        if (!status) status = mr_recall_take(run, verify->model[i], log, snapshot, err);
         mr_state_log_destroy(log);
     }
     return status;
@@ -428,20 +396,12 @@ static mr_status pending_skip(struct mr_verify *verify, const struct mr_state_co
     return status;
 }
 
-/* Whether a commit was computed by what computes here. */
-static bool is_own_unit(const struct mr_verify *verify, const struct mr_state_commit *commit)
-{
-    char unit[256];
-    mr_units_describe(&verify->offline->run->units, unit, sizeof unit);
-    return !strncmp(unit, commit->unit, strlen(commit->unit));
-}
-
 bool mr_verify_units_differ(const struct mr_verify *verify)
 {
     size_t count = 0;
     const struct mr_state_entry *const entry = verify->log_count ? mr_state_log_entries(verify->log[0], &count) : NULL;
     for (size_t i = 0; i < count; i++)
-        if (!is_own_unit(verify, entry[i].commit)) return true;
+        if (!mr_recall_is_own_unit(verify->offline->run, entry[i].commit)) return true;
     return false;
 }
 
@@ -480,7 +440,7 @@ static mr_status snapshot_compare(struct mr_verify *verify, size_t i, const stru
     struct mr_state_log *log;
     struct mr_span span;
     char name[64] = "";
-    mr_status status = log_read(verify, i, entry->commit->snapshot, &log, err);
+    mr_status status = mr_recall_read(verify->offline->run, verify->model[i], entry->commit->snapshot, &log, err);
     if (status) return status;
     if (mr_state_log_model(log, &span)) status = models_compare(mine, &span, name, err);
     mr_state_log_destroy(log);
@@ -514,7 +474,7 @@ static mr_status model_check(struct mr_verify *verify, size_t i, const struct mr
     mr_status status = model->learn->store(model->model, &bytes, err);
     if (!status && mr_state_checksum(bytes.data, bytes.bytes) == commit->model_checksum) {
         verify->proof->models_equal++;
-    } else if (!status && !is_own_unit(verify, commit)) {
+    } else if (!status && !mr_recall_is_own_unit(verify->offline->run, commit)) {
         *is_far_out = entry->has_snapshot;
         if (!entry->has_snapshot) verify->models_unseen++;
         if (entry->has_snapshot) status = snapshot_compare(verify, i, entry, &bytes, is_equal, err);
