@@ -1,6 +1,7 @@
 #include "kafka/client.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -25,6 +26,25 @@ void mr_kafka_instance(const char *job, const char *instance, unsigned lane, cha
     char host[128] = "host";
     gethostname(host, sizeof host - 1);
     snprintf(name, bytes, "%s-%s-%u", job, instance ? instance : host, lane);
+}
+
+void mr_kafka_group(const char *given, const char *job, char *name, size_t bytes)
+{
+    const bool is_given = given && *given;
+    snprintf(name, bytes, "%s%s", is_given ? "" : "millrace-", is_given ? given : job);
+}
+
+void mr_kafka_trainer(const char *job, char *name, size_t bytes)
+{
+    snprintf(name, bytes, "%s-trainer", job);
+}
+
+void mr_kafka_queue_kbytes(const struct mr_map *properties, size_t memory_bytes, char text[32])
+{
+    const char *const message_max = mr_kafka_property(properties, "message.max.bytes");
+    const size_t least = message_max && atoll(message_max) > 0 ? (size_t)atoll(message_max) / 1024 + 1 : 1024;
+    const size_t budget = memory_bytes / 1024;
+    snprintf(text, 32, "%zu", budget < least ? least : budget);
 }
 
 bool mr_kafka_is_embedded(const struct mr_map *properties)

@@ -37,6 +37,17 @@ const char *mr_kafka_property(const struct mr_map *properties, const char *key);
  * name. */
 void mr_kafka_instance(const char *job, const char *instance, unsigned lane, char *name, size_t bytes);
 
+/** The group that a job reads with: the one that it names, or "millrace-<job>"; given NULL or empty: it names none. */
+void mr_kafka_group(const char *given, const char *job, char *name, size_t bytes);
+
+/** "<job>-trainer": the transactional.id of what writes the models of a job, wherever it runs: one at a time, a second
+ * one fences the first. */
+void mr_kafka_trainer(const char *job, char *name, size_t bytes);
+
+/** queue.buffering.max.kbytes of a producer with so much memory, as text: at least one message of the largest size
+ * that the properties allow must fit. */
+void mr_kafka_queue_kbytes(const struct mr_map *properties, size_t memory_bytes, char text[32]);
+
 /** Whether the properties name the embedded broker. */
 bool mr_kafka_is_embedded(const struct mr_map *properties);
 

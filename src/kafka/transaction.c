@@ -156,13 +156,10 @@ static mr_status producer_conf(struct mr_transaction *transaction, rd_kafka_conf
         {.key = "enable.metrics.push", .value = "false", .is_optional = true},
         {0},
     };
-    const char *const message_max = mr_kafka_property(properties, "message.max.bytes");
-    const size_t least = message_max && atoll(message_max) > 0 ? (size_t)atoll(message_max) / 1024 + 1 : 1024;
-    const size_t budget = transaction->open.memory_bytes / 1024;
     snprintf(linger_ms, sizeof linger_ms, "%g", (double)transaction->open.linger_us / 1000.0);
     snprintf(transaction_ms, sizeof transaction_ms, "%lld", (long long)transaction->timeouts.transaction_ms);
     snprintf(socket_ms, sizeof socket_ms, "%lld", (long long)transaction->timeouts.socket_ms);
-    snprintf(kbytes, sizeof kbytes, "%zu", budget < least ? least : budget);
+    mr_kafka_queue_kbytes(properties, transaction->open.memory_bytes, kbytes);
     const mr_status status = mr_kafka_conf_create("transaction", properties, defaults, conf_out, err);
     if (status) return status;
     rd_kafka_conf_set_opaque(*conf_out, transaction);

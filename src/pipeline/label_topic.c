@@ -6,10 +6,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "kafka/client.h"
 
 #define TICKET_COUNT      64
 #define SETTLE_PAUSE_NS   1000000
-#define DEFAULT_GROUP     "millrace-"
 #define GROUP_SUFFIX      ".labels"
 #define DEAD_BOXES_UNUSED 1
 
@@ -40,15 +40,14 @@ static mr_status options_make(struct mr_label_topic *topic, struct mr_err *err)
     const struct mr_job *const job = topic->run->job;
     const struct mr_source_ops *const ops = job->source;
     char *const *const group = mr_option_value(ops->options, job->source_options, "group", MR_OPT_STRING);
-    const char *const name = group && *group ? *group : job->name;
-    const size_t bytes = strlen(DEFAULT_GROUP) + strlen(name) + sizeof GROUP_SUFFIX;
     static const char start[] = "earliest";
+    char records_group[512];
     if (!mr_option_find(ops->options, "topics"))
         return mr_fail(err, MR_ECONFIG, "labels: a source of type %s has no topics", ops->name);
     topic->source_options = malloc(ops->options_size + 1);
-    topic->group = malloc(bytes);
+    mr_kafka_group(group ? *group : NULL, job->name, records_group, sizeof records_group);
+    if (asprintf(&topic->group, "%s" GROUP_SUFFIX, records_group) < 0) topic->group = NULL;
     if (!topic->source_options || !topic->group) return mr_fail(err, MR_ENOMEM, "out of memory");
-    snprintf(topic->group, bytes, "%s%s" GROUP_SUFFIX, group && *group ? "" : DEFAULT_GROUP, name);
     memcpy(topic->source_options, job->source_options, ops->options_size);
     option_set(ops, topic->source_options, "topics", &job->labels.topics, sizeof job->labels.topics);
     option_set(ops, topic->source_options, "group", &topic->group, sizeof topic->group);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "kafka/client.h"
 #include "state/write.h"
 #include "verify/past.h"
 
@@ -55,7 +56,7 @@ static mr_status trainer_become(struct back *back, struct mr_err *err)
 {
     char id[512];
     struct mr_transaction_open open = {.id = id, .memory_bytes = QUEUE_BYTES};
-    snprintf(id, sizeof id, "%s-trainer", back->job->name);
+    mr_kafka_trainer(back->job->name, id, sizeof id);
     mr_status status = mr_past_properties(back->job, &open.properties, err);
     if (!status) status = mr_transaction_create(&open, &back->transaction, err);
     return status ? status : step(back, mr_transaction_init, err);

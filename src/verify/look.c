@@ -31,8 +31,7 @@ mr_status mr_look_open(struct mr_look *look, const struct mr_job *job, bool is_u
     if (strcmp(job->source->name, "kafka") != 0)
         return mr_fail(err, MR_ECONFIG, "source.type \"%s\": only what was read from Kafka can be looked at again",
                        job->source->name);
-    snprintf(look->group, sizeof look->group, "%s%s", opt->group ? "" : "millrace-",
-             opt->group ? opt->group : job->name);
+    mr_kafka_group(opt->group, job->name, look->group, sizeof look->group);
     look->servers = mr_kafka_property(&opt->properties, "bootstrap.servers");
     if (!look->servers) look->servers = "no bootstrap.servers";
     const mr_status status = mr_kafka_conf_create("reader", &opt->properties, defaults, &conf, err);

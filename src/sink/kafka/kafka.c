@@ -50,11 +50,7 @@ mr_status mr_kafka_sink_client_open(struct mr_sink *sink, bool is_solo, rd_kafka
     };
     rd_kafka_conf_t *conf;
     snprintf(linger_ms, sizeof linger_ms, "%g", is_solo ? 0.0 : (double)sink->open.linger_us / 1000.0);
-    /* At least one message of the largest size must fit. */
-    const char *message_max = mr_kafka_property(sink->properties, "message.max.bytes");
-    const size_t least = message_max && atoll(message_max) > 0 ? (size_t)atoll(message_max) / 1024 + 1 : 1024;
-    snprintf(kbytes, sizeof kbytes, "%zu",
-             sink->open.memory_bytes / 1024 < least ? least : sink->open.memory_bytes / 1024);
+    mr_kafka_queue_kbytes(sink->properties, sink->open.memory_bytes, kbytes);
     const mr_status status = mr_kafka_conf_create("sink", sink->properties, defaults, &conf, err);
     if (status) return status;
     char codec[32] = "";

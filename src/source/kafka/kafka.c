@@ -79,8 +79,7 @@ static mr_status conf_member(struct mr_source *source, rd_kafka_conf_t *conf, st
 {
     char instance[512], reason[256];
 
-    snprintf(source->group, sizeof source->group, "%s%s", source->opt->group ? "" : "millrace-",
-             source->opt->group ? source->opt->group : source->open.job);
+    mr_kafka_group(source->opt->group, source->open.job, source->group, sizeof source->group);
     if (rd_kafka_conf_set(conf, "group.id", source->group, reason, sizeof reason))
         return mr_fail(err, MR_ECONFIG, "kafka source: group: %s", reason);
     if (source->opt->membership != MR_MEMBER_STATIC) return MR_OK;
