@@ -44,6 +44,26 @@ static inline uint64_t mr_stats_get(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+/** Records: in = out + dead + filtered, once all is settled. */
+struct mr_counts {
+    uint64_t in, out, dead, filtered;
+};
+
+static inline struct mr_counts mr_stats_counts(const struct mr_stats *stats)
+{
+    return (struct mr_counts){mr_stats_get(&stats->records_in), mr_stats_get(&stats->records_out),
+                              mr_stats_get(&stats->records_dead), mr_stats_get(&stats->records_filtered)};
+}
+
+/** Sets them back, when what was counted since is done again. */
+static inline void mr_stats_counts_set(struct mr_stats *stats, struct mr_counts counts)
+{
+    atomic_store_explicit(&stats->records_in, counts.in, memory_order_relaxed);
+    atomic_store_explicit(&stats->records_out, counts.out, memory_order_relaxed);
+    atomic_store_explicit(&stats->records_dead, counts.dead, memory_order_relaxed);
+    atomic_store_explicit(&stats->records_filtered, counts.filtered, memory_order_relaxed);
+}
+
 /** Stable lower-case name; never NULL. */
 const char *mr_stage_name(mr_stage stage);
 

@@ -33,11 +33,6 @@ static void stage_mark(struct mr_lane *lane, mr_stage stage)
     lane->stage_cpu_ns = cpu_ns;
 }
 
-static mr_run_state run_state(const struct mr_lane *lane)
-{
-    return atomic_load_explicit(&lane->run->state, memory_order_relaxed);
-}
-
 static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_err *err);
 
 /* How many of `count` polled messages --until still allows: what is granted is final. */
@@ -113,7 +108,7 @@ static mr_status input_commit(struct mr_lane *lane, struct mr_err *err)
     mr_status status;
     do {
         status = lane->run->job->source->commit(lane->source, ticket->position, ticket->position_count, true, err);
-    } while (status == MR_AGAIN && run_state(lane) != MR_RUN_ABORT);
+    } while (status == MR_AGAIN && mr_run_state_now(lane->run) != MR_RUN_ABORT);
     if (!status) mr_stats_add(&lane->stats.commits, 1);
     ticket->position_count = 0;
     if (status != MR_ERETRY) return status;
@@ -272,7 +267,7 @@ static mr_status box_acquire(struct mr_lane *lane, struct mr_ticket *ticket, str
             mr_lane_idle(lane);
             idle_due_ns = mr_clock_ns() + 1000 * lane->run->idle_interval_us;
         }
-        if (run_state(lane) == MR_RUN_ABORT)
+        if (mr_run_state_now(lane->run) == MR_RUN_ABORT)
             return mr_fail(err, MR_ERETRY, "stopped while outputs were not acknowledged");
     }
     return MR_OK;
@@ -394,7 +389,7 @@ static mr_status commit_finish(struct mr_lane *lane, int64_t deadline_ns, struct
     const struct timespec pause = {.tv_nsec = COMMIT_PAUSE_NS};
     mr_status status;
     while ((status = commit_ready(lane, true, err)) == MR_AGAIN && mr_clock_ns() < deadline_ns &&
-           run_state(lane) != MR_RUN_ABORT) {
+           mr_run_state_now(lane->run) != MR_RUN_ABORT) {
         nanosleep(&pause, NULL);
     }
     if (status != MR_AGAIN) return status;
@@ -427,7 +422,8 @@ static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr
     mr_status status = MR_OK;
     while (!status && (lane->slot_count || lane->input))
         status = lane->slot_count ? slot_finish(lane, err) : slot_start(lane, err);
-    while (!status && lane->flight.ticket_count && mr_clock_ns() < deadline_ns && run_state(lane) != MR_RUN_ABORT) {
+    while (!status && lane->flight.ticket_count && mr_clock_ns() < deadline_ns &&
+           mr_run_state_now(lane->run) != MR_RUN_ABORT) {
         status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
     }
     const bool is_settled = !lane->flight.ticket_count;
@@ -449,7 +445,7 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
     if (lane->is_rebuilding) return;       /* nothing is in flight */
     MR_TEST_HOOK("revoke.begin");
     const bool can_commit =
-        !is_lost && !lane->is_delivering && lane->err.status == MR_OK && run_state(lane) != MR_RUN_ABORT;
+        !is_lost && !lane->is_delivering && lane->err.status == MR_OK && mr_run_state_now(lane->run) != MR_RUN_ABORT;
     lane->is_revoking = true;
     if (can_commit && lane_commit(lane, REVOKE_TIMEOUT_NS, &err)) {
         mr_log(MR_LOG_WARN, "lane", "%zu partitions leave before all of their records are committed: %s", count,
@@ -516,7 +512,7 @@ static mr_status lane_join(struct mr_lane *lane, struct mr_err *err)
     const int64_t deadline_ns = mr_clock_ns() + JOIN_TIMEOUT_NS;
 
     if (!ops->join) return MR_OK;
-    while (lane != first && !atomic_load(&first->has_joined) && run_state(lane) == MR_RUN_ON &&
+    while (lane != first && !atomic_load(&first->has_joined) && mr_run_state_now(lane->run) == MR_RUN_ON &&
            mr_clock_ns() < deadline_ns)
         nanosleep(&pause, NULL);
     const mr_status status = ops->join(lane->source, err);
@@ -550,13 +546,13 @@ void *mr_lane_main(void *argument)
     lane->commit_due_ns = lane->resend_due_ns = lane->stage_ns;
     status = lane_join(lane, &err);
     for (;;) {
-        while (!status && run_state(lane) == MR_RUN_ON) status = lane_turn(lane, &err);
+        while (!status && mr_run_state_now(lane->run) == MR_RUN_ON) status = lane_turn(lane, &err);
         if (status != MR_ERESTART) break;
         status = mr_lane_restart(lane, &err);
     }
     if (status && !lane->err.status)
         lane->err = err; /* err alone may hold what has passed: a commit that was sent again */
-    if (run_state(lane) != MR_RUN_ABORT &&
+    if (mr_run_state_now(lane->run) != MR_RUN_ABORT &&
         (!status || status == MR_EDATA)) { /* the breaker's stop still delivers what is scored */
         struct mr_err drain_err = {0};
         if (lane_commit(lane, DRAIN_TIMEOUT_NS, &drain_err) && !lane->err.status) {
@@ -566,8 +562,8 @@ void *mr_lane_main(void *argument)
                         drain_err.text);
         }
     }
-    if (run_state(lane) != MR_RUN_ABORT && !lane->err.status) lane_finish(lane);
-    if (run_state(lane) == MR_RUN_ABORT && !lane->err.status &&
+    if (mr_run_state_now(lane->run) != MR_RUN_ABORT && !lane->err.status) lane_finish(lane);
+    if (mr_run_state_now(lane->run) == MR_RUN_ABORT && !lane->err.status &&
         (lane->flight.ticket_count || lane->flight.ready_count || (lane->exact && mr_lane_commit_is_open(lane)))) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");
     }

@@ -56,6 +56,10 @@ struct mr_lane {
 /** The least of the job's memory that a lane needs, bytes. */
 size_t mr_lane_bytes_min(const struct mr_run *run);
 
+/** Bytes of an outbox's arena: the outputs of a batch as they are on average, and at least one of the largest. A record
+ * whose output does not fit is a dead letter. */
+size_t mr_lane_arena_bytes(const struct mr_job *job);
+
 /** Opens everything the lane needs. On error *lane_out is NULL. */
 mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **lane_out, struct mr_err *err);
 

@@ -11,13 +11,14 @@
 #include "kafka/transaction.h"
 #include "pipeline/lane_state.h"
 
-#define RESTARTS_MAX      20 /* in a row, with nothing committed in between */
-#define RESTART_PAUSE_MS  50 /* doubled each time */
-#define MISSING_MAX       5
-#define RESTART_PAUSE_MAX 5000
-#define TRY_PAUSE_NS      20000000
-#define DRAIN_LIMIT_NS    (4 * 1000000000LL) /* of the last commit of a run that is asked to end */
-#define IDLE_TRIES        5                  /* of about a second; then the group hears from us */
+#define RESTARTS_MAX        20 /* in a row, with nothing committed in between */
+#define RESTART_PAUSE_MS    50 /* doubled each time */
+#define MISSING_MAX         5
+#define RESTART_PAUSE_MAX   5000
+#define RESTART_DOUBLED_MAX 7
+#define TRY_PAUSE_NS        20000000
+#define DRAIN_LIMIT_NS      (4 * 1000000000LL) /* of the last commit of a run that is asked to end */
+#define IDLE_TRIES          5                  /* of about a second; then the group hears from us */
 
 static mr_txn_outcome commit_init(void *kafka, struct mr_err *err)
 {
@@ -68,7 +69,7 @@ static bool commit_go_on(void *kafka, unsigned tries)
     struct mr_lane *const lane = kafka;
     struct mr_lane_commit *const exact = lane->exact;
     const int64_t now_ns = mr_clock_ns();
-    const int state = atomic_load(&lane->run->state);
+    const mr_run_state state = mr_run_state_now(lane->run);
     if (state == MR_RUN_ABORT) return false;
     if (exact->open_until_ns && now_ns >= exact->open_until_ns) return false;
     if (state == MR_RUN_DRAIN && !exact->drain_until_ns) exact->drain_until_ns = now_ns + DRAIN_LIMIT_NS;
@@ -86,13 +87,12 @@ static const struct mr_commit_ops ops = {.init = commit_init,
                                          .drop = commit_drop,
                                          .go_on = commit_go_on};
 
-/* One trainer at a time writes a model, wherever it runs: a second one fences the first. */
 static void id_make(const struct mr_lane *lane, char *id, size_t bytes)
 {
     const struct mr_job *const job = lane->run->job;
     char *const *const instance = mr_option_value(job->source->options, job->source_options, "instance", MR_OPT_STRING);
     if (lane->run->models.learns)
-        snprintf(id, bytes, "%s-trainer", job->name);
+        mr_kafka_trainer(job->name, id, bytes);
     else
         mr_kafka_instance(job->name, instance ? *instance : NULL, lane->index, id, bytes);
 }
@@ -167,10 +167,7 @@ bool mr_lane_commit_is_due(const struct mr_lane *lane)
 static void counts_note(struct mr_lane *lane)
 {
     struct mr_lane_commit *const exact = lane->exact;
-    exact->in = mr_stats_get(&lane->stats.records_in);
-    exact->out = mr_stats_get(&lane->stats.records_out);
-    exact->dead = mr_stats_get(&lane->stats.records_dead);
-    exact->filtered = mr_stats_get(&lane->stats.records_filtered);
+    exact->counts = mr_stats_counts(&lane->stats);
     exact->messages = mr_stats_get(&lane->stats.messages_in);
 }
 
@@ -178,12 +175,13 @@ mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_lane_commit *const exact = lane->exact;
     struct mr_flight *const flight = &lane->flight;
+    const struct mr_counts now = mr_stats_counts(&lane->stats);
     struct mr_commit_batch batch = {.position = flight->ready,
                                     .count = flight->ready_count,
-                                    .in = mr_stats_get(&lane->stats.records_in) - exact->in,
-                                    .out = mr_stats_get(&lane->stats.records_out) - exact->out,
-                                    .dead = mr_stats_get(&lane->stats.records_dead) - exact->dead,
-                                    .filtered = mr_stats_get(&lane->stats.records_filtered) - exact->filtered};
+                                    .in = now.in - exact->counts.in,
+                                    .out = now.out - exact->counts.out,
+                                    .dead = now.dead - exact->counts.dead,
+                                    .filtered = now.filtered - exact->counts.filtered};
     mr_status status = mr_transaction_failure(exact->transaction, err);
     if (status) mr_commit_break(&exact->protocol);
     mr_transaction_counts(exact->transaction, &batch.sent, &batch.acknowledged);
@@ -197,7 +195,8 @@ mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err)
     return MR_OK;
 }
 
-void mr_lane_commit_give_up(struct mr_lane *lane)
+/* Drops the producer, and counts nothing since the last commit. */
+static void give_up(struct mr_lane *lane)
 {
     struct mr_lane_commit *const exact = lane->exact;
     struct mr_stats *const stats = &lane->stats;
@@ -206,34 +205,26 @@ void mr_lane_commit_give_up(struct mr_lane *lane)
     if (mr_transaction_has_learned(exact->transaction)) exact->restarts = 0; /* the next one gets further */
     exact->restarts++;
     if (lane->run->until.records) atomic_fetch_add(&lane->run->records_left, (int64_t)(messages - exact->messages));
-    atomic_store_explicit(&stats->records_in, exact->in, memory_order_relaxed);
-    atomic_store_explicit(&stats->records_out, exact->out, memory_order_relaxed);
-    atomic_store_explicit(&stats->records_dead, exact->dead, memory_order_relaxed);
-    atomic_store_explicit(&stats->records_filtered, exact->filtered, memory_order_relaxed);
+    mr_stats_counts_set(stats, exact->counts);
     atomic_store_explicit(&stats->messages_in, exact->messages, memory_order_relaxed);
     mr_stats_add(&stats->restarts, 1);
-}
-
-static mr_run_state run_state(const struct mr_lane *lane)
-{
-    return atomic_load_explicit(&lane->run->state, memory_order_relaxed);
 }
 
 /* Waits, longer each time; false when the run is to end. */
 static bool restart_pause(const struct mr_lane *lane, unsigned times)
 {
-    const int64_t pause_ms = times > 8 ? RESTART_PAUSE_MAX : RESTART_PAUSE_MS << times;
-    const int64_t until_ns =
-        mr_clock_ns() + (times ? pause_ms > RESTART_PAUSE_MAX ? RESTART_PAUSE_MAX : pause_ms : 0) * 1000000;
+    const int64_t doubled_ms = times < RESTART_DOUBLED_MAX ? RESTART_PAUSE_MS << times : RESTART_PAUSE_MAX;
+    const int64_t pause_ms = times ? doubled_ms : 0; /* the first time at once */
+    const int64_t until_ns = mr_clock_ns() + pause_ms * 1000000;
     const struct timespec step = {.tv_nsec = 1000000};
-    while (run_state(lane) == MR_RUN_ON && mr_clock_ns() < until_ns) nanosleep(&step, NULL);
-    return run_state(lane) == MR_RUN_ON;
+    while (mr_run_state_now(lane->run) == MR_RUN_ON && mr_clock_ns() < until_ns) nanosleep(&step, NULL);
+    return mr_run_state_now(lane->run) == MR_RUN_ON;
 }
 
 mr_status mr_lane_restart(struct mr_lane *lane, struct mr_err *err)
 {
     mr_log(MR_LOG_WARN, "lane", "lane %u: %s; going back to the last commit", lane->index, err->text);
-    mr_lane_commit_give_up(lane);
+    give_up(lane);
     if (lane->exact->restarts > RESTARTS_MAX) {
         struct mr_err why = *err;
         return mr_fail(err, MR_ERETRY, "%d transactions in a row could not be committed; the last one: %.600s",

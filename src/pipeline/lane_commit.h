@@ -11,11 +11,12 @@
 struct mr_lane_commit {
     struct mr_commit protocol;
     struct mr_transaction *transaction;
-    uint64_t in, out, dead, filtered, messages; /* of the lane's stats, at the last commit */
-    int64_t due_ns;                             /* of the open transaction */
-    int64_t open_until_ns, drain_until_ns;      /* how long init, or a stop, may take; 0: no limit */
-    unsigned restarts;                          /* since the last commit */
-    bool must_restart;                          /* partitions left before their records were committed */
+    struct mr_counts counts;               /* of the lane's stats, at the last commit */
+    uint64_t messages;                     /* likewise */
+    int64_t due_ns;                        /* of the open transaction */
+    int64_t open_until_ns, drain_until_ns; /* how long init, or a stop, may take; 0: no limit */
+    unsigned restarts;                     /* since the last commit */
+    bool must_restart;                     /* partitions left before their records were committed */
 };
 
 /** Without network. memory_bytes: of the producer's queue. On error *commit_out is NULL. */
@@ -37,9 +38,6 @@ bool mr_lane_commit_is_due(const struct mr_lane *lane);
 
 /** Commits what the flight has settled, which must be all that was taken in. As mr_commit_end. */
 mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err);
-
-/** Drops the producer, and counts nothing since the last commit. */
-void mr_lane_commit_give_up(struct mr_lane *lane);
 
 /**
  * The one way on after a transaction that cannot be committed (err says why): everything is made anew from what is

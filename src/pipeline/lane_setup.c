@@ -37,8 +37,7 @@ static size_t message_bytes_max(const struct mr_job *job)
     return bytes_max;
 }
 
-/* An arena holds the outputs of a batch as they are on average, and at least one of the largest. */
-static size_t arena_bytes(const struct mr_job *job)
+size_t mr_lane_arena_bytes(const struct mr_job *job)
 {
     const size_t bytes = (size_t)job->batch.records_max * ARENA_BYTES_A_RECORD;
     const size_t least = message_bytes_max(job) + ARENA_SLACK;
@@ -49,7 +48,7 @@ static size_t arena_bytes(const struct mr_job *job)
  * and no more in all than batches of the usual size take without. */
 static size_t box_count(const struct mr_job *job)
 {
-    const size_t bytes = arena_bytes(job), count = (size_t)job->memory / 16 / bytes;
+    const size_t bytes = mr_lane_arena_bytes(job), count = (size_t)job->memory / 16 / bytes;
     if (bytes == (size_t)job->batch.records_max * ARENA_BYTES_A_RECORD) return BOX_COUNT;
     return count < BOX_COUNT_MIN ? BOX_COUNT_MIN : count > BOX_COUNT_LARGE ? BOX_COUNT_LARGE : count;
 }
@@ -73,7 +72,7 @@ static size_t fixed_bytes(const struct mr_run *run)
     const size_t row_cap = (size_t)job->batch.records_max;
     return (has_block(run) ? mr_block_bytes(run, row_cap) : 0) + (has_labels(run) ? mr_lane_labels_bytes(run) : 0) +
            MR_SLOT_COUNT * (mr_slot_bytes(run, row_cap) + row_cap * sizeof(struct mr_message)) +
-           box_count(job) * (arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
+           box_count(job) * (mr_lane_arena_bytes(job) + row_cap * sizeof(struct mr_record)) + mr_dead_bytes(job);
 }
 
 size_t mr_lane_bytes_min(const struct mr_run *run)
@@ -297,8 +296,8 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
                                      job->cross_check_tolerance, row_cap, err);
     if (!status) status = mr_precision_init(&lane->precision, &run->models, err);
     if (!status)
-        status =
-            mr_flight_init(&lane->flight, TICKET_COUNT, box_count(job), row_cap, arena_bytes(job), &lane->stats, err);
+        status = mr_flight_init(&lane->flight, TICKET_COUNT, box_count(job), row_cap, mr_lane_arena_bytes(job),
+                                &lane->stats, err);
     if (!status) status = mr_dead_create(run, index, &lane->stats, &lane->dead, err);
     if (!status) {
         lane->flight.undeliverable = mr_dead_undeliverable;

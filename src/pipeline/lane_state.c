@@ -198,13 +198,6 @@ static mr_status ranges_fill(struct mr_lane *lane, struct mr_err *err)
     return MR_OK;
 }
 
-static struct counts counts_now(const struct mr_lane *lane)
-{
-    const struct mr_stats *const stats = &lane->stats;
-    return (struct counts){mr_stats_get(&stats->records_in), mr_stats_get(&stats->records_out),
-                           mr_stats_get(&stats->records_dead), mr_stats_get(&stats->records_filtered)};
-}
-
 void mr_lane_state_reset(struct mr_lane *lane)
 {
     struct mr_lane_state *const state = lane->state;
@@ -215,8 +208,8 @@ void mr_lane_state_reset(struct mr_lane *lane)
     lane->block.end_offset = 0;
     lane->run->models.begins_late = lane->run->learns_by_offsets;
     state->seq = state->snapshot = state->index = 0;
-    state->counts = (struct counts){0};
-    state->base = counts_now(lane);
+    state->counts = (struct mr_counts){0};
+    state->base = mr_stats_counts(&lane->stats);
     state->snapshot_due_ns = 0;
 }
 
@@ -287,7 +280,7 @@ mr_status mr_lane_state_commit(struct mr_lane *lane, bool is_snapshot, char *uni
                                struct mr_err *err)
 {
     struct mr_lane_state *const state = lane->state;
-    const struct counts now = counts_now(lane);
+    const struct mr_counts now = mr_stats_counts(&lane->stats);
     mr_status status = positions_fill(lane, err);
     if (!status) status = ranges_fill(lane, err);
     mr_units_describe(&lane->run->units, unit, MR_STATE_NAME_BYTES_MAX);
@@ -330,7 +323,7 @@ mr_status mr_kept_store(struct mr_lane *lane, struct kept *kept, bool is_stored,
 
 void mr_lane_state_follow(struct mr_lane_state *state, const struct mr_state_commit *commit)
 {
-    state->counts = (struct counts){commit->in, commit->out, commit->dead, commit->filtered};
+    state->counts = (struct mr_counts){commit->in, commit->out, commit->dead, commit->filtered};
     state->seq = commit->seq;
     state->snapshot = commit->snapshot;
     state->index = commit->index + 1;
@@ -338,7 +331,7 @@ void mr_lane_state_follow(struct mr_lane_state *state, const struct mr_state_com
 
 void mr_lane_state_committed(struct mr_lane_state *state)
 {
-    state->base = counts_now(state->lane);
+    state->base = mr_stats_counts(&state->lane->stats);
     for (size_t i = 0; i < state->known_count; i++) state->known[i].offset = state->known[i].staged;
     for (size_t i = 0; i < state->kept_count; i++)
         state->kept[i].version = state->lane->run->models.item[state->kept[i].model].version;

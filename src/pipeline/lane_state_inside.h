@@ -6,11 +6,6 @@
 #include "pipeline/replay.h"
 #include "state/write.h"
 
-/* Records. */
-struct counts {
-    uint64_t in, out, dead, filtered;
-};
-
 /* How far the input is read and committed, of one partition. */
 struct known {
     char *topic;
@@ -41,9 +36,9 @@ struct mr_lane_state {
     struct mr_taken taken;
     struct mr_blob record;
     uint64_t run_id, seq, snapshot;
-    uint32_t index;       /* of the next commit behind the snapshot; 0: the next one writes one */
-    struct counts counts; /* since the models began, at the last commit */
-    struct counts base;   /* of the lane's stats then */
+    uint32_t index;          /* of the next commit behind the snapshot; 0: the next one writes one */
+    struct mr_counts counts; /* since the models began, at the last commit */
+    struct mr_counts base;   /* of the lane's stats then */
     int64_t snapshot_due_ns;
     bool was_restored;
     struct known mismatch; /* the last start's: staged is the group's offset; topic NULL: none */

@@ -63,6 +63,12 @@ mr_status mr_run_start(struct mr_run *run, struct mr_err *err);
 /** Asks for an end; more urgent states win. Async-signal-safe, any thread. */
 void mr_run_stop(struct mr_run *run, mr_run_state state);
 
+/** What was asked for last. Any thread; an order with other memory is not promised. */
+static inline mr_run_state mr_run_state_now(const struct mr_run *run)
+{
+    return atomic_load_explicit(&run->state, memory_order_relaxed);
+}
+
 /** Waits up to wait_us for all lanes to end or all to have reached a bounded run's end. True when it is over. */
 bool mr_run_wait(struct mr_run *run, int64_t wait_us);
 

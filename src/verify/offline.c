@@ -5,10 +5,7 @@
 
 #include "base/options.h"
 #include "pipeline/decode.h"
-
-#define ARENA_BYTES_A_RECORD 96
-#define ARENA_SLACK          (16u << 10)
-#define MESSAGE_BYTES_MAX    1000000
+#include "pipeline/lane.h"
 
 /* Names of topics for the encoder. */
 struct mr_source {
@@ -19,25 +16,6 @@ struct mr_source {
 static const char *topic_name(const struct mr_source *source, uint32_t topic)
 {
     return topic < source->topic_count ? source->topic[topic] : "?";
-}
-
-/* As large as a lane's: a record that does not fit there is a dead letter here, too. */
-static size_t arena_bytes(const struct mr_job *job)
-{
-    const struct mr_map *properties =
-        mr_option_value(job->source->options, job->source_options, "properties", MR_OPT_MAP);
-    size_t least = MESSAGE_BYTES_MAX;
-    for (size_t i = 0; i < job->sink_count; i++) {
-        const struct mr_map *own =
-            mr_option_value(job->sink[i].ops->options, job->sink[i].options, "properties", MR_OPT_MAP);
-        if (own && !own->count) own = properties;
-        const char *const text = own ? mr_map_get(own, "message.max.bytes") : NULL;
-        const long long bytes = text ? atoll(text) : 0;
-        if (bytes > 0 && (size_t)bytes > least) least = (size_t)bytes;
-    }
-    least += ARENA_SLACK;
-    const size_t usual = (size_t)job->batch.records_max * ARENA_BYTES_A_RECORD;
-    return usual < least ? least : usual;
 }
 
 mr_status mr_offline_create(struct mr_job *job, char *const *topics, size_t topic_count, const struct mr_offline_to *to,
@@ -57,7 +35,7 @@ mr_status mr_offline_create(struct mr_job *job, char *const *topics, size_t topi
     if (!status)
         status = mr_encoder_create(job, offline->run->layout, offline->run->models.info, &offline->encoder, err);
     if (!status) {
-        const size_t bytes = arena_bytes(job), count = (size_t)job->batch.records_max;
+        const size_t bytes = mr_lane_arena_bytes(job), count = (size_t)job->batch.records_max;
         offline->box = (struct mr_outbox){.record = calloc(count, sizeof *offline->box.record),
                                           .record_cap = count,
                                           .arena = malloc(bytes),
