@@ -275,6 +275,8 @@ void mr_transaction_drop(struct mr_transaction *transaction)
         port->topic = NULL;
     }
     transaction->client = NULL;
+    transaction->sent = transaction->acknowledged = 0; /* of nobody's: the next producer has sent nothing yet */
+    transaction->is_open = false;
     rd_kafka_destroy(client);
 }
 

@@ -21,6 +21,17 @@ static bool is_out_of_group(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
 }
 
+/* Whether the group goes on without this member, because its thread was away for too long: it has no member id until it
+ * joins again. A static member without one looks to brokers as its own twin would. */
+static bool is_away(const struct mr_source *source)
+{
+    if (!source->is_member) return false;
+    char *const id = rd_kafka_memberid(source->client);
+    const bool is_it = !id || !*id;
+    rd_kafka_mem_free(source->client, id);
+    return is_it;
+}
+
 /* After a fatal error of the client (another process took its place) there is no point in trying on. */
 static mr_status commit_fail(struct mr_source *source, rd_kafka_resp_err_t code, struct mr_err *err)
 {
@@ -28,6 +39,8 @@ static mr_status commit_fail(struct mr_source *source, rd_kafka_resp_err_t code,
         const mr_status status = mr_kafka_fatal(source->client, "source", err);
         if (status) return status;
     }
+    if (mr_kafka_status(code) == MR_EFENCED && is_away(source))
+        return mr_fail(err, MR_ERETRY, "kafka source: commit: the group has gone on without this member");
     if (mr_kafka_status(code) == MR_EFENCED)
         return mr_fail(err, MR_EFENCED, "kafka source: commit: %s: another process has this one's source.instance",
                        rd_kafka_err2str(code));
@@ -114,6 +127,15 @@ static void positions_note(struct mr_source *source, const struct mr_position *p
     }
 }
 
+/* Asked when the group's metadata were taken, which are of no use when they are of a member that is away. */
+static mr_txn_outcome member_check(struct mr_source *source, struct mr_err *err)
+{
+    if (mr_kafka_fatal(source->client, "source", err)) return err->status == MR_EFENCED ? MR_TXN_FENCED : MR_TXN_FATAL;
+    if (!is_away(source)) return MR_TXN_OK;
+    mr_fail(err, MR_ERESTART, "the group has gone on without this member");
+    return MR_TXN_ABORT;
+}
+
 mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transaction *transaction,
                                      const struct mr_position *positions, size_t count, struct mr_err *err)
 {
@@ -130,7 +152,8 @@ mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transac
         return MR_TXN_FATAL;
     }
     rd_kafka_consumer_group_metadata_t *const group = rd_kafka_consumer_group_metadata(source->client);
-    const mr_txn_outcome outcome = mr_transaction_offsets(transaction, list, group, err);
+    mr_txn_outcome outcome = member_check(source, err);
+    if (!outcome) outcome = mr_transaction_offsets(transaction, list, group, err);
     for (size_t i = 0; i < source->partition_count && !outcome; i++)
         source->partition[i].stored_offset = source->partition[i].commit_offset;
     if (group) rd_kafka_consumer_group_metadata_destroy(group);

@@ -232,6 +232,7 @@ static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
         rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], RD_KAFKA_PARTITION_UA);
     }
     source->unassigned_us = mr_clock_us();
+    source->is_member = true;
     const rd_kafka_resp_err_t code = rd_kafka_subscribe(source->client, list);
     rd_kafka_topic_partition_list_destroy(list);
     return code ? mr_fail(err, MR_EKAFKA, "kafka source: subscribe: %s", rd_kafka_err2str(code)) : MR_OK;

@@ -57,6 +57,7 @@ struct mr_source {
     double message_bytes;                          /* of a message, on average lately */
     int64_t events_due_us, wake_due_us;
     bool was_full, has_assignment, is_closing;
+    bool is_member;        /* of a group that shares the partitions out */
     int64_t unassigned_us; /* since when there is no assignment; 0: there is one, or it was told */
     /* rest.c: of lane 0 of a bounded run in a group. */
     rd_kafka_topic_partition_list_t *rest;           /* all partitions that the run began with; NULL: not known yet */
