@@ -4,7 +4,7 @@
  * one that is installed they are nothing at all.
  *
  * MILLRACE_CRASH_AT=NAME:N  SIGKILL when the moment comes for the N-th time.
- * MILLRACE_WAIT_AT=NAME:N:PATH  then makes the file PATH.reached and waits until PATH is there.
+ * MILLRACE_WAIT_AT=NAME:N:PATH,...  then makes the file PATH.reached and waits until PATH is there; up to 8 of them.
  * MILLRACE_KEEP_DIRTY=1  transactions go on in an epoch that should have been recycled.
  */
 #ifndef MR_BASE_TEST_HOOK_H

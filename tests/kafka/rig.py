@@ -281,6 +281,11 @@ class Run:
             return self.records_out() >= count
         wait_for(reached, f"{count} records out (now {self.records_out()})", deadline_s)
 
+    def first_commit(self, deadline_s=60):
+        """Waits for it; the seconds from its start (to a progress interval)."""
+        wait_for(lambda: self.process.poll() is not None or self.total.get("commits"), f"the first commit; {self.err()[-2000:]}", deadline_s)
+        return time.monotonic() - self.started
+
     def wait_log(self, text, deadline_s=30):
         wait_for(lambda: text in self.err() or self.process.poll() is not None, f"\"{text}\" in its log", deadline_s)
         expect(text in self.err(), f"it ended with {self.process.returncode} without saying \"{text}\":\n{self.err()[-2000:]}")
@@ -384,11 +389,18 @@ class Rig:
         self.oracle("produce", "--topic", f"{name}.in", "--count", count, "--first", first, *flags)
 
     def producing(self, name, count, rate, *flags, first=0):
-        """Sends in the background; the process."""
+        """Sends in the background; the process. SIGTERM ends it early: then it says how many it has sent."""
         process = subprocess.Popen([ORACLE, "produce", "--topic", f"{name}.in", "--count", str(count), "--first", str(first), "--rate", str(rate),
-                                    *map(str, flags), "--servers", self.broker.address], stderr=subprocess.PIPE, text=True)
+                                    *map(str, flags), "--servers", self.broker.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.senders.append(process)
         return process
+
+    def stop_producing(self, process):
+        """Ends a sender; how many records it has sent, all of which are in the topic then."""
+        process.send_signal(signal.SIGTERM)
+        text, errors = process.communicate(timeout=200)
+        expect(process.returncode == 0 and text.strip().isdigit(), f"the sender failed: {errors}")
+        return int(text)
 
     def check(self, name, *flags, group=None, dead=None):
         words = ["check", "--in", f"{name}.in", "--out", f"{name}.out", "--dead", dead or f"{name}.dead", *flags]
@@ -425,7 +437,8 @@ class Rig:
             if sender.poll() is None:
                 sender.kill()
             sender.wait()
-            sender.stderr.close()
+            for pipe in filter(None, (sender.stdout, sender.stderr)):
+                pipe.close()
         self.senders = []
 
     def close(self):

@@ -1,21 +1,20 @@
 """Rows B1 to B5: brokers that die, stop and come back."""
+import os
 import signal
+import threading
 
 from frame import row
 from rig import expect, wait_for
 
-RECORDS = 60_000
+RATE = 3000
 
 
-def alive(run):
-    expect(run.process.poll() is None, f"it left with {run.process.returncode}:\n{run.err()[-3000:]}")
-
-
-@row("B1", "the only broker is killed and comes back", "kill -9, wait 1 to 5 s, start; every third time together with the job", ci=1, full=20)
+@row("B1", "the only broker is killed and comes back", "kill -9, wait 1 to 5 s, start; twice a run, every third time together with the job", ci=1, full=20,
+     seconds=20)
 def restarted(trial):
-    trial.flow(RECORDS, RECORDS / 20)
+    trial.flow(RATE)
     run = trial.start()
-    for index in range(2):
+    for _ in range(2):
         trial.progress(run)
         trial.rig.broker.kill_node(1)
         trial.fault()
@@ -28,12 +27,12 @@ def restarted(trial):
         if both:
             run = trial.start()
         trial.progress(run, 1)
-        alive(run)
+        trial.alive(run)
 
 
-@row("B1-rolling", "a rolling restart of three brokers", "each is stopped in good order and started again", ci=0, full=10, nodes=3)
+@row("B1-rolling", "a rolling restart of three brokers", "each is stopped in good order and started again", ci=0, full=10, seconds=40, nodes=3)
 def rolling(trial):
-    trial.flow(RECORDS, RECORDS / 30)
+    trial.flow(RATE)
     run = trial.start()
     trial.progress(run)
     nodes = [1, 2, 3]
@@ -43,12 +42,12 @@ def rolling(trial):
         trial.fault()
         trial.rig.broker.start_node(node)
         trial.progress(run, 1)
-    alive(run)
+    trial.alive(run)
 
 
-@row("B2", "one of three brokers is killed", "kill -9 of a random node, wait, start; twice a run", ci=1, full=30, nodes=3)
+@row("B2", "one of three brokers is killed", "kill -9 of a random node, wait, start; twice a run", ci=0, full=30, seconds=25, nodes=3)
 def node_killed(trial):
-    trial.flow(RECORDS, RECORDS / 25)
+    trial.flow(RATE)
     run = trial.start()
     for _ in range(2):
         trial.progress(run)
@@ -58,12 +57,12 @@ def node_killed(trial):
         trial.pause(0, 3)
         trial.rig.broker.start_node(node)
         trial.progress(run, 1)
-    alive(run)
+    trial.alive(run)
 
 
-@row("B4", "a coordinator moves", "the coordinator of the group, or of the transactions, is killed and comes back", ci=1, full=20, nodes=3)
+@row("B4", "a coordinator moves", "the coordinator of the group, or of the transactions, is killed and comes back", ci=1, full=20, seconds=25, nodes=3)
 def coordinator(trial):
-    trial.flow(RECORDS, RECORDS / 20)
+    trial.flow(RATE)
     run = trial.start(instance="one")
     trial.progress(run)
     broker = trial.rig.broker
@@ -80,4 +79,34 @@ def coordinator(trial):
         trial.progress(run, 1)
     finally:
         broker.start_node(node)
-    alive(run)
+    trial.alive(run)
+
+
+def memory_kib(run):
+    """The most that a process has had."""
+    with open(f"/proc/{run.process.pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+
+@row("B5", "all three brokers are gone for a while", "kill -9 of all, 60 s (15 s among the tests of every day), start; the job goes on by itself, in its memory and with a short log",
+     ci=0, full=5, seconds=110, nodes=3)
+def all_gone(trial):
+    broker = trial.rig.broker
+    trial.flow(RATE)
+    run = trial.start()
+    trial.progress(run, 3000)
+    memory, log_bytes = memory_kib(run), os.path.getsize(run.log_path)
+    for node in (1, 2, 3):
+        broker.kill_node(node)
+    trial.fault()
+    threading.Event().wait(15 if trial.is_short else 60)
+    starts = [threading.Thread(target=broker.start_node, args=(node,)) for node in (1, 2, 3)]  # each answers when two are there
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    trial.progress(run, 3000, 90)
+    more, said = (memory_kib(run) - memory) / 1024, (os.path.getsize(run.log_path) - log_bytes) / 1024
+    trial.measure("MiB more memory than before", more)
+    trial.measure("KiB of log", said)
+    expect(more < 128 and said < 1024, f"{more:.0f} MiB more memory, {said:.0f} KiB of log")

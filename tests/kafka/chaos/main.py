@@ -5,74 +5,22 @@ import os
 import random
 import shutil
 import sys
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import frame  # noqa: E402
 import brokers  # noqa: E402
+import groups  # noqa: E402
 import learning  # noqa: E402
 import network  # noqa: E402
+import points  # noqa: E402
 import processes  # noqa: E402
+import table  # noqa: E402
 from rig import Rig, Skip, client_version  # noqa: E402
 
-MODULES = (network, brokers, processes, learning)  # each declares its rows
-HEAD = ("row", "fault", "seed", "runs", "faults", "lost", "duplicated", "reordered", "longest stall", "pass")
+MODULES = (network, brokers, processes, groups, learning)  # each declares its rows
 SETTINGS = ("transaction.abort.timed.out.transaction.cleanup.interval.ms=1000", "group.min.session.timeout.ms=1000")
-
-
-class Result:
-    """Sums over the runs of a row."""
-
-    def __init__(self, row, seed):
-        self.row, self.seed = row, seed
-        self.runs = self.faults = self.lost = self.duplicated = self.reordered = self.failed = 0
-        self.stall_s, self.notes = 0.0, {}
-
-    def add(self, verdict):
-        self.runs += 1
-        for key in ("faults", "lost", "duplicated", "reordered"):
-            setattr(self, key, getattr(self, key) + verdict[key])
-        self.failed += bool(verdict["wrong"])
-        self.stall_s = max(self.stall_s, verdict["stall_s"])
-        for text, count in verdict["notes"].items():
-            self.notes[text] = self.notes.get(text, 0) + count
-
-    def passed(self):
-        return self.lost + self.duplicated > 0 if self.row.must_fail else not self.failed
-
-    def cells(self):
-        passed = "yes" if self.passed() else f"no: {self.failed} of {self.runs}"
-        if self.row.must_fail:
-            passed = "yes, it fails" if self.passed() else "no, it does not fail"
-        return (self.row.name, self.row.fault, self.seed, self.runs, self.faults, self.lost, self.duplicated, self.reordered, f"{self.stall_s:.1f} s", passed)
-
-
-def run_row(rig, row, seed, runs):
-    result = Result(row, seed)
-    started = time.monotonic()
-    for index in range(runs):
-        verdict = frame.attempt(rig, row, seed + index)
-        result.add(verdict)
-        if verdict["wrong"] and not row.must_fail:
-            print(f"FAIL  {row.name} seed {seed + index}: {verdict['wrong']}\n      again: scripts/chaos --row {row.name} --seed {seed + index}", flush=True)
-    words = "  ".join(f"{head} {cell}" for head, cell in zip(HEAD[2:], result.cells()[2:]))
-    notes = "; ".join(f"{text}: {count}" for text, count in sorted(result.notes.items()))
-    print(f"{'ok   ' if result.passed() else 'FAIL '} {row.name} ({time.monotonic() - started:.0f} s)  {words}  {notes}", flush=True)
-    return result
-
-
-def write(path, results, version):
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"# Chaos\n\nExactly-once jobs under faults, on Apache Kafka, with librdkafka {version}. Each run has a seed of its own, counted up from the\n"
-                   "row's; `scripts/chaos --row ROW --seed N` replays one.\n\n")
-        file.write("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD) + "\n")
-        for result in results:
-            file.write("| " + " | ".join(map(str, result.cells())) + " |\n")
-        file.write("\n| row | how | seen |\n|---|---|---|\n")
-        for result in results:
-            notes = "; ".join(f"{text}: {count}" for text, count in sorted(result.notes.items()))
-            file.write(f"| {result.row.name} | {result.row.how} | {notes} |\n")
+START_S = 8  # of brokers
 
 
 def options():
@@ -82,7 +30,9 @@ def options():
     parser.add_argument("--row", action="append", default=[])
     parser.add_argument("--seed", type=int)
     parser.add_argument("--runs", type=int)
+    parser.add_argument("--minutes", type=float)
     parser.add_argument("--out")
+    parser.add_argument("--resume", action="store_true")
     try:
         wanted = parser.parse_args()
     except SystemExit:
@@ -91,46 +41,91 @@ def options():
     if unknown:
         print(f"scripts/chaos: no row {', '.join(sorted(unknown))}; there are {', '.join(row.name for row in frame.ROWS)}", file=sys.stderr)
         sys.exit(64)
+    if wanted.resume and not wanted.out:
+        print("scripts/chaos: --resume goes with --out", file=sys.stderr)
+        sys.exit(64)
     return wanted
 
 
-def runs_of(row, wanted):
-    if wanted.runs is not None:
-        return wanted.runs
-    if wanted.row and wanted.seed is not None:
-        return 1
-    return row.ci if wanted.ci else row.full
+def seconds_of(counts):
+    """Of rows that run so often."""
+    return sum(row.seconds * runs for row, runs in counts.items()) + START_S * sum({row.nodes for row, runs in counts.items() if runs})
+
+
+def plan(wanted):
+    """How many runs each row has."""
+    counts = {}
+    for row in frame.ROWS:
+        runs = row.ci if wanted.ci else row.full
+        if wanted.runs is not None:
+            runs = wanted.runs
+        elif wanted.row and wanted.seed is not None:
+            runs = 1
+        if runs and (not wanted.row or row.name in wanted.row):
+            counts[row] = runs
+    if wanted.minutes:
+        part = min(1.0, wanted.minutes * 60 / seconds_of(counts))
+        counts = {row: max(1, int(runs * part)) for row, runs in counts.items()}
+    return counts
+
+
+def duration(seconds):
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def run_row(rig, row, wanted, runs, seed, after):
+    """The runs that it has not had; after: what to do behind each of them."""
+    had = runs.result(row)
+    first = had.seeds[-1] + 1 if had.seeds else seed
+    for index in range(max(0, wanted.counts[row] - had.runs)):
+        verdict = frame.attempt(rig, row, first + index, wanted.ci)
+        runs.add(verdict)
+        after()
+        if verdict["wrong"] and not row.must_fail:
+            print(f"FAIL  {row.name} seed {first + index}: {verdict['wrong']}\n      again: scripts/chaos --row {row.name} --seed {first + index}", flush=True)
+    print(runs.result(row).line(), flush=True)
+
+
+def run_all(wanted, runs, seed):
+    def after():
+        if wanted.out:
+            table.write(wanted.out, frame.ROWS, runs, lambda row: wanted.counts.get(row, 0))
+    for nodes in sorted({row.nodes for row in wanted.counts}):
+        rig = Rig(SETTINGS, nodes, proxy=True)
+        try:
+            rig.broker.start()
+            for row in wanted.counts:
+                if row.nodes == nodes:
+                    run_row(rig, row, wanted, runs, seed, after)
+        finally:
+            rig.close()
 
 
 def main():
+    unlike = points.unlike(frame.ROWS)
+    if unlike:
+        print("\n".join(f"FAIL  scripts/chaos: {line}" for line in unlike))
+        return 1
     wanted = options()
-    rows = [row for row in frame.ROWS if (not wanted.row or row.name in wanted.row) and runs_of(row, wanted)]
+    wanted.counts = plan(wanted)
     if wanted.list:
         for row in frame.ROWS:
-            print(f"{row.name:10} {row.ci:4} runs in CI, {row.full:5} in full, {row.nodes} broker{'s' * (row.nodes > 1)}: {row.fault}: {row.how}")
+            print(f"{row.name:14} {row.ci:2} runs in CI, {row.full:3} in full, {row.seconds:3} s each, {row.nodes} broker{'s' * (row.nodes > 1):1} {row.fault}: {row.how}")
         return 0
     if not shutil.which("kcat"):
         print("SKIP: kcat is not installed (scripts/setup --tests installs it)")
         return 77
     seed = wanted.seed if wanted.seed is not None else random.randrange(1, 1 << 30)
-    version, results = client_version(), []
-    print(f"librdkafka {version}, seed {seed}", flush=True)
-    for nodes in sorted({row.nodes for row in rows}):
-        rig = Rig(SETTINGS, nodes, proxy=True)
-        try:
-            rig.broker.start()
-            for row in rows:
-                if row.nodes == nodes:
-                    results.append(run_row(rig, row, seed, runs_of(row, wanted)))
-        except Skip as reason:
-            print(f"SKIP: {reason}")
-            return 77
-        finally:
-            rig.close()
-            if wanted.out:
-                write(wanted.out, results, version)
-    failed = [result.row.name for result in results if not result.passed()]
-    print(f"{len(results)} rows, {len(failed)} failed{': ' + ' '.join(failed) if failed else ''}")
+    runs = table.Runs(client_version(), wanted.out, wanted.resume)
+    left = {row: max(0, count - runs.result(row).runs) for row, count in wanted.counts.items()}
+    print(f"librdkafka {runs.facts['client']}, seed {seed}; {sum(left.values())} runs, about {duration(seconds_of(left))}", flush=True)
+    try:
+        run_all(wanted, runs, seed)
+    except Skip as reason:
+        print(f"SKIP: {reason}")
+        return 77
+    failed = [row.name for row in wanted.counts if not runs.result(row).passed()]
+    print(f"{len(wanted.counts)} rows, {len(failed)} failed{': ' + ' '.join(failed) if failed else ''}")
     return 1 if failed else 0
 
 

@@ -197,6 +197,7 @@ static void usage(void)
         "  topic NAME:PARTITIONS[:KEY=VALUE]...   grow TOPIC PARTITIONS   trim TOPIC OFFSET\n"
         "  produce --topic T --count N [--first N] [--rate R] [--keys] [--partitions N] [--transaction ID]\n"
         "          [--bad-every N [--kinds A,B]] [--null-every N] [--large-every N --large-bytes N]\n"
+        "          (ends early at SIGTERM, and says how many it has sent)\n"
         "  check --in T --out T --dead T [--count N] [--ordered] [--once] [--duplicates-max N] [--tombstones]\n"
         "          [--partitions N]        (only records of partitions 0 to N - 1 must be ordered)\n"
         "          [--recent N]            (only records from number N on must be there)\n"

@@ -1,4 +1,5 @@
 /* oracle produce: numbered records, bad ones among them when asked for. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -7,6 +8,14 @@
 
 #define TRANSACTION_RECORDS 500
 #define FLUSH_MS            180000
+
+static volatile sig_atomic_t is_stopped;
+
+static void stop(int number)
+{
+    (void)number;
+    is_stopped = 1;
+}
 
 struct sending {
     const struct options *opt;
@@ -196,11 +205,14 @@ int produce(const struct options *opt)
     sending.partitions = opt->partitions ? (int32_t)opt->partitions : partition_count(sending.client, opt->topic);
 
     const double started_s = now_s();
+    long sent = 0;
+    signal(SIGTERM, stop);
     if (opt->transaction) send_in_transactions(&sending);
-    for (long i = 0; !opt->transaction && i < opt->count; i++) {
-        pace(&sending, started_s, i);
-        record_send(&sending, opt->first + i);
+    for (; !opt->transaction && sent < opt->count && !is_stopped; sent++) {
+        pace(&sending, started_s, sent);
+        record_send(&sending, opt->first + sent);
     }
+    if (is_stopped) printf("%ld\n", sent);
     const bool is_flushed = !rd_kafka_flush(sending.client, FLUSH_MS);
     if (!is_flushed) fprintf(stderr, "oracle: %d records were not acknowledged\n", rd_kafka_outq_len(sending.client));
     rd_kafka_destroy(sending.client);
