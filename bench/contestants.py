@@ -90,10 +90,12 @@ def _follow(name, base, extra=(), **changes):
     return Contestant(name, argv, base.summary, workloads=("B",), needs=base.needs, **changes)
 
 
-def _millrace_follow(partition, wait):
-    base = _follow(f"millrace-{partition}-{wait}", _millrace(1), env={"BENCH_PARTITION": partition, "BENCH_WAIT": wait})
+def _millrace_follow(partition, wait, once=None):
+    """once: the interval of commits, exactly once; the generator reads read_committed, as librdkafka does by default."""
+    env = {"BENCH_PARTITION": partition, "BENCH_WAIT": wait, "BENCH_DELIVERY": "exactly-once" if once else "at-least-once", "BENCH_COMMIT": once or "1s"}
+    base = _follow(f"millrace-once-{once}" if once else f"millrace-{partition}-{wait}", _millrace(1), env=env)
     base.argv = [str(ROOT / "bench/jobs/latency.json") if word == "{job}" else word for word in base.argv]
-    base.summary = f"millrace, one lane, emit.partition {partition}, batch.wait_max {wait}"
+    base.summary = f"millrace, one lane, emit.partition {partition}, batch.wait_max {wait}" + (f", exactly once, commits every {once}" if once else "")
     return base
 
 
@@ -101,5 +103,6 @@ LATENCY = {c.name: c for c in (
     Contestant("floor", [], "no contestant: the generator reads its own input, one broker hop"),
     _follow("pass", _pass(1), ("--follow", "--linger-ms", "1")),
     _millrace_follow("sticky", "300us"), _millrace_follow("same", "300us"), _millrace_follow("same", "5ms"),
+    _millrace_follow("sticky", "300us", "100ms"), _millrace_follow("sticky", "300us", "1s"),
     _follow("python", _python(1), ("--follow",)), _follow("java", _java(1), ("--follow",)),
 )}
