@@ -24,7 +24,7 @@ struct mr_summary {
     bool has_labels;    /* on topics of their own */
     uint64_t matched;   /* records that met theirs */
     double first_out_s; /* from the start of the run to the first acknowledged record; negative: none yet */
-    struct mr_histogram process_ns, end_to_end_us;
+    struct mr_histogram process_ns, commit_ns, end_to_end_us;
     uint64_t cpu_ns;        /* of the process */
     uint64_t rss_max_bytes; /* largest resident size so far */
     struct mr_thread_cpu thread[MR_THREAD_MAX];

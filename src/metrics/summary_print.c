@@ -73,8 +73,12 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
     }
     if (report->first_out_s >= 0)
         fprintf(out, "  first     %.3f s from start to the first acknowledged record\n", report->first_out_s);
-    fprintf(out, "  memory    %.0f MiB at most; %llu commits\n", (double)report->rss_max_bytes / 1048576,
+    fprintf(out, "  memory    %.0f MiB at most; %llu commits", (double)report->rss_max_bytes / 1048576,
             (unsigned long long)report->commits);
+    if (report->commit_ns.count)
+        fprintf(out, ": p50 %.2f ms, p99 %.2f ms", (double)mr_histogram_quantile(&report->commit_ns, 0.5) / 1e6,
+                (double)mr_histogram_quantile(&report->commit_ns, 0.99) / 1e6);
+    fprintf(out, "\n");
     if (!report->records_in) {
         fprintf(out, "  CPU       %.2f s\n", (double)report->cpu_ns / 1e9);
         return;
@@ -151,6 +155,7 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
     if (report->first_out_s >= 0) cJSON_AddNumberToObject(root, "first_out_seconds", report->first_out_s);
     latency_add(root, "process_ms", &report->process_ns, 1e6);
     latency_add(root, "end_to_end_ms", &report->end_to_end_us, 1e3);
+    if (report->commit_ns.count) latency_add(root, "commit_ms", &report->commit_ns, 1e6);
     cJSON_AddNumberToObject(root, "rss_max_bytes", (double)report->rss_max_bytes);
     cJSON_AddNumberToObject(root, "cpu_ns_per_record", (double)report->cpu_ns / records);
     cJSON *stages = cJSON_AddObjectToObject(root, "stage_cpu_ns_per_record");

@@ -418,7 +418,7 @@ static mr_status transaction_end(struct mr_lane *lane, struct mr_err *err)
  * a transaction: not all was acknowledged in time. */
 static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr_err *err)
 {
-    const int64_t deadline_ns = mr_clock_ns() + timeout_ns;
+    const int64_t began_ns = mr_clock_ns(), deadline_ns = began_ns + timeout_ns;
     mr_status status = MR_OK;
     while (!status && (lane->slot_count || lane->input))
         status = lane->slot_count ? slot_finish(lane, err) : slot_start(lane, err);
@@ -433,7 +433,10 @@ static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr
                        "not every output was acknowledged within %d s: what was not is not committed and will be "
                        "repeated",
                        (int)(timeout_ns / 1000000000));
-    if (!status && lane->exact) status = transaction_end(lane, err);
+    if (!status && lane->exact) {
+        status = transaction_end(lane, err);
+        if (!status) mr_histogram_add(&lane->stats.commit_ns, mr_clock_ns() - began_ns, 1);
+    }
     stage_mark(lane, MR_STAGE_SETTLE);
     return status;
 }
