@@ -128,6 +128,13 @@ mr_status mr_commit_end(struct mr_commit *commit, const struct mr_commit_batch *
     return MR_OK;
 }
 
+int64_t mr_commit_due(int64_t last_due_ns, int64_t now_ns, int64_t interval_ns)
+{
+    const int64_t steady_ns = last_due_ns + interval_ns, soonest_ns = now_ns + interval_ns / 2;
+    if (steady_ns <= now_ns || steady_ns > now_ns + interval_ns) return now_ns + interval_ns;
+    return steady_ns > soonest_ns ? steady_ns : soonest_ns;
+}
+
 void mr_commit_break(struct mr_commit *commit)
 {
     if (commit->phase != MR_COMMIT_CLOSED) commit->phase = MR_COMMIT_BROKEN;

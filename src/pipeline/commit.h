@@ -80,6 +80,13 @@ mr_status mr_commit_begin(struct mr_commit *commit, struct mr_err *err);
  */
 mr_status mr_commit_end(struct mr_commit *commit, const struct mr_commit_batch *batch, struct mr_err *err);
 
+/**
+ * When a transaction that begins now is to be committed, the last one having been due at last_due_ns (monotonic): one
+ * interval after that, so that a record waits for one interval and one commit, not two; where a commit takes long, half
+ * an interval at least is left for work; after a rest, an interval from now.
+ */
+int64_t mr_commit_due(int64_t last_due_ns, int64_t now_ns, int64_t interval_ns);
+
 /** From now on the open transaction will not be committed: mr_commit_end answers MR_ERESTART. To be called when
  * partitions leave with records of theirs in it; also from inside go_on: then offsets are not sent again, with a
  * generation in which these partitions may have been another member's and come back. A commit that is already asked for

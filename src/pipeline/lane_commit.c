@@ -148,7 +148,7 @@ mr_status mr_lane_commit_begin(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_lane_commit *const exact = lane->exact;
     if (exact->protocol.phase == MR_COMMIT_OPEN) return MR_OK;
-    exact->due_ns = mr_clock_ns() + lane->run->job->commit_interval * 1000;
+    exact->due_ns = mr_commit_due(exact->due_ns, mr_clock_ns(), lane->run->job->commit_interval * 1000);
     return mr_commit_begin(&exact->protocol, err);
 }
 

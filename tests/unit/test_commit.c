@@ -291,6 +291,17 @@ static void test_dirty_with_state(void **state)
     assert_string_equal(script.asked, "boc");
 }
 
+static void test_due(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_commit_due(0, 5000, 100), 5100);    /* the first, or after a rest */
+    assert_int_equal(mr_commit_due(1000, 1010, 100), 1100); /* a commit that took 10 */
+    assert_int_equal(mr_commit_due(1000, 1000, 100), 1100);
+    assert_int_equal(mr_commit_due(1000, 1080, 100), 1130); /* a slow one */
+    assert_int_equal(mr_commit_due(1000, 1100, 100), 1200);
+    assert_int_equal(mr_commit_due(1000, 950, 100), 1050); /* made before it was due: the partitions left */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +314,7 @@ int main(void)
         cmocka_unit_test_setup(test_break, setup),
         cmocka_unit_test_setup(test_dirty, setup),
         cmocka_unit_test_setup(test_dirty_with_state, setup),
+        cmocka_unit_test(test_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
