@@ -10,10 +10,9 @@
 
 #include <cmocka.h>
 
-#include "kernels/pack.h"
+#include "learner_rig.h"
 #include "model_save.h"
 #include "modelfile/safetensors.h"
-#include "registry.h"
 
 #define ROWS    128
 #define COLS    3
@@ -23,8 +22,8 @@
 /* What a model is opened with, beside "learn": true. */
 struct kind {
     const char *type, *file; /* file NULL: from nothing */
-    const char *option[12];
-    bool is_undone; /* some updates of the stream are undone */
+    const char *option[13];  /* NULL at the end */
+    bool is_undone;          /* some updates of the stream are undone */
 };
 
 static const struct kind kinds[] = {
@@ -47,101 +46,11 @@ static const struct kind kinds[] = {
     {.type = "scaler", .option = {"scale", "false"}},
 };
 
-/* A model at work on the CPU's base kernels. */
-struct learner {
-    const struct mr_model_ops *ops;
-    const struct mr_backend_ops *cpu;
-    struct mr_model *model;
-    struct mr_backend *backend;
-    struct mr_queue *queue;
-    struct mr_plan *plan, *sum_plan;
-    struct mr_scores scores;
-    double *sums;
-    void *options;
-    size_t cols;
-    bool must_begin;
-};
-
-static void learner_open(struct learner *l, const struct kind *kind, const struct mr_model_open *from)
+static void kind_open(struct learner *l, const struct kind *kind, const struct mr_model_open *from)
 {
-    struct mr_model_open open = *from;
-    struct mr_err err;
-    const void *params;
-    *l = (struct learner){.ops = mr_model_find(kind->type), .cpu = mr_backend_find("cpu"), .must_begin = true};
-    l->options = calloc(1, l->ops->options_size);
-    assert_int_equal(mr_options_init(l->ops->options, l->options, &err), MR_OK);
-    if (mr_options_set(l->ops->options, l->options, "learn", "true", &err)) fail_msg("%s", err.text);
-    for (const char *const *option = kind->option; *option; option += 2) {
-        if (mr_options_set(l->ops->options, l->options, option[0], option[1], &err)) fail_msg("%s", err.text);
-    }
-    open.options = l->options;
-    if (l->ops->open(&open, &l->model, &err)) fail_msg("%s: %s", kind->type, err.text);
-    const struct mr_model_info *const info = l->ops->info(l->model);
-    l->cols = info->feature_count;
-    assert_int_equal(l->cpu->open("base", &l->backend, &err), MR_OK);
-    assert_int_equal(l->cpu->queue_open(l->backend, &l->queue, &err), MR_OK);
-    assert_int_equal(
-        mr_plan_model(l->cpu, l->backend, l->ops, l->model, ROWS, MR_WANT_Y | MR_WANT_CLASS, &l->plan, &err), MR_OK);
-    const mr_op op = l->ops->learn(l->model)->sum(l->model, &params);
-    if (op != MR_OP_COUNT) {
-        assert_int_equal(l->cpu->plan_create(l->backend, op, params, ROWS, 0, &l->sum_plan, &err), MR_OK);
-        l->sums = calloc(mr_sum_count(op, params), sizeof *l->sums);
-    }
-    l->scores = (struct mr_scores){.y = aligned_alloc(MR_ALIGN, ROWS * info->width * sizeof(float)),
-                                   .class_index = aligned_alloc(MR_ALIGN, ROWS * sizeof(int32_t)),
-                                   .width = info->width,
-                                   .row_cap = ROWS};
-}
-
-static void learner_close(struct learner *l)
-{
-    if (l->sum_plan) l->cpu->plan_destroy(l->sum_plan);
-    l->cpu->plan_destroy(l->plan);
-    l->cpu->queue_close(l->queue);
-    l->cpu->close(l->backend);
-    l->ops->close(l->model);
-    mr_options_deinit(l->ops->options, l->options);
-    free(l->options);
-    free(l->sums);
-    free(l->scores.y);
-    free(l->scores.class_index);
-}
-
-static void plans_update(struct learner *l)
-{
-    struct mr_err err;
-    assert_int_equal(l->cpu->plan_update(l->plan, &err), MR_OK);
-    if (l->sum_plan) assert_int_equal(l->cpu->plan_update(l->sum_plan, &err), MR_OK);
-}
-
-static void score(struct learner *l, const float *x)
-{
-    const struct mr_learn_ops *const learn = l->ops->learn(l->model);
-    struct mr_err err;
-    if (l->must_begin && learn->begin) {
-        assert_int_equal(learn->begin(l->model, x, ROWS, &err), MR_OK);
-        plans_update(l);
-    }
-    l->must_begin = false;
-    if (l->cpu->score(l->queue, l->plan, x, ROWS, &l->scores, &err)) fail_msg("%s", err.text);
-    assert_int_equal(l->cpu->wait(l->queue, &err), MR_OK);
-}
-
-/* Returns whether the update was undone. */
-static bool learn(struct learner *l, const float *x, const double *label)
-{
-    const struct mr_sum_target target = {.label = label, .y = l->scores.y, .class_index = l->scores.class_index};
-    const struct mr_learn_batch batch = {.x = x, .label = label, .scores = &l->scores, .rows = ROWS, .sums = l->sums};
-    struct mr_learn_report report;
-    struct mr_err err;
-    if (l->sum_plan) {
-        assert_int_equal(l->cpu->sum(l->queue, l->sum_plan, x, ROWS, &target, l->sums, &err), MR_OK);
-        assert_int_equal(l->cpu->wait(l->queue, &err), MR_OK);
-    }
-    l->ops->learn(l->model)->update(l->model, &batch, &report);
-    l->must_begin = report.must_begin;
-    plans_update(l);
-    return report.is_undone;
+    const char *options[2 + sizeof kind->option / sizeof *kind->option] = {"learn", "true"};
+    memcpy(options + 2, kind->option, sizeof kind->option);
+    learner_open(l, kind->type, options, from, ROWS, "base");
 }
 
 /* A stream that drifts, with a batch at the start and later ones that no model can take. */
@@ -181,30 +90,30 @@ static unsigned go_through(const struct kind *kind, unsigned cut, bool is_scored
     struct learner whole, part;
     struct mr_blob a = {0}, b = {0};
     unsigned undone = 0;
-    learner_open(&whole, kind, &first);
-    const size_t cols = whole.cols;
+    kind_open(&whole, kind, &first);
+    const size_t cols = whole.ops->info(whole.model)->feature_count;
     float *const x = aligned_alloc(MR_ALIGN, ROWS * cols * sizeof *x);
     double *const label = calloc(ROWS, sizeof *label);
     bool has_part = false;
     for (unsigned i = 0; i < BATCHES; i++) {
         rows_make(x, label, cols, i);
         if (i == cut) {
-            if (is_scored) score(&whole, x);
+            if (is_scored) learner_score(&whole, x, ROWS);
             store(&whole, &a);
-            learner_open(&part, kind,
-                         &(struct mr_model_open){
-                             .file = "memory", .bytes = a.data, .byte_count = a.bytes, .feature_count = COLS});
+            kind_open(&part, kind,
+                      &(struct mr_model_open){
+                          .file = "memory", .bytes = a.data, .byte_count = a.bytes, .feature_count = COLS});
             store(&part, &b);
             same(&a, &b, kind, i);
             has_part = true;
         }
-        score(&whole, x);
+        learner_score(&whole, x, ROWS);
         if (has_part) {
-            score(&part, x);
+            learner_score(&part, x, ROWS);
             assert_memory_equal(whole.scores.y, part.scores.y, ROWS * whole.scores.width * sizeof(float));
-            learn(&part, x, label);
+            learner_learn(&part, x, label, ROWS);
         }
-        undone += learn(&whole, x, label);
+        undone += learner_learn(&whole, x, label, ROWS).is_undone;
         if (!has_part) continue;
         store(&whole, &a);
         store(&part, &b);
@@ -258,9 +167,9 @@ static void bytes_are_as_the_file(void **state)
     const int descriptor = mkstemp(path);
     assert_true(descriptor >= 0);
     close(descriptor);
-    learner_open(&l, kind, &(struct mr_model_open){.feature_count = COLS});
+    kind_open(&l, kind, &(struct mr_model_open){.feature_count = COLS});
     assert_int_equal(model_save(l.ops, l.model, path, &err), MR_OK);
-    learner_open(&from_file, kind, &(struct mr_model_open){.file = path});
+    kind_open(&from_file, kind, &(struct mr_model_open){.file = path});
     store(&l, &a);
     store(&from_file, &b);
     same(&a, &b, kind, 0);

@@ -13,10 +13,9 @@
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
-#include "kernels/pack.h"
+#include "learner_rig.h"
 #include "model_save.h"
 #include "modelfile/safetensors.h"
-#include "registry.h"
 
 #define TENSORS_MAX 16
 #define VALUES_MAX  512
@@ -42,21 +41,20 @@ static size_t numbers_read(const cJSON *array, double *out)
     return count;
 }
 
-static void *options_make(const struct mr_model_ops *ops, const cJSON *stream)
+/* The learner with the options of a stream. */
+static void stream_options(struct learner *l, const cJSON *stream)
 {
-    void *const options = calloc(1, ops->options_size);
+    static const char *const learns[] = {"learn", "true", NULL};
     struct mr_err err;
-    assert_int_equal(mr_options_init(ops->options, options, &err), MR_OK);
-    assert_int_equal(mr_options_set(ops->options, options, "learn", "true", &err), MR_OK);
+    learner_options(l, get(stream, "type")->valuestring, learns);
     for (const cJSON *item = get(stream, "options")->child; item; item = item->next) {
         char text[64];
         if (cJSON_IsString(item))
             snprintf(text, sizeof text, "%s", item->valuestring);
         else
             snprintf(text, sizeof text, "%.17g", item->valuedouble);
-        if (mr_options_set(ops->options, options, item->string, text, &err)) fail_msg("%s", err.text);
+        if (mr_options_set(l->ops->options, l->options, item->string, text, &err)) fail_msg("%s", err.text);
     }
-    return options;
 }
 
 /* The stream's first weights as a model file. False: it starts from nothing. */
@@ -86,83 +84,35 @@ static bool start_write(const cJSON *stream, const char *path)
     return true;
 }
 
-/* A model with its plans on the CPU. */
-struct learner {
-    const struct mr_model_ops *ops;
-    const struct mr_backend_ops *cpu;
-    struct mr_model *model;
-    struct mr_backend *backend;
-    struct mr_queue *queue;
-    struct mr_plan *plan, *sum_plan;
-    struct mr_scores scores;
-    float *x;
-    double *sums;
-    bool has_begun;
-};
-
-static void learner_open(struct learner *l, const cJSON *stream, const struct mr_model_open *open)
+static void stream_open(struct learner *l, const cJSON *stream, const char *file, size_t cols)
 {
     struct mr_err err;
-    const void *params;
-    l->cpu = mr_backend_find("cpu");
-    if (l->ops->open(open, &l->model, &err)) fail_msg("%s: %s", get(stream, "name")->valuestring, err.text);
-    const struct mr_model_info *const info = l->ops->info(l->model);
-    assert_int_equal(l->cpu->open(NULL, &l->backend, &err), MR_OK);
-    assert_int_equal(l->cpu->queue_open(l->backend, &l->queue, &err), MR_OK);
-    const unsigned want = MR_WANT_Y | (info->is_classifier ? MR_WANT_CLASS : 0);
-    assert_int_equal(mr_plan_model(l->cpu, l->backend, l->ops, l->model, ROW_CAP, want, &l->plan, &err), MR_OK);
-    const mr_op sum = l->ops->learn(l->model)->sum(l->model, &params);
-    assert_int_equal(l->cpu->plan_create(l->backend, sum, params, ROW_CAP, 0, &l->sum_plan, &err), MR_OK);
-    l->sums = calloc(mr_sum_count(sum, params), sizeof *l->sums);
-    l->x = aligned_alloc(MR_ALIGN, ROW_CAP * info->feature_count * sizeof *l->x);
-    l->scores = (struct mr_scores){.y = aligned_alloc(MR_ALIGN, ROW_CAP * info->width * sizeof(float)),
-                                   .class_index = aligned_alloc(MR_ALIGN, ROW_CAP * sizeof(int32_t)),
-                                   .width = info->width,
-                                   .row_cap = ROW_CAP};
-    assert_true(l->sums && l->x && l->scores.y && l->scores.class_index);
+    stream_options(l, stream);
+    if (learner_model(l, &(struct mr_model_open){.file = file, .feature_count = cols}, &err))
+        fail_msg("%s: %s", get(stream, "name")->valuestring, err.text);
+    learner_plans(l, ROW_CAP, NULL);
 }
 
-static void learner_close(struct learner *l)
+/* has_begun: what the model begins with was in an earlier batch. */
+static void batch_learn(struct learner *l, const cJSON *batch, bool has_begun)
 {
-    l->cpu->plan_destroy(l->sum_plan);
-    l->cpu->plan_destroy(l->plan);
-    l->cpu->queue_close(l->queue);
-    l->cpu->close(l->backend);
-    l->ops->close(l->model);
-    free(l->sums);
-    free(l->x);
-    free(l->scores.y);
-    free(l->scores.class_index);
-}
-
-static void batch_learn(struct learner *l, const cJSON *batch)
-{
+    static _Alignas(64) float x[ROW_CAP * VALUES_MAX];
     const cJSON *const xs = get(batch, "x"), *const ys = get(batch, "y");
     const size_t rows = (size_t)cJSON_GetArraySize(xs), cols = l->ops->info(l->model)->feature_count;
     double label[ROW_CAP], value[VALUES_MAX];
-    struct mr_learn_report report;
-    struct mr_err err;
     size_t row = 0;
-    assert_true(rows <= ROW_CAP);
-    memset(l->x, 0, ROW_CAP * cols * sizeof *l->x);
+    assert_true(rows <= ROW_CAP && cols <= VALUES_MAX);
+    memset(x, 0, ROW_CAP * cols * sizeof *x);
     for (const cJSON *item = xs->child; item; item = item->next, row++) {
         assert_int_equal(numbers_read(item, value), cols);
-        for (size_t c = 0; c < cols; c++) l->x[mr_tile_at(row, c, cols)] = (float)value[c];
+        for (size_t c = 0; c < cols; c++) x[mr_tile_at(row, c, cols)] = (float)value[c];
     }
     if (cJSON_IsArray(ys)) numbers_read(ys, label);
-    const struct mr_sum_target target = {.label = label, .y = l->scores.y, .class_index = l->scores.class_index};
-    const struct mr_learn_batch learn = {
-        .x = l->x, .label = label, .scores = &l->scores, .rows = rows, .sums = l->sums};
-    const struct mr_learn_ops *const ops = l->ops->learn(l->model);
-    if (ops->begin && !l->has_begun) assert_int_equal(ops->begin(l->model, l->x, rows, &err), MR_OK);
-    l->has_begun = true;
-    assert_int_equal(l->cpu->score(l->queue, l->plan, l->x, rows, &l->scores, &err), MR_OK);
-    assert_int_equal(l->cpu->sum(l->queue, l->sum_plan, l->x, rows, &target, l->sums, &err), MR_OK);
-    ops->update(l->model, &learn, &report);
+    l->must_begin = !has_begun;
+    learner_score(l, x, rows);
+    const struct mr_learn_report report = learner_learn(l, x, label, rows);
     assert_false(report.is_undone);
     assert_int_equal(report.rows, rows);
-    assert_int_equal(l->cpu->plan_update(l->plan, &err), MR_OK);
-    assert_int_equal(l->cpu->plan_update(l->sum_plan, &err), MR_OK);
 }
 
 static void state_compare(const struct learner *l, const cJSON *stream, const char *path)
@@ -192,40 +142,34 @@ static void state_compare(const struct learner *l, const cJSON *stream, const ch
 }
 
 /* The model goes on from the file that it was saved to. */
-static void learner_reopen(struct learner *l, const cJSON *stream, struct mr_model_open *open, const char *path)
+static void learner_reopen(struct learner *l, const cJSON *stream, const char *path)
 {
     struct mr_err err;
+    const size_t cols = l->ops->info(l->model)->feature_count;
     if (model_save(l->ops, l->model, path, &err)) fail_msg("%s", err.text);
     learner_close(l);
-    *l = (struct learner){.ops = l->ops};
-    open->file = path;
-    learner_open(l, stream, open);
+    stream_open(l, stream, path, cols);
 }
 
 /* reopens: in the middle of the stream. */
 static void stream_check(const cJSON *stream, bool reopens)
 {
-    struct learner l = {.ops = mr_model_find(get(stream, "type")->valuestring)};
     const cJSON *batch = get(stream, "batches")->child;
+    const int half = cJSON_GetArraySize(get(stream, "batches")) / 2;
+    const size_t cols = (size_t)cJSON_GetArraySize(get(batch, "x")->child);
     char path[] = "/tmp/millrace-online-XXXXXX";
-    assert_non_null(l.ops);
+    struct learner l;
     const int descriptor = mkstemp(path);
     assert_true(descriptor >= 0);
     close(descriptor);
-    void *const options = options_make(l.ops, stream);
-    struct mr_model_open open = {.options = options,
-                                 .file = start_write(stream, path) ? path : NULL,
-                                 .feature_count = (size_t)cJSON_GetArraySize(get(batch, "x")->child)};
-    learner_open(&l, stream, &open);
-    const int half = cJSON_GetArraySize(get(stream, "batches")) / 2;
+    stream_open(&l, stream, start_write(stream, path) ? path : NULL, cols);
     for (int i = 0; batch; batch = batch->next, i++) {
-        if (reopens && i == half) learner_reopen(&l, stream, &open, path);
-        batch_learn(&l, batch);
+        const bool is_again = reopens && i == half;
+        if (is_again) learner_reopen(&l, stream, path);
+        batch_learn(&l, batch, i && !is_again);
     }
     state_compare(&l, stream, path);
     learner_close(&l);
-    mr_options_deinit(l.ops->options, options);
-    free(options);
     unlink(path);
 }
 

@@ -10,93 +10,29 @@
 
 #include <cmocka.h>
 
-#include "kernels/pack.h"
+#include "learner_rig.h"
 #include "model_save.h"
 #include "modelfile/safetensors.h"
-#include "registry.h"
 
 #define ROWS 64
 #define COLS 2
 
-/* A model on the CPU's base kernels; sum_plan NULL: it reads the rows itself. */
-struct learner {
-    const struct mr_model_ops *ops;
-    const struct mr_backend_ops *cpu;
-    struct mr_model *model;
-    struct mr_backend *backend;
-    struct mr_queue *queue;
-    struct mr_plan *plan, *sum_plan;
-    struct mr_scores scores;
-    double *sums;
-    void *options;
-    bool must_begin;
-};
-
 static mr_status model_open(struct learner *l, const char *type, const char *const *options, const char *file,
                             struct mr_err *err)
 {
-    *l = (struct learner){.ops = mr_model_find(type), .cpu = mr_backend_find("cpu"), .must_begin = true};
-    l->options = calloc(1, l->ops->options_size);
-    assert_int_equal(mr_options_init(l->ops->options, l->options, err), MR_OK);
-    for (; *options; options += 2) {
-        if (mr_options_set(l->ops->options, l->options, options[0], options[1], err)) fail_msg("%s", err->text);
-    }
-    return l->ops->open(&(struct mr_model_open){.options = l->options, .file = file, .feature_count = COLS}, &l->model,
-                        err);
+    learner_options(l, type, options);
+    return learner_model(l, &(struct mr_model_open){.file = file, .feature_count = COLS}, err);
 }
 
-static void learner_open(struct learner *l, const char *type, const char *const *options)
+static void from_nothing(struct learner *l, const char *type, const char *const *options)
 {
-    struct mr_err err;
-    const void *params;
-    if (model_open(l, type, options, NULL, &err)) fail_msg("%s", err.text);
-    const struct mr_model_info *const info = l->ops->info(l->model);
-    const unsigned want = MR_WANT_Y | (info->is_classifier ? MR_WANT_CLASS : 0);
-    assert_int_equal(l->cpu->open("base", &l->backend, &err), MR_OK);
-    assert_int_equal(l->cpu->queue_open(l->backend, &l->queue, &err), MR_OK);
-    assert_int_equal(mr_plan_model(l->cpu, l->backend, l->ops, l->model, ROWS, want, &l->plan, &err), MR_OK);
-    const mr_op op = l->ops->learn(l->model)->sum(l->model, &params);
-    if (op != MR_OP_COUNT) {
-        assert_int_equal(l->cpu->plan_create(l->backend, op, params, ROWS, 0, &l->sum_plan, &err), MR_OK);
-        l->sums = calloc(mr_sum_count(op, params), sizeof *l->sums);
-    }
-    l->scores = (struct mr_scores){.y = aligned_alloc(MR_ALIGN, ROWS * info->width * sizeof(float)),
-                                   .class_index = aligned_alloc(MR_ALIGN, ROWS * sizeof(int32_t)),
-                                   .width = info->width,
-                                   .row_cap = ROWS};
+    learner_open(l, type, options, &(struct mr_model_open){.feature_count = COLS}, ROWS, "base");
 }
 
-static void learner_close(struct learner *l)
-{
-    if (l->sum_plan) l->cpu->plan_destroy(l->sum_plan);
-    l->cpu->plan_destroy(l->plan);
-    l->cpu->queue_close(l->queue);
-    l->cpu->close(l->backend);
-    l->ops->close(l->model);
-    mr_options_deinit(l->ops->options, l->options);
-    free(l->options);
-    free(l->sums);
-    free(l->scores.y);
-    free(l->scores.class_index);
-}
-
-/* As scoring/models.c does it. */
 static struct mr_learn_report batch_learn(struct learner *l, const float *x, const double *label)
 {
-    const struct mr_learn_ops *const learn = l->ops->learn(l->model);
-    const struct mr_sum_target target = {.label = label, .y = l->scores.y, .class_index = l->scores.class_index};
-    const struct mr_learn_batch batch = {.x = x, .label = label, .scores = &l->scores, .rows = ROWS, .sums = l->sums};
-    struct mr_learn_report report;
-    struct mr_err err;
-    if (l->must_begin && learn->begin) assert_int_equal(learn->begin(l->model, x, ROWS, &err), MR_OK);
-    assert_int_equal(l->cpu->plan_update(l->plan, &err), MR_OK);
-    if (l->sum_plan) assert_int_equal(l->cpu->plan_update(l->sum_plan, &err), MR_OK);
-    assert_int_equal(l->cpu->score(l->queue, l->plan, x, ROWS, &l->scores, &err), MR_OK);
-    if (l->sum_plan) assert_int_equal(l->cpu->sum(l->queue, l->sum_plan, x, ROWS, &target, l->sums, &err), MR_OK);
-    learn->update(l->model, &batch, &report);
-    l->must_begin = report.must_begin;
-    assert_int_equal(l->cpu->plan_update(l->plan, &err), MR_OK);
-    return report;
+    learner_score(l, x, ROWS);
+    return learner_learn(l, x, label, ROWS);
 }
 
 static void rows_make(float *x, double *label, unsigned number)
@@ -130,8 +66,8 @@ static void test_poison(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct learner poisoned, clean;
-        learner_open(&poisoned, cases[i].type, cases[i].options);
-        learner_open(&clean, cases[i].type, cases[i].options);
+        from_nothing(&poisoned, cases[i].type, cases[i].options);
+        from_nothing(&clean, cases[i].type, cases[i].options);
         for (unsigned batch = 0; batch < 20; batch++) {
             rows_make(x, label, batch);
             if (batch == 0 || batch == 10) {
@@ -160,7 +96,7 @@ static void test_scaler_begins(void **state)
     struct learner l;
     double sum = 0, square = 0;
     (void)state;
-    learner_open(&l, "scaler", options);
+    from_nothing(&l, "scaler", options);
     rows_make(x, label, 1);
     for (size_t row = 0; row < ROWS; row++) x[mr_tile_at(row, 0, COLS)] = 1000 + 50 * x[mr_tile_at(row, 0, COLS)];
     batch_learn(&l, x, label);
@@ -190,8 +126,7 @@ static void test_kmeans_weights(void **state)
     assert_int_equal(mr_safetensors_write(path, tensors, 2, metadata, 1, &err), MR_OK);
     assert_int_equal(model_open(&l, "kmeans", options, path, &err), MR_EDATA);
     if (!strstr(err.text, "tensor \"weights\": value 1 is negative")) fail_msg("%s", err.text);
-    mr_options_deinit(l.ops->options, l.options);
-    free(l.options);
+    learner_options_free(&l);
     unlink(path);
 }
 
@@ -213,8 +148,7 @@ static void linear_write(const char *path, const double *updates, const double *
 static void model_close(struct learner *l)
 {
     l->ops->close(l->model);
-    mr_options_deinit(l->ops->options, l->options);
-    free(l->options);
+    learner_options_free(l);
 }
 
 /* State of the same schedule is gone on from, of another dropped; a count of updates that is none is refused. */
@@ -245,7 +179,7 @@ static void test_optimizer_state(void **state)
         linear_write(path, &updates[i], &ftrl);
         assert_int_equal(model_open(&l, "linear", options, path, &err), MR_EDATA);
         if (!strstr(err.text, "optimizer.updates")) fail_msg("%s", err.text);
-        model_close(&l);
+        learner_options_free(&l);
     }
     unlink(path);
 }

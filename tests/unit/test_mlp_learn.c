@@ -10,77 +10,20 @@
 
 #include <cmocka.h>
 
-#include "kernels/pack.h"
+#include "learner_rig.h"
 #include "model_save.h"
-#include "registry.h"
 
 #define ROWS 512
 
-/* A model on the CPU's base kernels. */
-struct learner {
-    struct mr_model *model;
-    const struct mr_model_ops *ops;
-    const struct mr_backend_ops *cpu;
-    struct mr_backend *backend;
-    struct mr_queue *queue;
-    struct mr_plan *plan, *sum_plan;
-    struct mr_scores scores;
-    double *sums;
-    void *options;
-};
-
-static mr_status learner_open(struct learner *l, const char *const *options, const char *file, size_t cols,
-                              struct mr_err *err)
+static void mlp_open(struct learner *l, const char *const *options, const char *file)
 {
-    const void *params;
-    *l = (struct learner){.ops = mr_model_find("mlp"), .cpu = mr_backend_find("cpu")};
-    l->options = calloc(1, l->ops->options_size);
-    assert_int_equal(mr_options_init(l->ops->options, l->options, err), MR_OK);
-    for (; *options; options += 2) {
-        if (mr_options_set(l->ops->options, l->options, options[0], options[1], err)) fail_msg("%s", err->text);
-    }
-    const mr_status status = l->ops->open(
-        &(struct mr_model_open){.options = l->options, .file = file, .feature_count = cols}, &l->model, err);
-    if (status) {
-        mr_options_deinit(l->ops->options, l->options);
-        free(l->options);
-        return status;
-    }
-    const struct mr_model_info *const info = l->ops->info(l->model);
-    assert_int_equal(l->cpu->open("base", &l->backend, err), MR_OK);
-    assert_int_equal(l->cpu->queue_open(l->backend, &l->queue, err), MR_OK);
-    assert_int_equal(mr_plan_model(l->cpu, l->backend, l->ops, l->model, ROWS, MR_WANT_Y, &l->plan, err), MR_OK);
-    const mr_op op = l->ops->learn(l->model)->sum(l->model, &params);
-    assert_int_equal(l->cpu->plan_create(l->backend, op, params, ROWS, 0, &l->sum_plan, err), MR_OK);
-    l->sums = calloc(mr_sum_count(op, params), sizeof *l->sums);
-    l->scores = (struct mr_scores){
-        .y = aligned_alloc(MR_ALIGN, ROWS * info->width * sizeof(float)), .width = info->width, .row_cap = ROWS};
-    return MR_OK;
+    learner_open(l, "mlp", options, &(struct mr_model_open){.file = file, .feature_count = file ? 0 : 2}, ROWS, "base");
 }
 
-static void learner_close(struct learner *l)
+static struct mr_learn_report learn(struct learner *l, const float *x, const double *label)
 {
-    l->cpu->plan_destroy(l->sum_plan);
-    l->cpu->plan_destroy(l->plan);
-    l->cpu->queue_close(l->queue);
-    l->cpu->close(l->backend);
-    l->ops->close(l->model);
-    mr_options_deinit(l->ops->options, l->options);
-    free(l->options);
-    free(l->sums);
-    free(l->scores.y);
-}
-
-static void learn(struct learner *l, const float *x, const double *label, struct mr_learn_report *report)
-{
-    const struct mr_sum_target target = {.label = label, .y = l->scores.y};
-    const struct mr_learn_batch batch = {.x = x, .label = label, .scores = &l->scores, .rows = ROWS, .sums = l->sums};
-    struct mr_err err;
-    assert_int_equal(l->cpu->score(l->queue, l->plan, x, ROWS, &l->scores, &err), MR_OK);
-    assert_int_equal(l->cpu->sum(l->queue, l->sum_plan, x, ROWS, &target, l->sums, &err), MR_OK);
-    l->ops->learn(l->model)->update(l->model, &batch, report);
-    assert_int_equal(l->cpu->plan_update(l->plan, &err), MR_OK);
-    assert_int_equal(l->cpu->plan_update(l->sum_plan, &err), MR_OK);
+    learner_score(l, x, ROWS);
+    return learner_learn(l, x, label, ROWS);
 }
 
 /* Rows of two features from -1 to 1; the class is that of exclusive or, which no linear model has. */
@@ -106,13 +49,12 @@ static void exclusive_or(void **state)
     static double label[ROWS];
     struct learner l;
     struct mr_learn_report report;
-    struct mr_err err;
     double first = 0;
     (void)state;
-    assert_int_equal(learner_open(&l, learning, NULL, 2, &err), MR_OK);
+    mlp_open(&l, learning, NULL);
     for (unsigned i = 0; i < 400; i++) {
         rows_make(x, label, i);
-        learn(&l, x, label, &report);
+        report = learn(&l, x, label);
         assert_false(report.is_undone);
         assert_int_equal(report.rows, ROWS);
         if (!i) first = report.loss;
@@ -129,23 +71,22 @@ static void saved_and_gone_on(void **state)
     static double label[ROWS];
     char path[] = "/tmp/millrace-mlp-XXXXXX";
     struct learner whole, half;
-    struct mr_learn_report report;
     struct mr_err err;
     (void)state;
     const int descriptor = mkstemp(path);
     assert_true(descriptor >= 0);
     close(descriptor);
-    assert_int_equal(learner_open(&whole, learning, NULL, 2, &err), MR_OK);
-    assert_int_equal(learner_open(&half, learning, NULL, 2, &err), MR_OK);
+    mlp_open(&whole, learning, NULL);
+    mlp_open(&half, learning, NULL);
     for (unsigned i = 0; i < 20; i++) {
         rows_make(x, label, i);
-        learn(&whole, x, label, &report);
+        learn(&whole, x, label);
         if (i == 10) {
             assert_int_equal(model_save(half.ops, half.model, path, &err), MR_OK);
             learner_close(&half);
-            if (learner_open(&half, learning, path, 2, &err)) fail_msg("%s", err.text);
+            mlp_open(&half, learning, path);
         }
-        learn(&half, x, label, &report);
+        learn(&half, x, label);
     }
     assert_memory_equal(half.scores.y, whole.scores.y, ROWS * sizeof(float));
     learner_close(&whole);
@@ -166,17 +107,17 @@ static void a_standardised_file_learns(void **state)
     const int descriptor = mkstemp(path);
     assert_true(descriptor >= 0);
     close(descriptor);
-    if (learner_open(&l, options, source, 0, &err)) fail_msg("%s", err.text);
+    mlp_open(&l, options, source);
     const size_t cols = l.ops->info(l.model)->feature_count, width = l.ops->info(l.model)->width;
     float *const x = aligned_alloc(MR_ALIGN, ROWS * cols * sizeof *x);
     double *const label = calloc(ROWS, sizeof *label);
     for (size_t i = 0; i < ROWS * cols; i++) x[i] = (float)(i % 97) / 10;
-    learn(&l, x, label, &report);
+    report = learn(&l, x, label);
     assert_false(report.is_undone);
     assert_int_equal(model_save(l.ops, l.model, path, &err), MR_OK);
-    if (learner_open(&again, options, path, 0, &err)) fail_msg("%s", err.text);
-    assert_int_equal(l.cpu->score(l.queue, l.plan, x, ROWS, &l.scores, &err), MR_OK);
-    assert_int_equal(again.cpu->score(again.queue, again.plan, x, ROWS, &again.scores, &err), MR_OK);
+    mlp_open(&again, options, path);
+    learner_score(&l, x, ROWS);
+    learner_score(&again, x, ROWS);
     for (size_t i = 0; i < ROWS * width; i++) assert_float_equal(l.scores.y[i], again.scores.y[i], 2e-6);
     learner_close(&l);
     learner_close(&again);
@@ -193,24 +134,23 @@ static void a_diverging_update_is_undone(void **state)
     static double label[ROWS];
     struct learner l;
     struct mr_learn_report report;
-    struct mr_err err;
     (void)state;
-    assert_int_equal(learner_open(&l, options, NULL, 2, &err), MR_OK);
+    mlp_open(&l, options, NULL);
     rows_make(x, label, 0);
     for (size_t row = 0; row < ROWS; row++) label[row] = 3 * (double)x[mr_tile_at(row, 0, 2)];
-    learn(&l, x, label, &report);
+    report = learn(&l, x, label);
     assert_true(report.is_undone);
     assert_true(report.step_stable > 0 && report.step_stable < 100000);
     const double before = report.loss;
-    learn(&l, x, label, &report); /* the weights are as they were */
+    report = learn(&l, x, label); /* the weights are as they were */
     assert_true(report.loss == before);
     learner_close(&l);
     char step[32];
     snprintf(step, sizeof step, "%.17g", report.step_stable);
     const char *const proposed[] = {"learn",    "true",     "hidden", "8",  "activation", "identity",
                                     "schedule", "constant", "step",   step, NULL};
-    assert_int_equal(learner_open(&l, proposed, NULL, 2, &err), MR_OK);
-    learn(&l, x, label, &report);
+    mlp_open(&l, proposed, NULL);
+    report = learn(&l, x, label);
     assert_false(report.is_undone);
     learner_close(&l);
 }
@@ -224,15 +164,14 @@ static void a_slow_divergence_ends(void **state)
     static double label[ROWS];
     struct learner l;
     struct mr_learn_report report;
-    struct mr_err err;
     double worst = 0;
     uint64_t undone = 0;
     (void)state;
-    assert_int_equal(learner_open(&l, options, NULL, 2, &err), MR_OK);
+    mlp_open(&l, options, NULL);
     for (unsigned i = 0; i < 500; i++) {
         rows_make(x, label, i);
         for (size_t row = 0; row < ROWS; row++) label[row] = 3 * (double)x[mr_tile_at(row, 0, 2)] + 1;
-        learn(&l, x, label, &report);
+        report = learn(&l, x, label);
         worst = fmax(worst, report.loss / ROWS);
         undone += report.is_undone;
         if (report.is_undone) assert_true(report.step_stable > 0.1 && report.step_stable < 2.4);
@@ -261,8 +200,10 @@ static void wrong_options(void **state)
     struct mr_err err;
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_int_equal(learner_open(&l, cases[i].options, NULL, 2, &err), MR_ECONFIG);
+        learner_options(&l, "mlp", cases[i].options);
+        assert_int_equal(learner_model(&l, &(struct mr_model_open){.feature_count = 2}, &err), MR_ECONFIG);
         if (!strstr(err.text, cases[i].says)) fail_msg("case %zu: %s", i, err.text);
+        learner_options_free(&l);
     }
 }
 
