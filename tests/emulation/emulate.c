@@ -3,11 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <ucontext.h>
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#endif
+
+#include "fibre/fibre.h"
 
 #define STACK_BYTES ((size_t)256 << 10)
 #define THREADS_MAX 1024
@@ -46,45 +43,17 @@ extern _Thread_local struct mr_emulated_place mr_emulated_place;
 _Thread_local struct mr_emulated_place mr_emulated_place;
 void mr_emulated_barrier(void);
 
-struct fibre {
-    ucontext_t context;
-    void *stack, *fake_stack;
+struct thread {
+    struct fibre *fibre;
     bool is_done, is_at_barrier;
 };
 
 static _Thread_local struct {
-    struct fibre fibre[THREADS_MAX];
-    ucontext_t scheduler;
-    void *scheduler_fake_stack;
-    const void *scheduler_stack;
-    size_t scheduler_stack_bytes;
+    struct thread thread[THREADS_MAX];
     const struct kernel *kernel;
     const struct mr_emulated_args *args;
     float *shared;
 } at;
-
-/* The address sanitizer wants to know which stack it is on. */
-static void switch_begin(void **fake_stack, const void *stack, size_t bytes)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(fake_stack, stack, bytes);
-#else
-    (void)fake_stack;
-    (void)stack;
-    (void)bytes;
-#endif
-}
-
-static void switch_end(void *fake_stack, const void **stack, size_t *bytes)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(fake_stack, stack, bytes);
-#else
-    (void)fake_stack;
-    (void)stack;
-    (void)bytes;
-#endif
-}
 
 static void kernel_call(void)
 {
@@ -92,73 +61,58 @@ static void kernel_call(void)
     at.kernel->fn(a->x, a->model, a->y, a->class_index, a->label, a->scratch, a->rows, a->step, at.shared);
 }
 
-static void fibre_main(void)
+static void thread_main(void *context)
 {
-    struct fibre *const fibre = &at.fibre[mr_emulated_place.local];
-    switch_end(NULL, &at.scheduler_stack, &at.scheduler_stack_bytes);
+    struct thread *const thread = context;
     kernel_call();
-    fibre->is_done = true;
-    switch_begin(NULL, at.scheduler_stack, at.scheduler_stack_bytes); /* NULL: this fibre is over */
-    setcontext(&at.scheduler);
+    thread->is_done = true;
 }
 
 void mr_emulated_barrier(void)
 {
-    const uint32_t local = mr_emulated_place.local;
-    struct fibre *const fibre = &at.fibre[local];
+    struct thread *const thread = &at.thread[mr_emulated_place.local];
     if (mr_emulated_place.group_size == 1) return;
     if (!at.kernel->shares) {
         fprintf(stderr, "emulation: %s waits at a barrier: say so in kernels/gpu.def\n", at.kernel->name);
         abort();
     }
-    fibre->is_at_barrier = true;
-    switch_begin(&fibre->fake_stack, at.scheduler_stack, at.scheduler_stack_bytes);
-    swapcontext(&fibre->context, &at.scheduler);
-    switch_end(fibre->fake_stack, &at.scheduler_stack, &at.scheduler_stack_bytes);
+    thread->is_at_barrier = true;
+    fibre_yield(thread->fibre);
 }
 
-static void fibre_resume(struct fibre *fibre)
+/* Fibres are kept: the next launch needs them. */
+static bool fibres_make(uint32_t threads)
 {
-    fibre->is_at_barrier = false;
-    switch_begin(&at.scheduler_fake_stack, fibre->stack, STACK_BYTES);
-    swapcontext(&at.scheduler, &fibre->context);
-    switch_end(at.scheduler_fake_stack, NULL, NULL);
-}
-
-/* Stacks are kept: the next launch needs them. */
-static bool stacks_make(uint32_t threads)
-{
-    for (uint32_t i = 0; i < threads; i++) {
-        if (at.fibre[i].stack) continue;
-        void *const stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (stack == MAP_FAILED) return false;
-        at.fibre[i].stack = stack;
-    }
+    for (uint32_t i = 0; i < threads; i++)
+        if (!at.thread[i].fibre && !(at.thread[i].fibre = fibre_create(STACK_BYTES))) return false;
     return true;
 }
 
-/* A function of its own: getcontext returns twice. */
-static __attribute__((noinline)) void fibre_make(struct fibre *fibre)
+static void thread_start(struct thread *thread)
 {
-    getcontext(&fibre->context);
-    fibre->context.uc_stack = (stack_t){.ss_sp = fibre->stack, .ss_size = STACK_BYTES};
-    fibre->is_done = false;
-    makecontext(&fibre->context, fibre_main, 0);
+    thread->is_done = thread->is_at_barrier = false;
+    fibre_start(thread->fibre, thread_main, thread);
+}
+
+static void thread_resume(struct thread *thread)
+{
+    thread->is_at_barrier = false;
+    fibre_run(thread->fibre);
 }
 
 /* All threads up to the next barrier, again and again. Odd rounds go backwards: nobody may rely on an order. */
 static void group_run(uint32_t threads)
 {
-    for (uint32_t i = 0; i < threads; i++) fibre_make(&at.fibre[i]);
+    for (uint32_t i = 0; i < threads; i++) thread_start(&at.thread[i]);
     for (uint32_t done = 0, round = 0; done < threads; round++) {
         uint32_t waiting = 0;
         done = 0;
         for (uint32_t i = 0; i < threads; i++) {
-            struct fibre *const fibre = &at.fibre[round % 2 ? threads - 1 - i : i];
-            mr_emulated_place.local = (uint32_t)(fibre - at.fibre);
-            if (!fibre->is_done) fibre_resume(fibre);
-            done += fibre->is_done;
-            waiting += fibre->is_at_barrier && !fibre->is_done;
+            struct thread *const thread = &at.thread[round % 2 ? threads - 1 - i : i];
+            mr_emulated_place.local = (uint32_t)(thread - at.thread);
+            if (!thread->is_done) thread_resume(thread);
+            done += thread->is_done;
+            waiting += thread->is_at_barrier && !thread->is_done;
         }
         if (done && waiting) {
             fprintf(stderr, "emulation: %s: %u threads of group %u wait at a barrier, %u have ended\n", at.kernel->name,
@@ -179,7 +133,7 @@ bool mr_emulate_launch(const char *kernel, unsigned lanes, uint32_t groups, uint
     const bool is_lockstep = at.kernel->shares && threads > 1;
     at.args = args;
     at.shared = aligned_alloc(64, (shared_bytes / 64 + 1) * 64);
-    if (!at.shared || (is_lockstep && !stacks_make(threads))) {
+    if (!at.shared || (is_lockstep && !fibres_make(threads))) {
         free(at.shared);
         return false;
     }

@@ -2,12 +2,13 @@
 
 #include <string.h>
 
+#include "fibre/fibre.h"
 #include "sim/fake_kafka.h"
 
 void sim_instance_reset(struct sim_world *world, int index)
 {
     struct sim_instance *const instance = &world->instance[index];
-    struct sim_fibre *const fibre = instance->fibre;
+    struct fibre *const fibre = instance->fibre;
     memset(instance, 0, offsetof(struct sim_instance, client));
     instance->world = world;
     instance->index = index;
@@ -19,7 +20,7 @@ void sim_instance_wait(struct sim_world *world, int index, int64_t until_ms)
     struct sim_instance *const instance = &world->instance[index];
     instance->is_waiting = true;
     sim_event_add(world, until_ms, SIM_EV_WAKE, index, ++instance->wait, 0);
-    sim_fibre_yield(instance->fibre);
+    fibre_yield(instance->fibre);
 }
 
 void sim_instance_wake(struct sim_world *world, int index)
@@ -316,7 +317,7 @@ void sim_instance_start(struct sim_world *world, int index)
     instance->client = (struct sim_client){
         .world = world, .instance = index, .id = id, .static_id = world->plan.is_static ? world->plan.seat[index] : -1};
     sim_say(world, "i%d  starts, id %u", index, id);
-    sim_fibre_start(instance->fibre, instance_main, instance);
+    fibre_start(instance->fibre, instance_main, instance);
     sim_instance_run(world, index);
 }
 
@@ -330,5 +331,5 @@ void sim_instance_run(struct sim_world *world, int index)
 {
     struct sim_instance *const instance = &world->instance[index];
     instance->is_waiting = false;
-    if (!sim_fibre_run(instance->fibre)) instance->is_alive = false;
+    if (!fibre_run(instance->fibre)) instance->is_alive = false;
 }

@@ -28,7 +28,7 @@ struct sim_flight {
 struct sim_instance {
     struct sim_world *world;
     int index;
-    struct sim_fibre *fibre;
+    struct fibre *fibre;
     uint32_t life;
     bool is_alive, is_waiting, must_stop;
     bool is_retired; /* fenced, while another has its id: not started again */

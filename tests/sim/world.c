@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fibre/fibre.h"
 #include "sim/fake_kafka.h"
 #include "sim/instance.h"
+
+#define STACK_BYTES ((size_t)128 << 10) /* of an instance */
 
 #define HEAP_MAX     4096
 #define REQUESTS_MAX 1024
@@ -21,13 +24,14 @@ struct sim_world *sim_world_create(void)
     world->request = calloc(REQUESTS_MAX, sizeof *world->request);
     world->free = calloc(REQUESTS_MAX, sizeof *world->free);
     if (!world->kafka || !world->instance || !world->heap || !world->request || !world->free) abort();
-    for (int i = 0; i < SIM_INSTANCES_MAX; i++) world->instance[i].fibre = sim_fibre_create();
+    for (int i = 0; i < SIM_INSTANCES_MAX; i++)
+        if (!(world->instance[i].fibre = fibre_create(STACK_BYTES))) abort();
     return world;
 }
 
 void sim_world_destroy(struct sim_world *world)
 {
-    for (int i = 0; i < SIM_INSTANCES_MAX; i++) sim_fibre_destroy(world->instance[i].fibre);
+    for (int i = 0; i < SIM_INSTANCES_MAX; i++) fibre_destroy(world->instance[i].fibre);
     free(world->kafka);
     free(world->instance);
     free(world->heap);

@@ -249,14 +249,4 @@ uint64_t sim_learn(uint64_t hash, int partition, int offset);
 typedef enum { SIM_IS_OUTPUT, SIM_IS_DEAD, SIM_IS_FILTERED } sim_fate;
 sim_fate sim_fate_of(int partition, int offset);
 
-struct sim_fibre;
-struct sim_fibre *sim_fibre_create(void);
-void sim_fibre_destroy(struct sim_fibre *fibre);
-/** From the scheduler: a fibre that will run main(context); what it was doing before is forgotten. */
-void sim_fibre_start(struct sim_fibre *fibre, void (*main)(void *context), void *context);
-/** From the scheduler: runs it until it yields or ends. False: it ended. */
-bool sim_fibre_run(struct sim_fibre *fibre);
-/** From inside. */
-void sim_fibre_yield(struct sim_fibre *fibre);
-
 #endif

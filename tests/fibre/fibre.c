@@ -1,18 +1,17 @@
-/* Fibres on ucontext. One that is killed is simply never run again, and its stack used for the next. */
+#include "fibre/fibre.h"
+
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#include "sim/world.h"
-
-#define STACK_BYTES ((size_t)128 << 10)
-
-struct sim_fibre {
+struct fibre {
     ucontext_t context, scheduler;
-    char *stack;
+    void *stack;
+    size_t stack_bytes;
     void (*main)(void *context);
     void *argument;
     bool is_done;
@@ -21,8 +20,9 @@ struct sim_fibre {
     size_t scheduler_stack_bytes;
 };
 
-static struct sim_fibre *starting;
+static _Thread_local struct fibre *starting;
 
+/* The address sanitizer wants to know which stack it is on. */
 static void switch_begin(void **fake_stack, const void *stack, size_t bytes)
 {
 #if defined(__SANITIZE_ADDRESS__)
@@ -47,7 +47,7 @@ static void switch_end(void *fake_stack, const void **stack, size_t *bytes)
 
 static void fibre_main(void)
 {
-    struct sim_fibre *const fibre = starting;
+    struct fibre *const fibre = starting;
     switch_end(NULL, &fibre->scheduler_stack, &fibre->scheduler_stack_bytes);
     fibre->main(fibre->argument);
     fibre->is_done = true;
@@ -55,23 +55,29 @@ static void fibre_main(void)
     setcontext(&fibre->scheduler);
 }
 
-struct sim_fibre *sim_fibre_create(void)
+struct fibre *fibre_create(size_t stack_bytes)
 {
-    struct sim_fibre *const fibre = calloc(1, sizeof *fibre);
-    if (!fibre || !(fibre->stack = malloc(STACK_BYTES))) abort();
-    return fibre;
+    struct fibre *const fibre = calloc(1, sizeof *fibre);
+    if (!fibre) return NULL;
+    fibre->stack_bytes = stack_bytes;
+    fibre->is_done = true;
+    fibre->stack = mmap(NULL, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (fibre->stack != MAP_FAILED) return fibre;
+    free(fibre);
+    return NULL;
 }
 
-void sim_fibre_destroy(struct sim_fibre *fibre)
+void fibre_destroy(struct fibre *fibre)
 {
-    free(fibre->stack);
+    if (!fibre) return;
+    munmap(fibre->stack, fibre->stack_bytes);
     free(fibre);
 }
 
-void sim_fibre_start(struct sim_fibre *fibre, void (*main)(void *context), void *context)
+void fibre_start(struct fibre *fibre, void (*main)(void *context), void *context)
 {
 #if defined(__SANITIZE_ADDRESS__)
-    ASAN_UNPOISON_MEMORY_REGION(fibre->stack, STACK_BYTES); /* of what was killed */
+    if (!fibre->is_done) ASAN_UNPOISON_MEMORY_REGION(fibre->stack, fibre->stack_bytes); /* of what was killed */
 #endif
     fibre->main = main;
     fibre->argument = context;
@@ -79,21 +85,21 @@ void sim_fibre_start(struct sim_fibre *fibre, void (*main)(void *context), void 
     fibre->fake_stack = NULL;
     getcontext(&fibre->context);
     fibre->context.uc_stack.ss_sp = fibre->stack;
-    fibre->context.uc_stack.ss_size = STACK_BYTES;
+    fibre->context.uc_stack.ss_size = fibre->stack_bytes;
     fibre->context.uc_link = NULL;
     makecontext(&fibre->context, fibre_main, 0);
 }
 
-bool sim_fibre_run(struct sim_fibre *fibre)
+bool fibre_run(struct fibre *fibre)
 {
     starting = fibre;
-    switch_begin(&fibre->scheduler_fake_stack, fibre->stack, STACK_BYTES);
+    switch_begin(&fibre->scheduler_fake_stack, fibre->stack, fibre->stack_bytes);
     swapcontext(&fibre->scheduler, &fibre->context);
     switch_end(fibre->scheduler_fake_stack, NULL, NULL);
     return !fibre->is_done;
 }
 
-void sim_fibre_yield(struct sim_fibre *fibre)
+void fibre_yield(struct fibre *fibre)
 {
     switch_begin(&fibre->fake_stack, fibre->scheduler_stack, fibre->scheduler_stack_bytes);
     swapcontext(&fibre->context, &fibre->scheduler);
