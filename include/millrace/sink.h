@@ -4,6 +4,7 @@
 
 #include "millrace/batch.h"
 #include "millrace/option.h"
+#include "millrace/source.h"
 #include "millrace/transaction.h"
 
 #ifdef __cplusplus
@@ -80,6 +81,12 @@ struct mr_sink_open {
     int32_t source_partitions_min, source_partitions_max;
     struct mr_transaction *transaction; /* NULL: none. A sink that cannot take part in one refuses to open */
     bool compress; /* the records are much alike: a sink that can, packs them, unless its options say otherwise */
+    /*
+     * The topic whose records the sink is given by a follower, which reads them committed: topic 0, source_partition
+     * and offset of a record are where it stands in there, and the key by which it may be known as a repeat. Lane 0 of
+     * 1; values and keys are the client's memory, as long as the outbox is. NULL: a lane gives it what it has made.
+     */
+    const char *followed;
 };
 
 /** A sink: a folder src/sink/<name>/ and a line in registry.def. */
@@ -97,6 +104,20 @@ struct mr_sink_ops {
     /* Required. Serves acknowledgements: waits up to wait_us for at least one, calls settled(). An error ends the lane.
      */
     mr_status (*poll)(struct mr_sink *sink, int64_t wait_us, struct mr_err *err);
+    /*
+     * Both optional, only together, only called where `followed` was given: of a sink that can keep where reading goes
+     * on together with what it holds, so that after any crash it holds each record once.
+     *
+     * marked: reading of a partition begins. group_offset: where its group says, -1: nowhere. *offset_out: where to go
+     * on instead, -1: nothing against the group's. MR_EDATA: what it holds and what it has marked do not fit.
+     *
+     * mark: makes all records that it was given last, and with them, in one step, the positions behind them; partitions
+     * that are not among these stay as they were marked. Everything it took is settled. Takes as long as disks do. What
+     * it was given behind the last mark is gone when it is opened the next time.
+     */
+    mr_status (*marked)(struct mr_sink *sink, int32_t partition, int64_t group_offset, int64_t *offset_out,
+                        struct mr_err *err);
+    mr_status (*mark)(struct mr_sink *sink, const struct mr_position *positions, size_t count, struct mr_err *err);
     /* Required. Accepts NULL. Records not yet settled are dropped. */
     void (*close)(struct mr_sink *sink);
 };

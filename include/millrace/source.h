@@ -34,6 +34,10 @@ struct mr_source_events {
     /* Optional. A partition without a committed offset: where it begins, which is committed with the first records of
      * any partition. */
     mr_status (*began)(void *context, const char *topic, int32_t partition, int64_t offset, struct mr_err *err);
+    /* Optional. Everything of a partition before that offset was handed over, or is nothing that is handed over
+     * (markers of transactions, aborted records); what was handed over with this poll may still be in the caller's
+     * hands. */
+    void (*reached)(void *context, const struct mr_position *position);
     /* Partitions leave. Unless is_lost, finish and commit everything of theirs before returning; if lost, drop it. */
     void (*revoke)(void *context, const struct mr_position *positions, size_t count, bool is_lost);
 };

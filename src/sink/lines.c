@@ -27,16 +27,25 @@ static bool lines_grow(struct mr_lines *lines, size_t bytes)
     return true;
 }
 
+static size_t line_bytes(const struct mr_record *record)
+{
+    return record->value ? (size_t)record->value_bytes + 1 : sizeof "null";
+}
+
 static void line_add(struct mr_lines *lines, const struct mr_record *record)
 {
     char *out = lines->buffer + lines->used;
+    lines->used += line_bytes(record);
+    if (!record->value) {
+        memcpy(out, "null\n", sizeof "null");
+        return;
+    }
     memcpy(out, record->value, record->value_bytes);
     /* Several objects that begin with a brace are lines already; an array or a lone object is to be one line. */
     if (record->row_count <= 1 || (record->value_bytes && *out == '[')) {
         for (char *at = out, *end = out + record->value_bytes; (at = memchr(at, '\n', (size_t)(end - at)));) *at = ' ';
     }
     out[record->value_bytes] = '\n';
-    lines->used += (size_t)record->value_bytes + 1;
 }
 
 mr_status mr_lines_gather(struct mr_lines *lines, const struct mr_outbox *box, size_t from, size_t *count_out,
@@ -45,7 +54,7 @@ mr_status mr_lines_gather(struct mr_lines *lines, const struct mr_outbox *box, s
     size_t at = from;
     lines->used = *count_out = 0;
     for (; at < box->count; at++) {
-        const size_t bytes = (size_t)box->record[at].value_bytes + 1;
+        const size_t bytes = line_bytes(&box->record[at]);
         if (bytes > lines->cap - lines->used) {
             if (lines->used) break;
             if (!lines_grow(lines, bytes))

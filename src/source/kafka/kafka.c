@@ -94,11 +94,12 @@ static mr_status client_open(struct mr_source *source, struct mr_err *err)
 {
     static const char *const resets[] = {"error", "earliest", "latest"};
     const char *message_max = mr_kafka_property(&source->opt->properties, "message.max.bytes");
+    const bool wants_ends = source->open.is_bounded || source->open.events.reached;
     const bool is_large = message_max && atoll(message_max) > atoll(FETCH_MAX_BYTES);
     const struct mr_kafka_default defaults[] = {
         {.key = "enable.auto.commit", .value = "false", .is_reserved = true},
         {.key = "enable.auto.offset.store", .value = "false", .is_reserved = true},
-        {.key = "enable.partition.eof", .value = source->open.is_bounded ? "true" : "false", .is_reserved = true},
+        {.key = "enable.partition.eof", .value = wants_ends ? "true" : "false", .is_reserved = true},
         {.key = "auto.offset.reset", .value = resets[source->opt->lost_offsets], .is_reserved = true},
         {.key = "isolation.level", .value = "read_committed"},
         {.key = "topic.metadata.refresh.interval.ms", .value = "30000"},

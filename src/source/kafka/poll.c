@@ -37,6 +37,9 @@ static void error_take(struct mr_source *source, const rd_kafka_message_t *messa
         part = mr_kafka_partition_of(source, message);
         /* The end may lie behind markers that are never handed over: reaching it counts, whatever came last. */
         if (part && part->end_offset >= 0 && message->offset >= part->end_offset) part->is_done = true;
+        if (part && source->open.events.reached && message->offset >= part->next_offset)
+            source->open.events.reached(source->open.events.context,
+                                        &(struct mr_position){part->topic, part->partition, message->offset});
         break;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
