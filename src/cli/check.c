@@ -5,11 +5,26 @@
 
 #include "base/term.h"
 #include "cli/command.h"
+#include "config/followed.h"
 #include "config/job.h"
 
 struct check_options {
     bool json;
 };
+
+/* Sinks that lanes do not write to. */
+static void print_followed(const struct mr_job *job)
+{
+    char group[MR_GROUP_BYTES];
+    for (size_t i = 0; i < job->sink_count; i++) {
+        if (!mr_job_sink_is_followed(job, i)) continue;
+        mr_job_followed_group(job, i, group);
+        printf("    %s is fed from topic \"%s\" by group \"%s\", committed records only: %s\n", job->sink[i].ops->name,
+               mr_job_followed_topic(job), group,
+               job->sink[i].ops->mark ? "each once where it can keep a mark, as in a file"
+                                      : "at least once after a crash");
+    }
+}
 
 /* "ok  job.json: regimes: kafka -> json -> mlp -> kafka, 1 feature, 2 fields" */
 static void print_good(const char *path, const struct mr_job *job)
@@ -21,6 +36,7 @@ static void print_good(const char *path, const struct mr_job *job)
     printf(" ->");
     for (size_t i = 0; i < job->sink_count; i++) printf("%s %s", i ? " +" : "", job->sink[i].ops->name);
     printf(", %zu feature%s in, %zu field%s out\n", features, features == 1 ? "" : "s", fields, fields == 1 ? "" : "s");
+    print_followed(job);
 }
 
 static mr_status check_file(const char *path, bool is_json, struct mr_err *err)

@@ -20,10 +20,15 @@
 #include "kafka/feed.h"
 #include "kafka/library_version.h"
 #include "metrics/summary.h"
+#include "pipeline/follower.h"
 #include "pipeline/lane.h"
 
 #define DRAIN_LIMIT_NS       (7 * 1000000000LL) /* SIGTERM: over within 10 s, what follows included */
 #define ABORT_LIMIT_NS       (2 * 1000000000LL)
+#define FOLLOW_LIMIT_NS      (6 * 1000000000LL) /* after a signal or an error, for followers; then two more steps */
+#define FOLLOW_STILL_NS      (2 * 1000000000LL) /* likewise, while nothing moves */
+#define FOLLOW_STEP_NS       (1 * 1000000000LL)
+#define FOLLOW_QUIET_NS      (50 * 1000000000LL) /* without one: a follower ends by itself before that, unless it hangs */
 #define CLOSE_LIMIT_S        2
 #define CLOSE_LIMIT_FAILED_S 1 /* after an error the clients may have nobody left to say goodbye to */
 #define UNTIL_US_MAX         (365 * 86400 * 1e6)
@@ -183,7 +188,7 @@ static mr_status feed_start(struct watch *watch, const char *topic, struct mr_er
     return MR_OK;
 }
 
-static bool is_limited(const struct mr_until *until)
+static bool has_limit(const struct mr_until *until)
 {
     return until->end || until->duration_us || until->records;
 }
@@ -208,7 +213,7 @@ static void signal_take(struct watch *watch, int number)
         return;
     }
     if (state == MR_RUN_ON) {
-        watch->is_cut = is_limited(&watch->run->until) && !mr_run_wait(watch->run, 0) && !is_time_over(watch->run);
+        watch->is_cut = has_limit(&watch->run->until) && !mr_run_wait(watch->run, 0) && !is_time_over(watch->run);
         mr_log(MR_LOG_INFO, "run", "%s: finishing what was taken in, then committing%s",
                number == SIGINT ? "Ctrl-C" : "SIGTERM", number == SIGINT ? "; once more to leave at once" : "");
         mr_run_stop(watch->run, MR_RUN_DRAIN);
@@ -247,11 +252,61 @@ static void stop_enforce(struct watch *watch)
     }
 }
 
+/* A follower's sink hangs in a system call: nothing can be freed, and nobody waited for. */
+static void follower_leave(struct watch *watch)
+{
+    struct mr_err err = {0};
+    mr_followers_join(watch->run, 0, &err);
+    mr_log(MR_LOG_ERROR, "run", "%s", err.text);
+    report(watch, MR_ERETRY);
+    _exit(mr_status_exit(MR_ERETRY));
+}
+
+/*
+ * The lanes have ended: followers write what is committed. A run that has come to its end by itself gives them the time
+ * that they need, as long as something moves; after a signal or an error they have a few seconds, and less while
+ * nothing moves.
+ */
+static void followers_watch(struct watch *watch, const sigset_t *set, bool is_limited)
+{
+    const struct timespec tick = {.tv_nsec = TICK_US * 1000};
+    struct mr_run *const run = watch->run;
+    int64_t due_ns = is_limited ? watch->stop_ns + FOLLOW_LIMIT_NS : 0; /* of the next, harder step; 0: none */
+    int64_t still_ns = mr_clock_ns();                                   /* since when nothing has moved, here */
+    unsigned step = 0;
+    mr_followers_ask(run, MR_FOLLOWER_FINISH);
+    if (run->follower_count)
+        mr_log(MR_LOG_INFO, "run", "the lanes have ended: sinks outside Kafka get what is committed");
+    while (!mr_followers_ended(run)) {
+        const int64_t now_ns = mr_clock_ns();
+        const int number = sigtimedwait(set, NULL, &tick);
+        if (number > 0) {
+            signal_take(watch, number);
+            if (!due_ns) due_ns = now_ns + FOLLOW_LIMIT_NS;
+        }
+        const int64_t progress_ns = mr_followers_progress_ns(run);
+        if (progress_ns > still_ns) still_ns = progress_ns;
+        if (step < 2 && atomic_load(&run->state) == MR_RUN_ABORT) {
+            step = 2;
+            due_ns = now_ns + FOLLOW_STEP_NS;
+        } else if (due_ns && (now_ns >= due_ns || (!step && now_ns - still_ns > FOLLOW_STILL_NS))) {
+            due_ns = now_ns + FOLLOW_STEP_NS;
+            if (++step > 2) follower_leave(watch);
+            mr_followers_ask(run, MR_FOLLOWER_LEAVE);
+            watch->is_cut |= has_limit(&run->until);
+            if (step == 2) mr_run_stop(run, MR_RUN_ABORT);
+        } else if (!due_ns && now_ns - still_ns > FOLLOW_QUIET_NS) {
+            follower_leave(watch);
+        }
+        progress(watch);
+    }
+}
+
 /* Until the run is over: signals, limits, progress. */
 static void watch_loop(struct watch *watch, const sigset_t *set)
 {
     const struct timespec tick = {.tv_nsec = TICK_US * 1000};
-    bool is_over = false;
+    bool is_over = false, is_limited = false;
 
     while (!is_over || !mr_run_lanes_ended(watch->run)) {
         const int number = sigtimedwait(set, NULL, &tick);
@@ -260,6 +315,7 @@ static void watch_loop(struct watch *watch, const sigset_t *set)
             is_over = mr_run_wait(watch->run, 0) || atomic_load(&watch->run->state) != MR_RUN_ON ||
                       (watch->is_fed && watch->feed_err.status) || is_time_over(watch->run);
             if (is_over) {
+                is_limited = atomic_load(&watch->run->state) != MR_RUN_ON; /* a signal; errors are seen below */
                 if (is_time_over(watch->run))
                     mr_log(MR_LOG_INFO, "run", "the time of --until is over: finishing what was taken in");
                 mr_run_stop(watch->run, MR_RUN_DRAIN);
@@ -271,6 +327,8 @@ static void watch_loop(struct watch *watch, const sigset_t *set)
         }
         progress(watch);
     }
+    is_limited |= watch->signal_count || mr_run_has_failed(watch->run);
+    followers_watch(watch, set, is_limited);
 }
 
 struct starting {
@@ -302,7 +360,7 @@ static mr_status lanes_start(struct mr_run *run, const sigset_t *set, struct mr_
         const int number = sigtimedwait(set, NULL, &tick);
         if (number < 0) continue;
         mr_log(MR_LOG_INFO, "run", "%s while starting: nothing was taken in", number == SIGINT ? "Ctrl-C" : "SIGTERM");
-        _exit(is_limited(&run->until) ? mr_status_exit(MR_ERETRY) : 0);
+        _exit(has_limit(&run->until) ? mr_status_exit(MR_ERETRY) : 0);
     }
     pthread_join(starter, NULL);
     return starting.status;
@@ -404,6 +462,7 @@ static void run_close(struct mr_run *run, const struct mr_err *err, mr_status st
     closing.text_bytes = strlen(closing.text);
     closing.exit_code = mr_status_exit(status);
     signal(SIGALRM, close_late);
+    if (mr_followers_lost(run)) close_late(0);
     alarm(status ? CLOSE_LIMIT_FAILED_S : CLOSE_LIMIT_S);
     mr_run_destroy(run);
     alarm(0);

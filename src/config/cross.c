@@ -5,6 +5,7 @@
 #include "base/near.h"
 #include "base/options.h"
 #include "config/clash.h"
+#include "config/followed.h"
 #include "config/load.h"
 #include "config/path.h"
 #include "kafka/client.h"
@@ -274,6 +275,13 @@ static void check_backend(struct mr_load *load)
     free(base);
 }
 
+static size_t first_followed(const struct mr_job *job)
+{
+    size_t first = 0;
+    while (first < job->sink_count && !mr_job_sink_is_followed(job, first)) first++;
+    return first;
+}
+
 /* Everything that a transaction cannot hold. */
 static void check_delivery(struct mr_load *load)
 {
@@ -290,8 +298,13 @@ static void check_delivery(struct mr_load *load)
     for (size_t i = 0; i < job->sink_count; i++) {
         const uint32_t node = find_item(load, "sinks", NULL, i);
         if (!job->sink[i].ops) continue;
-        if (strcmp(job->sink[i].ops->name, "kafka") != 0) {
-            mr_load_error(load, node, "delivery \"exactly-once\" writes to Kafka alone");
+        if (mr_job_sink_is_followed(job, i)) {
+            if (mr_job_followed_topic(job) || i != first_followed(job)) continue;
+            mr_load_error(load, node,
+                          "delivery \"exactly-once\" writes outputs to a topic, from which a sink of type %s is fed: "
+                          "expected a Kafka sink, too",
+                          job->sink[i].ops->name);
+            mr_report_hint(&load->report, "add { \"type\": \"kafka\", \"topic\": \"...\" }");
             continue;
         }
         properties = mr_option_value(job->sink[i].ops->options, job->sink[i].options, "properties", MR_OPT_MAP);

@@ -451,7 +451,7 @@ const struct mr_option mr_job_options[] = {
      .choices = deliveries,
      .doc = "What is promised of each record. at-least-once: its offset is committed after its prediction is "
             "acknowledged. at-most-once: before anything is done with it. exactly-once: predictions, dead letters and "
-            "offsets are one Kafka transaction."},
+            "offsets are one Kafka transaction; sinks outside Kafka are fed from the topic of the first Kafka sink."},
     {.key = "backend",
      .type = MR_OPT_STRING,
      .offset = AT(backend),

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "metrics/summary_followers.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_labels.h"
 
@@ -101,6 +102,8 @@ void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
     const struct mr_lane_labels *const labels = run->lane && run->lane[0] ? run->lane[0]->labels : NULL;
     report->has_labels = labels;
     if (labels) report->matched = mr_stats_get(&mr_join_counts(labels->join)->matched);
+    report->has_followers = run->follower_count;
+    report->follower_lag = mr_followers_lag(run);
     getrusage(RUSAGE_SELF, &usage);
     report->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;

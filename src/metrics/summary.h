@@ -21,9 +21,11 @@ struct mr_summary {
         bytes_out, batches, commits, commit_failures, restarts;
     uint64_t reasons[MR_REASON_COUNT];
     uint64_t stage_ns[MR_STAGE_COUNT], stage_cpu_ns[MR_STAGE_COUNT];
-    bool has_labels;    /* on topics of their own */
-    uint64_t matched;   /* records that met theirs */
-    double first_out_s; /* from the start of the run to the first acknowledged record; negative: none yet */
+    bool has_labels;  /* on topics of their own */
+    uint64_t matched; /* records that met theirs */
+    bool has_followers;
+    int64_t follower_lag; /* offsets that some sink does not have yet; -1: not known */
+    double first_out_s;   /* from the start of the run to the first acknowledged record; negative: none yet */
     struct mr_histogram process_ns, commit_ns, end_to_end_us;
     uint64_t cpu_ns;        /* of the process */
     uint64_t rss_max_bytes; /* largest resident size so far */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "kafka/library_version.h"
 #include "metrics/summary.h"
+#include "metrics/summary_followers.h"
 #include "metrics/summary_scoring.h"
 #include "millrace/status.h"
 
@@ -64,6 +65,7 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
         fprintf(out, "  not acknowledged %s: not committed, a restart repeats them\n", mr_grouped(left, text[0]));
     else
         fprintf(out, "  in = out + dead + filtered holds\n");
+    mr_followers_print(out, run);
     mr_scoring_print(out, run);
     if (report->process_ns.count) {
         fprintf(out, "  latency   p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms from poll to acknowledgement\n",
@@ -151,6 +153,7 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
     cJSON_AddNumberToObject(root, "seconds", report->seconds);
     counts_add(root, report);
     mr_scoring_add(root, run);
+    mr_followers_add(root, run);
     cJSON_AddNumberToObject(root, "records_per_second", rate(report->records_in, report->seconds));
     if (report->first_out_s >= 0) cJSON_AddNumberToObject(root, "first_out_seconds", report->first_out_s);
     latency_add(root, "process_ms", &report->process_ns, 1e6);
@@ -202,6 +205,7 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     cJSON *total = cJSON_AddObjectToObject(root, "total");
     counts_add(total, now);
     mr_scoring_add(root, run);
+    mr_followers_add(root, run);
     latency_add(root, "process_ms", &now->process_ns, 1e6);
     line_print(out, root);
 }
@@ -209,13 +213,15 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
 void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *before, const struct mr_summary *now,
                       unsigned cols)
 {
-    char text[4][32], matched[48] = "", count[32];
+    char text[4][32], matched[48] = "", behind[48] = "", count[32];
     const double seconds = now->seconds - before->seconds;
     const unsigned whole = (unsigned)now->seconds;
     if (now->has_labels) snprintf(matched, sizeof matched, "  matched %s", mr_grouped(now->matched, count));
-    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s%s  %s records/s  p50 %.1f ms  p99 %.1f ms", whole / 60,
-             whole % 60, mr_grouped(now->records_in, text[0]), mr_grouped(now->records_out, text[1]),
-             mr_grouped(now->records_dead, text[2]), matched,
+    if (now->has_followers && now->follower_lag >= 0)
+        snprintf(behind, sizeof behind, "  sinks behind %s", mr_grouped((uint64_t)now->follower_lag, count));
+    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s%s%s  %s records/s  p50 %.1f ms  p99 %.1f ms",
+             whole / 60, whole % 60, mr_grouped(now->records_in, text[0]), mr_grouped(now->records_out, text[1]),
+             mr_grouped(now->records_dead, text[2]), matched, behind,
              scaled(rate(now->records_out - before->records_out, seconds), text[3]),
              (double)mr_histogram_quantile(&now->process_ns, 0.5) / 1e6,
              (double)mr_histogram_quantile(&now->process_ns, 0.99) / 1e6);

@@ -221,7 +221,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
 static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_err *err)
 {
     mr_status status = MR_OK;
-    for (size_t i = 0; i < lane->run->job->sink_count && !status; i++) {
+    for (size_t i = 0; i < lane->sink_count && !status; i++) {
         status = lane->sink[i].ops->poll(lane->sink[i].sink, i ? 0 : wait_us, err);
     }
     if (!status) status = mr_dead_poll(lane->dead, err);
@@ -249,8 +249,7 @@ static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct m
     mr_stats_add(&lane->stats.messages_out, box->out.count);
     mr_stats_add(&lane->stats.bytes_out, bytes);
     lane->is_delivering = true;
-    const mr_status status =
-        mr_deliver(lane->run, box, lane->sink, lane->run->job->sink_count, mr_lane_idle, lane, err);
+    const mr_status status = mr_deliver(lane->run, box, lane->sink, lane->sink_count, mr_lane_idle, lane, err);
     lane->is_delivering = false;
     stage_mark(lane, MR_STAGE_EMIT);
     return status;

@@ -22,7 +22,8 @@ struct mr_lane {
     pthread_t thread;
     bool has_thread;
     struct mr_source *source;
-    struct mr_lane_sink *sink; /* [job->sink_count] */
+    struct mr_lane_sink *sink; /* [sink_count]: those of the job that lanes write to */
+    size_t sink_count;
     struct mr_decoder *decoder;
     struct mr_encoder *encoder;
     struct mr_raw raw[MR_SLOT_COUNT]; /* polled batches; one more message batch than slots is never needed */
@@ -52,6 +53,9 @@ struct mr_lane {
     _Atomic bool has_joined, is_at_end, is_over;
     struct mr_err err; /* why it ended; status MR_OK when it was asked to */
 };
+
+/** What the lanes of a run have of the job's memory. */
+size_t mr_run_lane_memory(const struct mr_run *run);
 
 /** The least of the job's memory that a lane needs, bytes. */
 size_t mr_lane_bytes_min(const struct mr_run *run);

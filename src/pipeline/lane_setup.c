@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/test_hook.h"
+#include "pipeline/follower.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_commit.h"
 #include "pipeline/lane_labels.h"
@@ -80,6 +81,12 @@ size_t mr_lane_bytes_min(const struct mr_run *run)
     return fixed_bytes(run) + CLIENTS_BYTES_MIN;
 }
 
+size_t mr_run_lane_memory(const struct mr_run *run)
+{
+    const size_t bytes = (size_t)run->job->memory, followers = mr_followers_bytes(run->job);
+    return bytes > followers ? bytes - followers : 0;
+}
+
 /*
  * Splits the lane's share of the budget: what is fixed first, then two thirds of the rest for prefetched messages, one
  * third for the sinks' queues.
@@ -87,7 +94,7 @@ size_t mr_lane_bytes_min(const struct mr_run *run)
 static mr_status memory_split(const struct mr_run *run, size_t *source_out, size_t *sink_out, struct mr_err *err)
 {
     const struct mr_job *job = run->job;
-    const size_t share = (size_t)job->memory / run->lane_count;
+    const size_t share = mr_run_lane_memory(run) / run->lane_count;
     const size_t fixed = fixed_bytes(run), least = mr_lane_bytes_min(run);
 
     if (least > share) {
@@ -97,10 +104,11 @@ static mr_status memory_split(const struct mr_run *run, size_t *source_out, size
             "memory to %zuMiB, or lower batch.records_max%s",
             (long long)(job->memory >> 20), run->lane_count, run->lane_count == 1 ? "" : "s",
             (long long)job->batch.records_max, has_labels(run) ? ", and what waits for labels," : "", least >> 20,
-            (least * run->lane_count >> 20) + 1, has_labels(run) ? " or labels.records_max" : " or lanes");
+            ((least * run->lane_count + mr_followers_bytes(job)) >> 20) + 1,
+            has_labels(run) ? " or labels.records_max" : " or lanes");
     }
     *source_out = (share - fixed) / 3 * 2;
-    *sink_out = (share - fixed) / 3 / job->sink_count;
+    *sink_out = (share - fixed) / 3 / mr_job_direct_count(job);
     return MR_OK;
 }
 
@@ -126,7 +134,10 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
 
     if (!lane->sink) lane->sink = calloc(job->sink_count, sizeof *lane->sink);
     if (!lane->sink) return mr_fail(err, MR_ENOMEM, "out of memory");
+    lane->sink_count = 0;
     for (size_t i = 0; i < job->sink_count && !status; i++) {
+        if (mr_job_sink_is_followed(job, i)) continue;
+        struct mr_lane_sink *const sink = &lane->sink[lane->sink_count];
         const struct mr_sink_open open = {
             .options = job->sink[i].options,
             .job = job->name,
@@ -140,8 +151,9 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
             .source_partitions_min = lane->run->source_partitions_min,
             .source_partitions_max = lane->run->source_partitions_max,
             .transaction = lane->exact ? lane->exact->transaction : NULL};
-        lane->sink[i].ops = job->sink[i].ops;
-        status = job->sink[i].ops->open(&open, &lane->sink[i].sink, err);
+        sink->ops = job->sink[i].ops;
+        status = sink->ops->open(&open, &sink->sink, err);
+        lane->sink_count++;
     }
     return status;
 }
@@ -238,8 +250,8 @@ static void clients_close(struct mr_lane *lane)
     job->source->close(lane->source);
     lane->source = NULL;
     if (lane->dead) mr_dead_source_set(lane->dead, NULL, NULL); /* reports that still come find nobody to tell */
-    for (size_t i = 0; lane->sink && i < job->sink_count; i++) {
-        job->sink[i].ops->close(lane->sink[i].sink);
+    for (size_t i = 0; i < lane->sink_count; i++) {
+        lane->sink[i].ops->close(lane->sink[i].sink);
         lane->sink[i].sink = NULL;
     }
     if (lane->state) mr_lane_state_close(lane);
@@ -265,7 +277,8 @@ static mr_status exact_create(struct mr_lane *lane, struct mr_err *err)
     const struct mr_job *const job = lane->run->job;
     if (job->delivery != MR_DELIVERY_EXACTLY_ONCE)
         return lane->run->models.learns && job->state.file ? mr_lane_state_create(lane, &lane->state, err) : MR_OK;
-    const mr_status status = mr_lane_commit_create(lane, lane->sink_bytes * job->sink_count, &lane->exact, err);
+    const mr_status status =
+        mr_lane_commit_create(lane, lane->sink_bytes * mr_job_direct_count(job), &lane->exact, err);
     if (status) return status;
     mr_dead_transaction_set(lane->dead, lane->exact->transaction);
     return lane->run->models.learns ? mr_lane_state_create(lane, &lane->state, err) : MR_OK;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "pipeline/exact_check.h"
+#include "pipeline/follower.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_count.h"
 #include "scoring/choose.h"
@@ -16,6 +17,7 @@
 #define IDLE_INTERVAL_US   30000000
 #define WAIT_STEP_US       2000
 #define CONNECT_TIMEOUT_US 10000000
+#define FINISH_WAIT_US     3000000
 
 /* Opens what the models run on and makes their plans. */
 static mr_status units_open(struct mr_run *run, struct mr_err *err)
@@ -108,7 +110,7 @@ static mr_status lane_count_choose(struct mr_run *run, struct mr_err *err)
 {
     const struct mr_job *job = run->job;
     struct mr_lane_limits limits = {
-        .cores = mr_core_count(), .memory_bytes = (size_t)job->memory, .lane_bytes = mr_lane_bytes_min(run)};
+        .cores = mr_core_count(), .memory_bytes = mr_run_lane_memory(run), .lane_bytes = mr_lane_bytes_min(run)};
     int by_memory;
 
     if (run->is_ordered && job->lanes > 1)
@@ -135,7 +137,9 @@ mr_status mr_run_start(struct mr_run *run, struct mr_err *err)
     if (status) return status;
     run->lane = calloc(run->lane_count, sizeof *run->lane);
     if (!run->lane) return mr_fail(err, MR_ENOMEM, "out of memory");
+    status = mr_followers_start(run, err);
     for (unsigned i = 0; i < run->lane_count && !status; i++) status = mr_lane_create(run, i, &run->lane[i], err);
+    if (!status) status = mr_followers_open_wait(run, err);
     if (!status) status = mr_follow_start(run->follow, &run->models, err);
     for (unsigned i = 0; i < run->lane_count && !status; i++) {
         if (pthread_create(&run->lane[i]->thread, NULL, mr_lane_main, run->lane[i]))
@@ -160,6 +164,7 @@ void mr_run_stop(struct mr_run *run, mr_run_state state)
 static bool is_over(const struct mr_run *run)
 {
     bool all_at_end = true;
+    if (mr_followers_failed(run)) return true;
     for (unsigned i = 0; i < run->lane_count; i++) {
         if (atomic_load(&run->lane[i]->is_over)) return true; /* one ended by itself: an error, so the others drain */
         all_at_end &= atomic_load(&run->lane[i]->is_at_end);
@@ -186,6 +191,13 @@ bool mr_run_lanes_ended(const struct mr_run *run)
     return true;
 }
 
+bool mr_run_has_failed(const struct mr_run *run)
+{
+    for (unsigned i = 0; i < run->lane_count; i++)
+        if (atomic_load(&run->lane[i]->is_over) && run->lane[i]->err.status) return true;
+    return mr_followers_failed(run);
+}
+
 mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
 {
     struct mr_err first = {0};
@@ -196,6 +208,9 @@ mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
         lane->has_thread = false;
         if (lane->err.status && !first.status) first = lane->err;
     }
+    struct mr_err follower_err = {0};
+    mr_followers_ask(run, MR_FOLLOWER_FINISH);
+    if (mr_followers_join(run, FINISH_WAIT_US, &follower_err) && !first.status) first = follower_err;
     /* Whatever ended the run, what was learned until then is kept; not when a promise does not hold. */
     if (first.status != MR_EINVARIANT) {
         struct mr_err save_err = {0};
@@ -212,6 +227,7 @@ mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
 void mr_run_destroy(struct mr_run *run)
 {
     if (!run) return;
+    mr_followers_destroy(run);
     for (unsigned i = 0; run->lane && i < run->lane_count; i++) mr_lane_destroy(run->lane[i]);
     free(run->lane);
     mr_follow_close(run->follow);

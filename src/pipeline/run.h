@@ -27,6 +27,7 @@ struct mr_until {
 
 struct mr_lane;
 struct mr_follow;
+struct mr_follower;
 
 struct mr_run {
     const struct mr_job *job;
@@ -47,6 +48,8 @@ struct mr_run {
     int32_t source_partitions_min, source_partitions_max; /* as lane 0 found them: all lanes decide alike */
     struct mr_lane **lane;                                /* [lane_count] */
     unsigned lane_count;
+    struct mr_follower **follower; /* [follower_count]: of sinks that lanes do not write to */
+    size_t follower_count;
     bool is_ordered; /* scores are waited for before the next batch, and there is one lane: models learn, or labels
                         come on topics of their own */
     bool learns_by_offsets; /* models learn, and from blocks that are cut at offsets */
@@ -69,16 +72,21 @@ static inline mr_run_state mr_run_state_now(const struct mr_run *run)
     return atomic_load_explicit(&run->state, memory_order_relaxed);
 }
 
-/** Waits up to wait_us for all lanes to end or all to have reached a bounded run's end. True when it is over. */
+/** Waits up to wait_us for all lanes to end or all to have reached a bounded run's end, or for a lane or a follower to
+ * fail. True when it is over. */
 bool mr_run_wait(struct mr_run *run, int64_t wait_us);
 
 /** Whether every lane's thread has ended, so that mr_run_finish will not wait. */
 bool mr_run_lanes_ended(const struct mr_run *run);
 
-/** Joins the lanes and saves what models have learned. The first error, or MR_OK. */
+/** Whether a lane or a follower has ended with an error. */
+bool mr_run_has_failed(const struct mr_run *run);
+
+/** Joins the lanes, lets followers write what is committed (a few seconds at most; see mr_followers_ask for longer),
+ * and saves what models have learned. The first error, or MR_OK. */
 mr_status mr_run_finish(struct mr_run *run, struct mr_err *err);
 
-/** Accepts NULL. */
+/** Accepts NULL. Not after mr_followers_lost(). */
 void mr_run_destroy(struct mr_run *run);
 
 #endif

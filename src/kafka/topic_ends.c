@@ -1,0 +1,84 @@
+#include "kafka/topic_ends.h"
+
+#include <stdlib.h>
+
+#include "base/options.h"
+#include "kafka/client.h"
+
+struct mr_topic_ends {
+    rd_kafka_t *client;
+    const char *topic;
+};
+
+/* A copy of the user's properties, with the one thing that must not be theirs. */
+static mr_status properties_copy(const struct mr_map *properties, struct mr_map *copy, struct mr_err *err)
+{
+    bool is_done = true;
+    for (size_t i = 0; i < properties->count && is_done; i++)
+        is_done = mr_map_put(copy, properties->item[i].key, properties->item[i].value);
+    return is_done && mr_map_put(copy, "isolation.level", "read_uncommitted")
+               ? MR_OK
+               : mr_fail(err, MR_ENOMEM, "out of memory");
+}
+
+static void map_free(struct mr_map *map)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        free(map->item[i].key);
+        free(map->item[i].value);
+    }
+    free(map->item);
+}
+
+mr_status mr_topic_ends_open(const struct mr_map *properties, const char *topic, struct mr_topic_ends **ends_out,
+                             struct mr_err *err)
+{
+    const struct mr_kafka_default defaults[] = {
+        {.key = "reconnect.backoff.max.ms", .value = "1000"},
+        {.key = "socket.nagle.disable", .value = "true"},
+        {.key = "client.id", .value = "millrace"},
+        {.key = "enable.metrics.push", .value = "false", .is_optional = true},
+        {0},
+    };
+    struct mr_topic_ends *const ends = calloc(1, sizeof *ends);
+    struct mr_map copy = {0};
+    rd_kafka_conf_t *conf;
+    *ends_out = NULL;
+    if (!ends) return mr_fail(err, MR_ENOMEM, "out of memory");
+    ends->topic = topic;
+    mr_status status = properties_copy(properties, &copy, err);
+    if (!status) status = mr_kafka_conf_create("source", &copy, defaults, &conf, err);
+    if (!status) status = mr_kafka_client_create("source", RD_KAFKA_CONSUMER, conf, &ends->client, err);
+    map_free(&copy);
+    if (status)
+        free(ends);
+    else
+        *ends_out = ends;
+    return status;
+}
+
+mr_status mr_topic_ends_ask(struct mr_topic_ends *ends, const int32_t *partition, size_t count, int64_t *end_out,
+                            int timeout_ms, struct mr_err *err)
+{
+    rd_kafka_topic_partition_list_t *const list = rd_kafka_topic_partition_list_new((int)count + 1);
+    for (size_t i = 0; i < count; i++) /* RD_KAFKA_OFFSET_END in the place of a time */
+        rd_kafka_topic_partition_list_add(list, ends->topic, partition[i])->offset = RD_KAFKA_OFFSET_END;
+    rd_kafka_resp_err_t code =
+        count ? rd_kafka_offsets_for_times(ends->client, list, timeout_ms) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (size_t i = 0; i < count && !code; i++) {
+        const rd_kafka_topic_partition_t *const entry =
+            rd_kafka_topic_partition_list_find(list, ends->topic, partition[i]);
+        code = !entry ? RD_KAFKA_RESP_ERR__BAD_MSG : entry->err;
+        if (!code && entry->offset < 0) code = RD_KAFKA_RESP_ERR__BAD_MSG;
+        if (!code) end_out[i] = entry->offset;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return code ? mr_fail(err, MR_AGAIN, "where topic \"%s\" ends: %s", ends->topic, rd_kafka_err2str(code)) : MR_OK;
+}
+
+void mr_topic_ends_close(struct mr_topic_ends *ends)
+{
+    if (!ends) return;
+    rd_kafka_destroy(ends->client);
+    free(ends);
+}

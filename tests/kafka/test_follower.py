@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""Sinks outside Kafka in an exactly-once job: a follower gives them what is committed. A file holds each output once, whatever is killed."""
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+from rig import HOOKED, LONG, MILLRACE, Skip, expect, main, wait_for
+from test_crash import group_lag, more_to_do, random_moment
+
+RECORDS = 60_000
+KILLS = 200 if LONG else 15
+
+
+def exact(rig, name, *others, **changes):
+    """A job with outputs in NAME.out and, from there, in NAME.jsonl; the two paths."""
+    path = os.path.join(rig.folder, f"{name}.jsonl")
+    sinks = [{"type": "kafka", "topic": f"{name}.out"}, {"type": "file", "path": path}, *others]
+    return rig.job(name, delivery="exactly-once", commit_interval="100ms", sinks=sinks, **changes), path
+
+
+def outputs(rig, topic):
+    """Value -> partition and offset, of the committed records of a topic."""
+    done = subprocess.run([MILLRACE, "tap", topic, "-b", rig.broker.address, "-e", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+    found = {}
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        value = message["value"] if isinstance(message["value"], str) else json.dumps(message["value"], separators=(",", ":"))
+        expect(value not in found, f"twice in {topic}: {value}")
+        found[value] = (message["partition"], message["offset"])
+    return found
+
+
+def same(rig, topic, path):
+    """The file must hold each committed record of the topic once, in the order of its partition. How many."""
+    want = outputs(rig, topic)
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    foreign = [line for line in lines if line not in want]
+    expect(not foreign, f"{len(foreign)} lines are not in {topic}, such as {foreign[:2]}")
+    expect(len(set(lines)) == len(lines), f"{len(lines) - len(set(lines))} lines stand there twice")
+    expect(len(lines) == len(want), f"{len(want) - len(lines)} of {len(want)} records of {topic} are not in the file")
+    last = {}
+    for line in lines:
+        partition, offset = want[line]
+        expect(last.get(partition, -1) < offset, f"{topic}[{partition}] offset {offset} stands behind offset {last.get(partition)}")
+        last[partition] = offset
+    return len(lines)
+
+
+def followed(run, index=0):
+    return run.report["followers"][index]
+
+
+def case_plain(rig):
+    """From start to end: what was committed last is in the file, too; the group has no lag, and the report says so."""
+    rig.trio("plain")
+    rig.produce("plain", RECORDS, "--bad-every", 50)
+    job, path = exact(rig, "plain", {"type": "console"}, lanes=1)
+    done = subprocess.run([MILLRACE, "check", job], stdout=subprocess.PIPE, text=True, check=True)
+    expect('file is fed from topic "plain.out" by group "plain.file.plain.jsonl"' in done.stdout, done.stdout)
+    run = rig.run(job, "--until", "end", "--quiet").expect_end(0)  # progress would come between the lines of the console
+    count = same(rig, "plain.out", path)
+    expect(followed(run)["records_out"] == followed(run)["records_in"] == count and followed(run)["lag"] == 0, f"{run.report['followers']}")
+    said = [line for line in run.lines if line.startswith('{"id"')]
+    expect(len(said) == count and followed(run, 1)["records_out"] == count, f"{len(said)} lines from the console sink, not {count}")
+    for group in ("plain.file.plain.jsonl", "plain.console"):
+        lags = group_lag(rig, group)
+        expect(len(lags) == 4 and set(lags.values()) == {"0"}, f"{group}: {lags}")
+    before = os.path.getsize(path)
+    run = rig.run(job, "--until", "end").expect_end(0)
+    expect(os.path.getsize(path) == before and not followed(run)["records_in"], "a run without input has written something")
+    return f"{count} records"
+
+
+def case_kill(rig):
+    """kill -9 at random moments; the file then holds exactly what is committed, once, in order."""
+    rig.trio("kill")
+    job, path = exact(rig, "kill")
+    sender = rig.producing("kill", RECORDS, RECORDS / (KILLS * 0.9), "--bad-every", 50)
+    count, cut = RECORDS, 0
+    for index in range(KILLS):
+        count = more_to_do(rig, "kill", sender, count)
+        run = rig.run(job)
+        random_moment(rig, run, index)
+        expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
+        run.signal(signal.SIGKILL)
+        run.end()
+        cut += "behind its mark are cut off" in run.err()
+    expect(sender.wait(120) == 0, "the sender failed")
+    run = rig.run(job, "--until", "end").expect_end(0)
+    cut += "behind its mark are cut off" in run.err()
+    written = same(rig, "kill.out", path)
+    rig.check("kill", "--count", count, "--ordered", "--once", group="kill")
+    return f"{KILLS} kills, {written} lines of {count} records; {cut} starts cut something off"
+
+
+def case_moments(rig):
+    """Killed between the steps of a mark: written, synced, marked; each at its second time, while records come."""
+    if not os.path.exists(HOOKED):
+        raise Skip(f"{HOOKED} is not built")
+    rig.trio("moment")
+    job, path = exact(rig, "moment")
+    count = 0
+    for moment in ("follower.written", "file.synced", "follower.marked"):
+        sender = rig.producing("moment", 10_000, 10_000, first=count)
+        count += 10_000
+        rig.run(job, hooks={"MILLRACE_CRASH_AT": f"{moment}:2"}).expect_end(-signal.SIGKILL)
+        expect(sender.wait(60) == 0, "the sender failed")
+    rig.run(job, "--until", "end").expect_end(0)
+    expect(same(rig, "moment.out", path) == count, "not all records have an output")
+    rig.check("moment", "--count", count, "--ordered", "--once", group="moment")
+    return f"{count} records"
+
+
+def case_late(rig):
+    """A follower that is held until the lanes have done all: --until end waits until it has written that."""
+    if not os.path.exists(HOOKED):
+        raise Skip(f"{HOOKED} is not built")
+    rig.trio("late")
+    rig.produce("late", 30_000)
+    job, path = exact(rig, "late")
+    gate = os.path.join(rig.folder, "late.gate")
+    run = rig.run(job, "--until", "end", hooks={"MILLRACE_WAIT_AT": f"follower.written:1:{gate}"})
+    run.wait_out(30_000)
+    run.wait_log("the lanes have ended")
+    expect(os.path.exists(gate + ".reached"), "the moment did not come")
+    with open(gate, "w", encoding="ascii"):
+        pass
+    run.expect_end(0)
+    expect(same(rig, "late.out", path) == 30_000, "not all were written")
+    return ""
+
+
+def case_stalled(rig):
+    """A sink that nobody reads: scoring goes on, the report tells of the lag, and SIGTERM ends the process in time. Then somebody reads it."""
+    rig.trio("stall")
+    job, path = exact(rig, "stall", lanes=1)
+    os.mkfifo(path)
+    run = rig.run(job)
+    run.wait_log("does not open yet")
+    rig.produce("stall", RECORDS)
+    run.wait_out(RECORDS)
+    started = time.monotonic()
+    run.signal(signal.SIGTERM)
+    run.expect_end(75, 10)
+    took = time.monotonic() - started
+    expect(followed(run)["records_out"] == 0 and not followed(run)["is_open"], f"{run.report['followers']}")
+    rig.check("stall", "--count", RECORDS, "--ordered", "--once", group="stall")
+    read = []
+    reader = threading.Thread(target=lambda: read.extend(open(path, encoding="utf-8").read().splitlines()), daemon=True)
+    reader.start()
+    run = rig.run(job, "--until", "end").expect_end(0)
+    reader.join(30)
+    expect(len(read) == len(set(read)) == RECORDS == followed(run)["records_out"], f"{len(read)} lines read")
+    return f"{RECORDS} records scored meanwhile; SIGTERM took {took:.1f} s"
+
+
+def case_open(rig):
+    """A transaction of another producer is open in the output topic: what is behind it waits, and is written when it is decided."""
+    if not os.path.exists(HOOKED):
+        raise Skip(f"{HOOKED} is not built")
+    rig.trio("open", partitions=1)
+    rig.topics("someone.in:1")
+    job, path = exact(rig, "open")
+    rig.produce("someone", 10, first=1_000_000)
+    someone = rig.job("someone", delivery="exactly-once", sinks=[{"type": "kafka", "topic": "open.out"}], bad_records={"drop": True})
+    rig.run(someone, hooks={"MILLRACE_CRASH_AT": "commit.begin:1"}).expect_end(-signal.SIGKILL)
+    rig.produce("open", 1000)
+    run = rig.run(job)
+    run.wait_out(1000)
+    expect(os.path.getsize(path) == 0, "something was written before it was decided")
+    run.signal(signal.SIGTERM)
+    run.expect_end(0, 10)
+    expect("are left for the next run" in run.err() and followed(run)["lag"] > 1000, f"{run.err()[-1000:]}")
+    rig.run(someone, "--until", "end").expect_end(0)  # aborts what was open, and does it again
+    rig.run(job, "--until", "end").expect_end(0)
+    expect(same(rig, "open.out", path) == 1010, "not all were written")
+    return ""
+
+
+def case_refused(rig):
+    """A file that does not fit its mark is left alone, and the error says what to do; so is one that has none."""
+    rig.trio("ref", partitions=1)
+    rig.produce("ref", 100)
+    job, path = exact(rig, "ref")
+    rig.run(job, "--until", "end").expect_end(0)
+    with open(path, "rb") as file:
+        whole = file.read()
+    with open(path + ".offsets", "rb") as file:
+        mark = file.read()
+
+    def refused(content, marked, words, code=65):
+        for name, data in ((path, content), (path + ".offsets", marked)):
+            if data is None:
+                os.unlink(name)
+                continue
+            with open(name, "wb") as file:
+                file.write(data)
+        run = rig.run(job, "--until", "end").expect_end(code)
+        expect(words in run.err(), f"\"{words}\" is not in: {run.err()[-1500:]}")
+        expect(not run.report["records_in"], "something was scored before")
+        left = open(path, "rb").read() if os.path.exists(path) else None
+        expect(left == content, "the file was changed")
+
+    refused(whole[:-5], mark, "records are gone")
+    refused(None, mark, "records are gone")
+    refused(whole, mark[:-3], "is cut off")
+    refused(whole, mark.replace(b"bytes ", b"bytes 1"), "checksum is wrong")
+    refused(whole, None, "is not empty")
+    with open(path + ".offsets", "wb") as file:
+        file.write(mark)
+    other = rig.job("ref", delivery="exactly-once", sinks=[{"type": "kafka", "topic": "ref.dead"}, {"type": "file", "path": path}], bad_records={"drop": True})
+    run = rig.run(other, "--until", "end").expect_end(65)
+    expect('holds records of topic "ref.out"' in run.err(), run.err()[-1500:])
+    plain = rig.job("ref", sinks=[{"type": "kafka", "topic": "ref.out"}, {"type": "file", "path": path}])
+    run = rig.run(plain, "--until", "end").expect_end(65)
+    expect("belongs to a job with delivery" in run.err(), run.err()[-1500:])
+    rig.run(job, "--until", "end").expect_end(0)  # as it was, it is good
+    same(rig, "ref.out", path)
+    return ""
+
+
+def case_full(rig):
+    """An error of the sink ends the job with the sink's error; what is committed comes when it works again."""
+    rig.trio("full", partitions=1)
+    rig.produce("full", 5000)
+    job, path = exact(rig, "full")
+    os.symlink("/dev/full", path)
+    run = rig.run(job).expect_end(74)
+    expect("No space left on device" in run.err(), run.err()[-1500:])
+    os.unlink(path)
+    rig.run(job, "--until", "end").expect_end(0)
+    expect(same(rig, "full.out", path) == 5000, "not all were written")
+    return ""
+
+
+def case_moved(rig):
+    """The file is moved away while the job works: the next mark ends it, and another one is begun; together they hold all."""
+    rig.trio("move", partitions=2)
+    job, path = exact(rig, "move")
+    run = rig.run(job)
+    rig.produce("move", 2000)
+    wait_for(lambda: os.path.exists(path) and os.path.getsize(path), "the first lines")
+    os.rename(path, path + ".1")
+    rig.produce("move", 2000, first=2000)
+    run.wait_log("was moved: a new one is begun")
+    rig.produce("move", 2000, first=4000)
+    run.wait_out(6000)
+    run.signal(signal.SIGTERM)
+    run.expect_end(0, 10)
+    rig.run(job, "--until", "end").expect_end(0)
+    with open(path + ".1", "rb") as old, open(path, "rb") as new, open(path + ".all", "wb") as both:
+        first, second = old.read(), new.read()
+        both.write(first + second)
+    expect(first and second, "one of them is empty")
+    expect(same(rig, "move.out", path + ".all") == 6000, "not all were written")
+    return f"{len(first)} and {len(second)} bytes"
+
+
+if __name__ == "__main__":
+    main([case_plain, case_kill, case_moments, case_late, case_stalled, case_open, case_refused, case_full, case_moved])
