@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "kafka/client.h"
 
 #define LABEL_BYTES 100
 
@@ -53,16 +54,15 @@ static void label_of(const struct mr_job_sink *sink, char out[LABEL_BYTES])
 void mr_job_followed_group(const struct mr_job *job, size_t sink, char out[MR_GROUP_BYTES])
 {
     char *const *const given = mr_option_value(job->source->options, job->source_options, "group", MR_OPT_STRING);
-    const bool is_given = given && *given && **given;
-    char label[LABEL_BYTES], other[LABEL_BYTES];
+    char label[LABEL_BYTES], other[LABEL_BYTES], group[MR_GROUP_BYTES];
     size_t turn = 1;
+    mr_kafka_group(given ? *given : NULL, job->name, group, sizeof group);
     label_of(&job->sink[sink], label);
     for (size_t i = 0; i < sink; i++) {
         if (!mr_job_sink_is_followed(job, i)) continue;
         label_of(&job->sink[i], other);
         turn += !strcmp(other, label);
     }
-    const int bytes =
-        snprintf(out, MR_GROUP_BYTES, "%s%.120s.%s", is_given ? "" : "millrace-", is_given ? *given : job->name, label);
+    const int bytes = snprintf(out, MR_GROUP_BYTES, "%.140s.%s", group, label);
     if (turn > 1) snprintf(out + bytes, MR_GROUP_BYTES - (size_t)bytes, "-%zu", turn);
 }

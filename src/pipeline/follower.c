@@ -24,7 +24,7 @@
 
 static bool is_aborted(const struct mr_follower *follower)
 {
-    return atomic_load_explicit(&follower->run->state, memory_order_relaxed) == MR_RUN_ABORT;
+    return mr_run_state_now(follower->run) == MR_RUN_ABORT;
 }
 
 static void progress_note(struct mr_follower *follower)
