@@ -42,7 +42,7 @@ static struct mr_follower_part *part_of(struct mr_follower *follower, int32_t pa
         struct mr_follower_part *const grown = realloc(follower->part, (size_t)cap * sizeof *grown);
         if (!grown) return NULL;
         follower->part = grown;
-        while (follower->part_cap < cap) grown[follower->part_cap++] = (struct mr_follower_part){false, -1, -1, -1};
+        while (follower->part_cap < cap) grown[follower->part_cap++] = (struct mr_follower_part){false, -1, -1, -1, -1};
     }
     return &follower->part[partition];
 }
@@ -59,7 +59,8 @@ mr_status mr_follower_begins(void *context, const char *topic, int32_t partition
         const mr_status status = follower->sink.ops->marked(follower->sink.sink, partition, committed, offset_out, err);
         if (status) return status;
     }
-    *part = (struct mr_follower_part){true, *offset_out >= 0 ? *offset_out : committed, -1, -1};
+    const int64_t from = *offset_out >= 0 ? *offset_out : committed;
+    *part = (struct mr_follower_part){true, from, from, -1, -1};
     follower->has_ends = false;
     progress_note(follower);
     return MR_OK;
@@ -182,7 +183,7 @@ void mr_follower_revoked(void *context, const struct mr_position *positions, siz
     mr_flight_forget(&follower->flight, positions, count);
     for (size_t i = 0; i < count; i++) {
         struct mr_follower_part *const part = part_of(follower, positions[i].partition);
-        if (part) *part = (struct mr_follower_part){false, -1, -1, -1};
+        if (part) *part = (struct mr_follower_part){false, -1, -1, -1, -1};
     }
 }
 
@@ -308,6 +309,7 @@ static mr_status batch_deliver(struct mr_follower *follower, struct mr_follower_
         struct mr_record *const record = &box->out.record[box->out.count++];
         record_fill(follower, &batch->message[i], batch->header + i * follower->header_count, record);
         box->rows += record->row_count;
+        follower->part[record->source_partition].given = record->offset + 1; /* it began: it is there */
         bytes += record->value_bytes;
     }
     ticket->in = box->rows;
@@ -329,10 +331,11 @@ static mr_status reached_take(struct mr_follower *follower, struct mr_err *err)
     for (int32_t i = 0; i < follower->part_cap && !status; i++) {
         struct mr_follower_part *const part = &follower->part[i];
         if (!part->is_owned || part->reached < 0) continue;
-        if (part->reached > part->next) {
+        if (part->reached > part->given) { /* with the same poll, records behind it may have come */
             if (!ticket && !(ticket = mr_ticket_open(&follower->flight))) return MR_OK; /* later */
             const struct mr_message before = {.offset = part->reached - 1, .partition = i};
             status = mr_ticket_cover(ticket, &before, 1, err);
+            part->given = part->reached;
         }
         part->reached = -1;
     }

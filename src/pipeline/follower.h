@@ -37,6 +37,7 @@ struct mr_follower_batch {
 struct mr_follower_part {
     bool is_owned;
     int64_t next;    /* everything before it is settled; -1: not known */
+    int64_t given;   /* everything before it was given to the sink, likewise */
     int64_t reached; /* everything before it was handed over; -1: nothing new */
     int64_t end;     /* as brokers told last; -1: not asked yet */
 };

@@ -9,6 +9,7 @@ COMMIT = ("batch.polled", "batch.sent", "commit.begin", "commit.after-state", "c
           "commit.end-answered", "commit.after-end", "commit.done")
 LEARNING = ("restore.read", "batch.learned", "state.sent")  # of a job that learns, beside those
 REVOKING = ("revoke.begin", "revoke.done")  # when another member comes
+FOLLOWING = ("follower.written", "file.synced", "follower.marked")  # of a job with a file beside Kafka
 RESTARTING = ("restart.dropped", "restart.rebuilt")  # when a transaction was given up
 
 
