@@ -80,6 +80,9 @@ mr_status mr_verify_pump(struct mr_verify *verify, bool is_all, bool *has_read_o
 /** Reads the rest, and tells of what is left. */
 mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err);
 
+/** followed.c: holds the files that followers write against the topic that they were fed from. */
+mr_status mr_verify_followed(struct mr_verify *verify, struct mr_err *err);
+
 /** learn.c: what a job that learns has in its state topics. */
 mr_status mr_verify_state_read(struct mr_verify *verify, struct mr_err *err);
 void mr_verify_state_close(struct mr_verify *verify);

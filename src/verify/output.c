@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/options.h"
+#include "config/followed.h"
 #include "kafka/client.h"
 #include "verify/inside.h"
 
@@ -177,6 +178,7 @@ mr_status mr_verify_outputs_open(struct mr_verify *verify, struct mr_err *err)
             mr_option_value(job->sink[i].ops->options, job->sink[i].options, "topic", MR_OPT_STRING);
         const struct mr_map *const own =
             mr_option_value(job->sink[i].ops->options, job->sink[i].options, "properties", MR_OPT_MAP);
+        if (mr_job_sink_is_followed(job, i)) continue;
         if (strcmp(job->sink[i].ops->name, "kafka") != 0 || !topic)
             mr_proof_note(verify->proof, "sinks[%zu]: what went to \"%s\" can not be read again", i,
                           job->sink[i].ops->name);

@@ -196,7 +196,8 @@ static mr_status work(struct mr_verify *verify, const struct mr_verify_options *
     if (!status) status = mr_range_reader_create(properties, &verify->writer, err);
     if (!status) status = mr_verify_outputs_open(verify, err);
     if (!status) status = verify->log_count ? mr_verify_learned(verify, err) : scored_work(verify, err);
-    return status ? status : mr_verify_outputs_end(verify, err);
+    if (!status) status = mr_verify_outputs_end(verify, err);
+    return status ? status : mr_verify_followed(verify, err);
 }
 
 mr_status mr_verify(struct mr_job *job, const struct mr_verify_options *options, struct mr_proof *proof,

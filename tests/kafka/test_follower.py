@@ -97,6 +97,44 @@ def case_kill(rig):
     return f"{KILLS} kills, {written} lines of {count} records; {cut} starts cut something off"
 
 
+def case_verify(rig):
+    """millrace verify holds the file against the topic; a line that is removed, doubled, out of order or changed is found."""
+    rig.trio("ver")
+    rig.produce("ver", 20_000, "--bad-every", 50)
+    job, path = exact(rig, "ver", lanes=1)
+    rig.run(job, "--until", "end").expect_end(0)
+    where = outputs(rig, "ver.out")
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines(keepends=True)
+
+    def verify(code):
+        done = subprocess.run([MILLRACE, "verify", job, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        expect(done.returncode == code, f"exit code {done.returncode}, not {code}: {done.stdout[-2000:]}{done.stderr[-1000:]}")
+        return json.loads(done.stdout)
+
+    def finds(kind, text, changed):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("".join(changed))
+        report = verify(70)
+        expect(kind in report["kinds"] and report["violations"] <= 2, f"no {kind}, or more than that: {report}")
+        expect(any(one["kind"] == kind and text in one["text"] for one in report["findings"]), f"not \"{text}\": {report['findings']}")
+
+    report = verify(0)
+    expect(any(f"{len(lines)} lines, each once" in fact for fact in report["proved"]) and not report["not_proved"], f"{report}")
+    at = 5000
+    near = next(i for i in range(at + 1, len(lines)) if where[lines[i].strip()][0] == where[lines[at].strip()][0])
+    finds("missing", lines[at].strip(), lines[:at] + lines[at + 1:])
+    finds("duplicated", f"line {at + 2} ", lines[:at + 1] + lines[at:])
+    swapped = lines[:]
+    swapped[at], swapped[near] = lines[near], lines[at]
+    finds("reordered", "behind a later record", swapped)
+    finds("different", f"line {at + 1} ", lines[:at] + [lines[at].replace("prediction", "Prediction")] + lines[at + 1:])
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("".join(lines) + "what is behind the mark does not count\n")
+    verify(0)
+    return f"{len(lines)} lines"
+
+
 def case_moments(rig):
     """Killed between the steps of a mark: written, synced, marked; each at its second time, while records come."""
     if not os.path.exists(HOOKED):
@@ -261,4 +299,4 @@ def case_moved(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_moments, case_late, case_stalled, case_open, case_refused, case_full, case_moved])
+    main([case_plain, case_kill, case_verify, case_moments, case_late, case_stalled, case_open, case_refused, case_full, case_moved])

@@ -1,0 +1,271 @@
+/* Files that followers write: what the output topic holds up to their mark, each record once, in the order of its
+ * partition. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/options.h"
+#include "config/followed.h"
+#include "sink/file/mark.h"
+#include "verify/inside.h"
+
+#define CHUNK  4096  /* offsets, or lines, read at once */
+#define WINDOW 16384 /* records that topic and file may be apart, to begin with */
+
+/* A file that is being compared. */
+struct compared {
+    struct mr_verify *verify;
+    const char *path;
+    struct mr_file_mark mark;
+    FILE *file;
+    char *line; /* as getline() wants it */
+    size_t line_cap;
+    int64_t bytes, line_number; /* read so far */
+    size_t *range;              /* [part_count]: the one that is being read; count of the mark: none is left */
+    int64_t *next;              /* [part_count] */
+    uint32_t part_count;
+    size_t window;
+    struct mr_match *match;
+};
+
+static void fault_tell(void *context, mr_match_fault fault, const struct mr_match_place *expected,
+                       const struct mr_match_place *actual)
+{
+    const struct compared *const file = context;
+    struct mr_proof *const proof = file->verify->proof;
+    const char *const topic = file->mark.topic;
+    const struct mr_match_place *const shown = actual ? actual : expected;
+    const int bytes = shown->value_bytes < 120 ? (int)shown->value_bytes : 120;
+    const char *const value = shown->value ? shown->value : "";
+    const long long line = actual ? (long long)actual->offset : 0;
+    assert(expected || fault == MR_MATCH_DUPLICATED || fault == MR_MATCH_FOREIGN);
+    switch (fault) {
+    case MR_MATCH_MISSING:
+        mr_proof_found(proof, MR_FOUND_MISSING, topic, (int32_t)expected->source, expected->offset,
+                       "it is not in file \"%s\": %.*s", file->path, bytes, value);
+        return;
+    case MR_MATCH_DUPLICATED:
+        mr_proof_found(proof, MR_FOUND_DUPLICATED, file->path, -1, -1, "line %lld stands there before: %.*s", line,
+                       bytes, value);
+        return;
+    case MR_MATCH_FOREIGN:
+        mr_proof_found(proof, MR_FOUND_FOREIGN, file->path, -1, -1, "line %lld is not in topic \"%s\": %.*s", line,
+                       topic, bytes, value);
+        return;
+    case MR_MATCH_REORDERED:
+        mr_proof_found(proof, MR_FOUND_REORDERED, file->path, -1, -1,
+                       "line %lld, of %s[%d] offset %lld, stands behind a later record of its partition", line, topic,
+                       (int)expected->source, (long long)expected->offset);
+        return;
+    case MR_MATCH_DIFFERENT:
+        mr_proof_found(proof, MR_FOUND_DIFFERENT, file->path, -1, -1,
+                       "line %lld stands in the place of %s[%d] offset %lld: %.*s", line, topic, (int)expected->source,
+                       (long long)expected->offset, bytes, value);
+    }
+}
+
+/* The next range of a partition, behind the one at `from`. */
+static void range_next(struct compared *file, uint32_t partition, size_t from)
+{
+    while (from < file->mark.count && file->mark.range[from].partition != (int32_t)partition) from++;
+    file->range[partition] = from;
+    if (from < file->mark.count) file->next[partition] = file->mark.range[from].first;
+}
+
+/* What the sink makes of a value: a line, or several where records were joined so. */
+static mr_status record_expect(struct compared *file, struct mr_match_record *want, char *value, size_t bytes,
+                               struct mr_err *err)
+{
+    const bool is_lines = file->verify->job->emit.framing == MR_EMIT_LINES && bytes && *value != '[';
+    char *at = value, *const end = value + bytes;
+    mr_status status = MR_OK;
+    while (!is_lines && (at = memchr(at, '\n', (size_t)(end - at)))) *at = ' ';
+    for (at = value; !status; at += want->value_bytes + 1) {
+        const char *const stop = is_lines ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+        want->value = at;
+        want->value_bytes = (size_t)((stop ? stop : end) - at);
+        status = mr_match_expect(file->match, want, err);
+        if (!stop) break;
+    }
+    return status;
+}
+
+static mr_status message_expect(struct compared *file, const struct mr_message *message, struct mr_err *err)
+{
+    struct mr_match_record want = {
+        .source = (uint32_t)message->partition, .partition = 0, .offset = message->offset, .is_placed = true};
+    const char *const value = message->value ? message->value : "null";
+    const size_t bytes = message->value ? message->value_bytes : strlen("null");
+    char *const copy = malloc(bytes + 1);
+    if (!copy) return mr_fail(err, MR_ENOMEM, "out of memory");
+    memcpy(copy, value, bytes);
+    const mr_status status = record_expect(file, &want, copy, bytes, err);
+    free(copy);
+    return status;
+}
+
+/* Reads on in a partition of the topic, unless the file is behind with it. */
+static mr_status topic_read(struct compared *file, uint32_t partition, bool *has_read, struct mr_err *err)
+{
+    struct mr_verify *const verify = file->verify;
+    if (file->range[partition] == file->mark.count || mr_match_open_count(file->match, partition) >= file->window)
+        return MR_OK;
+    const struct mr_file_range *const range = &file->mark.range[file->range[partition]];
+    const int64_t first = file->next[partition], end = first + CHUNK < range->next ? first + CHUNK : range->next;
+    mr_status status =
+        mr_range_read(verify->writer, file->mark.topic, (int32_t)partition, first, end, &verify->written, err);
+    for (size_t i = 0; i < verify->written.count && !status; i++)
+        status = message_expect(file, &verify->written.message[i], err);
+    mr_message_list_clear(&verify->written);
+    file->next[partition] = end;
+    if (end == range->next) range_next(file, partition, file->range[partition] + 1);
+    *has_read = true;
+    return status;
+}
+
+static mr_status lines_read(struct compared *file, bool is_all, bool *has_read, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < CHUNK && !status && file->bytes < file->mark.bytes; i++) {
+        if (!is_all && (!mr_match_wanted(file->match, 0) || mr_match_waiting(file->match, 0) >= file->window)) break;
+        ssize_t count = getline(&file->line, &file->line_cap, file->file);
+        if (count <= 0) break; /* shorter than its mark: told */
+        file->bytes += count;
+        if (file->line[count - 1] == '\n') count--;
+        const struct mr_match_record got = {.value = file->line,
+                                            .value_bytes = (size_t)count,
+                                            .partition = 0,
+                                            .offset = ++file->line_number,
+                                            .is_placed = true};
+        status = mr_match_actual(file->match, &got, err);
+        *has_read = true;
+    }
+    mr_match_settle(file->match);
+    return status;
+}
+
+/* Whether the topic still has what the file is to be held against. */
+static mr_status topic_check(struct compared *file, bool *is_there, struct mr_err *err)
+{
+    struct mr_verify *const verify = file->verify;
+    struct mr_look_parts parts = {0};
+    mr_status status = mr_look_topic(&verify->look, file->mark.topic, &parts, err);
+    if (!status) status = mr_look_bounds(&verify->look, &parts, err);
+    *is_there = !status;
+    for (size_t i = 0; i < file->mark.count && !status; i++) {
+        const struct mr_file_range *const range = &file->mark.range[i];
+        const struct mr_look_part *const part =
+            (size_t)range->partition < parts.count ? &parts.part[range->partition] : NULL;
+        if (range->first == range->next) continue;
+        if (!part || part->end < range->next) {
+            mr_proof_found(verify->proof, MR_FOUND_AHEAD, file->mark.topic, range->partition, range->next,
+                           "file \"%s\" has records before that offset, the topic has not", file->path);
+            *is_there = false;
+        } else if (part->low > range->first) {
+            verify->proof->missing = MR_EINPUT;
+            mr_proof_note(verify->proof, "file \"%s\": records of %s[%d] before offset %lld are no longer in the topic",
+                          file->path, file->mark.topic, (int)range->partition, (long long)part->low);
+            *is_there = false;
+        }
+    }
+    mr_look_parts_deinit(&parts);
+    return status;
+}
+
+static mr_status compare(struct compared *file, struct mr_err *err)
+{
+    struct mr_proof *const proof = file->verify->proof;
+    const uint64_t wrong = proof->total;
+    struct stat info;
+    bool has_read = true, is_left = true;
+    mr_status status = MR_OK;
+    file->file = fopen(file->path, "rbe");
+    if (!file->file || fstat(fileno(file->file), &info))
+        return mr_fail(err, MR_EIO, "file \"%s\": %s", file->path, strerror(errno));
+    if (info.st_size < file->mark.bytes)
+        mr_proof_found(proof, MR_FOUND_MISSING, file->path, -1, -1,
+                       "it has %lld bytes, and had %lld when it was marked", (long long)info.st_size,
+                       (long long)file->mark.bytes);
+    while (is_left && !status) {
+        has_read = is_left = false;
+        for (uint32_t p = 0; p < file->part_count && !status; p++) {
+            status = topic_read(file, p, &has_read, err);
+            is_left |= file->range[p] < file->mark.count;
+        }
+        if (!status) status = lines_read(file, false, &has_read, err);
+        if (!has_read) file->window *= 2; /* partitions were answered far apart */
+    }
+    for (has_read = true; has_read && !status;) {
+        has_read = false;
+        status = lines_read(file, true, &has_read, err);
+    }
+    if (status) return status;
+    mr_match_end(file->match);
+    if (mr_match_is_ambiguous(file->match))
+        mr_proof_note(proof, "file \"%s\": records of several partitions are alike, so their order is not judged",
+                      file->path);
+    if (proof->total == wrong)
+        mr_proof_fact(proof, "file \"%s\": %llu lines, each once, in the order of topic \"%s\"", file->path,
+                      (unsigned long long)mr_match_count(file->match), file->mark.topic);
+    return MR_OK;
+}
+
+static mr_status file_prove(struct compared *file, struct mr_err *err)
+{
+    bool is_there;
+    for (size_t i = 0; i < file->mark.count; i++)
+        if ((uint32_t)file->mark.range[i].partition >= file->part_count)
+            file->part_count = (uint32_t)file->mark.range[i].partition + 1;
+    const struct mr_match_open open = {
+        .source_count = file->part_count, .partition_count = 1, .fault = fault_tell, .context = file};
+    mr_status status = topic_check(file, &is_there, err);
+    if (status || !is_there) return status;
+    file->range = calloc(file->part_count + 1, sizeof *file->range);
+    file->next = calloc(file->part_count + 1, sizeof *file->next);
+    if (!file->range || !file->next) return mr_fail(err, MR_ENOMEM, "out of memory");
+    for (uint32_t p = 0; p < file->part_count; p++) range_next(file, p, 0);
+    status = mr_match_create(&open, &file->match, err);
+    return status ? status : compare(file, err);
+}
+
+/* A file of a sink, if it has a mark. */
+static mr_status sink_prove(struct mr_verify *verify, size_t sink, const char *path, struct mr_err *err)
+{
+    const char *const topic = mr_job_followed_topic(verify->job);
+    struct compared file = {.verify = verify, .path = path, .window = WINDOW};
+    mr_status status = mr_file_mark_read(path, &file.mark, err);
+    if (status == MR_EINPUT) {
+        mr_proof_note(verify->proof, "sinks[%zu]: \"%s\" has no .offsets: what it holds is not known", sink, path);
+        return MR_OK;
+    }
+    if (!status && strcmp(file.mark.topic, topic) != 0)
+        status = mr_fail(err, MR_EDATA, "sinks[%zu]: \"%s\" holds records of topic \"%s\", not of \"%s\"", sink, path,
+                         file.mark.topic, topic);
+    if (!status) status = file_prove(&file, err);
+    mr_match_destroy(file.match);
+    mr_file_mark_deinit(&file.mark);
+    if (file.file) fclose(file.file);
+    free(file.line);
+    free(file.range);
+    free(file.next);
+    return status;
+}
+
+mr_status mr_verify_followed(struct mr_verify *verify, struct mr_err *err)
+{
+    const struct mr_job *const job = verify->job;
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < job->sink_count && !status; i++) {
+        if (!mr_job_sink_is_followed(job, i)) continue;
+        char *const *const path =
+            mr_option_value(job->sink[i].ops->options, job->sink[i].options, "path", MR_OPT_STRING);
+        if (job->sink[i].ops->mark && path && *path)
+            status = sink_prove(verify, i, *path, err);
+        else
+            mr_proof_note(verify->proof, "sinks[%zu]: what went to \"%s\" can not be read again", i,
+                          job->sink[i].ops->name);
+    }
+    return status;
+}
