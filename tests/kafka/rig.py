@@ -458,8 +458,8 @@ def client_version():
 
 
 def main(cases, settings=(), nodes=0, proxy=False):
-    """Runs the cases (or those named on the command line) on one broker, or cluster; exits 0, 1 or 77."""
-    wanted = sys.argv[1:]
+    """Runs the cases (or those named on the command line, or in MILLRACE_CASES) on one broker, or cluster; exits 0, 1 or 77."""
+    wanted = sys.argv[1:] or os.environ.get("MILLRACE_CASES", "").split()
     failed, skipped = [], []
     print(f"librdkafka {client_version()}", flush=True)
     rig = Rig(settings, nodes, proxy)
