@@ -244,7 +244,14 @@ static mr_status file_marked(struct mr_sink *sink, int32_t partition, int64_t gr
 static mr_status file_mark(struct mr_sink *sink, const struct mr_position *positions, size_t count, struct mr_err *err)
 {
     if (!has_mark(sink)) return MR_OK;
+    struct stat other;
     const bool was_moved = is_moved(sink);
+    if (was_moved && !stat(sink->options->path, &other) && (!S_ISREG(other.st_mode) || other.st_size))
+        return mr_fail(
+            err, MR_ESINK,
+            "file sink: \"%s\" was moved, and what is there now is not empty: move that away, too, or put it "
+            "back; then start again",
+            sink->options->path);
     if (fdatasync(sink->fd)) return file_fail(sink, "syncing", errno, err);
     MR_TEST_HOOK("file.synced");
     for (size_t i = 0; i < count; i++)
