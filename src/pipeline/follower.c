@@ -366,12 +366,12 @@ static mr_status turn(struct mr_follower *follower, struct mr_err *err)
     const bool is_busy = follower->flight.ticket_count;
     const int64_t wait_us = is_busy ? 0 : follower->finish_ns ? FINISH_WAIT_US : IDLE_WAIT_US;
     mr_status status = poll_turn(follower, wait_us, err);
+    if (!status && follower->must_restart) status = MR_ERESTART; /* before anything is marked */
     if (!status)
         status = settle(follower, is_busy && follower->batch_count == MR_FOLLOWER_BATCHES ? IN_FLIGHT_WAIT_US : 0, err);
     if (!status) status = commit_turn(follower, err);
     if (!status) ends_turn(follower);
-    if (!status) status = quiet_check(follower, err);
-    return !status && follower->must_restart ? MR_ERESTART : status;
+    return status ? status : quiet_check(follower, err);
 }
 
 /* Settles and keeps what was taken. */
