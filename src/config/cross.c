@@ -275,6 +275,14 @@ static void check_backend(struct mr_load *load)
     free(base);
 }
 
+static void check_state(struct mr_load *load)
+{
+    if (load->job->state.file && load->job->labels.topics.count)
+        mr_load_error(load, mr_load_find(load, "state", "file"),
+                      "labels do not go with a state file: what waits for its label is in memory alone, and the file "
+                      "would say that it was learned from; expected models[].save alone");
+}
+
 static size_t first_followed(const struct mr_job *job)
 {
     size_t first = 0;
@@ -339,4 +347,5 @@ void mr_load_cross_check(struct mr_load *load)
     mr_clashes_visit(load->job, clash_report, load);
     check_backend(load);
     check_delivery(load);
+    check_state(load);
 }

@@ -378,6 +378,7 @@ static mr_status commit_ready(struct mr_lane *lane, bool wait, struct mr_err *er
         return status == MR_AGAIN && !wait ? MR_OK : status;
     }
     if (is_any) mr_stats_add(&lane->stats.commits, 1);
+    if (is_any) lane->restarts = 0;
     stage_mark(lane, MR_STAGE_SETTLE);
     return MR_OK;
 }
@@ -425,8 +426,10 @@ static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr
            mr_run_state_now(lane->run) != MR_RUN_ABORT) {
         status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
     }
-    const bool is_settled = !lane->flight.ticket_count;
-    if (!status && !lane->exact) status = commit_finish(lane, deadline_ns, err);
+    const bool is_settled = !lane->flight.ticket_count, has_file = lane->state && !lane->exact;
+    /* The file first: the group's offsets must never be ahead of what it knows nothing of. */
+    if (!status && has_file && is_settled) status = mr_lane_state_write(lane, err);
+    if (!status && !lane->exact && (is_settled || !has_file)) status = commit_finish(lane, deadline_ns, err);
     if (!status && !is_settled)
         return mr_fail(err, lane->exact ? MR_ERESTART : MR_ERETRY,
                        "not every output was acknowledged within %d s: what was not is not committed and will be "
@@ -455,9 +458,10 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
         if (err.status != MR_ERETRY && err.status != MR_ERESTART) lane->err = err;
     }
     if (lane->exact && mr_lane_commit_is_open(lane)) { /* also inside a commit: it must not go on with other offsets */
-        lane->exact->must_restart = true;
+        lane->must_restart = true;
         mr_commit_break(&lane->exact->protocol);
     }
+    if (lane->state && !lane->exact) lane->must_restart |= !mr_lane_state_is_settled(lane);
     MR_TEST_HOOK("revoke.done");
     lane->is_revoking = false;
     mr_flight_forget(&lane->flight, positions, count);
@@ -467,9 +471,15 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
 static mr_status exact_turn(struct mr_lane *lane, struct mr_err *err)
 {
     if (lane->err.status) return lane->err.status;
-    if (lane->exact->must_restart)
-        return mr_fail(err, MR_ERESTART, "partitions left before their records were committed");
     return mr_lane_commit_is_due(lane) ? lane_commit(lane, SETTLE_TIMEOUT_NS, err) : MR_OK;
+}
+
+/* What was learned from partitions that have left, and is not kept, comes again: the models must be without it. */
+static mr_status leave_check(const struct mr_lane *lane, struct mr_err *err)
+{
+    return lane->must_restart && !lane->err.status
+               ? mr_fail(err, MR_ERESTART, "partitions left before their records were committed")
+               : MR_OK;
 }
 
 /* One turn: take what is there, score it, pass on what is scored, settle what is acknowledged. */
@@ -496,11 +506,9 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     while (!status && lane->slot_count && mr_models_are_wanted(&lane->run->models)) status = slot_finish(lane, err);
     if (!status && lane->labels) status = mr_lane_labels_turn(lane, !has_started, err);
     if (!status) status = lane_settle(lane, 0, err);
+    if (!status) status = leave_check(lane, err);
     if (!status && lane->exact) return exact_turn(lane, err);
-    if (!status && lane->state && mr_lane_state_is_due(lane)) {
-        status = lane_commit(lane, SETTLE_TIMEOUT_NS, err);
-        if (!status) status = mr_lane_state_write(lane, err);
-    }
+    if (!status && lane->state && mr_lane_state_is_due(lane)) status = lane_commit(lane, SETTLE_TIMEOUT_NS, err);
     if (!status && commit_is_due(lane)) status = commit_ready(lane, false, err);
     return status ? status : lane->err.status;
 }
@@ -530,7 +538,6 @@ static void lane_finish(struct mr_lane *lane)
         status = mr_lane_labels_finish(lane, mr_clock_ns() + REST_TIMEOUT_NS, &err);
     else if (!lane->state) /* else the next run goes on with what is left */
         status = mr_lane_learn_rest(lane, &err);
-    if (!status && lane->state && !lane->exact) status = mr_lane_state_write(lane, &err);
     if (status) lane->err = err;
 }
 

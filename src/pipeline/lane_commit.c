@@ -133,7 +133,6 @@ mr_status mr_lane_commit_open(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_lane_commit *const exact = lane->exact;
     exact->open_until_ns = mr_clock_ns() + lane->run->connect_timeout_us * 1000;
-    exact->must_restart = false;
     mr_status status = mr_commit_open(&exact->protocol, err);
     exact->open_until_ns = 0;
     if (status == MR_ERESTART) {
@@ -189,7 +188,7 @@ mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err)
     if (status) return status;
     MR_TEST_HOOK("commit.after-end");
     flight->ready_count = 0;
-    exact->restarts = 0;
+    lane->restarts = 0;
     counts_note(lane);
     if (batch.count) mr_stats_add(&lane->stats.commits, 1);
     return MR_OK;
@@ -202,12 +201,18 @@ static void give_up(struct mr_lane *lane)
     struct mr_stats *const stats = &lane->stats;
     const uint64_t messages = mr_stats_get(&stats->messages_in);
     mr_commit_close(&exact->protocol);
-    if (mr_transaction_has_learned(exact->transaction)) exact->restarts = 0; /* the next one gets further */
-    exact->restarts++;
+    if (mr_transaction_has_learned(exact->transaction)) lane->restarts = 0; /* the next one gets further */
     if (lane->run->until.records) atomic_fetch_add(&lane->run->records_left, (int64_t)(messages - exact->messages));
     mr_stats_counts_set(stats, exact->counts);
     atomic_store_explicit(&stats->messages_in, exact->messages, memory_order_relaxed);
-    mr_stats_add(&stats->restarts, 1);
+}
+
+/* What was taken in and is not settled comes again. */
+static void forgotten_count(struct mr_lane *lane)
+{
+    struct mr_counts counts = mr_stats_counts(&lane->stats);
+    counts.in = counts.out + counts.dead + counts.filtered;
+    mr_stats_counts_set(&lane->stats, counts);
 }
 
 /* Waits, longer each time; false when the run is to end. */
@@ -224,14 +229,19 @@ static bool restart_pause(const struct mr_lane *lane, unsigned times)
 mr_status mr_lane_restart(struct mr_lane *lane, struct mr_err *err)
 {
     mr_log(MR_LOG_WARN, "lane", "lane %u: %s; going back to the last commit", lane->index, err->text);
-    give_up(lane);
-    if (lane->exact->restarts > RESTARTS_MAX) {
+    if (lane->exact)
+        give_up(lane);
+    else
+        forgotten_count(lane);
+    lane->must_restart = false;
+    mr_stats_add(&lane->stats.restarts, 1);
+    if (++lane->restarts > RESTARTS_MAX) {
         struct mr_err why = *err;
         return mr_fail(err, MR_ERETRY, "%d transactions in a row could not be committed; the last one: %.600s",
                        RESTARTS_MAX, why.text);
     }
     unsigned missing = 0; /* looks in which a topic was not there: a broker that starts may not know it yet */
-    for (unsigned times = lane->exact->restarts - 1; restart_pause(lane, times); times++) {
+    for (unsigned times = lane->restarts - 1; restart_pause(lane, times); times++) {
         MR_TEST_HOOK("restart.dropped");
         mr_status status = mr_lane_rebuild(lane, err);
         MR_TEST_HOOK("restart.rebuilt");

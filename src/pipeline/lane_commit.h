@@ -15,8 +15,6 @@ struct mr_lane_commit {
     uint64_t messages;                     /* likewise */
     int64_t due_ns;                        /* of the open transaction */
     int64_t open_until_ns, drain_until_ns; /* how long init, or a stop, may take; 0: no limit */
-    unsigned restarts;                     /* since the last commit */
-    bool must_restart;                     /* partitions left before their records were committed */
 };
 
 /** Without network. memory_bytes: of the producer's queue. On error *commit_out is NULL. */
@@ -40,9 +38,10 @@ bool mr_lane_commit_is_due(const struct mr_lane *lane);
 mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err);
 
 /**
- * The one way on after a transaction that cannot be committed (err says why): everything is made anew from what is
- * committed. Brokers may be away for as long as they like. MR_ERETRY: the run was asked to end meanwhile, or too many
- * transactions in a row came to nothing; other errors as mr_lane_create.
+ * The one way on after a transaction that cannot be committed (err says why), and for models whose state is in a file,
+ * when partitions left before what was learned from them was kept: everything is made anew from what is committed.
+ * Brokers may be away for as long as they like. MR_ERETRY: the run was asked to end meanwhile, or too many transactions
+ * in a row came to nothing; other errors as mr_lane_create.
  */
 mr_status mr_lane_restart(struct mr_lane *lane, struct mr_err *err);
 

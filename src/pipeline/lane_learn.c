@@ -31,7 +31,10 @@ static mr_status partition_check(const struct mr_lane *lane, const struct mr_mes
 /* What was taken is learned from: `rows` rows, or none. */
 static mr_status learned_note(struct mr_lane *lane, size_t rows, struct mr_err *err)
 {
-    return lane->state ? mr_taken_learn(mr_lane_state_taken(lane->state), rows, err) : MR_OK;
+    struct mr_taken *const taken = lane->state ? mr_lane_state_taken(lane->state) : NULL;
+    const mr_status status = taken ? mr_taken_learn(taken, rows, err) : MR_OK;
+    if (!status && taken && !lane->exact) mr_taken_commit(taken); /* a file does not tell how it was learned */
+    return status;
 }
 
 static mr_status block_learn(struct mr_lane *lane, struct mr_queues *queues, struct mr_err *err)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "pipeline/lane_commit.h"
 #include "pipeline/lane_learn.h"
 #include "pipeline/lane_state_inside.h"
@@ -84,7 +85,7 @@ static struct known *known_add(struct mr_lane_state *state, const char *topic, i
     }
     char *const copy = strdup(topic);
     if (!copy) return NULL;
-    state->known[state->known_count] = (struct known){copy, partition, -1, -1};
+    state->known[state->known_count] = (struct known){copy, partition, -1, -1, INT64_MIN};
     return &state->known[state->known_count++];
 }
 
@@ -97,18 +98,48 @@ static bool is_again(struct mr_lane_state *state, const char *topic, int32_t par
         last->staged == committed)
         return true;
     free(last->topic);
-    *last = (struct known){strdup(topic), partition, offset, committed};
+    *last = (struct known){strdup(topic), partition, offset, committed, INT64_MIN};
     return !last->topic;
+}
+
+/*
+ * A file says where this process goes on; that is before the group's offset, which was committed since. When a
+ * partition comes back to the process, the models have what was settled of it; only what another process has read
+ * meanwhile is left to that one, and to its models.
+ */
+static int64_t file_start(struct known *known, int64_t committed)
+{
+    const int64_t own = known->staged;
+    if (known->began == INT64_MIN) {
+        known->began = committed;
+        return known->offset;
+    }
+    return committed > own && committed > known->began ? committed : own;
+}
+
+/* At most once nothing is read again: what was read behind the file's offset is gone for the models. */
+static void loss_tell(const struct mr_lane *lane, const struct known *known, int64_t committed)
+{
+    if (known->offset < 0 || known->offset >= committed || known->staged > known->offset) return;
+    mr_log(
+        MR_LOG_WARN, "state",
+        "%s[%d]: the models in \"%s\" have learned up to offset %lld, the group has read up to %lld: what is between "
+        "was answered at most once, and is not learned from (state.interval says how much that can be)",
+        known->topic, (int)known->partition, lane->run->job->state.file, (long long)known->offset,
+        (long long)committed);
 }
 
 mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t partition, int64_t committed,
                               int64_t *offset_out, struct mr_err *err)
 {
     struct mr_lane_state *const state = lane->state;
-    const struct known *const known = mr_known_find(state, topic, partition);
+    struct known *const known = mr_known_find(state, topic, partition);
     const int64_t offset = known ? known->offset : -1;
     char at[32] = "no offset", group[32] = "none";
-    if (state->is_file && lane->run->job->delivery == MR_DELIVERY_AT_LEAST_ONCE) *offset_out = offset;
+    if (state->is_file && known && lane->run->job->delivery == MR_DELIVERY_AT_LEAST_ONCE)
+        *offset_out = file_start(known, committed);
+    else if (state->is_file && known)
+        loss_tell(lane, known, committed);
     if (state->is_file || offset == committed) return MR_OK;
     if (offset >= 0) snprintf(at, sizeof at, "offset %lld", (long long)offset);
     if (committed >= 0) snprintf(group, sizeof group, "%lld", (long long)committed);

@@ -45,10 +45,15 @@ mr_status mr_lane_state_send(struct mr_lane *lane, struct mr_err *err);
 /** Before the offsets that are ready are committed by themselves: they are the state's, too. MR_ENOMEM. */
 mr_status mr_lane_state_note(struct mr_lane *lane, struct mr_err *err);
 
-/** Whether the file is to be written; writes it: everything that was taken in is settled. MR_EIO, MR_ENOMEM: the old
- * one is as it was. */
+/** Whether the file is to be written: its time has come, or offsets are ready of a partition that it does not know,
+ * which must not be committed before it does. Writes it: everything that was taken in is settled. MR_EIO, MR_ENOMEM:
+ * the old one is as it was. */
 bool mr_lane_state_is_due(const struct mr_lane *lane);
 mr_status mr_lane_state_write(struct mr_lane *lane, struct mr_err *err);
+
+/** Of a file, before partitions leave: whether everything that was learned from is settled, and no record of theirs
+ * need be read again by this process. Else the models must be made anew from the file. */
+bool mr_lane_state_is_settled(struct mr_lane *lane);
 
 /** The transaction is committed. */
 void mr_lane_state_committed(struct mr_lane_state *state);

@@ -28,7 +28,8 @@ mr_status mr_lane_state_file_restore(struct mr_lane *lane, struct mr_err *err)
         mr_log(MR_LOG_INFO, "state",
                "there is no \"%s\" yet: the models begin as the job says, at the offsets of the group",
                job->state.file);
-        return mr_kept_begin(lane, err);
+        status = mr_kept_begin(lane, err);
+        return status ? status : mr_lane_state_write(lane, err); /* where it cannot be written, nothing begins */
     }
     for (size_t i = 0; i < state->kept_count && !status; i++) {
         struct kept *const kept = &state->kept[i];
@@ -50,7 +51,21 @@ mr_status mr_lane_state_file_restore(struct mr_lane *lane, struct mr_err *err)
 
 bool mr_lane_state_is_due(const struct mr_lane *lane)
 {
-    return mr_clock_ns() >= lane->state->file_due_ns;
+    struct mr_lane_state *const state = lane->state;
+    const struct mr_flight *const flight = &lane->flight;
+    if (!flight->ready_count) return state->known_count && mr_clock_ns() >= state->file_due_ns;
+    for (size_t i = 0; i < flight->ready_count; i++) {
+        const char *const topic = lane->run->job->source->topic_name(lane->source, flight->ready[i].topic);
+        const struct known *const known = mr_known_find(state, topic, flight->ready[i].partition);
+        if (!known || known->offset < 0) return true;
+    }
+    return mr_clock_ns() >= state->file_due_ns;
+}
+
+bool mr_lane_state_is_settled(struct mr_lane *lane)
+{
+    struct mr_err err;
+    return !lane->flight.ticket_count && !lane->slot_count && !lane->input && !mr_lane_state_note(lane, &err);
 }
 
 mr_status mr_lane_state_write(struct mr_lane *lane, struct mr_err *err)

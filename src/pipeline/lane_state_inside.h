@@ -11,7 +11,8 @@ struct known {
     char *topic;
     int32_t partition;
     int64_t offset; /* -1: nothing is committed, and none of it was taken */
-    int64_t staged; /* when the transaction that is open is committed */
+    int64_t staged; /* when the transaction that is open is committed; of a file: up to where it is settled */
+    int64_t began;  /* of a file: the group's offset when reading began; INT64_MIN: it did not */
 };
 
 /* The state of one model that learns. */
