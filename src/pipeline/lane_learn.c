@@ -44,6 +44,11 @@ static mr_status block_learn(struct mr_lane *lane, struct mr_queues *queues, str
     return status ? status : learned_note(lane, rows, err);
 }
 
+bool mr_lane_block_holds(const struct mr_lane *lane, int64_t first_offset, int64_t end_offset)
+{
+    return lane->run->learns_by_offsets && end_offset <= block_end(lane, first_offset);
+}
+
 void mr_lane_block_restore(struct mr_lane *lane, int32_t partition, int64_t first_offset)
 {
     struct mr_block *const block = &lane->block;

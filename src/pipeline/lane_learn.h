@@ -20,6 +20,9 @@ mr_status mr_lane_learn(struct mr_lane *lane, struct mr_slot *slot, size_t limit
 /** At the end of the run: learns from what is left as a last short batch. */
 mr_status mr_lane_learn_rest(struct mr_lane *lane, struct mr_err *err);
 
+/** Whether records of these offsets belong to one block, as batch cuts them now. */
+bool mr_lane_block_holds(const struct mr_lane *lane, int64_t first_offset, int64_t end_offset);
+
 /** After a restart: the block goes on that a record at first_offset had begun, and whose rows are in it already. */
 void mr_lane_block_restore(struct mr_lane *lane, int32_t partition, int64_t first_offset);
 

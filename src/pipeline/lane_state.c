@@ -262,7 +262,9 @@ mr_status mr_kept_replace(struct mr_lane *lane, struct kept *kept, const char *n
 {
     struct mr_models *const models = &lane->run->models;
     const struct mr_model_bytes from = {name, bytes.data, bytes.bytes, version};
+    mr_models_lock(models); /* other models may be followed meanwhile */
     const mr_status status = mr_models_replace(models, kept->model, &from, err);
+    mr_models_unlock(models);
     if (!status) kept->version = version;
     return status;
 }
@@ -278,22 +280,41 @@ mr_status mr_kept_begin(struct mr_lane *lane, struct mr_err *err)
     return status;
 }
 
+/* The records that wait are told again until they are learned from. */
+static mr_status pending_note(struct mr_lane *lane, const struct mr_state_commit *last, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = last->range_count - mr_state_pending_count(last); i < last->range_count && !status; i++) {
+        const struct mr_state_range *const from = &last->range[i];
+        const struct mr_taken_range range = {.partition = last->position[from->position].partition,
+                                             .first_offset = from->first_offset,
+                                             .first_byte = from->first_record,
+                                             .end_offset = from->end_offset,
+                                             .end_byte = from->end_record};
+        status = mr_taken_restore(&lane->state->taken, &range, err);
+    }
+    return status;
+}
+
 mr_status mr_lane_state_pending(struct mr_lane *lane, struct mr_replay *replay, const struct mr_state_commit *last,
                                 struct mr_err *err)
 {
     const size_t count = mr_state_pending_count(last);
-    if (!count || !lane->block.rows.x) return MR_OK;
+    if (!count) return MR_OK;
     const struct mr_state_range *const first = last->range + (last->range_count - count);
-    mr_status status = mr_replay_pending(replay, last, &lane->block, err);
-    if (!status) mr_lane_block_restore(lane, last->position[first->position].partition, first->first_offset);
-    for (size_t i = 0; i < count && !status; i++) { /* they are told again until they are learned from */
-        const struct mr_taken_range range = {.partition = last->position[first[i].position].partition,
-                                             .first_offset = first[i].first_offset,
-                                             .first_byte = first[i].first_record,
-                                             .end_offset = first[i].end_offset,
-                                             .end_byte = first[i].end_record};
-        status = mr_taken_restore(&lane->state->taken, &range, err);
+    const struct mr_state_range *const end = last->range + (last->range_count - 1);
+    mr_status status = mr_lane_block_holds(lane, first->first_offset, end->end_offset + (end->end_record ? 1 : 0))
+                           ? mr_replay_pending(replay, last, &lane->block, err)
+                           : MR_END;
+    if (!status) {
+        mr_lane_block_restore(lane, last->position[first->position].partition, first->first_offset);
+        return pending_note(lane, last, err);
     }
+    if (status != MR_END) return status;
+    mr_log(MR_LOG_WARN, "state",
+           "batch is not what it was: records that waited for the rest of their block are learned from as they are");
+    status = mr_replay_pieces(replay, last, &lane->state->taken, err);
+    if (lane->state->is_file) mr_taken_commit(&lane->state->taken);
     return status;
 }
 

@@ -29,20 +29,26 @@ static mr_status logs_compare(const struct mr_lane *lane, struct mr_state_log *c
     return MR_OK;
 }
 
-/* What was learned behind the snapshot, and what waits to be learned. */
-static mr_status behind_learn(struct mr_lane *lane, const struct mr_state_log *log, struct mr_err *err)
+/* What was learned behind the snapshot. */
+static mr_status behind_learn(struct mr_lane *lane, struct mr_replay *replay, const struct mr_state_log *log,
+                              struct mr_err *err)
 {
     const struct mr_state_target target = {.by = MR_STATE_AT_LAST};
-    const struct mr_state_commit *const last = mr_state_log_last(log);
-    struct mr_replay replay;
     struct mr_state_point point;
     mr_status status = mr_state_log_seek(log, &target, &point, err);
-    if (status || (!point.behind_count && !mr_state_pending_count(last))) return status;
-    status = mr_replay_init(&replay, lane->run, err);
-    if (!status) status = mr_recall_learn(&replay, &point, err);
-    if (!status) status = mr_lane_state_pending(lane, &replay, last, err);
-    mr_replay_deinit(&replay);
-    return status;
+    if (status || !point.behind_count) return status;
+    status = mr_replay_init(replay, lane->run, err);
+    return status ? status : mr_recall_learn(replay, &point, err);
+}
+
+/* What waits to be learned. */
+static mr_status pending_take(struct mr_lane *lane, struct mr_replay *replay, const struct mr_state_commit *last,
+                              struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    if (!mr_state_pending_count(last)) return MR_OK;
+    if (!replay->run) status = mr_replay_init(replay, lane->run, err);
+    return status ? status : mr_lane_state_pending(lane, replay, last, err);
 }
 
 static mr_status logs_take(struct mr_lane *lane, struct mr_state_log *const *log, struct mr_err *err)
@@ -50,18 +56,21 @@ static mr_status logs_take(struct mr_lane *lane, struct mr_state_log *const *log
     struct mr_lane_state *const state = lane->state;
     const struct mr_state_commit *const last = mr_state_log_last(log[0]);
     const int64_t started_ns = mr_clock_ns();
+    struct mr_replay replay = {0};
     mr_status status = logs_compare(lane, log, err);
     if (!status && !last) return mr_kept_begin(lane, err);
     if (status) return status;
     status = mr_lane_state_take(state, last, err);
     for (size_t i = 0; i < state->kept_count && !status; i++)
         status = mr_recall_take(lane->run, state->kept[i].model, log[i], 0, err);
-    if (!status) status = behind_learn(lane, log[0], err);
+    if (!status) status = behind_learn(lane, &replay, log[0], err);
     for (size_t i = 0; i < state->kept_count && !status; i++) {
         struct kept *const kept = &state->kept[i];
         kept->version = lane->run->models.item[kept->model].version;
         status = mr_recall_check(lane->run, kept->model, mr_state_log_last(log[i]), &kept->bytes, err);
     }
+    if (!status) status = pending_take(lane, &replay, last, err);
+    mr_replay_deinit(&replay);
     if (!status)
         mr_log(MR_LOG_INFO, "state", "going on from commit %llu: %llu updates, %llu records (%.0f ms)",
                (unsigned long long)last->seq, (unsigned long long)last->version_after, (unsigned long long)last->in,

@@ -31,7 +31,10 @@ mr_status mr_recall_take(struct mr_run *run, size_t model, const struct mr_state
         return mr_fail(err, MR_EINVARIANT, "state topic \"%s\": snapshot %llu is not whole", topic,
                        (unsigned long long)snapshot);
     const struct mr_model_bytes bytes = {topic, span.data, span.bytes, commit->version_after};
-    return mr_models_replace(&run->models, model, &bytes, err);
+    mr_models_lock(&run->models); /* other models may be followed meanwhile */
+    const mr_status status = mr_models_replace(&run->models, model, &bytes, err);
+    mr_models_unlock(&run->models);
+    return status;
 }
 
 mr_status mr_recall_learn(struct mr_replay *replay, const struct mr_state_point *point, struct mr_err *err)

@@ -10,6 +10,7 @@
 
 #include "kafka/range_reader.h"
 #include "pipeline/slot.h"
+#include "pipeline/taken.h"
 #include "state/record.h"
 
 struct mr_block;
@@ -28,17 +29,22 @@ mr_status mr_replay_init(struct mr_replay *replay, struct mr_run *run, struct mr
 void mr_replay_deinit(struct mr_replay *replay);
 
 /** Reads and decodes ranges[0 .. count) of a commit into replay->slot; the messages stay in replay->list until the next
- * call. Errors as mr_range_read. */
+ * call. MR_END: they hold more records than batch.records_max. Errors as mr_range_read. */
 mr_status mr_replay_decode(struct mr_replay *replay, const struct mr_state_commit *commit,
                            const struct mr_state_range *ranges, size_t count, struct mr_err *err);
 
 /** Learns the first `update_count` updates of a commit. MR_EINVARIANT: the records are not those that were learned from
- * (their number differs). */
+ * (their number differs); MR_ECONFIG: they were more at once than batch.records_max is now. */
 mr_status mr_replay_commit(struct mr_replay *replay, const struct mr_state_commit *commit, size_t update_count,
                            struct mr_err *err);
 
-/** Takes the records that a commit left to be learned from into a block. */
+/** Takes the records that a commit left to be learned from into a block. MR_END: they do not fit; nothing was taken. */
 mr_status mr_replay_pending(struct mr_replay *replay, const struct mr_state_commit *commit, struct mr_block *block,
                             struct mr_err *err);
+
+/** Learns the records that a commit left to be learned from, as they come, in batches of records_max, and notes these:
+ * where blocks are no longer what they were. */
+mr_status mr_replay_pieces(struct mr_replay *replay, const struct mr_state_commit *commit, struct mr_taken *taken,
+                           struct mr_err *err);
 
 #endif
