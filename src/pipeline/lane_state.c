@@ -381,6 +381,13 @@ void mr_lane_state_follow(struct mr_lane_state *state, const struct mr_state_com
     state->index = commit->index + 1;
 }
 
+bool mr_lane_state_is_kept(const struct mr_lane_state *state)
+{
+    for (size_t i = 0; i < state->kept_count; i++)
+        if (state->kept[i].version != state->lane->run->models.item[state->kept[i].model].version) return false;
+    return true;
+}
+
 void mr_lane_state_committed(struct mr_lane_state *state)
 {
     state->base = mr_stats_counts(&state->lane->stats);

@@ -11,6 +11,7 @@
 #include "pipeline/follower.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_count.h"
+#include "pipeline/lane_state.h"
 #include "scoring/choose.h"
 #include "scoring/follow.h"
 
@@ -198,6 +199,27 @@ bool mr_run_has_failed(const struct mr_run *run)
     return mr_followers_failed(run);
 }
 
+/* Whatever ended the run, what was learned until then is saved; not when a promise does not hold, nor what is ahead of
+ * the state that the next run goes on from. */
+static void models_save(struct mr_run *run, struct mr_err *first)
+{
+    const struct mr_lane *const lane = run->lane_count ? run->lane[0] : NULL;
+    struct mr_err save_err = {0};
+    if (!run->models.learns) return;
+    if (first->status == MR_EINVARIANT) {
+        mr_log(MR_LOG_ERROR, "learn", "what was learned is not saved: it may be wrong");
+        return;
+    }
+    if (lane && lane->state && !mr_lane_state_is_kept(lane->state)) {
+        mr_log(MR_LOG_WARN, "learn",
+               "what was learned is not saved: the last of it is not committed, and will be learned again");
+        return;
+    }
+    const mr_status saved = mr_models_save(&run->models, &save_err);
+    if (saved && first->status) mr_log(MR_LOG_ERROR, "learn", "%s", save_err.text);
+    if (saved && !first->status) *first = save_err;
+}
+
 mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
 {
     struct mr_err first = {0};
@@ -211,15 +233,7 @@ mr_status mr_run_finish(struct mr_run *run, struct mr_err *err)
     struct mr_err follower_err = {0};
     mr_followers_ask(run, MR_FOLLOWER_FINISH);
     if (mr_followers_join(run, FINISH_WAIT_US, &follower_err) && !first.status) first = follower_err;
-    /* Whatever ended the run, what was learned until then is kept; not when a promise does not hold. */
-    if (first.status != MR_EINVARIANT) {
-        struct mr_err save_err = {0};
-        const mr_status saved = mr_models_save(&run->models, &save_err);
-        if (saved && first.status) mr_log(MR_LOG_ERROR, "learn", "%s", save_err.text);
-        if (saved && !first.status) first = save_err;
-    } else if (run->models.learns) {
-        mr_log(MR_LOG_ERROR, "learn", "what was learned is not saved: it may be wrong");
-    }
+    models_save(run, &first);
     if (err && first.status) *err = first;
     return first.status;
 }

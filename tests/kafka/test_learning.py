@@ -2,9 +2,10 @@
 """Learning from a real broker: blocks cut at offsets where transactions leave gaps, and labels that come on a topic of their own."""
 import json
 import os
+import signal
 import subprocess
 
-from rig import MILLRACE, expect, main
+from rig import MILLRACE, expect, main, wait_for
 
 BLOCK = 64
 
@@ -55,4 +56,25 @@ def case_labels(rig):
     return f"2000 of 3000 matched; mean squared error {model['squared_error']:.3g}"
 
 
-main([case_offsets, case_labels])
+def case_saved(rig):
+    """Left at once in the middle of a commit: what is saved is never ahead of what is committed, from which the next run goes on."""
+    rig.topics("saved.in:1", "saved.out:1", "saved.dead:1", "saved.near:1:cleanup.policy=compact")
+    saved, gate = (os.path.join(rig.folder, name) for name in ("saved.safetensors", "saved.gate"))
+    job = rig.job("saved", delivery="exactly-once", commit_interval="100ms", emit={"fields": {"id": "id", "near": "near.class"}},
+                  models=[{"name": "near", "type": "kmeans", "learn": True, "k": 3, "save": saved, "topic": "saved.near"}])
+    rig.produce("saved", 1000)
+    run = rig.run(job, hooks={"MILLRACE_WAIT_AT": f"commit.before-offsets:1:{gate}"})
+    wait_for(lambda: os.path.exists(gate + ".reached"), "the first commit")
+    rig.broker.kill()
+    with open(gate, "w", encoding="utf-8"):
+        pass
+    run.signal(signal.SIGTERM)
+    run.expect_end(75)
+    expect(not os.path.exists(saved), "it has saved what was not committed")
+    expect("is not saved" in run.err(), run.err()[-1500:])
+    rig.broker.start()
+    rig.run(job, "--until", "end").expect_end(0)
+    expect(os.path.exists(saved), "nothing was saved in the end")
+
+
+main([case_offsets, case_labels, case_saved])
