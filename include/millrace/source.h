@@ -71,6 +71,7 @@ struct mr_source_open {
     size_t memory_bytes;        /* budget for prefetched messages of this lane */
     bool is_bounded;            /* stop at what was there at start: poll then ends with MR_END */
     struct mr_source_ends ends; /* if bounded */
+    bool must_exist;            /* topics that are not there, or not the same any more, end the run */
     bool reads_headers, reads_timestamps;
     struct mr_source_events events;
 };

@@ -200,6 +200,7 @@ static mr_status source_open(struct mr_lane *lane, struct mr_err *err)
         .memory_bytes = lane->source_bytes,
         .is_bounded = run->until.end,
         .ends = {.context = &run->ends, .note = end_note, .mark = end_mark, .state = end_state},
+        .must_exist = lane->exact != NULL,
         .reads_headers = run->layout->reads_headers,
         .reads_timestamps = run->layout->reads_timestamps || has_labels(run),
         .events = {.context = lane,

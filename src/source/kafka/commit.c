@@ -12,6 +12,7 @@
 
 #define COMMIT_WAIT_MS   3000
 #define METADATA_WAIT_MS 2000
+#define PAUSE_US         400000 /* less than fetch.error.backoff.ms */
 
 /* The group moves on without this member: its partitions are, or will be, others'. Trying on would only keep it from
  * joining again. */
@@ -136,6 +137,20 @@ static mr_txn_outcome member_check(struct mr_source *source, struct mr_err *err)
     return MR_TXN_ABORT;
 }
 
+/* A topic that was deleted and made anew is silent for the half second in which the client leaves it alone after the
+ * error. So where a partition had no records for nearly that long, the offset that was committed last must still be
+ * there: the new topic would be read on from where the old one was. */
+static mr_txn_outcome pause_check(struct mr_source *source, int64_t now_us, struct mr_err *err)
+{
+    bool has_paused = false;
+    for (size_t i = 0; i < source->partition_count && !has_paused; i++) {
+        const struct partition *const part = &source->partition[i];
+        has_paused = part->stored_offset >= 0 && part->commit_offset != part->stored_offset &&
+                     now_us - part->stored_us > PAUSE_US;
+    }
+    return has_paused && mr_kafka_offsets_check(source, err) ? MR_TXN_REFUSED : MR_TXN_OK;
+}
+
 mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transaction *transaction,
                                      const struct mr_position *positions, size_t count, struct mr_err *err)
 {
@@ -152,10 +167,15 @@ mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transac
         return MR_TXN_FATAL;
     }
     rd_kafka_consumer_group_metadata_t *const group = rd_kafka_consumer_group_metadata(source->client);
+    const int64_t now_us = mr_clock_us();
     mr_txn_outcome outcome = member_check(source, err);
+    if (!outcome) outcome = pause_check(source, now_us, err);
     if (!outcome) outcome = mr_transaction_offsets(transaction, list, group, err);
-    for (size_t i = 0; i < source->partition_count && !outcome; i++)
-        source->partition[i].stored_offset = source->partition[i].commit_offset;
+    for (size_t i = 0; i < source->partition_count && !outcome; i++) {
+        struct partition *const part = &source->partition[i];
+        if (part->stored_offset != part->commit_offset) part->stored_us = now_us;
+        part->stored_offset = part->commit_offset;
+    }
     if (group) rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
     return outcome;

@@ -220,7 +220,8 @@ static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
      * share itself. Asked for dynamic members, it gets them.
      */
     const bool is_asked = source->opt->membership == MR_MEMBER_DYNAMIC || source->opt->membership == MR_MEMBER_NONE;
-    const bool is_alone = !is_asked && is_mock(source);
+    source->keeps_offsets = !is_mock(source); /* those of transactions: the embedded one forgets them */
+    const bool is_alone = !is_asked && !source->keeps_offsets;
     if (is_alone && !source->open.lane)
         mr_log(MR_LOG_INFO, "kafka", "embedded broker: this process reads all partitions, whoever else does");
     if (is_alone || source->opt->membership == MR_MEMBER_NONE) {

@@ -9,6 +9,7 @@
 #define EVENTS_INTERVAL_US    20000
 #define STARVED_WAIT_US       3000
 #define SILENCE_US            2000000
+#define LONG_SILENCE_US       5000000 /* of a run without an end: it asks so often while nothing comes */
 #define WAKE_INTERVAL_US      20000
 #define WAKE_TIMEOUT_MS       1000
 #define ASSIGN_QUIET_US       3000000
@@ -176,6 +177,11 @@ static void assignment_miss(struct mr_source *source, int64_t now_us)
     source->unassigned_us = 0;
 }
 
+static void gone_hint(struct mr_source *source, int64_t now_us)
+{
+    if (!source->gone_due_us) source->gone_due_us = now_us + (source->open.is_bounded ? SILENCE_US : LONG_SILENCE_US);
+}
+
 mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us,
                         int64_t fill_us, size_t *count_out, struct mr_err *err)
 {
@@ -190,7 +196,7 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
     else if (now_us >= source->events_due_us)
         events_serve(source, now_us, 0);
     assignment_miss(source, now_us);
-    mr_kafka_gone_check(source, now_us);
+    if (cap) mr_kafka_gone_check(source, now_us); /* else offsets may be on their way */
     mr_kafka_growth_check(source, now_us);
     if (source->failure.status) {
         if (err) *err = source->failure;
@@ -198,6 +204,8 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
     }
     if (!cap) return MR_OK;
     if (is_at_end(source)) return mr_kafka_rest_wait(source, err);
+    const bool is_watched = source->open.is_bounded || source->open.must_exist;
+    if (!source->partition_count && source->open.must_exist) gone_hint(source, now_us);
     if (!source->partition_count) return MR_OK;
     if (cap > source->raw_cap) cap = source->raw_cap;
     size_t count = consume_some(source, cap, wait_us);
@@ -214,7 +222,7 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
         rd_kafka_message_destroy(raw);
     }
     /* Without a group the client does not hand over the error of a topic that was deleted: silence is the hint. */
-    if (!count && source->open.is_bounded && !source->gone_due_us) source->gone_due_us = now_us + SILENCE_US;
+    if (!count && is_watched) gone_hint(source, now_us);
     if (taken) source->message_bytes = bytes / (double)taken;
     *count_out = taken;
     return MR_OK;

@@ -14,8 +14,6 @@
 #define QUIET_US           3000000
 #define SESSION_TIMEOUT_MS 45000 /* librdkafka's default */
 #define MARGIN_MS          15000
-#define GONE_INTERVAL_US   1000000
-#define GONE_TIMEOUT_MS    5000
 
 static mr_end_state state_of(const struct mr_source *source, const rd_kafka_topic_partition_t *entry)
 {
@@ -130,24 +128,4 @@ mr_status mr_kafka_rest_wait(struct mr_source *source, struct mr_err *err)
     source->rest_due_us = status == MR_END ? 0 : mr_clock_us() + LOOK_INTERVAL_US;
     rd_kafka_topic_partition_list_destroy(list);
     return status;
-}
-
-void mr_kafka_gone_check(struct mr_source *source, int64_t now_us)
-{
-    const bool was_gone = source->is_gone;
-    if (!source->gone_due_us || now_us < source->gone_due_us || source->failure.status) return;
-    source->gone_due_us = 0;
-    source->is_gone = false;
-    for (uint32_t i = 0; i < source->topic_count && source->open.is_bounded; i++) {
-        int32_t count;
-        const mr_status status =
-            mr_kafka_partition_count(source->client, source->servers, source->topic[i], GONE_TIMEOUT_MS, &count, NULL);
-        if (!status) continue;
-        source->gone_due_us = now_us + GONE_INTERVAL_US; /* no answer, or none that is sure */
-        if (status != MR_EINPUT) continue;
-        source->is_gone = true;
-        if (was_gone)
-            mr_fail(&source->failure, MR_EINPUT, "kafka source: topic \"%s\" was deleted while it was read",
-                    source->topic[i]);
-    }
 }

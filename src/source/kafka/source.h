@@ -22,6 +22,7 @@ struct partition {
     int64_t end_offset;      /* bounded: the end when the run first saw it; -1: none */
     int64_t commit_offset;   /* everything before it is acknowledged; -1: nothing yet */
     int64_t stored_offset;   /* of the last commit that succeeded; -1: none */
+    int64_t stored_us;       /* when that was, in a transaction */
     bool is_done;            /* bounded: read to its end */
     bool is_revoked;         /* leaves in the rebalance under way */
     rd_kafka_queue_t *queue; /* forwarded to the lane's queue */
@@ -58,6 +59,7 @@ struct mr_source {
     int64_t events_due_us, wake_due_us;
     bool was_full, has_assignment, is_closing;
     bool is_member;        /* of a group that shares the partitions out */
+    bool keeps_offsets;    /* the broker does */
     int64_t unassigned_us; /* since when there is no assignment; 0: there is one, or it was told */
     /* rest.c: of lane 0 of a bounded run in a group. */
     rd_kafka_topic_partition_list_t *rest;           /* all partitions that the run began with; NULL: not known yet */
@@ -117,10 +119,17 @@ mr_status mr_kafka_rest_note(struct mr_source *source, struct mr_err *err);
 mr_status mr_kafka_rest_wait(struct mr_source *source, struct mr_err *err);
 
 /**
- * After a hint that a topic is no longer there: asks for the topics of a bounded run, and fails it (source->failure)
- * when one is missing twice, a second apart: it would wait for ever.
+ * After a hint that a topic is no longer there: asks for the topics of a run that is bounded or must find them, and
+ * fails it (source->failure) when one is missing twice, a second apart: it would wait for ever. gone.c
  */
 void mr_kafka_gone_check(struct mr_source *source, int64_t now_us);
+
+/**
+ * Whether the offsets that were committed are still there; no answer counts as yes. Brokers forget the offsets of a
+ * topic with the topic: so where they are gone it is another one of that name, or somebody has deleted them. MR_EINPUT:
+ * this is not the place to go on from. Waits for an answer; not while offsets are on their way in a transaction.
+ */
+mr_status mr_kafka_offsets_check(struct mr_source *source, struct mr_err *err);
 
 /** Membership none: says once for each growth that a topic has partitions that nobody reads. */
 void mr_kafka_growth_check(struct mr_source *source, int64_t now_us);
