@@ -21,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("BUILD_DIR", os.path.join(ROOT, "build"))
 MILLRACE = os.environ.get("MILLRACE", os.path.join(BUILD, "millrace"))
 ORACLE = os.path.join(BUILD, "tests", "oracle")
+DOCTOR = os.path.join(BUILD, "tests", "doctor")
 PROXY = os.path.join(BUILD, "tests", "proxy")
 HOOKED = os.path.join(BUILD, "tests", "millrace_hooks")
 KAFKA = os.path.join(ROOT, "scripts", "kafka")
@@ -420,6 +421,15 @@ class Rig:
     def trim(self, topic, offset):
         """Deletes the records before the offset in every partition."""
         self.oracle("trim", topic, offset)
+
+    def delete(self, topic):
+        self.oracle("delete", topic)
+
+    def doctored(self, source, target, *words, partitions=1, config=""):
+        """A new topic: the source with a fault planted (tests/kafka/doctor)."""
+        self.topics(f"{target}:{partitions}{config}")
+        subprocess.run([DOCTOR, self.broker.address, source, target, *map(str, words)], check=True)
+        return target
 
     def transactions(self):
         """Transactional id -> what Kafka's own tool says of it: ProducerId, TransactionState, Coordinator."""

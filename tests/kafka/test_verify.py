@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 
-from rig import BUILD, MILLRACE, Skip, expect, main
+from rig import MILLRACE, Skip, expect, main
 
 RECORDS = 20_000
-DOCTOR = os.path.join(BUILD, "tests", "doctor")
 
 
 def exact(rig, name, **changes):
@@ -41,12 +40,6 @@ def finds(job, kind, topic=None, **place):
     return first
 
 
-def doctored(rig, source, target, *words, partitions=1):
-    rig.topics(f"{target}:{partitions}")
-    subprocess.run([DOCTOR, rig.broker.address, source, target, *map(str, words)], check=True)
-    return target
-
-
 def lines(rig, topic, text):
     path = os.path.join(rig.folder, f"{topic}.lines")
     with open(path, "w", encoding="utf-8") as file:
@@ -70,10 +63,10 @@ def case_plain(rig):
     expect(not report["not_proved"], f"{report}")
     told = []
     for fault, kind in (("drop", "missing"), ("twice", "duplicated"), ("swap", "reordered"), ("change", "different")):
-        topic = doctored(rig, "plain.out", f"plain.{fault}", fault, 1, 77, partitions=4)
+        topic = rig.doctored("plain.out", f"plain.{fault}", fault, 1, 77, partitions=4)
         first = finds(exact(rig, "plain", sinks=[{"type": "kafka", "topic": topic}]), kind)
         told.append(f"{kind} at {first['topic']}[{first['partition']}] {first['offset']}")
-    dead = doctored(rig, "plain.dead", "plain.dead2", "drop", 0, 7)
+    dead = rig.doctored("plain.dead", "plain.dead2", "drop", 0, 7)
     finds(exact(rig, "plain", bad_records={"topic": dead}), "missing", "plain.in")
     shift(rig, "plain", "plain.in:2", -5)
     report = verify(job, 70)  # answered, and not committed
@@ -89,7 +82,7 @@ def case_keys(rig):
     job = exact(rig, "keys", emit=emit)
     rig.run(job, "--until", "end").expect_end(0)
     verify(job, 0)
-    topic = doctored(rig, "keys.out", "keys.drop", "drop", 2, 30, partitions=3)
+    topic = rig.doctored("keys.out", "keys.drop", "drop", 2, 30, partitions=3)
     finds(exact(rig, "keys", emit=emit, sinks=[{"type": "kafka", "topic": topic}]), "missing", "keys.in")
     rig.topics("join.in:2", "join.out:2", "join.dead:1")
     lines(rig, "join.in", [f'{{"id":{i},"Temperature":{i % 97 if i % 41 else "null"}}}' for i in range(5000)])
@@ -119,10 +112,11 @@ def case_offsets(rig):
         rig.run(job, "--until", "end").expect_end(0)
     report = verify(job, 0)
     expect(report["models_equal"] == report["commits"] >= 4 and report["updates"] > 50 and not report["not_proved"], f"{report}")
-    for fault, kind in (("learned-twice", "learned_twice"), ("foreign", "state"), ("no-chunk", "state"), ("no-manifest", "state")):
-        topic = doctored(rig, "blocks.near", f"blocks.{fault}", fault)
+    for fault, kind in (("learned-twice", "learned_twice"), ("foreign", "state"), ("no-chunk", "state"), ("no-manifest", "state"), ("flip", "state"), ("cut", "state")):
+        topic = rig.doctored("blocks.near", f"blocks.{fault}", fault)
         first = verify(learning(rig, "blocks", topic, new=False), 70)["findings"][0]
         expect(first["kind"] == kind, f"{fault}: {first}")
+        expect(kind != "state" or "offset" in first["text"], f"{fault}: where it is is not said: {first}")
         if kind == "learned_twice":
             expect(first["topic"] == "blocks.in" and first["offset"] > 0, f"{first}")
     shift(rig, "blocks", "blocks.in", -7)
@@ -142,6 +136,54 @@ def case_offsets(rig):
     rig.run(job, "--until", "end").expect_end(0)
     verify(job, 0)
     return told.splitlines()[0]
+
+
+def case_stranger(rig):
+    """A record of another model of the same name and type, under this one's own key: of another job, which has learned from other records."""
+    for name in ("own", "other"):
+        job = learning(rig, name)
+        for turn in range(4):
+            rig.produce(name, RECORDS // 4, first=turn * (RECORDS // 4 + (1000 if name == "other" else 0)))
+            rig.run(job, "--until", "end").expect_end(0)
+        verify(job, 0)
+    topic = rig.doctored("own.near", "own.stranger", "stranger", "other.near")
+    job = learning(rig, "own", topic, new=False)
+    first = verify(job, 70)["findings"][0]
+    run = rig.run(job, "--until", "end").expect_end(70)
+    expect("own.stranger" in run.err(), f"the start does not name the topic: {run.err()}")
+    return f"{first['kind']}: {first['text']}"
+
+
+def case_missing(rig):
+    """What is not there cannot be proved: 66, and which topic; for input, output and state."""
+    job = learning(rig, "gone")
+    rig.produce("gone", 1000)
+    rig.run(job, "--until", "end").expect_end(0)
+    verify(job, 0)
+    for what, changes in (("state", {"topic": "gone.none"}), ("output", {"sinks": [{"type": "kafka", "topic": "gone.none"}]}),
+                          ("dead letters", {"bad_records": {"topic": "gone.none"}}), ("input", {"source__topics": ["gone.none"]})):
+        told, error = millrace(66, "verify", learning(rig, "gone", new=False, **changes))
+        expect('"gone.none"' in told + error, f"{what}: the topic is not named: {told}{error}")
+
+
+def case_rollback(rig):
+    """A roll-back fences the trainer that runs: it ends with 73, has committed nothing since, and the next one goes on from the version put back."""
+    job = learning(rig, "back")
+    sender = rig.producing("back", RECORDS * 10, RECORDS / 4)
+    run = rig.run(job)
+    run.wait_out(6000)
+    rows = [json.loads(line) for line in millrace(0, "model", "list", job, "--json")[0].splitlines()]
+    version = rows[-1]["version"] - 2
+    told, _ = millrace(0, "model", "rollback", job, "--version", version)
+    expect(f"version {version} again" in told, told)
+    run.expect_end(73, 30)
+    verify(job, 0)
+    rig.stop_producing(sender)
+    rig.run(job, "--until", "end").expect_end(0)
+    report = verify(job, 0)
+    after = [json.loads(line) for line in millrace(0, "model", "list", job, "--json")[0].splitlines()]
+    expect(any(row["version"] == version for row in after), f"no commit at version {version}: {after[-5:]}")
+    return f"version {rows[-1]['version']} to {version}; {report['in']} records in the range"
 
 
 def case_killed(rig):
@@ -225,4 +267,4 @@ def case_versions(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_keys, case_offsets, case_killed, case_units, case_versions])
+    main([case_plain, case_keys, case_offsets, case_stranger, case_missing, case_rollback, case_killed, case_units, case_versions])

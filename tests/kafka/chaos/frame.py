@@ -90,7 +90,6 @@ class Trial:
         """Records begin to flow, so many, or until the row is over."""
         self.rig.trio(self.name, partitions, out=out)
         self.send(rate, *flags, count=count)
-        self.silence.start()
 
     def send(self, rate, *flags, count=ENDLESS):
         """Records flow on, behind those that were sent."""
@@ -98,7 +97,7 @@ class Trial:
 
     def stop_flow(self):
         """All that were sent are in the input."""
-        if self.sender.poll() is None:
+        if self.sender and self.sender.poll() is None:
             self.count += self.rig.stop_producing(self.sender)
 
     def sent(self, count):
@@ -238,6 +237,7 @@ def attempt(rig, row_, seed, is_short):
     trial = Trial(rig, row_, seed, is_short)
     verdict = {"lost": 0, "duplicated": 0, "reordered": 0, "wrong": ""}
     started = time.monotonic()
+    trial.silence.start()
     try:
         row_.function(trial)
         verdict.update(trial.finish())

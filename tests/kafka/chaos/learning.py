@@ -1,13 +1,16 @@
 """Rows L: the same faults on a job that learns: what comes out must be, byte for byte, what a run without faults gives."""
 import os
+import re
+import signal
 import subprocess
 
-from frame import row
-from points import COMMIT, LEARNING, OPENING, RESTARTING
+from frame import SOON, Gate, hooks_of, row
+from points import COMMIT, LEARNING, OPENING, RESTARTING, times_of
 from processes import crash_at
-from rig import MILLRACE
+from rig import MILLRACE, expect, wait_for
 
 RATE = 2500
+STATE_FAULTS = ("no-chunk", "no-manifest", "foreign", "newer", "flip", "cut")
 
 
 def committed(trial, topic):
@@ -79,3 +82,62 @@ def broker_dies(trial):
         trial.rig.broker.start_node(1)
     trial.progress(run, 1)
     trial.alive(run)
+
+
+@row("R4", "a job that learns goes from process to process", "20 moves a run: the old one leaves, works on, or waits at a named point when the new one starts, which has its "
+     "instance (static members) or one of its own (dynamic ones); one of the two ends with 73", ci=0, full=10, seconds=60)
+def handed_over(trial):
+    is_static = trial.random.random() < 0.5
+    learn(trial, **({} if trial.random.random() < 0.5 else {"bytes_per_s": "1KiB"}))
+    if not is_static:
+        trial.settings["source__membership"] = "dynamic"
+    trial.flags = SOON
+    old = old_gate = None
+    moves = 4 if trial.is_short else 20
+    for move in range(moves + 1):
+        how = trial.random.choice(("leaves", "works", "waits")) if move < moves else "works"
+        point = trial.random.choice(COMMIT + LEARNING[1:])
+        gate = Gate(trial, point, times_of(point, trial.random)) if how == "waits" else None
+        new = trial.start(instance="one" if is_static else f"i{move}", hooks=hooks_of(gate) if gate else None)
+        if old_gate:
+            trial.pause(0, 2)
+            old_gate.open()
+        if old:
+            left = one_ends(old, new)
+            trial.note(f"the {'new' if left is new else 'old'} one ends with {left.process.returncode}")
+            new = old if left is new else new
+            gate = None if left is new else gate
+        if gate and new.process.poll() is None:
+            gate.wait(new)
+        else:
+            trial.measure("hand-over to first commit", new.first_commit())
+        trial.pause(0, 0.5)
+        trial.fault()
+        if how == "leaves":
+            new.signal(signal.SIGTERM)
+        old, old_gate = new, gate
+    trial.progress(old, 1)
+
+
+def one_ends(old, new):
+    """Of two that write the same model one ends: fenced, or because it was to leave."""
+    wait_for(lambda: old.process.poll() is not None or new.process.poll() is not None, f"one of two to end:\n{old.err()[-1500:]}\n{new.err()[-1500:]}", 60)
+    left = old if old.process.poll() is not None else new
+    expect(left.process.returncode in ((0, 73, 75) if left is old else (73,)), f"it left with {left.process.returncode}:\n{left.err()[-2000:]}")
+    return left
+
+
+@row("D6", "the state topic is broken", f"a copy of it, with one fault, in its place: {', '.join(STATE_FAULTS)}: refused with 70, and the offset named", ci=1, full=5, seconds=20)
+def state_broken(trial):
+    learn(trial, bytes_per_s="1KiB")
+    run = trial.start()
+    trial.progress(run, 6000)
+    run.signal(signal.SIGKILL)
+    run.end()
+    right = trial.settings["models"]
+    for fault in trial.random.sample(STATE_FAULTS, len(STATE_FAULTS)):
+        topic = trial.rig.doctored(f"{trial.name}.near", f"{trial.name}.{fault}", fault, config=":cleanup.policy=compact")
+        run = trial.start(models=[{**right[0], "topic": topic}]).expect_end(70)
+        expect(f'"{topic}"' in run.err() and re.search(r"offset \d+", run.err()), f"{fault}: where it is broken is not said:\n{run.err()[-1500:]}")
+        trial.fault()
+    trial.progress(trial.start(), 1)

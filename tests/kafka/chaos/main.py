@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import frame  # noqa: E402
 import brokers  # noqa: E402
+import data  # noqa: E402
 import followers  # noqa: E402
 import groups  # noqa: E402
 import learning  # noqa: E402
@@ -19,8 +20,8 @@ import processes  # noqa: E402
 import table  # noqa: E402
 from rig import Rig, Skip, client_version  # noqa: E402
 
-MODULES = (network, brokers, processes, groups, learning, followers)  # each declares its rows
-SETTINGS = ("transaction.abort.timed.out.transaction.cleanup.interval.ms=1000", "group.min.session.timeout.ms=1000")
+MODULES = (network, brokers, processes, groups, data, learning, followers)  # each declares its rows
+SETTINGS = ("transaction.abort.timed.out.transaction.cleanup.interval.ms=1000", "group.min.session.timeout.ms=1000", "log.cleaner.backoff.ms=100")
 START_S = 8  # of brokers
 
 

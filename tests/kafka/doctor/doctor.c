@@ -1,9 +1,17 @@
 /*
  * doctor: copies a topic into an empty one with as many partitions, and plants a fault on the way.
  *
- *   doctor SERVERS FROM TO drop|twice|swap|change PARTITION N    the N-th record of the partition
- *   doctor SERVERS FROM TO learned-twice                         of a state topic: the last update overlaps the one
- * before doctor SERVERS FROM TO no-chunk | no-manifest | foreign      of a state topic
+ *   doctor SERVERS FROM TO drop|twice|swap|change PARTITION N   the N-th record of the partition
+ *   doctor SERVERS FROM TO FAULT [OTHER]                        of a state topic
+ *
+ *   learned-twice  the first update of the last commit that learned overlaps the one before
+ *   foreign        that commit names another model
+ *   newer          it is of a later format
+ *   cut            its last bytes are missing
+ *   stranger       in its place stands the commit of the same number of the model of topic OTHER
+ *   no-manifest    the commit before the last one is missing
+ *   no-chunk       the last chunk is missing
+ *   flip           a byte of the last chunk is another one
  */
 #include <librdkafka/rdkafka.h>
 #include <stdarg.h>
@@ -176,30 +184,77 @@ static void foreign_send(const rd_kafka_message_t *message, const struct mr_stat
     mr_blob_deinit(&blob);
 }
 
-static void state_copy(const struct topic *topic, const char *fault)
+static void bytes_send(const rd_kafka_message_t *message, const char *fault)
 {
-    size_t last_chunk = SIZE_MAX, manifests = 0, last = SIZE_MAX;
+    char *const value = malloc(message->len);
+    if (!value) die("out of memory");
+    memcpy(value, message->payload, message->len);
+    if (!strcmp(fault, "newer")) value[4]++; /* behind the magic number */
+    if (!strcmp(fault, "flip")) value[message->len - 1] ^= 1;
+    record_send(message, value, message->len - (strcmp(fault, "cut") ? 0 : 9));
+    free(value);
+}
+
+/* The commit of that number, of another model, under this one's key. */
+static void stranger_send(const rd_kafka_message_t *message, uint64_t seq, const struct topic *other)
+{
+    for (size_t i = 0; i < other->count; i++) {
+        mr_state_record kind;
+        uint32_t index;
+        struct mr_state_commit *const commit = commit_read(other->message[i], &kind, &index);
+        const bool is_it = commit && commit->seq == seq;
+        if (is_it) record_send(message, other->message[i]->payload, other->message[i]->len);
+        free(commit);
+        if (is_it) return;
+    }
+    die("the other topic has no commit %llu", (unsigned long long)seq);
+}
+
+/* Which records a fault is about. */
+struct places {
+    size_t last_chunk, before_last, last;
+};
+
+static struct places places_find(const struct topic *topic)
+{
+    struct places at = {SIZE_MAX, SIZE_MAX, SIZE_MAX};
+    size_t manifests = 0, newest = SIZE_MAX;
     for (size_t i = 0; i < topic->count; i++) {
         mr_state_record kind;
         uint32_t index;
         struct mr_state_commit *const commit = commit_read(topic->message[i], &kind, &index);
-        if (kind == MR_STATE_CHUNK) last_chunk = i;
-        if (commit && ++manifests && commit->update_count) last = i;
+        if (kind == MR_STATE_CHUNK) at.last_chunk = i;
+        if (commit) {
+            at.before_last = newest;
+            newest = i;
+            manifests++;
+            if (commit->update_count) at.last = i;
+        }
         free(commit);
     }
-    if (last == SIZE_MAX || manifests < 3) die("%zu commits are too few", manifests);
-    for (size_t i = 0, seen = 0; i < topic->count; i++) {
+    if (at.last == SIZE_MAX || manifests < 3) die("%zu commits are too few", manifests);
+    return at;
+}
+
+static void state_copy(const struct topic *topic, const char *fault, const struct topic *other)
+{
+    const struct places at = places_find(topic);
+    const bool is_gap = !strcmp(fault, "no-manifest"), is_hole = !strcmp(fault, "no-chunk");
+    for (size_t i = 0; i < topic->count; i++) {
         const rd_kafka_message_t *const message = topic->message[i];
         mr_state_record kind;
         uint32_t index;
         struct mr_state_commit *const commit = commit_read(message, &kind, &index);
-        seen += commit != NULL;
-        if (!strcmp(fault, "learned-twice") && i == last)
+        if (i == at.last && !strcmp(fault, "learned-twice"))
             overlap_send(message, commit);
-        else if (!strcmp(fault, "foreign") && i == last)
+        else if (i == at.last && !strcmp(fault, "foreign"))
             foreign_send(message, commit);
-        else if (!(!strcmp(fault, "no-chunk") && i == last_chunk) &&
-                 !(!strcmp(fault, "no-manifest") && commit && seen == manifests - 1))
+        else if (i == at.last && !strcmp(fault, "stranger"))
+            stranger_send(message, commit->seq, other);
+        else if ((i == at.last && (!strcmp(fault, "newer") || !strcmp(fault, "cut"))) ||
+                 (i == at.last_chunk && !strcmp(fault, "flip")))
+            bytes_send(message, fault);
+        else if (!(is_gap && i == at.before_last) && !(is_hole && i == at.last_chunk))
             whole_send(message);
         free(commit);
     }
@@ -207,15 +262,16 @@ static void state_copy(const struct topic *topic, const char *fault)
 
 int main(int argc, char **argv)
 {
-    struct topic topic = {0};
+    struct topic topic = {0}, other = {0};
     if (argc < 5) die("SERVERS FROM TO FAULT ...");
     to = argv[3];
     topic_read(argv[1], argv[2], &topic);
+    if (argc == 6) topic_read(argv[1], argv[5], &other);
     producer = client_open(argv[1], RD_KAFKA_PRODUCER);
     if (argc == 7)
         outputs_copy(&topic, argv[4], record_find(&topic, atoi(argv[5]), (size_t)atoll(argv[6])));
     else
-        state_copy(&topic, argv[4]);
+        state_copy(&topic, argv[4], &other);
     if (rd_kafka_flush(producer, WAIT_MS)) die("not all of it was acknowledged");
     return 0;
 }

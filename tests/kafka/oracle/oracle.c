@@ -166,6 +166,25 @@ static int topic_grow(const struct options *opt, const char *name, int partition
     return 0;
 }
 
+/* oracle delete TOPIC: it is gone, as far as this client sees, when this ends. */
+static int topic_delete(const struct options *opt, const char *name)
+{
+    rd_kafka_t *client = client_open(opt, RD_KAFKA_PRODUCER, (const char *const[]){NULL});
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
+    rd_kafka_DeleteTopic_t *gone = rd_kafka_DeleteTopic_new(name);
+    rd_kafka_DeleteTopics(client, &gone, 1, NULL, queue);
+    rd_kafka_event_t *event = event_wait(queue, name);
+    size_t results;
+    const rd_kafka_topic_result_t **list =
+        rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &results);
+    topic_results(list, results);
+    rd_kafka_event_destroy(event);
+    rd_kafka_DeleteTopic_destroy(gone);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(client);
+    return 0;
+}
+
 /* oracle trim TOPIC OFFSET: deletes the records before OFFSET of every partition. */
 static int topic_trim(const struct options *opt, const char *name, int64_t offset)
 {
@@ -194,8 +213,9 @@ static int topic_trim(const struct options *opt, const char *name, int64_t offse
 static void usage(void)
 {
     die("oracle COMMAND --servers HOST:PORT ...\n"
-        "  topic NAME:PARTITIONS[:KEY=VALUE]...   grow TOPIC PARTITIONS   trim TOPIC OFFSET\n"
+        "  topic NAME:PARTITIONS[:KEY=VALUE]...   grow TOPIC PARTITIONS   trim TOPIC OFFSET   delete TOPIC\n"
         "  produce --topic T --count N [--first N] [--rate R] [--keys] [--partitions N] [--transaction ID]\n"
+        "          [--transaction-records N] [--aborted-records N]\n"
         "          [--bad-every N [--kinds A,B]] [--null-every N] [--large-every N --large-bytes N]\n"
         "          (ends early at SIGTERM, and says how many it has sent)\n"
         "  check --in T --out T --dead T [--count N] [--ordered] [--once] [--duplicates-max N] [--tombstones]\n"
@@ -236,7 +256,9 @@ static bool number_option(struct options *opt, const char *name, const char *val
                 {"--null-every", &opt->null_every},
                 {"--partitions", &opt->partitions},
                 {"--duplicates-max", &opt->duplicates_max},
-                {"--recent", &opt->recent}};
+                {"--recent", &opt->recent},
+                {"--transaction-records", &opt->transaction_records},
+                {"--aborted-records", &opt->aborted_records}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (!strcmp(rows[i].name, name)) return *rows[i].to = atol(value), true;
     }
@@ -280,6 +302,7 @@ int main(int argc, char **argv)
     if (!words || !opt.servers) usage();
     if (!strcmp(word[0], "topic") && words > 1) return topics_create(&opt, word + 1, words - 1);
     if (!strcmp(word[0], "grow") && words == 3) return topic_grow(&opt, word[1], atoi(word[2]));
+    if (!strcmp(word[0], "delete") && words == 2) return topic_delete(&opt, word[1]);
     if (!strcmp(word[0], "trim") && words == 3) return topic_trim(&opt, word[1], atoll(word[2]));
     if (!strcmp(word[0], "produce") && opt.topic) return produce(&opt);
     if (!strcmp(word[0], "check") && opt.in && opt.out) return check(&opt);

@@ -23,8 +23,9 @@
 struct options {
     const char *servers, *topic, *in, *out, *dead, *group, *transaction, *kinds;
     long count, first, bad_every, large_every, large_bytes, null_every, partitions;
-    long recent;         /* records before this number need no answer */
-    long duplicates_max; /* -1: any number */
+    long transaction_records, aborted_records; /* 0: 500 and 100 */
+    long recent;                               /* records before this number need no answer */
+    long duplicates_max;                       /* -1: any number */
     double rate;
     bool keys, is_ordered, is_once, is_partial, has_tombstones;
 };

@@ -161,21 +161,32 @@ static void transaction_call(rd_kafka_error_t *error, const char *what)
     if (error) die("%s: %s", what, rd_kafka_error_string(error));
 }
 
-/* Transactions of 500 records; behind each that is committed comes one of strangers that is aborted. */
-static void send_in_transactions(struct sending *sending)
+static void transaction_begin(struct sending *sending)
+{
+    transaction_call(rd_kafka_begin_transaction(sending->client), "begin");
+}
+
+/* Transactions of 500 records, or as many as is asked for; behind each that is committed comes one of strangers that is
+ * aborted, and one of nothing. How many were committed. */
+static long send_in_transactions(struct sending *sending)
 {
     const struct options *opt = sending->opt;
-    long stranger = STRANGER_ID;
+    const long records = opt->transaction_records ? opt->transaction_records : TRANSACTION_RECORDS;
+    const long aborted = opt->aborted_records ? opt->aborted_records : TRANSACTION_RECORDS / 5;
+    long stranger = STRANGER_ID, id = opt->first;
     transaction_call(rd_kafka_init_transactions(sending->client, 30000), "init_transactions");
-    for (long id = opt->first; id < opt->first + opt->count;) {
-        transaction_call(rd_kafka_begin_transaction(sending->client), "begin");
-        for (long i = 0; i < TRANSACTION_RECORDS && id < opt->first + opt->count; i++) record_send(sending, id++);
+    while (id < opt->first + opt->count && !is_stopped) {
+        transaction_begin(sending);
+        for (long i = 0; i < records && id < opt->first + opt->count; i++) record_send(sending, id++);
         transaction_call(rd_kafka_commit_transaction(sending->client, -1), "commit");
-        transaction_call(rd_kafka_begin_transaction(sending->client), "begin");
-        for (long i = 0; i < TRANSACTION_RECORDS / 5; i++) record_send(sending, stranger++);
+        transaction_begin(sending);
+        for (long i = 0; i < aborted; i++) record_send(sending, stranger++);
         rd_kafka_flush(sending->client, FLUSH_MS); /* else they would be dropped here, and never reach the topic */
         transaction_call(rd_kafka_abort_transaction(sending->client, -1), "abort");
+        transaction_begin(sending);
+        transaction_call(rd_kafka_commit_transaction(sending->client, -1), "commit of nothing");
     }
+    return id - opt->first;
 }
 
 int produce(const struct options *opt)
@@ -207,7 +218,7 @@ int produce(const struct options *opt)
     const double started_s = now_s();
     long sent = 0;
     signal(SIGTERM, stop);
-    if (opt->transaction) send_in_transactions(&sending);
+    if (opt->transaction) sent = send_in_transactions(&sending);
     for (; !opt->transaction && sent < opt->count && !is_stopped; sent++) {
         pace(&sending, started_s, sent);
         record_send(&sending, opt->first + sent);
