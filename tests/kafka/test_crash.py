@@ -4,82 +4,41 @@ import signal
 import threading
 import time
 
+from kills import group_lag, interrupted, random_moment
 from rig import LONG, expect, main
 
-RECORDS = 200_000
 KILLS = 100 if LONG else 20
-
-
-def random_moment(rig, run, index):
-    """Every third time inside the start, else while records come out."""
-    if index % 3 == 0:
-        threading.Event().wait(rig.random.uniform(0, 0.4))
-        return
-    run.wait_out(1)
-    threading.Event().wait(rig.random.uniform(0, 0.5))
-
-
-def more_to_do(rig, name, sender, count):
-    """Each run needs records: on a slow machine the sender may be done early, and everything committed. How many there are now."""
-    if sender.poll() is None:
-        return count
-    rig.produce(name, 1000, first=count)
-    return count + 1000
-
-
-def group_lag(rig, group):
-    """Partition -> lag, as Kafka's own tool sees it."""
-    lags = {}
-    for line in rig.kafka("ConsumerGroupCommand", "--describe", "--group", group).splitlines():
-        words = line.split()
-        if len(words) > 5 and words[0] == group:
-            lags[int(words[2])] = words[5]
-    return lags
 
 
 def case_kill(rig):
     """kill -9 and start again: none missing; repeats are at most what had been delivered and not committed."""
     rig.trio("kill")
-    job = rig.job("kill")
-    sender = rig.producing("kill", RECORDS, RECORDS / (KILLS * 0.9), "--bad-every", 50)
-    beyond, count = 0, RECORDS
-    for index in range(KILLS):
-        count = more_to_do(rig, "kill", sender, count)
-        run = rig.run(job)
-        random_moment(rig, run, index)
-        expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
-        run.signal(signal.SIGKILL)
-        run.end()
-        beyond += rig.check("kill", "--partial", "--ordered", group="kill")["beyond"]
-    expect(sender.wait(120) == 0, "the sender failed")
-    rig.run(job, "--until", "end").expect_end(0)
+    beyond = []
+    count = interrupted(rig, "kill", rig.job("kill"), KILLS, "--bad-every", 50,
+                        each=lambda: beyond.append(rig.check("kill", "--partial", "--ordered", group="kill")["beyond"]))
     found = rig.check("kill", "--count", count, "--ordered", group="kill")
-    expect(found["repeats"] <= beyond, f"{found['repeats']} repeats, but only {beyond} records were delivered and not committed at the kills")
+    expect(found["repeats"] <= sum(beyond), f"{found['repeats']} repeats, but only {sum(beyond)} records were delivered and not committed at the kills")
     lags = group_lag(rig, "kill")
     expect(len(lags) == 4 and set(lags.values()) == {"0"}, f"ConsumerGroupCommand shows the lags {lags}")
-    return f"{KILLS} kills, {count} records, none missing, {found['repeats']} repeated (bound {beyond})"
+    return f"{KILLS} kills, {count} records, none missing, {found['repeats']} repeated (bound {sum(beyond)})"
 
 
 def case_terminate(rig):
     """SIGTERM and start again: each ends with 0 within 10 s, and no record is repeated at all."""
     rig.trio("term")
-    job = rig.job("term")
-    sender = rig.producing("term", RECORDS, RECORDS / (KILLS * 0.9), "--bad-every", 50)
-    slowest, count = 0, RECORDS
-    for index in range(KILLS):
-        count = more_to_do(rig, "term", sender, count)
-        run = rig.run(job)
+    took = []
+
+    def stop(rig, run, index):
         if index % 3 == 0:
             run.wait_log("backend")  # before that, the program does not take signals yet
         random_moment(rig, run, index)
         started = time.monotonic()
         run.signal(signal.SIGTERM)
         run.expect_end(0, 10)
-        slowest = max(slowest, time.monotonic() - started)
-    expect(sender.wait(120) == 0, "the sender failed")
-    rig.run(job, "--until", "end").expect_end(0)
+        took.append(time.monotonic() - started)
+    count = interrupted(rig, "term", rig.job("term"), KILLS, "--bad-every", 50, end=stop)
     rig.check("term", "--count", count, "--ordered", "--once", group="term")
-    return f"{KILLS} stops, no record repeated, the slowest took {slowest:.2f} s"
+    return f"{KILLS} stops, no record repeated, the slowest took {max(took):.2f} s"
 
 
 def twice(run, pause_s=0.02):

@@ -5,12 +5,10 @@ import os
 import signal
 import subprocess
 import threading
-import time
 
+from kills import RECORDS, group_lag, interrupted, kill
 from rig import LONG, MILLRACE, expect, main, wait_for
-from test_crash import group_lag, more_to_do, random_moment
 
-RECORDS = 200_000
 KILLS = 1000 if LONG else 20
 
 
@@ -31,19 +29,8 @@ def case_plain(rig):
 def case_kill(rig):
     """kill -9 and start again: none missing, none repeated."""
     rig.trio("kill")
-    job = exact(rig, "kill")
-    sender = rig.producing("kill", RECORDS, RECORDS / (KILLS * 0.9), "--bad-every", 50)
-    count = RECORDS
-    for index in range(KILLS):
-        count = more_to_do(rig, "kill", sender, count)
-        run = rig.run(job)
-        random_moment(rig, run, index)
-        expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
-        run.signal(signal.SIGKILL)
-        run.end()
-        rig.check("kill", "--partial", "--ordered", "--once")  # offsets of an open transaction are nobody's yet
-    expect(sender.wait(120) == 0, "the sender failed")
-    rig.run(job, "--until", "end").expect_end(0)
+    count = interrupted(rig, "kill", exact(rig, "kill"), KILLS, "--bad-every", 50,  # offsets of an open transaction are nobody's yet
+                        each=lambda: rig.check("kill", "--partial", "--ordered", "--once"))
     rig.check("kill", "--count", count, "--ordered", "--once", group="kill")
     lags = group_lag(rig, "kill")
     return f"{KILLS} kills, {count} records; lags {lags}"
@@ -64,34 +51,18 @@ def learning(rig, name, **changes):
                  emit={"fields": {"id": "id", "prediction": "near.class", "far": "near.score"}}, **changes), saved
 
 
-def first_commit(rig, run):
-    """Waits for the first commit of a run, and a while; how long the commit took from its start."""
-    wait_for(lambda: run.process.poll() is not None or run.total.get("commits"), f"the first commit; {run.err()[-2000:]}", 60)
-    took = time.monotonic() - run.started
-    threading.Event().wait(rig.random.uniform(0, 0.5))
-    return took
-
-
 def case_learn(rig):
     """kill -9 of a job that learns: the centres are, bit for bit, those of a run that nobody kills, and so are all predictions."""
     rig.topics("learn.in:1", "learn.out:1", "learn.dead:1", "calm.out:1", "calm.dead:1")
     job, saved = learning(rig, "learn")
-    kills = 1000 if LONG else 50
-    sender = rig.producing("learn", RECORDS, RECORDS / (kills * 0.7), "--bad-every", 50)
-    count, took = RECORDS, []
-    for index in range(kills):
-        count = more_to_do(rig, "learn", sender, count)
-        run = rig.run(job)
+    kills, took = 1000 if LONG else 50, []
+
+    def moment(rig, run, index):
+        """Every third time inside the start, else after the first commit."""
         if index % 3:
-            took.append(first_commit(rig, run))
-        else:
-            threading.Event().wait(rig.random.uniform(0, 0.4))
-        expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
-        run.signal(signal.SIGKILL)
-        run.end()
-        run.close()
-    expect(sender.wait(120) == 0, "the sender failed")
-    rig.run(job, "--until", "end").expect_end(0)
+            took.append(run.first_commit())
+        threading.Event().wait(rig.random.uniform(0, 0.5 if index % 3 else 0.4))
+    count = interrupted(rig, "learn", job, kills, "--bad-every", 50, end=lambda *words: kill(*words, moment=moment))
     calm, calm_saved = learning(rig, "calm", source__topics=["learn.in"], sinks=[{"type": "kafka", "topic": "calm.out"}])
     rig.run(calm, "--until", "end").expect_end(0)
     with open(saved, "rb") as one, open(calm_saved, "rb") as other:
@@ -114,17 +85,10 @@ def case_file(rig):
                       state={"file": os.path.join(rig.folder, f"{name}.state"), "interval": "50ms"},
                       emit={"fields": {"id": "id", "prediction": "near.class", "far": "near.score"}},
                       sinks=[{"type": "kafka", "topic": f"{name}.out"}])
-        sender = rig.producing("file", RECORDS, RECORDS / (KILLS * 0.9), "--bad-every", 50) if kills else None
-        count = RECORDS
-        for index in range(kills):
-            count = more_to_do(rig, "file", sender, count)
-            run = rig.run(job)
-            random_moment(rig, run, index)
-            expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
-            run.signal(signal.SIGKILL)
-            run.end()
-        expect(not sender or sender.wait(120) == 0, "the sender failed")
-        rig.run(job, "--until", "end").expect_end(0)
+        if kills:
+            interrupted(rig, "file", job, kills, "--bad-every", 50)
+        else:
+            rig.run(job, "--until", "end").expect_end(0)
         with open(saved, "rb") as file:
             told[name] = file.read()
     expect(told["file"] == told["still"], "other centres than those of a run without kills")
@@ -169,16 +133,7 @@ def case_most(rig):
     """At most once: kill -9 loses what was under way, and repeats nothing."""
     rig.topics("most.in:4", "most.out:4", "most.dead:1")
     job = rig.job("most", delivery="at-most-once")
-    sender = rig.producing("most", RECORDS, RECORDS / (KILLS * 0.9))
-    count = RECORDS
-    for index in range(KILLS):
-        count = more_to_do(rig, "most", sender, count)
-        run = rig.run(job)
-        random_moment(rig, run, index)
-        run.signal(signal.SIGKILL)
-        run.end()
-    expect(sender.wait(120) == 0, "the sender failed")
-    rig.run(job, "--until", "end").expect_end(0)
+    count = interrupted(rig, "most", job, KILLS)
     told = [json.loads(line)["id"] for line in answers(rig, "most.out").splitlines()]
     expect(len(set(told)) == len(told), f"{len(told) - len(set(told))} outputs repeated")
     lags = group_lag(rig, "most")

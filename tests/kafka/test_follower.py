@@ -8,7 +8,7 @@ import threading
 import time
 
 from rig import HOOKED, LONG, MILLRACE, Skip, expect, main, wait_for
-from test_crash import group_lag, more_to_do, random_moment
+from kills import group_lag, more_to_do, random_moment
 
 RECORDS = 50_000
 KILLS = 200 if LONG else 15

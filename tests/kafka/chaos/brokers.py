@@ -10,11 +10,11 @@ RATE = 3000
 
 
 @row("B1", "the only broker is killed and comes back", "kill -9, wait 1 to 5 s, start; twice a run, every third time together with the job", ci=1, full=20,
-     seconds=20)
+     seconds=30)
 def restarted(trial):
     trial.flow(RATE)
     run = trial.start()
-    for _ in range(2):
+    for _ in range(1 if trial.is_short else 2):
         trial.progress(run)
         trial.rig.broker.kill_node(1)
         trial.fault()
@@ -30,7 +30,7 @@ def restarted(trial):
         trial.alive(run)
 
 
-@row("B1-rolling", "a rolling restart of three brokers", "each is stopped in good order and started again", ci=0, full=10, seconds=40, nodes=3)
+@row("B1-rolling", "a rolling restart of three brokers", "each is stopped in good order and started again", ci=0, full=10, seconds=45, nodes=3)
 def rolling(trial):
     trial.flow(RATE)
     run = trial.start()
@@ -45,7 +45,7 @@ def rolling(trial):
     trial.alive(run)
 
 
-@row("B2", "one of three brokers is killed", "kill -9 of a random node, wait, start; twice a run", ci=0, full=30, seconds=25, nodes=3)
+@row("B2", "one of three brokers is killed", "kill -9 of a random node, wait, start; twice a run", ci=0, full=30, seconds=40, nodes=3)
 def node_killed(trial):
     trial.flow(RATE)
     run = trial.start()
@@ -60,7 +60,7 @@ def node_killed(trial):
     trial.alive(run)
 
 
-@row("B4", "a coordinator moves", "the coordinator of the group, or of the transactions, is killed and comes back", ci=1, full=20, seconds=25, nodes=3)
+@row("B4", "a coordinator moves", "the coordinator of the group, or of the transactions, is killed and comes back", ci=1, full=20, seconds=31, nodes=3)
 def coordinator(trial):
     trial.flow(RATE)
     run = trial.start(instance="one")
@@ -89,7 +89,7 @@ def memory_kib(run):
 
 
 @row("B5", "all three brokers are gone for a while", "kill -9 of all, 60 s (15 s among the tests of every day), start; the job goes on by itself, in its memory and with a short log",
-     ci=0, full=5, seconds=110, nodes=3)
+     ci=0, full=5, seconds=100, nodes=3)
 def all_gone(trial):
     broker = trial.rig.broker
     trial.flow(RATE)

@@ -12,7 +12,7 @@ NO_BAD = ("--bad-every", 0)  # so that the records of an output name those of th
 
 
 @row("D1", "the input gets more partitions", "4, then 8, between records; the output has 8 already, or grows at the same moment; killed then or not", ci=1, full=10,
-     seconds=15)
+     seconds=6)
 def grown(trial):
     is_out_ready = trial.random.random() < 0.5
     trial.note("the output had 8 already" if is_out_ready else "the output grew, too")
@@ -60,7 +60,7 @@ def stopped_for(run, *reasons):
 
 
 @row("D2", "the input topic is deleted, and made anew", "while the job runs, or between two processes; made anew at once or later, with more or fewer records than before: each record of the "
-     "new one is answered once, or a process stops and says why", ci=1, full=20, seconds=15)
+     "new one is answered once, or a process stops and says why", ci=1, full=20, seconds=6)
 def deleted(trial):
     name, when = trial.name, trial.random.choice(("running", "running, made anew", "stopped"))
     trial.note(when)
@@ -104,7 +104,7 @@ def create(trial, words):
 
 
 @row("D3", "records are deleted that the job has not read", "behind the offset that is committed, while it is stopped or frozen: it stops and says so, and goes on when it is told to", ci=1,
-     full=20, seconds=15)
+     full=20, seconds=7)
 def trimmed(trial):
     name, when = trial.name, trial.random.choice(("stopped", "killed", "frozen"))
     trial.note(when)
@@ -132,13 +132,13 @@ def trimmed(trial):
     trial.judge = lambda: judge_ids(trial, [number for number in range(trial.count) if number in done or number // 2 >= gone])
 
 
-@row("D5", "nine records in ten are of aborted transactions", "transactions of 50 records, behind each one of 450 that is aborted and one of nothing; five kills", ci=1, full=20, seconds=20)
+@row("D5", "nine records in ten are of aborted transactions", "transactions of 50 records, behind each one of 450 that is aborted and one of nothing; five kills", ci=1, full=20, seconds=7)
 def aborted(trial):
     trial.flow(0, "--transaction", f"{trial.name}-source", "--transaction-records", 50, "--aborted-records", 450)
     trial.kill(5)
 
 
-@row("D5-holes", "the input is compacted", "1,000 keys in some 200,000 records, of which compaction leaves a few thousand with holes between them; killed at three points", ci=0, full=10, seconds=40)
+@row("D5-holes", "the input is compacted", "1,000 keys in some 200,000 records, of which compaction leaves a few thousand with holes between them; killed at three points", ci=0, full=10, seconds=10)
 def compacted(trial):
     name = trial.name
     trial.rig.topics(f"{name}.in:2:cleanup.policy=compact:segment.bytes=1048576:min.cleanable.dirty.ratio=0.01", f"{name}.out:2", f"{name}.dead:1")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+import traceback
 
 import rig as base
 from rig import Wrong, expect, wait_for
@@ -241,8 +242,12 @@ def attempt(rig, row_, seed, is_short):
     try:
         row_.function(trial)
         verdict.update(trial.finish())
-    except (Wrong, OSError, subprocess.SubprocessError) as error:
-        verdict["wrong"] = str(error) or repr(error)
+    except Wrong as error:
+        verdict["wrong"] = str(error)
+    except base.Skip:
+        raise
+    except Exception:  # pylint: disable=broad-except
+        verdict["wrong"] = traceback.format_exc()  # a fault of the test's own: the other rows go on
     finally:
         trial.close()
         rig.proxy.heal()

@@ -20,7 +20,7 @@ def storm(trial, kind, has_kills):
 
     join("m0")
     trial.progress(members["m0"], 1)
-    for _ in range(EVENTS):
+    for _ in range(6 if trial.is_short else EVENTS):
         if len(members) < 2 or (len(members) < 4 and trial.random.random() < 0.5):
             join(f"m{number}")
             number += 1
@@ -40,13 +40,13 @@ def storm(trial, kind, has_kills):
 
 
 @row("R1", "processes join and leave all the time", f"two to four members, one more or one less every second, {EVENTS} times a run; static members (missed after 3 s) "
-     "or dynamic ones", ci=1, full=20, seconds=25)
+     "or dynamic ones", ci=1, full=20, seconds=23)
 def calm_storm(trial):
     storm(trial, trial.random.choice(("dynamic", "static")), False)
 
 
 @row("R1-kill", "processes join and are killed all the time", "the same, but with kill -9, and another one in its place: it is missed after 3 s if dynamic, and every kill in "
-     "these makes the others wait anew", ci=0, full=10, seconds=25)
+     "these makes the others wait anew", ci=0, full=10, seconds=23)
 def rough_storm(trial):
     storm(trial, trial.random.choice(("dynamic", "static")), True)
 
@@ -55,7 +55,7 @@ PHASES = OPENING + COMMIT + REVOKING + RESTARTING
 
 
 @row("R2", "another member joins while a process is in each phase of a transaction", f"it is held there, the other one asks to join, 0 to 1 s later it is let on: "
-     f"{', '.join(PHASES)}", ci=1, full=20, seconds=60)
+     f"{', '.join(PHASES)}", ci=1, full=20, seconds=52)
 def joins(trial):
     proxy, number = trial.rig.proxy, iter(range(1000))
     trial.settings = {"source__membership": "dynamic"}
@@ -66,7 +66,7 @@ def joins(trial):
 
     first = member()
     trial.progress(first, 1)
-    for point in trial.random.sample(PHASES, 5 if trial.is_short else len(PHASES)):
+    for point in trial.random.sample(PHASES, 4 if trial.is_short else len(PHASES)):
         gate, away, others = Gate(trial, point, times_of(point, trial.random)), None, []
         if point in RESTARTING:
             away = Gate(trial, "batch.polled", 2)
@@ -95,14 +95,14 @@ AWAY = tuple(point for point in COMMIT if point != "batch.sent")  # there it is 
 
 
 @row("R3", "a process does not poll for longer than max.poll.interval.ms", f"its thread is held until the client has left the group, four times a run; alone or with another "
-     f"member, static or dynamic: {', '.join(AWAY)}", ci=1, full=20, seconds=30)
+     f"member, static or dynamic: {', '.join(AWAY)}", ci=1, full=20, seconds=24)
 def away(trial):
     trial.flow(RATE)
     other = None
     if trial.random.random() < 0.5:
         other = trial.start(*SOON, instance="other")
         trial.progress(other, 1)
-    for point in trial.random.sample(AWAY, 4):
+    for point in trial.random.sample(AWAY, 2 if trial.is_short else 4):
         kind, gate = trial.random.choice(("static", "dynamic")), Gate(trial, point, times_of(point, trial.random))
         run = trial.start(*LATE, instance="main", hooks=hooks_of(gate), source__membership=kind)
         lose(run, gate)

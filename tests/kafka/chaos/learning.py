@@ -48,22 +48,22 @@ def learn(trial, **state):
     trial.flow(RATE, partitions=1)
 
 
-@row("L-K1", "kill -9 of a job that learns", "ten kills a run, 0 to 2 s after the process is ready; a snapshot with every commit", ci=0, full=100, seconds=20)
+@row("L-K1", "kill -9 of a job that learns", "ten kills a run, 0 to 2 s after the process is ready; a snapshot with every commit", ci=0, full=100, seconds=16)
 def killed(trial):
     learn(trial)
     trial.kill(10)
 
 
-@row("L-K1s", "the same, whole models written seldom", "a start learns again from the input what came since", ci=1, full=20, seconds=20)
+@row("L-K1s", "the same, whole models written seldom", "a start learns again from the input what came since", ci=1, full=20, seconds=16)
 def killed_seldom(trial):
     learn(trial, bytes_per_s="1KiB")
-    trial.kill(10)
+    trial.kill(5 if trial.is_short else 10)
 
 
 POINTS = OPENING + COMMIT + LEARNING + RESTARTING
 
 
-@row("L-K2", "a job that learns is killed at each named point", f"each the first to fourth time: {', '.join(POINTS)}", ci=1, full=20, seconds=30, points=POINTS)
+@row("L-K2", "a job that learns is killed at each named point", f"each the first to fourth time: {', '.join(POINTS)}", ci=1, full=20, seconds=17, points=POINTS)
 def killed_at(trial):
     learn(trial)
     for point in trial.random.sample(POINTS, len(POINTS)):
@@ -85,7 +85,7 @@ def broker_dies(trial):
 
 
 @row("R4", "a job that learns goes from process to process", "20 moves a run: the old one leaves, works on, or waits at a named point when the new one starts, which has its "
-     "instance (static members) or one of its own (dynamic ones); one of the two ends with 73", ci=0, full=10, seconds=60)
+     "instance (static members) or one of its own (dynamic ones); one of the two ends with 73", ci=1, full=10, seconds=28)
 def handed_over(trial):
     is_static = trial.random.random() < 0.5
     learn(trial, **({} if trial.random.random() < 0.5 else {"bytes_per_s": "1KiB"}))
@@ -127,7 +127,7 @@ def one_ends(old, new):
     return left
 
 
-@row("D6", "the state topic is broken", f"a copy of it, with one fault, in its place: {', '.join(STATE_FAULTS)}: refused with 70, and the offset named", ci=1, full=5, seconds=20)
+@row("D6", "the state topic is broken", f"a copy of it, with one fault, in its place: {', '.join(STATE_FAULTS)}: refused with 70, and the offset named", ci=1, full=5, seconds=9)
 def state_broken(trial):
     learn(trial, bytes_per_s="1KiB")
     run = trial.start()

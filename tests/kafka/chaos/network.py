@@ -6,7 +6,7 @@ RATE = 2000
 
 
 @row("B6", "the network is cut", "both directions, one of them, or every connection reset and new ones refused; 1 to 8 s, twice a run", ci=1, full=20,
-     seconds=20)
+     seconds=9)
 def cut(trial):
     proxy = trial.rig.proxy
     trial.flow(RATE)
@@ -29,7 +29,7 @@ def cut(trial):
 
 
 @row("B7", "a slow and unreliable network", "20 to 200 ms more each way, 1 Mbit/s, one request in a hundred resets its connection", ci=0, full=10,
-     seconds=25)
+     seconds=20)
 def slow(trial):
     proxy = trial.rig.proxy
     trial.flow(400, count=4000)
@@ -50,7 +50,7 @@ def fired(proxy, rule):
     return proxy.command("rules")["rules"][str(rule)]["fired"]
 
 
-@row("K7", "answers to Produce are lost", "one in twenty, its connection reset; 25 a run", ci=1, full=20, seconds=20)
+@row("K7", "answers to Produce are lost", "one in twenty, its connection reset; 25 a run", ci=1, full=20, seconds=4)
 def lost_answers(trial):
     proxy = trial.rig.proxy
     trial.flow(RATE)
@@ -82,7 +82,7 @@ def held(trial, api):
 
 
 @row("B8-proof", "as B8, with the recycling of producers switched off: must fail", "the late EndTxn comes when the next transaction has records", ci=1, full=5,
-     seconds=20, must_fail=True)
+     seconds=3, must_fail=True)
 def proof(trial):
     proxy = trial.rig.proxy
     hooks = {"MILLRACE_KEEP_DIRTY": "1"}
@@ -112,6 +112,6 @@ def proof(trial):
 
 
 for NAME, API, CI in (("B8", "EndTxn", 1), ("B8-produce", "Produce", 0), ("B8-partitions", "AddPartitionsToTxn", 0), ("B8-offsets", "AddOffsetsToTxn", 0),
-                      ("B8-commit", "TxnOffsetCommit", 1)):
+                      ("B8-commit", "TxnOffsetCommit", 0)):
     row(NAME, f"{API} held, delivered after its retry has succeeded", "50 a run; one to three commits later", ci=CI, full=4, seconds=60)(
         lambda trial, api=API: held(trial, api))

@@ -40,17 +40,18 @@ POINTS = OPENING + COMMIT + REVOKING + RESTARTING
 
 
 @row("K2", "killed at each named point of a transaction", f"hooks of the program for tests, each the first to fourth time: {', '.join(POINTS)}", ci=1, full=20,
-     seconds=30, points=POINTS)
+     seconds=33, points=POINTS)
 def killed_at(trial):
     trial.flow(RATE)
-    for point in trial.random.sample(POINTS, len(POINTS)):
+    points = [*REVOKING, *trial.random.sample(COMMIT, 3)] if trial.is_short else POINTS  # L-K2 has the others
+    for point in trial.random.sample(points, len(points)):
         crash_at(trial, point)
 
 
-@row("K4", "SIGTERM in the middle of a batch", "ten stops a run, every third by two signals", ci=1, full=20, seconds=15)
+@row("K4", "SIGTERM in the middle of a batch", "ten stops a run, every third by two signals", ci=1, full=20, seconds=8)
 def stopped(trial):
     trial.flow(RATE)
-    for index in range(10):
+    for index in range(4 if trial.is_short else 10):
         run = trial.start()
         run.wait_log("backend")
         trial.progress(run, 1)
@@ -64,7 +65,7 @@ def stopped(trial):
         trial.fault()
 
 
-@row("K5", "a process frozen beyond its session, then awake again", "SIGSTOP; another one takes its partitions; SIGCONT", ci=1, full=20, seconds=20)
+@row("K5", "a process frozen beyond its session, then awake again", "SIGSTOP; another one takes its partitions; SIGCONT", ci=1, full=20, seconds=12)
 def frozen(trial):
     trial.flow(RATE)
     one = trial.start(*SOON, instance="one")
@@ -86,7 +87,7 @@ def frozen(trial):
 
 
 @row("K6", "two processes with one transactional id", "the second starts while the first works", ci=1, full=50,
-     seconds=10)
+     seconds=3)
 def twins(trial):
     trial.flow(RATE)
     first = trial.start(instance="one")
