@@ -108,8 +108,9 @@ struct mr_sink_ops {
      * Both optional, only together, only called where `followed` was given: of a sink that can keep where reading goes
      * on together with what it holds, so that after any crash it holds each record once.
      *
-     * marked: reading of a partition begins. group_offset: where its group says, -1: nowhere. *offset_out: where to go
-     * on instead, -1: nothing against the group's. MR_EDATA: what it holds and what it has marked do not fit.
+     * marked: reading of a partition begins. group_offset: where its group says; -1: nowhere, then, unless *offset_out
+     * is given, it is called once more with the first offset of the partition. *offset_out: where to go on instead, -1:
+     * nothing against the group's. MR_EDATA: what it holds and what it has marked do not fit.
      *
      * mark: makes all records that it was given last, and with them, in one step, the positions behind them; partitions
      * that are not among these stay as they were marked. Everything it took is settled. Takes as long as disks do. What

@@ -66,6 +66,19 @@ mr_status mr_follower_begins(void *context, const char *topic, int32_t partition
     return MR_OK;
 }
 
+mr_status mr_follower_began(void *context, const char *topic, int32_t partition, int64_t offset, struct mr_err *err)
+{
+    struct mr_follower *const follower = context;
+    struct mr_follower_part *const part = part_of(follower, partition);
+    int64_t ignored;
+    (void)topic;
+    if (!part) return mr_fail(err, MR_ENOMEM, "no memory for the partitions of an output topic");
+    part->next = part->given = offset;
+    return follower->sink.ops->marked
+               ? follower->sink.ops->marked(follower->sink.sink, partition, offset, &ignored, err)
+               : MR_OK;
+}
+
 void mr_follower_reached(void *context, const struct mr_position *position)
 {
     struct mr_follower *const follower = context;

@@ -116,6 +116,7 @@ void mr_follower_destroy(struct mr_follower *follower); /* accepts NULL */
 void *mr_follower_main(void *argument);
 mr_status mr_follower_begins(void *context, const char *topic, int32_t partition, int64_t committed,
                              int64_t *offset_out, struct mr_err *err);
+mr_status mr_follower_began(void *context, const char *topic, int32_t partition, int64_t offset, struct mr_err *err);
 void mr_follower_reached(void *context, const struct mr_position *position);
 void mr_follower_revoked(void *context, const struct mr_position *positions, size_t count, bool is_lost);
 void mr_follower_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason,

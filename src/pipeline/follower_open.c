@@ -137,6 +137,7 @@ mr_status mr_follower_open(struct mr_follower *follower, struct mr_err *err)
         .reads_timestamps = true,
         .events = {.context = follower,
                    .start = mr_follower_begins,
+                   .began = mr_follower_began,
                    .reached = mr_follower_reached,
                    .revoke = mr_follower_revoked}};
     follower->must_restart = false;

@@ -111,7 +111,8 @@ static void what_is_not_marked_comes_again(void **state)
 {
     (void)state;
     struct mr_sink *sink = opened();
-    assert_int_equal(marked(sink, 0, -1), -1); /* nothing is known: the group's, or the beginning */
+    assert_int_equal(marked(sink, 0, -1), -1); /* nothing is known: it is told where the partition begins */
+    assert_int_equal(marked(sink, 0, 0), -1);
     assert_int_equal(marked(sink, 1, 40), -1);
     put(sink, 'a', 3);
     mark(sink, 0, 3);

@@ -81,12 +81,12 @@ def case_plain(rig):
 def case_kill(rig):
     """kill -9 at random moments; the file then holds exactly what is committed, once, in order."""
     rig.trio("kill")
-    job, path = exact(rig, "kill")
+    (job, path), (wide, _) = exact(rig, "kill", lanes=1), exact(rig, "kill", lanes=2)
     sender = rig.producing("kill", RECORDS, RECORDS / (KILLS * 0.7), "--bad-every", 50)
     count, cut = RECORDS, 0
     for index in range(KILLS):
         count = more_to_do(rig, "kill", sender, count)
-        run = rig.run(job)
+        run = rig.run(job if index % 3 else wide)
         random_moment(rig, run, index)
         expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
         run.signal(signal.SIGKILL)
@@ -103,6 +103,8 @@ def case_kill(rig):
 def case_verify(rig):
     """millrace verify holds the file against the topic; a line that is removed, doubled, out of order or changed is found."""
     rig.trio("ver")
+    rig.oracle("produce", "--topic", "ver.out", "--count", 100)  # of before: gone when the job begins
+    rig.trim("ver.out", 25)
     rig.produce("ver", 10_000, "--bad-every", 50)
     job, path = exact(rig, "ver", lanes=1)
     rig.run(job, "--until", "end").expect_end(0)
@@ -190,13 +192,22 @@ def case_stalled(rig):
     took = time.monotonic() - started
     expect(followed(run)["records_out"] == 0 and not followed(run)["is_open"], f"{run.report['followers']}")
     rig.check("stall", "--count", RECORDS, "--ordered", "--once", group="stall")
+    run = rig.run(job)
+    run.wait_log("does not open yet")
+    started = time.monotonic()
+    for _ in range(2):
+        run.signal(signal.SIGINT)
+        threading.Event().wait(0.05)  # else they are one
+    run.expect_end(75, 10)
+    left = time.monotonic() - started
+    expect(left < took, f"two signals took {left:.1f} s, one {took:.1f} s")
     read = []
     reader = threading.Thread(target=lambda: read.extend(open(path, encoding="utf-8").read().splitlines()), daemon=True)
     reader.start()
     run = rig.run(job, "--until", "end").expect_end(0)
     reader.join(30)
     expect(len(read) == len(set(read)) == RECORDS == followed(run)["records_out"], f"{len(read)} lines read")
-    return f"{RECORDS} records scored meanwhile; SIGTERM took {took:.1f} s"
+    return f"{RECORDS} records scored meanwhile; SIGTERM took {took:.1f} s, two signals {left:.1f} s"
 
 
 def case_open(rig):

@@ -230,13 +230,13 @@ static mr_status file_marked(struct mr_sink *sink, int32_t partition, int64_t gr
     const int64_t own = has_mark(sink) ? mr_file_mark_next(&sink->mark, partition) : -1;
     const int64_t begin = own > group_offset ? own : group_offset;
     *offset_out = own > group_offset ? own : -1;
-    if (!has_mark(sink)) return MR_OK;
+    if (!has_mark(sink) || begin < 0) return MR_OK;
     if (own >= 0 && own < group_offset)
         mr_log(MR_LOG_WARN, "file",
                "%s: the group is at offset %lld of %s[%d], the file ends at %lld: what is between was given to another "
                "process, and is not in this file",
                sink->options->path, (long long)group_offset, sink->followed, (int)partition, (long long)own);
-    return mr_file_mark_begin(&sink->mark, partition, begin < 0 ? 0 : begin)
+    return mr_file_mark_begin(&sink->mark, partition, begin)
                ? MR_OK
                : mr_fail(err, MR_ENOMEM, "file sink: \"%s\": out of memory", sink->options->path);
 }

@@ -1,5 +1,6 @@
 #include "sink/file/mark.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -51,7 +52,8 @@ bool mr_file_mark_begin(struct mr_file_mark *mark, int32_t partition, int64_t fi
 void mr_file_mark_advance(struct mr_file_mark *mark, int32_t partition, int64_t next)
 {
     const uint32_t at = mr_part_get(&mark->last, 0, partition);
-    if (at != MR_PART_NONE && mark->range[at].next < next) mark->range[at].next = next;
+    assert(at != MR_PART_NONE);
+    if (mark->range[at].next < next) mark->range[at].next = next;
 }
 
 void mr_file_mark_restart(struct mr_file_mark *mark)
