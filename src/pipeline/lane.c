@@ -452,6 +452,7 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
     const bool can_commit =
         !is_lost && !lane->is_delivering && lane->err.status == MR_OK && mr_run_state_now(lane->run) != MR_RUN_ABORT;
     lane->is_revoking = true;
+    lane->revoke_until_ns = mr_clock_ns() + REVOKE_TIMEOUT_NS;
     if (can_commit && lane_commit(lane, REVOKE_TIMEOUT_NS, &err)) {
         mr_log(MR_LOG_WARN, "lane", "%zu partitions leave before all of their records are committed: %s", count,
                err.text);
@@ -464,6 +465,7 @@ void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, 
     if (lane->state && !lane->exact) lane->must_restart |= !mr_lane_state_is_settled(lane);
     MR_TEST_HOOK("revoke.done");
     lane->is_revoking = false;
+    lane->revoke_until_ns = 0;
     mr_flight_forget(&lane->flight, positions, count);
 }
 
@@ -564,7 +566,8 @@ void *mr_lane_main(void *argument)
     if (mr_run_state_now(lane->run) != MR_RUN_ABORT &&
         (!status || status == MR_EDATA)) { /* the breaker's stop still delivers what is scored */
         struct mr_err drain_err = {0};
-        if (lane_commit(lane, DRAIN_TIMEOUT_NS, &drain_err) && !lane->err.status) {
+        const bool has_work = !lane->exact || mr_lane_commit_has_work(lane); /* else all of it is committed */
+        if (has_work && lane_commit(lane, DRAIN_TIMEOUT_NS, &drain_err) && !lane->err.status) {
             lane->err = drain_err;
             if (drain_err.status == MR_ERESTART)
                 mr_fail(&lane->err, MR_ERETRY, "the last transaction was not committed (%.600s): start again to go on",

@@ -45,6 +45,7 @@ struct mr_lane {
     int64_t stage_ns, stage_cpu_ns;       /* when the current stage began */
     uint64_t bad_run_length;              /* bad records in a row */
     bool has_tripped;                     /* the circuit breaker: what was polled is finished, nothing more is polled */
+    int64_t revoke_until_ns;              /* partitions leave: how long all of a commit may take; 0: they do not */
     unsigned restarts;                    /* since the last commit */
     bool must_restart;                    /* partitions left before what was taken from them was committed */
     bool is_delivering;                   /* inside mr_deliver: events that come now must not start another delivery */

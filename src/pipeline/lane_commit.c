@@ -63,6 +63,12 @@ static void commit_drop(void *kafka)
     mr_transaction_drop(lane->exact->transaction);
 }
 
+bool mr_lane_commit_is_late(const struct mr_lane *lane)
+{
+    return mr_run_state_now(lane->run) == MR_RUN_ABORT ||
+           (lane->revoke_until_ns && mr_clock_ns() >= lane->revoke_until_ns);
+}
+
 static bool commit_go_on(void *kafka, unsigned tries)
 {
     const struct timespec pause = {.tv_nsec = TRY_PAUSE_NS};
@@ -70,7 +76,7 @@ static bool commit_go_on(void *kafka, unsigned tries)
     struct mr_lane_commit *const exact = lane->exact;
     const int64_t now_ns = mr_clock_ns();
     const mr_run_state state = mr_run_state_now(lane->run);
-    if (state == MR_RUN_ABORT) return false;
+    if (mr_lane_commit_is_late(lane)) return false;
     if (exact->open_until_ns && now_ns >= exact->open_until_ns) return false;
     if (state == MR_RUN_DRAIN && !exact->drain_until_ns) exact->drain_until_ns = now_ns + DRAIN_LIMIT_NS;
     if (state == MR_RUN_DRAIN && now_ns >= exact->drain_until_ns) return false;
@@ -161,6 +167,12 @@ bool mr_lane_commit_is_due(const struct mr_lane *lane)
     return mr_lane_commit_is_open(lane) &&
            (mr_clock_ns() >= lane->exact->due_ns || lane->is_input_over ||
             (lane->state && mr_lane_state_taken(lane->state)->range_count >= MR_TAKEN_RANGES_MAX));
+}
+
+bool mr_lane_commit_has_work(const struct mr_lane *lane)
+{
+    return lane->input || lane->slot_count || lane->flight.ticket_count || lane->flight.ready_count ||
+           mr_stats_get(&lane->stats.records_in) != lane->exact->counts.in;
 }
 
 static void counts_note(struct mr_lane *lane)

@@ -34,6 +34,12 @@ mr_status mr_lane_commit_begin(struct mr_lane *lane, struct mr_err *err);
 bool mr_lane_commit_is_open(const struct mr_lane *lane);
 bool mr_lane_commit_is_due(const struct mr_lane *lane);
 
+/** Whether anything was taken in since the last commit. */
+bool mr_lane_commit_has_work(const struct mr_lane *lane);
+
+/** Whether a step of a commit has to be given up: the run is left at once, or partitions have to go. */
+bool mr_lane_commit_is_late(const struct mr_lane *lane);
+
 /** Commits what the flight has settled, which must be all that was taken in. As mr_commit_end. */
 mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err);
 

@@ -96,10 +96,9 @@ mr_status mr_lane_state_topics_restore(struct mr_lane *lane, struct mr_err *err)
     return status;
 }
 
-static bool is_aborted(const void *context)
+static bool is_late(const void *context)
 {
-    const struct mr_run *const run = context;
-    return mr_run_state_now(run) == MR_RUN_ABORT;
+    return mr_lane_commit_is_late(context);
 }
 
 /* Models that are written whole now are stored, and such as are small enough to be compared at every commit. */
@@ -125,7 +124,7 @@ mr_status mr_lane_state_send(struct mr_lane *lane, struct mr_err *err)
     }
     MR_TEST_HOOK("state.sent");
     /* All that was sent must have arrived before the offsets follow. */
-    if (!status) status = mr_state_write_wait(lane->exact->transaction, &state->failure, is_aborted, lane->run, err);
+    if (!status) status = mr_state_write_wait(lane->exact->transaction, &state->failure, is_late, lane, err);
     if (status) return status;
     mr_lane_state_follow(state, &commit);
     if (is_snapshot)
