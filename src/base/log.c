@@ -45,6 +45,7 @@ static struct {
     atomic_int level; /* read without the lock: dropped lines cost a load */
     log_form form;
     void (*clear)(void);
+    const char *role;
     struct fold fold[FOLD_SLOTS];
 } log_state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = MR_LOG_INFO};
 
@@ -198,6 +199,8 @@ static void format_pretty(struct line *line, mr_log_level level, const char *com
     put(line, names[level]);
     put(line, mr_term_style(STDERR_FILENO, MR_STYLE_PLAIN));
     put(line, " ");
+    if (log_state.role) put(line, log_state.role);
+    if (log_state.role) put(line, " ");
     put(line, component);
     put(line, ": ");
     put_escaped(line, text, (size_t)(pairs - text), false);
@@ -216,6 +219,8 @@ static void format_plain(struct line *line, mr_log_level level, const char *comp
     put_time(line, false);
     put(line, is_json ? "\",\"level\":\"" : " level=");
     put(line, level_names[level]);
+    if (log_state.role) put(line, is_json ? "\",\"role\":\"" : " role=");
+    if (log_state.role) put(line, log_state.role);
     put(line, is_json ? "\",\"component\":\"" : " component=");
     put(line, component);
     put(line, is_json ? "\",\"msg\":\"" : " msg=\"");
@@ -301,6 +306,13 @@ static bool fold_line(mr_log_level level, const char *component, const char *for
 void mr_log_level_set(mr_log_level level)
 {
     atomic_store(&log_state.level, (int)level);
+}
+
+void mr_log_role_set(const char *role)
+{
+    pthread_mutex_lock(&log_state.lock);
+    log_state.role = role;
+    pthread_mutex_unlock(&log_state.lock);
 }
 
 void mr_log_clear_line_set(void (*clear)(void))

@@ -18,6 +18,10 @@ void mr_log_level_set(mr_log_level level);
  */
 void mr_log(mr_log_level level, const char *component, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/** From now on each line says which of a job's processes wrote it. role: lives as long as the process; NULL: one alone.
+ */
+void mr_log_role_set(const char *role);
+
 /** Says how often folded lines were hidden so far. The program calls it before it ends. */
 void mr_log_flush(void);
 

@@ -14,7 +14,9 @@
 #include "base/term.h"
 #include "cli/command.h"
 #include "cli/override.h"
+#include "cli/run_roles.h"
 #include "config/job.h"
+#include "config/roles.h"
 #include "kafka/client.h"
 #include "kafka/embedded.h"
 #include "kafka/feed.h"
@@ -46,6 +48,7 @@ struct run_options {
     char *feed;
     double rate;
     bool json, quiet;
+    int role; /* mr_job_role */
 };
 
 /* What the main thread keeps while the lanes work. */
@@ -99,6 +102,7 @@ static void signals_block(sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
+    sigaddset(set, MR_ROLES_LEAVE);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);              /* a file at its size limit is the sink's error, which says so */
     pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread starts: all inherit it, and only this one takes them */
@@ -109,10 +113,27 @@ static void live_clear(void)
     if (write(STDERR_FILENO, "\r\033[K", 4) < 0) return;
 }
 
+/* What the parent shows: all of the scorers, of the trainer how far it is. */
+static void role_line(const struct watch *watch, const char *line)
+{
+    const struct mr_models *const models = &watch->run->models;
+    uint64_t version = 0;
+    char text[80];
+    for (size_t i = 0; i < models->count && !version; i++)
+        if (models->item[i].learn) version = atomic_load(&models->item[i].version);
+    snprintf(text, sizeof text, "trainer: %llu in, version %llu", (unsigned long long)watch->now.records_in,
+             (unsigned long long)version);
+    mr_roles_line(watch->run->job->role == MR_ROLE_TRAINER ? text : line);
+}
+
 static void live_print(struct watch *watch)
 {
     char line[512], text[600];
     mr_progress_line(line, sizeof line, &watch->before, &watch->now, mr_term_width(STDERR_FILENO));
+    if (mr_roles_is_child()) {
+        role_line(watch, line);
+        return;
+    }
     const int bytes = snprintf(text, sizeof text, "\r\033[K%s", line);
     if (bytes > 0 && write(STDERR_FILENO, text, (size_t)bytes) < 0) watch->is_live = false;
 }
@@ -122,11 +143,13 @@ static void progress(struct watch *watch)
     const int64_t now_ns = mr_clock_ns();
     if (watch->opt->quiet || now_ns < watch->progress_due_ns) return;
     mr_summary_take(watch->run, &watch->now);
+    mr_roles_print_begin();
     if (watch->is_live)
         live_print(watch);
     else
         mr_progress_print_json(watch->opt->json ? stdout : stderr, watch->run, &watch->before, &watch->now,
                                watch->sequence);
+    mr_roles_print_end();
     watch->sequence++;
     /* The live line moves five times a second but shows the rate of about the last second. */
     if (!watch->is_live || watch->now.seconds - watch->before.seconds > 1) watch->before = watch->now;
@@ -207,12 +230,14 @@ static mr_status cut_fail(struct mr_err *err)
 static void signal_take(struct watch *watch, int number)
 {
     const mr_run_state state = (mr_run_state)atomic_load(&watch->run->state);
-    if (!watch->signal_count++ && state != MR_RUN_ON) {
+    const bool is_child = mr_roles_is_child(), is_leave = number == MR_ROLES_LEAVE;
+    if (is_leave ? !is_child : is_child && state != MR_RUN_ON) return; /* a child is asked by all, more than once */
+    if (!watch->signal_count++ && state != MR_RUN_ON && !is_leave) {
         mr_log(MR_LOG_INFO, "run", "%s: the run is ending already; once more to leave at once",
                number == SIGINT ? "Ctrl-C" : "SIGTERM");
         return;
     }
-    if (state == MR_RUN_ON) {
+    if (state == MR_RUN_ON && !is_leave) {
         watch->is_cut = has_limit(&watch->run->until) && !mr_run_wait(watch->run, 0) && !is_time_over(watch->run);
         mr_log(MR_LOG_INFO, "run", "%s: finishing what was taken in, then committing%s",
                number == SIGINT ? "Ctrl-C" : "SIGTERM", number == SIGINT ? "; once more to leave at once" : "");
@@ -228,11 +253,13 @@ static void signal_take(struct watch *watch, int number)
 static void report(struct watch *watch, mr_status status)
 {
     mr_summary_take(watch->run, &watch->now);
+    mr_roles_print_begin();
     if (watch->opt->json)
         mr_summary_print_json(stdout, watch->run, &watch->now, status);
     else if (watch->has_started)
         mr_summary_print(stdout, watch->run, &watch->now);
     fflush(stdout);
+    mr_roles_print_end();
 }
 
 /* A lane that does not come back in time (a client call that hangs) must not keep the process. */
@@ -468,6 +495,29 @@ static void run_close(struct mr_run *run, const struct mr_err *err, mr_status st
     alarm(0);
 }
 
+static bool is_signal_here(void)
+{
+    sigset_t here;
+    return !sigpending(&here) && (sigismember(&here, SIGINT) || sigismember(&here, SIGTERM));
+}
+
+/* Scorers wait for the first version as long as it may come. */
+static mr_patience scorers_patience(void)
+{
+    return is_signal_here() ? MR_PATIENCE_OVER : mr_roles_trainer_has_ended() ? MR_PATIENCE_LAST : MR_PATIENCE_ON;
+}
+
+/* There is no version: a signal came first, or the trainer has ended without any record. */
+static mr_status start_end(const struct mr_until *until, struct mr_err *err)
+{
+    if (!is_signal_here()) {
+        mr_log(MR_LOG_INFO, "run", "nothing was learned, so there is nothing to score with, nor to score");
+        return MR_OK;
+    }
+    mr_log(MR_LOG_INFO, "run", "stopped while starting: nothing was taken in");
+    return has_limit(until) ? cut_fail(err) : MR_OK;
+}
+
 static mr_status job_run(struct mr_job *job, const struct run_options *opt, const sigset_t *set, struct mr_err *err)
 {
     struct watch *watch = calloc(1, sizeof *watch);
@@ -475,8 +525,11 @@ static mr_status job_run(struct mr_job *job, const struct run_options *opt, cons
     mr_status status = watch ? until_parse(opt->until, &until, err) : mr_fail(err, MR_ENOMEM, "out of memory");
 
     if (!status) status = feed_bound(opt, &until, err);
+    if (!status && job->role == MR_ROLE_SCORERS) until.patience = scorers_patience;
     if (!status) status = mr_run_create(job, &until, &watch->run, err);
-    if (!status) {
+    if (status == MR_END) {
+        status = start_end(&until, err);
+    } else if (!status) {
         watch->opt = opt;
         order_keep(job, watch->run);
         status = watch_run(watch, set, opt->feed ? first_topic(job) : NULL, err);
@@ -485,6 +538,35 @@ static mr_status job_run(struct mr_job *job, const struct run_options *opt, cons
     }
     free(watch);
     return status;
+}
+
+/* One of the two processes of a job with scorers. */
+static mr_status role_run(struct mr_job *job, mr_job_role role, const struct run_options *opt, const sigset_t *set,
+                          struct mr_err *err)
+{
+    struct mr_err why = {0};
+    mr_log_role_set(mr_job_role_name(role));
+    mr_status status = mr_job_role_apply(job, role, &why);
+    if (!status) status = job_run(job, opt, set, &why);
+    return status ? mr_fail(err, status, "%s: %.700s", mr_job_role_name(role), why.text) : MR_OK;
+}
+
+/* A job with scorers: both processes, or the one that --role names. */
+static mr_status roles_run(struct mr_job *job, const struct run_options *opt, const sigset_t *set, struct mr_err *err)
+{
+    struct mr_until until;
+    mr_job_role role = (mr_job_role)opt->role;
+    const bool is_live = mr_term_is_live(STDERR_FILENO) && !opt->json && !opt->quiet;
+    if (opt->feed)
+        return mr_fail(err, MR_EUSAGE,
+                       "--feed: a job with scorers is fed from outside: `millrace replay %s --topic "
+                       "...`",
+                       opt->feed);
+    mr_status status = until_parse(opt->until, &until, err);
+    if (status || role) return status ? status : role_run(job, role, opt, set, err);
+    status = mr_roles_fork(&role, err);
+    if (!status && role) return role_run(job, role, opt, set, err);
+    return status ? status : mr_roles_watch(set, has_limit(&until), is_live, err);
 }
 
 static mr_status run_run(const void *options, const struct mr_words *words, struct mr_err *err)
@@ -497,12 +579,17 @@ static mr_status run_run(const void *options, const struct mr_words *words, stru
     if (status) return status;
     signals_block(&set);
     status = mr_override_properties(job, &opt->properties, err);
-    if (!status && opt->lanes) job->lanes = opt->lanes;
+    if (!status && opt->lanes) *(job->scorers ? &job->scorers : &job->lanes) = opt->lanes;
     if (!status && opt->backend) status = mr_override_string(&job->backend, opt->backend, err);
-    if (!status) status = job_run(job, opt, &set, err);
+    if (!status && (job->scorers || opt->role))
+        status = roles_run(job, opt, &set, err);
+    else if (!status)
+        status = job_run(job, opt, &set, err);
     mr_job_destroy(job);
     return status;
 }
+
+static const char *const role_names[] = {"both", "trainer", "scorers", NULL}; /* as mr_job_role */
 
 #define AT(field) offsetof(struct run_options, field)
 static const struct mr_flag run_flags[] = {
@@ -544,6 +631,14 @@ static const struct mr_flag run_flags[] = {
              .min = 0,
              .max = 1e9,
              .doc = "Records a second that --feed sends; 0: as fast as the broker takes them."}},
+    {.argument = "ROLE",
+     .row = {.key = "role",
+             .type = MR_OPT_ENUM,
+             .offset = AT(role),
+             .fallback = "both",
+             .choices = role_names,
+             .doc = "Of a job with scorers: this process is its trainer or its scorers alone, for two machines; by "
+                    "default both are started and watched."}},
     {.row = {.key = "json",
              .type = MR_OPT_BOOL,
              .offset = AT(json),

@@ -8,6 +8,7 @@
 #include "config/followed.h"
 #include "config/load.h"
 #include "config/path.h"
+#include "config/roles.h"
 #include "kafka/client.h"
 
 /* A node below a section: mr_load_find(section, key), then the item of an array at index, if it is one. */
@@ -333,6 +334,35 @@ static void check_delivery(struct mr_load *load)
                       "delivery \"exactly-once\" does not go with labels yet: what waits is in memory alone");
 }
 
+/* A trainer and scorers need topics between them, and transactions on both sides. */
+static void check_scorers(struct mr_load *load)
+{
+    const struct mr_job *const job = load->job;
+    const uint32_t node = mr_load_find(load, "scorers", NULL);
+    bool is_any = false;
+    if (!job->scorers) return;
+    if (job->delivery != MR_DELIVERY_EXACTLY_ONCE) {
+        mr_load_error(load, node, "needs delivery \"exactly-once\": a trainer and scorers share committed versions");
+        mr_report_hint(&load->report, "add \"delivery\": \"exactly-once\"");
+    }
+    for (size_t i = 0; i < job->model_count; i++) {
+        if (!job->model[i].ops) return;
+        if (!mr_job_model_learns(&job->model[i])) continue;
+        is_any = true;
+        if (job->model[i].topic) continue;
+        mr_load_error(load, find_item(load, "models", NULL, i),
+                      "learns, and has no topic from which the scorers could take it");
+        mr_report_hint(&load->report, "add \"topic\": \"...\"");
+    }
+    if (!is_any) {
+        mr_load_error(load, node, "no model of the job learns: there is nothing for a trainer to do");
+        mr_report_hint(&load->report, "add \"learn\": true to a model, or say \"lanes\"");
+    }
+    if (job->lanes)
+        mr_load_error(load, mr_load_find(load, "lanes", NULL),
+                      "has no effect with scorers, which says how many lanes score; the trainer has one");
+}
+
 void mr_load_cross_check(struct mr_load *load)
 {
     if (load->document.node[0].kind != MR_NODE_OBJECT) return;
@@ -348,4 +378,5 @@ void mr_load_cross_check(struct mr_load *load)
     check_backend(load);
     check_delivery(load);
     check_state(load);
+    check_scorers(load);
 }

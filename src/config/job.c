@@ -17,6 +17,16 @@ static void plain_deinit(struct mr_job *job)
     mr_options_deinit(mr_job_options, job);
 }
 
+void mr_job_sinks_deinit(struct mr_job *job)
+{
+    for (size_t i = 0; i < job->sink_count; i++) {
+        struct mr_job_sink *const sink = &job->sink[i];
+        if (sink->ops) mr_options_deinit(sink->ops->options, sink->options);
+        free(sink->options);
+    }
+    job->sink_count = 0;
+}
+
 void mr_job_destroy(struct mr_job *job)
 {
     if (!job) return;
@@ -34,11 +44,7 @@ void mr_job_destroy(struct mr_job *job)
         free(model->save);
         free(model->topic);
     }
-    for (size_t i = 0; i < job->sink_count; i++) {
-        struct mr_job_sink *const sink = &job->sink[i];
-        if (sink->ops) mr_options_deinit(sink->ops->options, sink->options);
-        free(sink->options);
-    }
+    mr_job_sinks_deinit(job);
     free(job->model);
     free(job->sink);
     plain_deinit(job);

@@ -68,6 +68,9 @@ struct mr_state_options {
 /** Lanes of a job at most. */
 #define MR_LANES_MAX 64
 
+/** What a process does of a job; MR_ROLE_WHOLE: all of it, or it is not divided yet (config/roles.h). */
+typedef enum { MR_ROLE_WHOLE, MR_ROLE_TRAINER, MR_ROLE_SCORERS } mr_job_role;
+
 /* When models learn: from each batch as it came, or from blocks that are cut at offsets. */
 typedef enum { MR_BATCH_ARRIVAL, MR_BATCH_OFFSETS } mr_batch_by;
 
@@ -114,6 +117,8 @@ struct mr_job {
     double cross_check; /* share of batches that the reference scores as well; 0: none */
     double cross_check_tolerance;
     int64_t lanes;             /* 0: chosen at start */
+    int64_t scorers;           /* lanes of a process beside the one that learns; 0: there is one process */
+    int role;                  /* mr_job_role */
     int64_t memory;            /* bytes: budget of the whole job */
     int64_t commit_interval;   /* us */
     int64_t progress_interval; /* us */
@@ -152,6 +157,9 @@ mr_status mr_job_check_outputs(const struct mr_job *job, struct mr_err *err);
 
 /** The text of a job file; "-" is stdin. MR_EINPUT when it cannot be read. *text_out is to be freed; no 0 behind it. */
 mr_status mr_job_read(const char *path, char **text_out, size_t *bytes_out, struct mr_err *err);
+
+/** Frees the sinks: the job has none then. */
+void mr_job_sinks_deinit(struct mr_job *job);
 
 /** Frees all. Accepts NULL. */
 void mr_job_destroy(struct mr_job *job);

@@ -482,13 +482,24 @@ const struct mr_option mr_job_options[] = {
      .min = 0,
      .max = MR_LANES_MAX,
      .doc = "Threads that each poll, score and write; 0: one a core, no more than partitions or what memory holds."},
+    {.key = "scorers",
+     .type = MR_OPT_INT,
+     .offset = AT(scorers),
+     .fallback = "0",
+     .min = 0,
+     .max = MR_LANES_MAX,
+     .doc = "Lanes that score in a process of their own, with what the models of the job learn in another, the "
+            "trainer: `millrace run` starts both. The trainer learns and writes the models' topics (group "
+            "<group>.trainer); the scorers take each version from there and write outputs and dead letters. Needs "
+            "delivery exactly-once, and a topic for each model that learns. 0: one process does all."},
     {.key = "memory",
      .type = MR_OPT_SIZE,
      .offset = AT(memory),
      .fallback = "192MiB",
      .min = 16 << 20,
      .max = 1ll << 40,
-     .doc = "Budget of the whole job: prefetched messages, batches and queues."},
+     .doc = "Budget of the whole job: prefetched messages, batches and queues. With scorers it is for both processes, "
+            "an equal share for each lane."},
     {.key = "commit_interval",
      .type = MR_OPT_DURATION,
      .offset = AT(commit_interval),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "config/roles.h"
 #include "kafka/library_version.h"
 #include "metrics/summary.h"
 #include "metrics/summary_followers.h"
@@ -46,12 +47,14 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
     const uint64_t left = report->records_in - report->records_out - report->records_dead - report->records_filtered;
 
     mr_units_describe(&run->units, backend, sizeof backend);
-    fprintf(out, "\njob %s: %.2f s, %u lane%s on %s\n", run->job->name, report->seconds, run->lane_count,
-            run->lane_count == 1 ? "" : "s", backend);
+    const char *const role = mr_job_role_name((mr_job_role)run->job->role);
+    fprintf(out, "\njob %s%s%s: %.2f s, %u lane%s on %s\n", run->job->name, role ? ", " : "", role ? role : "",
+            report->seconds, run->lane_count, run->lane_count == 1 ? "" : "s", backend);
     fprintf(out, "  in        %12s records in %s messages, %s bytes; %s records/s\n",
             mr_grouped(report->records_in, text[0]), mr_grouped(report->messages_in, text[1]),
             mr_grouped(report->bytes_in, text[2]), scaled(rate(report->records_in, report->seconds), text[3]));
-    fprintf(out, "  out       %12s scored and acknowledged\n", mr_grouped(report->records_out, text[0]));
+    fprintf(out, "  out       %12s %s\n", mr_grouped(report->records_out, text[0]),
+            run->job->role == MR_ROLE_TRAINER ? "taken in; the scorers answer them" : "scored and acknowledged");
     fprintf(out, "  dead      %12s", mr_grouped(report->records_dead, text[0]));
     for (int i = 0; i < MR_REASON_COUNT; i++) {
         if (report->reasons[i])
@@ -136,6 +139,12 @@ static void counts_add(cJSON *root, const struct mr_summary *report)
     }
 }
 
+static void role_add(cJSON *root, const struct mr_run *run)
+{
+    const char *const role = mr_job_role_name((mr_job_role)run->job->role);
+    if (role) cJSON_AddStringToObject(root, "role", role);
+}
+
 void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_summary *report, mr_status status)
 {
     const double records = report->records_in ? (double)report->records_in : 1;
@@ -145,6 +154,7 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
     mr_units_describe(&run->units, backend, sizeof backend);
     cJSON_AddStringToObject(root, "type", "report");
     cJSON_AddStringToObject(root, "job", run->job->name);
+    role_add(root, run);
     cJSON_AddStringToObject(root, "status", mr_status_name(status));
     cJSON_AddStringToObject(root, "backend", backend);
     cJSON_AddStringToObject(root, "librdkafka", rd_kafka_version_str());
@@ -185,6 +195,7 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     snprintf(timestamp + strlen(timestamp), sizeof timestamp - strlen(timestamp), ".%03dZ", (int)(epoch_ms % 1000));
     cJSON_AddStringToObject(root, "type", "progress");
     cJSON_AddStringToObject(root, "name", run->job->name);
+    role_add(root, run);
     cJSON_AddStringToObject(root, "timestamp", timestamp);
     cJSON_AddNumberToObject(root, "batchId", (double)sequence);
     cJSON_AddNumberToObject(root, "numInputRows", (double)(now->records_in - before->records_in));
@@ -200,7 +211,7 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     cJSON_AddStringToObject(source, "description", run->job->source->name);
     cJSON_AddNumberToObject(source, "numInputRows", (double)(now->records_in - before->records_in));
     cJSON *sink = cJSON_AddObjectToObject(root, "sink");
-    cJSON_AddStringToObject(sink, "description", run->job->sink[0].ops->name);
+    cJSON_AddStringToObject(sink, "description", run->job->sink_count ? run->job->sink[0].ops->name : "none");
     cJSON_AddNumberToObject(sink, "numOutputRows", (double)(now->records_out - before->records_out));
     cJSON *total = cJSON_AddObjectToObject(root, "total");
     counts_add(total, now);

@@ -5,6 +5,7 @@
 
 #include "base/number.h"
 #include "pipeline/template_write.h"
+#include "scoring/follow.h"
 
 struct mr_encoder {
     struct mr_template *template;
@@ -15,8 +16,8 @@ struct mr_encoder {
     bool has_headers;
     bool is_fast;                   /* put_fast applies, row by row */
     struct mr_header *model_header; /* [model_header_count] constant `millrace-model` headers */
+    size_t *model;                  /* [model_header_count] which each is of */
     size_t model_header_count;
-
     char **model_text;
     size_t version_bytes; /* that versions may take in the headers of a record */
 };
@@ -27,23 +28,38 @@ static const char source_header_name[] = "millrace-source";
 /* Room for "/2147483647/9223372036854775807" behind the topic. */
 #define SOURCE_TEXT_BYTES (2 * MR_NUMBER_BYTES)
 
+/* Whether outputs name the model that made them: all with provenance; one that is followed, so that its version is
+ * told, unless the job emits that as a field. */
+static bool is_named(const struct mr_job *job, const struct mr_layout *layout, size_t m)
+{
+    if (job->emit.provenance) return true;
+    for (size_t i = 0; i < layout->item_count; i++)
+        if (layout->item[i].kind == MR_EMIT_VERSION && layout->item[i].model == m) return false;
+    return mr_job_model_follows(&job->model[m]);
+}
+
 /* `name@version`, or the name alone: one header for each model, made once. */
-static mr_status model_headers_create(struct mr_encoder *encoder, const struct mr_model_info *const *info,
-                                      struct mr_err *err)
+static mr_status model_headers_create(struct mr_encoder *encoder, const struct mr_layout *layout,
+                                      const struct mr_model_info *const *info, struct mr_err *err)
 {
     const struct mr_job *job = encoder->job;
     encoder->model_header = calloc(job->model_count + 1, sizeof *encoder->model_header);
+    encoder->model = calloc(job->model_count + 1, sizeof *encoder->model);
     encoder->model_text = calloc(job->model_count + 1, sizeof *encoder->model_text);
-    if (!encoder->model_header || !encoder->model_text) return mr_fail(err, MR_ENOMEM, "encoder: out of memory");
+    if (!encoder->model_header || !encoder->model || !encoder->model_text)
+        return mr_fail(err, MR_ENOMEM, "encoder: out of memory");
     for (size_t m = 0; m < job->model_count; m++) {
+        if (!is_named(job, layout, m)) continue;
         const char *version = info[m]->version && *info[m]->version ? info[m]->version : NULL;
+        if (mr_job_model_follows(&job->model[m])) version = "0"; /* updates that it has seen */
         char *text = malloc(strlen(job->model[m].name) + (version ? strlen(version) : 0) + 2);
         if (!text) return mr_fail(err, MR_ENOMEM, "encoder: out of memory");
         strcpy(text, job->model[m].name);
         if (version) strcat(strcat(text, "@"), version);
-        encoder->model_text[m] = text;
-        encoder->model_header[m] = (struct mr_header){model_header_name, text, strlen(text)};
-        encoder->model_header_count++;
+        const size_t at = encoder->model_header_count++;
+        encoder->model_text[at] = text;
+        encoder->model[at] = m;
+        encoder->model_header[at] = (struct mr_header){model_header_name, text, strlen(text)};
         encoder->version_bytes += strlen(job->model[m].name) + 1 + MR_NUMBER_BYTES;
     }
     return MR_OK;
@@ -60,14 +76,14 @@ mr_status mr_encoder_create(const struct mr_job *job, const struct mr_layout *la
     encoder->framing = job->emit.framing;
     encoder->joined_rows_max = job->emit.records_max > 0 ? (size_t)job->emit.records_max : 1;
     encoder->joins_messages = !job->emit.headers.count && !job->emit.timestamp;
-    encoder->has_headers = job->emit.headers.count || job->emit.provenance;
     mr_status status =
         mr_template_create(job, layout, info, encoder->framing == MR_EMIT_LINES, &encoder->template, err);
+    if (!status) status = model_headers_create(encoder, layout, info, err);
+    encoder->has_headers = job->emit.headers.count || job->emit.provenance || encoder->model_header_count;
     if (!status) {
         encoder->is_fast = encoder->template->is_fast && encoder->framing == MR_EMIT_SINGLE && !job->emit.key &&
                            !job->emit.timestamp && !encoder->has_headers;
     }
-    if (!status && job->emit.provenance) status = model_headers_create(encoder, info, err);
     if (status) {
         mr_encoder_destroy(encoder);
         return status;
@@ -100,18 +116,18 @@ static size_t extras_bytes_max(const struct mr_encoder *encoder, const struct mr
         struct mr_span value;
         if (input->source_ops->header(input->source, message, emit->headers.item[i], &value)) bytes += value.bytes;
     }
+    bytes += encoder->version_bytes;
     if (emit->provenance)
-        bytes += strlen(input->source_ops->topic_name(input->source, message->topic)) + SOURCE_TEXT_BYTES +
-                 encoder->version_bytes;
+        bytes += strlen(input->source_ops->topic_name(input->source, message->topic)) + SOURCE_TEXT_BYTES;
     return bytes;
 }
 
 /* `name@version`: the version of a model that learns, here or elsewhere, changes. */
-static struct mr_header model_header(const struct mr_encoder *encoder, size_t m, uint64_t version, char **out)
+static struct mr_header model_header(const struct mr_encoder *encoder, size_t at, uint64_t version, char **out)
 {
     char *const text = *out;
-    if (!version) return encoder->model_header[m];
-    *out = stpcpy(*out, encoder->job->model[m].name);
+    if (!version) return encoder->model_header[at];
+    *out = stpcpy(*out, encoder->job->model[encoder->model[at]].name);
     *(*out)++ = '@';
     *out += mr_print_i64((int64_t)version, *out);
     return (struct mr_header){model_header_name, text, (size_t)(*out - text)};
@@ -136,9 +152,9 @@ static void put_headers(const struct mr_encoder *encoder, const struct mr_encode
         memcpy(out, value.data, value.bytes);
         out += value.bytes;
     }
+    for (size_t i = 0; i < encoder->model_header_count; i++)
+        header[count++] = model_header(encoder, i, input->scores[encoder->model[i]].version, &out);
     if (emit->provenance) {
-        for (size_t m = 0; m < encoder->model_header_count; m++)
-            header[count++] = model_header(encoder, m, input->scores[m].version, &out);
         char *const text = out;
         out = stpcpy(out, input->source_ops->topic_name(input->source, message->topic));
         *out++ = '/';
@@ -318,6 +334,7 @@ void mr_encoder_destroy(struct mr_encoder *encoder)
     mr_template_destroy(encoder->template);
     for (size_t m = 0; m < encoder->model_header_count; m++) free(encoder->model_text[m]);
     free(encoder->model_text);
+    free(encoder->model);
     free(encoder->model_header);
     free(encoder);
 }

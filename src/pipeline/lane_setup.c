@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/test_hook.h"
+#include "config/roles.h"
 #include "pipeline/follower.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_commit.h"
@@ -96,6 +97,7 @@ static mr_status memory_split(const struct mr_run *run, size_t *source_out, size
     const struct mr_job *job = run->job;
     const size_t share = mr_run_lane_memory(run) / run->lane_count;
     const size_t fixed = fixed_bytes(run), least = mr_lane_bytes_min(run);
+    const unsigned lanes = mr_job_role_lanes(job, run->lane_count);
 
     if (least > share) {
         return mr_fail(
@@ -104,11 +106,12 @@ static mr_status memory_split(const struct mr_run *run, size_t *source_out, size
             "memory to %zuMiB, or lower batch.records_max%s",
             (long long)(job->memory >> 20), run->lane_count, run->lane_count == 1 ? "" : "s",
             (long long)job->batch.records_max, has_labels(run) ? ", and what waits for labels," : "", least >> 20,
-            ((least * run->lane_count + mr_followers_bytes(job)) >> 20) + 1,
+            ((least * run->lane_count + mr_followers_bytes(job)) * lanes / run->lane_count >> 20) + 1,
             has_labels(run) ? " or labels.records_max" : " or lanes");
     }
     *source_out = (share - fixed) / 3 * 2;
-    *sink_out = (share - fixed) / 3 / mr_job_direct_count(job);
+    const size_t direct = mr_job_direct_count(job); /* none: a trainer, whose transactions hold its models alone */
+    *sink_out = (share - fixed) / 3 / (direct ? direct : 1);
     return MR_OK;
 }
 
@@ -132,7 +135,7 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
     const struct mr_job *job = lane->run->job;
     mr_status status = MR_OK;
 
-    if (!lane->sink) lane->sink = calloc(job->sink_count, sizeof *lane->sink);
+    if (!lane->sink) lane->sink = calloc(job->sink_count + 1, sizeof *lane->sink);
     if (!lane->sink) return mr_fail(err, MR_ENOMEM, "out of memory");
     lane->sink_count = 0;
     for (size_t i = 0; i < job->sink_count && !status; i++) {
@@ -278,8 +281,8 @@ static mr_status exact_create(struct mr_lane *lane, struct mr_err *err)
     const struct mr_job *const job = lane->run->job;
     if (job->delivery != MR_DELIVERY_EXACTLY_ONCE)
         return lane->run->models.learns && job->state.file ? mr_lane_state_create(lane, &lane->state, err) : MR_OK;
-    const mr_status status =
-        mr_lane_commit_create(lane, lane->sink_bytes * mr_job_direct_count(job), &lane->exact, err);
+    const size_t direct = mr_job_direct_count(job);
+    const mr_status status = mr_lane_commit_create(lane, lane->sink_bytes * (direct ? direct : 1), &lane->exact, err);
     if (status) return status;
     mr_dead_transaction_set(lane->dead, lane->exact->transaction);
     return lane->run->models.learns ? mr_lane_state_create(lane, &lane->state, err) : MR_OK;

@@ -74,7 +74,7 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     run->idle_interval_us = idle_interval_us(run->properties);
     const int64_t *timeout = source_option(job, "connect_timeout", MR_OPT_DURATION);
     run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;
-    status = mr_follow_open(job, run->properties, run->connect_timeout_us, &run->follow, err);
+    status = mr_follow_open(job, run->properties, run->connect_timeout_us, until->patience, &run->follow, err);
     if (!status) status = mr_models_open_from(job, mr_follow_first(run->follow), &run->models, err);
     run->models.begins_late = run->learns_by_offsets = run->models.learns && job->batch.by == MR_BATCH_OFFSETS;
     run->is_ordered = run->models.learns || job->labels.topics.count;

@@ -10,6 +10,7 @@
 #include "pipeline/ends.h"
 #include "pipeline/layout.h"
 #include "scoring/cross_check.h"
+#include "scoring/follow.h"
 #include "scoring/precision.h"
 
 typedef enum {
@@ -20,9 +21,10 @@ typedef enum {
 
 /** How far a bounded run goes. */
 struct mr_until {
-    bool end;            /* to what was there when the run first saw each partition */
-    int64_t duration_us; /* 0: no limit */
-    int64_t records;     /* 0: no limit */
+    bool end;                 /* to what was there when the run first saw each partition */
+    int64_t duration_us;      /* 0: no limit */
+    int64_t records;          /* 0: no limit */
+    mr_patience_fn *patience; /* while followed models have no version; NULL: as long as the broker is waited for */
 };
 
 struct mr_lane;

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/options.h"
+#include "config/roles.h"
 #include "state/topic.h"
 
 #define POLL_MS 100
@@ -19,6 +19,7 @@ struct followed {
 
 struct mr_follow {
     const struct mr_job *job;
+    const struct mr_map *properties;
     struct mr_models *models;
     struct followed *followed; /* [count] */
     size_t count;
@@ -30,9 +31,7 @@ struct mr_follow {
 
 bool mr_job_model_follows(const struct mr_job_model *model)
 {
-    const bool *const learns =
-        model->ops ? mr_option_value(model->ops->options, model->options, "learn", MR_OPT_BOOL) : NULL;
-    return model->topic && !(learns && *learns);
+    return model->topic && !mr_job_model_learns(model);
 }
 
 static mr_status follower_open(struct mr_follow *follow, const struct mr_map *properties, struct followed *followed,
@@ -45,26 +44,59 @@ static mr_status follower_open(struct mr_follow *follow, const struct mr_map *pr
     return mr_state_follow_open(&topic, &followed->follower, err);
 }
 
+/* How long the first versions are waited for. */
+struct wait {
+    int64_t deadline_ns;
+    mr_patience_fn *patience; /* NULL: the deadline */
+};
+
+static mr_status none_yet(const struct mr_follow *follow, const struct followed *followed, mr_status status,
+                          struct mr_err *err)
+{
+    const struct mr_job_model *const model = &follow->job->model[followed->model];
+    return mr_fail(err, status,
+                   "model \"%s\": topic \"%s\" holds no version yet: start the job that learns it, or name a file to "
+                   "begin with (models[%zu].file)",
+                   model->name, model->topic, followed->model);
+}
+
+/* One more turn of waiting: MR_OK or MR_AGAIN, or why not. */
+static mr_status version_wait(struct mr_follow *follow, struct followed *followed, const struct wait *wait,
+                              bool *is_last, struct mr_err *err)
+{
+    const mr_patience patience = wait->patience                       ? wait->patience()
+                                 : mr_clock_ns() >= wait->deadline_ns ? MR_PATIENCE_OVER
+                                                                      : MR_PATIENCE_ON;
+    if (*is_last && mr_state_log_last(mr_state_follow_log(followed->follower)))
+        return mr_fail(err, MR_ERETRY,
+                       "model \"%s\" has learned nothing yet, too few records have come for its first block: outputs "
+                       "come with its first version",
+                       follow->job->model[followed->model].name);
+    if (*is_last || patience == MR_PATIENCE_OVER)
+        return none_yet(follow, followed, wait->patience ? MR_END : MR_EINPUT, err);
+    *is_last = patience == MR_PATIENCE_LAST;
+    if (!*is_last) return mr_state_follow_poll(followed->follower, POLL_MS, err);
+    mr_state_follow_close(followed->follower); /* a new one reads all that is committed, to the end */
+    followed->follower = NULL;
+    return follower_open(follow, follow->properties, followed, err);
+}
+
 /* The version that the model is opened with; waits for the first one where there is no file. */
-static mr_status first_take(struct mr_follow *follow, struct followed *followed, int64_t deadline_ns,
+static mr_status first_take(struct mr_follow *follow, struct followed *followed, const struct wait *wait,
                             struct mr_err *err)
 {
     const struct mr_job_model *const model = &follow->job->model[followed->model];
-    const struct mr_state_log *const log = mr_state_follow_log(followed->follower);
     const struct mr_state_commit *commit;
     struct mr_span span;
-    bool has_told = false;
-    while (!(commit = mr_state_log_model(log, &span)) && !model->file) {
+    bool has_told = false, is_last = false;
+    /* Before its first batch a model that begins from nothing may have nothing to score with. */
+    while ((!(commit = mr_state_log_model(mr_state_follow_log(followed->follower), &span)) || !commit->version_after) &&
+           !model->file) {
         if (!has_told)
             mr_log(MR_LOG_INFO, "follow", "%s: waiting for the first version in topic \"%s\"", model->name,
                    model->topic);
         has_told = true;
-        if (mr_clock_ns() >= deadline_ns)
-            return mr_fail(err, MR_EINPUT,
-                           "model \"%s\": topic \"%s\" holds no version yet: start the job that learns it, or name a "
-                           "file to begin with (models[%zu].file)",
-                           model->name, model->topic, followed->model);
-        const mr_status status = mr_state_follow_poll(followed->follower, POLL_MS, err);
+        const mr_status status = version_wait(follow, followed, wait, &is_last, err);
         if (status && status != MR_AGAIN) return status;
     }
     if (commit)
@@ -74,9 +106,9 @@ static mr_status first_take(struct mr_follow *follow, struct followed *followed,
 }
 
 mr_status mr_follow_open(const struct mr_job *job, const struct mr_map *properties, int64_t wait_us,
-                         struct mr_follow **follow_out, struct mr_err *err)
+                         mr_patience_fn *patience, struct mr_follow **follow_out, struct mr_err *err)
 {
-    const int64_t deadline_ns = mr_clock_ns() + wait_us * 1000;
+    const struct wait wait = {.deadline_ns = mr_clock_ns() + wait_us * 1000, .patience = patience};
     size_t count = 0;
     *follow_out = NULL;
     for (size_t i = 0; i < job->model_count; i++) count += mr_job_model_follows(&job->model[i]);
@@ -90,12 +122,13 @@ mr_status mr_follow_open(const struct mr_job *job, const struct mr_map *properti
     }
     mr_status status = MR_OK;
     follow->job = job;
+    follow->properties = properties;
     for (size_t i = 0; i < job->model_count && !status; i++) {
         if (!mr_job_model_follows(&job->model[i])) continue;
         struct followed *const followed = &follow->followed[follow->count++];
         followed->model = i;
         status = follower_open(follow, properties, followed, err);
-        if (!status) status = first_take(follow, followed, deadline_ns, err);
+        if (!status) status = first_take(follow, followed, &wait, err);
     }
     if (status)
         mr_follow_close(follow);

@@ -9,16 +9,21 @@
 
 struct mr_follow;
 
+/** Whether to go on waiting for the first version of a model: for a while, not without a last look, not at all. */
+typedef enum { MR_PATIENCE_ON, MR_PATIENCE_LAST, MR_PATIENCE_OVER } mr_patience;
+typedef mr_patience mr_patience_fn(void);
+
 /** Whether a model of a job is followed: it has a topic and does not learn. */
 bool mr_job_model_follows(const struct mr_job_model *model);
 
 /**
  * Reads what the topics of followed models hold. A model without a file is waited for until its first version is there,
- * at most wait_us. *follow_out is NULL when no model is followed. MR_EINPUT: there is no version, and no file to begin
- * with; errors as mr_state_follow_open.
+ * at most wait_us, or as long as `patience` says, which is asked ten times a second (NULL: wait_us). *follow_out is
+ * NULL when no model is followed. MR_EINPUT: there is no version, and no file to begin with; MR_END: likewise, and
+ * patience has come to its end; errors as mr_state_follow_open.
  */
 mr_status mr_follow_open(const struct mr_job *job, const struct mr_map *properties, int64_t wait_us,
-                         struct mr_follow **follow_out, struct mr_err *err);
+                         mr_patience_fn *patience, struct mr_follow **follow_out, struct mr_err *err);
 
 /** [model_count] what models are to be opened with: data NULL where the job's file is meant. Valid until start. Accepts
  * NULL, and gives it. */

@@ -6,6 +6,7 @@ event, and ends with an error when its deadline passes.
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -245,6 +246,7 @@ class Run:
         self.total = {}
         self.models = None
         self.report = None
+        self.roles = {}  # of a job with scorers: role -> its last progress or report
         self.lines = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -258,6 +260,10 @@ class Run:
                 value = json.loads(line)
             except ValueError:
                 continue
+            if isinstance(value, dict) and value.get("role"):
+                self.roles[value["role"]] = value
+                if value["role"] == "trainer":
+                    continue
             if isinstance(value, dict) and value.get("type") == "progress":
                 self.total = value["total"]
                 self.models = value.get("models")
@@ -290,6 +296,11 @@ class Run:
     def wait_log(self, text, deadline_s=30):
         wait_for(lambda: text in self.err() or self.process.poll() is not None, f"\"{text}\" in its log", deadline_s)
         expect(text in self.err(), f"it ended with {self.process.returncode} without saying \"{text}\":\n{self.err()[-2000:]}")
+
+    def pids(self):
+        """Of a job with scorers: role -> process."""
+        self.wait_log("a trainer and scorers")
+        return {role: int(pid) for role, pid in re.findall(r"\b(trainer|scorers)=(\d+)", self.err())}
 
     def signal(self, number):
         if self.process.poll() is None:

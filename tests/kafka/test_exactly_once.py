@@ -97,36 +97,106 @@ def case_file(rig):
     return f"{KILLS} kills"
 
 
-def version(run):
-    """Of the first model, in its last progress."""
-    return run.models[0]["version"] if run.models else -1
+def outputs(rig, topic):
+    """All committed outputs of a topic of one partition, each with its headers."""
+    done = subprocess.run([MILLRACE, "tap", topic, "-b", rig.broker.address, "-e", "-J"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return [(json.loads(row["value"]) if isinstance(row["value"], str) else row["value"], row["headers"]) for row in rows]
+
+
+def answered(rig, name, count):
+    """Each record once, in its order; what stands in the answers is another model's than the oracle knows."""
+    done = rig.oracle("check", "--in", f"{name}.in", "--out", f"{name}.out", "--dead", f"{name}.dead", "--group", name, "--count", count, "--ordered", "--once",
+                      check=False)
+    facts = json.loads(done.stdout.splitlines()[0])
+    wrong = {key: value for key, value in facts.items() if value and key not in ("in", "outputs", "dead", "wrong_class", "good")}
+    expect(not wrong and facts["outputs"] + facts["dead"] == count, f"{done.stdout}{done.stderr}")
+    return facts
 
 
 def case_follow(rig):
-    """A trainer, and a scorer with two lanes that follows its topic: each output carries the version that made it, and no record is lost or
-    repeated while versions change under way."""
-    rig.topics("fol.in:4", "fol.out:4", "fol.dead:1", "fol.near:1:cleanup.policy=compact", "fol-train.in:1", "fol-train.out:1", "fol-train.dead:1")
-    near = {"name": "near", "type": "kmeans", "topic": "fol.near"}
-    trainer = exact(rig, "fol-train", batch={"records_max": 256, "by": "offsets"}, backend="cpu", models=[dict(near, learn=True, k=6)],
-                    emit={"fields": {"id": "id", "prediction": "near.class"}})
-    scorer = exact(rig, "fol", lanes=2, models=[near], emit={"fields": {"id": "id", "prediction": "near.class", "version": "near.version"}})
-    train, score, rounds = rig.run(trainer), None, 8
-    sender = rig.producing("fol", 5000 * rounds, 4000)
-    for turn in range(rounds):
-        rig.produce("fol-train", 2560, first=2560 * turn)
-        train.wait_out(2560 * (turn + 1))
-        score = score or rig.run(scorer)
-        wait_for(lambda: version(score) >= 10 * (turn + 1), f"version {10 * (turn + 1)} at the scorer")
+    """One job file, a trainer and two lanes of scorers on four partitions: each output carries the version that made it, and no record is
+    lost or repeated while versions change under way."""
+    rig.topics("fol.in:4", "fol.out:4", "fol.dead:1", "fol.near:1:cleanup.policy=compact")
+    job = exact(rig, "fol", scorers=2, backend="cpu", batch={"records_max": 256}, models=[{"name": "near", "type": "kmeans", "learn": True, "k": 6, "topic": "fol.near"}],
+                emit={"fields": {"id": "id", "prediction": "near.class", "version": "near.version"}})
+    run = rig.run(job)
+    sender = rig.producing("fol", 40_000, 8000, "--bad-every", 50)
     expect(sender.wait(60) == 0, "the sender failed")
-    score.wait_out(5000 * rounds)
-    for run in (score, train):
-        run.signal(signal.SIGTERM)
-        run.expect_end(0)
+    run.wait_out(40_000)
+    wait_for(lambda: run.roles["trainer"]["total"]["records_in"] == 40_000, "all records at the trainer")
+    run.signal(signal.SIGINT)
+    run.expect_end(0)
+    answered(rig, "fol", 40_000)
     told = [json.loads(line) for line in answers(rig, "fol.out").splitlines()]
-    expect(sorted(one["id"] for one in told) == list(range(5000 * rounds)), f"{len(told)} outputs, not each record once")
-    versions, taken = {one["version"] for one in told}, score.report["models"][0]["versions_taken"]
-    expect(taken >= rounds - 1 and versions and min(versions) >= 10, f"versions {sorted(versions)} in the outputs, {taken} taken")
+    versions, taken = {one["version"] for one in told}, run.report["models"][0]["versions_taken"]
+    expect(taken >= 3 and len(versions) >= 3, f"versions {sorted(versions)} in the outputs, {taken} taken")
+    lags = {**group_lag(rig, "fol"), **group_lag(rig, "fol.trainer")}
+    expect(set(lags.values()) == {"0"}, f"not all is committed: {lags}")
+    trainer = run.roles["trainer"]
+    expect(trainer["type"] == "report" and trainer["records_in"] == trainer["records_out"] + trainer["records_dead"] == 40_000, f"{trainer}")
     return f"{len(versions)} of {taken + 1} versions in {len(told)} outputs"
+
+
+def case_scorers(rig):
+    """kill -9 of the trainer, of the scorers, of both at once and of the process above them: each record is answered once, and the centres are those
+    of a run that nobody kills."""
+    rig.topics("duo.in:1", "duo.out:1", "duo.dead:1", "calm2.out:1", "calm2.dead:1")
+    job, saved = learning(rig, "duo", scorers=2)
+    kills = 100 if LONG else 12
+    count = RECORDS // 2
+    sender = rig.producing("duo", count, count / (kills * 0.9), "--bad-every", 50)
+    for index in range(kills):
+        count = more_to_do(rig, "duo", sender, count)
+        run = rig.run(job)
+        pids = run.pids()
+        if index % 3:
+            wait_for(lambda: run.process.poll() is not None or run.total.get("commits"), f"the first commit; {run.err()[-2000:]}", 60)
+        threading.Event().wait(rig.random.uniform(0, 0.4))
+        expect(run.process.poll() is None, f"it ended by itself: {run.err()[-2000:]}")
+        if index % 4 == 3:
+            run.signal(signal.SIGKILL)
+            run.end()
+            wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids.values()), "the end of its children")
+        else:
+            for role in (("trainer",), ("scorers",), ("trainer", "scorers"))[index % 4]:
+                os.kill(pids[role], signal.SIGKILL)
+            run.expect_end(75)
+            first = "scorers" if index % 4 == 1 else "trainer"
+            expect(f"the {first} was ended by signal 9" in run.err(), run.err()[-1000:])
+        run.close()
+    expect(sender.wait(120) == 0, "the sender failed")
+    rig.run(job, "--until", "end").expect_end(0)
+    answered(rig, "duo", count)
+    calm, calm_saved = learning(rig, "calm2", source__topics=["duo.in"], sinks=[{"type": "kafka", "topic": "calm2.out"}])
+    rig.run(calm, "--until", "end").expect_end(0)
+    with open(saved, "rb") as one, open(calm_saved, "rb") as other:
+        expect(one.read() == other.read(), "other centres than those of a run without kills")
+    versions = [int(headers["millrace-model"].removeprefix("near@")) for _, headers in outputs(rig, "duo.out")]
+    expect(versions == sorted(versions) and len(set(versions)) > kills, f"versions do not grow: {versions[:20]}")
+    return f"{kills} kills, {count} records, {len(set(versions))} versions"
+
+
+def case_scorers_end(rig):
+    """A topic without records, and one with less than a block; Ctrl-C while the scorers wait for a first version."""
+    rig.topics("few.in:1", "few.out:1", "few.dead:1")
+    job, _ = learning(rig, "few", scorers=1)
+    rig.run(job, "--until", "end").expect_end(0)
+    run = rig.run(job)
+    run.wait_log("waiting for the first version")
+    run.signal(signal.SIGINT)
+    run.expect_end(0)
+    rig.produce("few", 100)
+    run = rig.run(job, "--until", "end").expect_end(75)
+    expect("has learned nothing yet" in run.err(), run.err()[-1000:])
+    rig.produce("few", 900, first=100)
+    scorers = rig.run(job, "--until", "end", "--role", "scorers")
+    rig.run(job, "--until", "end", "--role", "trainer").expect_end(0)
+    scorers.expect_end(0)
+    told = outputs(rig, "few.out")
+    expect([row["id"] for row, _ in told] == list(range(1000)), f"{len(told)} outputs")
+    expect(all(int(headers["millrace-model"].removeprefix("near@")) >= 1 for _, headers in told), f"{told[0]}")
+    answered(rig, "few", 1000)
 
 
 def case_most(rig):
@@ -142,4 +212,4 @@ def case_most(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_learn, case_file, case_follow, case_most])
+    main([case_plain, case_kill, case_learn, case_file, case_follow, case_scorers, case_scorers_end, case_most])
