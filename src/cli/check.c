@@ -36,6 +36,9 @@ static void print_good(const char *path, const struct mr_job *job)
     printf(" ->");
     for (size_t i = 0; i < job->sink_count; i++) printf("%s %s", i ? " +" : "", job->sink[i].ops->name);
     printf(", %zu feature%s in, %zu field%s out\n", features, features == 1 ? "" : "s", fields, fields == 1 ? "" : "s");
+    if (job->scorers)
+        printf("    in two processes: a trainer, which learns from all records, and %lld lane%s of scorers\n",
+               (long long)job->scorers, job->scorers == 1 ? "" : "s");
     print_followed(job);
 }
 

@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "cli/override.h"
 #include "cli/shared_flags.h"
+#include "config/roles.h"
 #include "verify/look.h"
 #include "verify/past.h"
 
@@ -104,6 +105,7 @@ static mr_status repair_run(const void *options, const struct mr_words *words, s
     mr_status status = opt->to_state ? MR_OK : mr_fail(err, MR_EUSAGE, "what? Say --to-state");
     if (!status) status = mr_job_load(words->item[0], stderr, &job, err);
     if (!status) status = mr_override_properties(job, &opt->properties, err);
+    if (!status && job->scorers) status = mr_job_role_apply(job, MR_ROLE_TRAINER, err); /* whose group it is */
     if (!status) status = state_find(job, &log, err);
     const struct mr_state_commit *const last = status ? NULL : mr_state_log_last(log);
     if (!status && !last)

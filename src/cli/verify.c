@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "cli/override.h"
 #include "cli/shared_flags.h"
+#include "config/roles.h"
 
 struct verify_options {
     bool json;
@@ -22,6 +23,10 @@ static mr_status verify_run(const void *options, const struct mr_words *words, s
     mr_status status =
         proof ? mr_job_load(words->item[0], stderr, &job, err) : mr_fail(err, MR_ENOMEM, "out of memory");
     if (!status) status = mr_override_properties(job, &opt->properties, err);
+    if (!status && job->scorers) {
+        mr_proof_note(proof, "what the scorers have written: only what the trainer has learned is looked at yet");
+        status = mr_job_role_apply(job, MR_ROLE_TRAINER, err);
+    }
     if (!status) {
         status = mr_verify(job, &how, proof, err);
         if (!status || proof->total || proof->fact_count || proof->note_count)
