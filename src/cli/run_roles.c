@@ -164,7 +164,7 @@ static void live_print(bool is_over)
     int bytes = 4;
     memcpy(text, "\r\033[K", 5);
     if (!is_over && line_get(&roles.line[0], trainer) && line_get(&roles.line[1], scorers)) {
-        bytes += snprintf(text + 4, sizeof text - 4, "%s | %s", scorers, trainer);
+        bytes += snprintf(text + 4, sizeof text - 4, "%s | %s", trainer, scorers);
         if (cols && bytes - 4 >= (int)cols) bytes = (int)cols + 3;
     } else if (!is_over) {
         return;

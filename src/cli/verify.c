@@ -2,6 +2,7 @@
 #include "verify/verify.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/options.h"
 #include "cli/override.h"
@@ -14,26 +15,47 @@ struct verify_options {
     struct mr_map properties;
 };
 
+/* The job as it is proved: whole, or as its trainer's and its scorers' (else NULL). */
+struct jobs {
+    struct mr_job *whole, *scorers;
+};
+
+static mr_status jobs_load(const char *path, const struct mr_map *properties, struct jobs *jobs, struct mr_err *err)
+{
+    const char *const name = strcmp(path, "-") != 0 ? path : "<stdin>";
+    char *text;
+    size_t bytes;
+    mr_status status = mr_job_read(path, &text, &bytes, err);
+    if (status) return status;
+    status = mr_job_parse(name, text, bytes, stderr, &jobs->whole, err);
+    if (!status) status = mr_override_properties(jobs->whole, properties, err);
+    if (!status && jobs->whole->scorers) {
+        status = mr_job_parse(name, text, bytes, stderr, &jobs->scorers, err);
+        if (!status) status = mr_override_properties(jobs->scorers, properties, err);
+        if (!status) status = mr_job_role_apply(jobs->scorers, MR_ROLE_SCORERS, err);
+        if (!status) status = mr_job_role_apply(jobs->whole, MR_ROLE_TRAINER, err);
+    }
+    free(text);
+    return status;
+}
+
 static mr_status verify_run(const void *options, const struct mr_words *words, struct mr_err *err)
 {
     const struct verify_options *const opt = options;
     const struct mr_verify_options how = {.from = opt->from};
     struct mr_proof *const proof = calloc(1, sizeof *proof);
-    struct mr_job *job = NULL;
+    struct jobs jobs = {0};
     mr_status status =
-        proof ? mr_job_load(words->item[0], stderr, &job, err) : mr_fail(err, MR_ENOMEM, "out of memory");
-    if (!status) status = mr_override_properties(job, &opt->properties, err);
-    if (!status && job->scorers) {
-        mr_proof_note(proof, "what the scorers have written: only what the trainer has learned is looked at yet");
-        status = mr_job_role_apply(job, MR_ROLE_TRAINER, err);
-    }
+        proof ? jobs_load(words->item[0], &opt->properties, &jobs, err) : mr_fail(err, MR_ENOMEM, "out of memory");
     if (!status) {
-        status = mr_verify(job, &how, proof, err);
+        status = jobs.scorers ? mr_verify_roles(jobs.whole, jobs.scorers, &how, proof, err)
+                              : mr_verify(jobs.whole, &how, proof, err);
         if (!status || proof->total || proof->fact_count || proof->note_count)
-            mr_proof_print(proof, job->name, opt->json, stdout);
+            mr_proof_print(proof, jobs.whole->name, opt->json, stdout);
         if (!status || proof->total) status = mr_proof_status(proof, err); /* a contradiction goes before all else */
     }
-    mr_job_destroy(job);
+    mr_job_destroy(jobs.whole);
+    mr_job_destroy(jobs.scorers);
     free(proof);
     return status;
 }

@@ -7,6 +7,7 @@
 #include "verify/look.h"
 #include "verify/match.h"
 #include "verify/offline.h"
+#include "verify/scored.h"
 #include "verify/verify.h"
 
 /** A partition that the job reads: a source of the matches. */
@@ -40,6 +41,7 @@ struct mr_verify_output {
     struct mr_match *match;
     struct mr_look_parts parts;
     int64_t *next;                     /* [parts.count] */
+    struct mr_scored_list *list;       /* [parts.count of the inputs], of scorers: which version made what */
     struct mr_verify_special *special; /* dead letters: [special_count] */
     size_t special_count, special_cap;
     bool is_sorted;
@@ -65,6 +67,8 @@ struct mr_verify {
     struct mr_state_log **log; /* [log_count] */
     size_t *model;             /* [log_count]: their index */
     size_t log_count;
+    struct mr_verify_scored *scored; /* models are followed: what they say is compared apart; NULL: none is */
+    struct mr_verify *scorers;       /* of a trainer: the verification of its scorers, open until this one is done */
     uint64_t models_near, models_unseen; /* made by another unit: snapshots that are near; commits without one */
 };
 

@@ -583,9 +583,11 @@ mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err)
         if (entry[base].commit->version_after) run->models.begins_late = false;
         if (!status) status = pending_skip(verify, entry[base].commit, err);
     }
+    if (!status) status = mr_verify_scored_commit(verify, base == SIZE_MAX ? NULL : entry[base].commit, err);
     for (size_t at = base == SIZE_MAX ? 0 : base + 1; at < count && !status; at++) {
         status = commit_work(verify, at ? entry[at - 1].commit : NULL, entry[at].commit, err);
         if (!status && is_equal) status = weights_check(verify, at, &is_equal, err);
+        if (!status && is_equal) status = mr_verify_scored_commit(verify, entry[at].commit, err);
         verify->proof->commits++;
     }
     if (!status) status = rest_work(verify, entry[count - 1].commit, err);

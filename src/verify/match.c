@@ -24,6 +24,7 @@ struct item {
     uint32_t source;               /* actual: its match's */
     int32_t partition;
     bool is_matched;
+    uint64_t content, version; /* actual: as given */
     size_t value_bytes;
     char *value; /* NULL: a null, or no longer kept */
 };
@@ -227,6 +228,8 @@ static struct item *item_make(const struct mr_match_record *record, uint64_t has
                           .offset = record->offset,
                           .source = record->source,
                           .partition = record->partition,
+                          .content = record->hash,
+                          .version = record->version,
                           .value_bytes = record->value_bytes};
     if (!record->value) return item;
     item->value = malloc(record->value_bytes + 1);
@@ -316,6 +319,10 @@ static void pair(struct mr_match *match, struct item *actual, uint64_t seq, uint
     lane->actual.unmatched--;
     if (actual->offset > lane->matched_last) lane->matched_last = actual->offset;
     match->matched++;
+    if (match->open.paired)
+        match->open.paired(match->open.context,
+                           &(struct mr_match_pair){source, actual->partition, seq, source_offset, actual->offset,
+                                                   actual->content, actual->version});
     seen_note(match, hash, source);
     if (lane->leads) { /* what is before it, is of an earlier time */
         struct list *const list = &lane->actual;

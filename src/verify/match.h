@@ -22,11 +22,21 @@ struct mr_match_record {
     const char *value; /* NULL: a null */
     const char *key;   /* NULL: none */
     size_t value_bytes, key_bytes;
-    uint64_t rest;     /* hash of what else must be equal */
-    uint32_t source;   /* expected: its input partition */
-    int32_t partition; /* expected: output partition or MR_MATCH_ANY. Actual: where it is */
-    int64_t offset;    /* expected: of its input. Actual: its own */
-    bool is_placed;    /* actual: an expected record with its key has its partition, not MR_MATCH_ANY */
+    uint64_t rest;          /* hash of what else must be equal */
+    uint32_t source;        /* expected: its input partition */
+    int32_t partition;      /* expected: output partition or MR_MATCH_ANY. Actual: where it is */
+    int64_t offset;         /* expected: of its input. Actual: its own */
+    bool is_placed;         /* actual: an expected record with its key has its partition, not MR_MATCH_ANY */
+    uint64_t hash, version; /* actual: handed to `paired` as they are */
+};
+
+/** An expected and an actual record that were found to be the same. */
+struct mr_match_pair {
+    uint32_t source;
+    int32_t partition;
+    uint64_t seq; /* of the expected one in its source, from 0 */
+    int64_t source_offset, offset;
+    uint64_t hash, version; /* of the actual one */
 };
 
 typedef enum {
@@ -56,6 +66,8 @@ struct mr_match_open {
     /* At the end, before an expected record is told as missing or different: whether it is accounted for elsewhere.
      * Optional. */
     bool (*is_excused)(void *context, const struct mr_match_place *expected);
+    /* Each match, within mr_match_expect, mr_match_actual and mr_match_settle. Optional. */
+    void (*paired)(void *context, const struct mr_match_pair *pair);
     void *context;
 };
 

@@ -132,6 +132,11 @@ static mr_verify_place place_of(const struct mr_verify *verify, const struct mr_
     return MR_PLACE_SAME;
 }
 
+static void pair_note(void *context, const struct mr_match_pair *pair)
+{
+    mr_verify_scored_pair(context, pair);
+}
+
 static mr_status output_open(struct mr_verify *verify, struct mr_verify_output *output, const char *topic, bool is_dead,
                              struct mr_err *err)
 {
@@ -142,13 +147,16 @@ static mr_status output_open(struct mr_verify *verify, struct mr_verify_output *
     output->place = place_of(verify, output);
     const struct mr_match_open open = {.source_count = (uint32_t)verify->parts.count,
                                        .partition_count = (int32_t)output->parts.count,
-                                       .is_near = !is_dead && (!verify->log_count || mr_verify_units_differ(verify)),
+                                       .is_near = !is_dead && !verify->scored &&
+                                                  (!verify->log_count || mr_verify_units_differ(verify)),
                                        .fault = fault_tell,
                                        .is_excused = is_excused,
+                                       .paired = verify->scored && !is_dead ? pair_note : NULL,
                                        .context = output};
     status = mr_match_create(&open, &output->match, err);
     output->next = calloc(output->parts.count + 1, sizeof *output->next);
-    if (!status && !output->next) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    output->list = calloc(verify->parts.count + 1, sizeof *output->list);
+    if (!status && (!output->next || !output->list)) status = mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t p = 0; p < output->parts.count && !status; p++) {
         const struct mr_look_part *const part = &output->parts.part[p];
         bool leads = part->low > 0 || verify->outputs_from_ms >= 0;
@@ -199,6 +207,8 @@ void mr_verify_outputs_close(struct mr_verify *verify)
     for (size_t i = 0; i < verify->output_count; i++) {
         struct mr_verify_output *const output = &verify->output[i];
         mr_match_destroy(output->match);
+        for (size_t s = 0; output->list && s < verify->parts.count; s++) free(output->list[s].entry);
+        free(output->list);
         mr_look_parts_deinit(&output->parts);
         free(output->next);
         free(output->special);
@@ -218,6 +228,12 @@ static uint64_t header_hash(uint64_t hash, const char *name, const void *value, 
 static bool has_rest(const struct mr_job *job)
 {
     return job->emit.framing == MR_EMIT_SINGLE && (job->emit.headers.count || job->emit.provenance);
+}
+
+/* A header that changes with what is followed. */
+static bool is_version(const struct mr_verify *verify, const char *name)
+{
+    return verify->scored && !strcmp(name, "millrace-model");
 }
 
 static int32_t key_partition(const struct mr_verify_output *output, const char *key, size_t bytes)
@@ -245,10 +261,12 @@ mr_status mr_verify_expect_output(void *context, const struct mr_record *record,
     }
     if (has_rest(job)) {
         for (uint32_t i = 0; i < record->header_count; i++)
-            want.rest =
-                header_hash(want.rest, record->header[i].name, record->header[i].value, record->header[i].value_bytes);
+            if (!is_version(verify, record->header[i].name))
+                want.rest = header_hash(want.rest, record->header[i].name, record->header[i].value,
+                                        record->header[i].value_bytes);
     }
     if (job->emit.framing == MR_EMIT_SINGLE && job->emit.timestamp) want.rest ^= (uint64_t)record->timestamp_ms * 2 + 1;
+    if (verify->scored) status = mr_verify_scored_mask(verify->scored, &want, err);
     for (size_t i = 0; i < verify->output_count && !status; i++) {
         const struct mr_verify_output *const output = &verify->output[i];
         if (output->is_dead) continue;
@@ -352,6 +370,15 @@ static const char *element_end(const char *at, const char *end)
     return end;
 }
 
+/* An output as it stands there, or what of it does not depend on the models. */
+static mr_status actual_take(struct mr_verify_output *output, const struct mr_match_record *got, struct mr_err *err)
+{
+    struct mr_match_record record = *got;
+    const mr_status status =
+        output->verify->scored ? mr_verify_scored_mask(output->verify->scored, &record, err) : MR_OK;
+    return status ? status : mr_match_actual(output->match, &record, err);
+}
+
 /* Joined records, one by one. */
 static mr_status joined_take(struct mr_verify_output *output, struct mr_match_record *got, struct mr_err *err)
 {
@@ -364,7 +391,7 @@ static mr_status joined_take(struct mr_verify_output *output, struct mr_match_re
         if (!stop) stop = end;
         got->value = at;
         got->value_bytes = (size_t)(stop - at);
-        status = mr_match_actual(output->match, got, err);
+        status = actual_take(output, got, err);
         at = stop + 1;
     }
     return status;
@@ -384,19 +411,24 @@ static mr_status message_take(struct mr_verify_output *output, const struct mr_m
                                                (output->place == MR_PLACE_KEY && message->key)};
     rd_kafka_headers_t *headers;
     if (output->is_dead) return dead_take(output, message, &got, err);
-    if (has_rest(job) && !rd_kafka_message_headers(raw, &headers)) {
+    got.version = MR_NO_VERSION;
+    if ((has_rest(job) || output->verify->scored) && !rd_kafka_message_headers(raw, &headers)) {
         const char *name;
         const void *value;
         size_t bytes;
-        for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &bytes); i++)
-            got.rest = header_hash(got.rest, name, value, bytes);
+        for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &bytes); i++) {
+            if (!is_version(output->verify, name))
+                got.rest = has_rest(job) ? header_hash(got.rest, name, value, bytes) : 0;
+            else if (value && got.version == MR_NO_VERSION)
+                got.version = mr_verify_scored_version(output->verify->scored, value, bytes);
+        }
     }
     if (job->emit.framing != MR_EMIT_SINGLE) return joined_take(output, &got, err);
     if (job->emit.timestamp) {
         rd_kafka_timestamp_type_t type;
         got.rest ^= (uint64_t)rd_kafka_message_timestamp(raw, &type) * 2 + 1;
     }
-    return mr_match_actual(output->match, &got, err);
+    return actual_take(output, &got, err);
 }
 
 static mr_status part_pump(struct mr_verify *verify, struct mr_verify_output *output, size_t p, bool is_all,
@@ -536,7 +568,9 @@ mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err)
                       output->is_dead                 ? ""
                       : output->place == MR_PLACE_ANY ? ""
                                                       : ", in order",
-                      near ? ", equal within 1e-6" : ", byte for byte",
+                      near                                 ? ", equal within 1e-6"
+                      : verify->scored && !output->is_dead ? ", byte for byte but for what models say"
+                                                           : ", byte for byte",
                       verify->job->emit.framing != MR_EMIT_SINGLE && !output->is_dead ? ", record by record" : "");
     }
     if (verify->job->emit.framing != MR_EMIT_SINGLE && verify->job->emit.provenance)

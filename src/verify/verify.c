@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "config/roles.h"
 #include "scoring/follow.h"
 #include "source/kafka/options.h"
 #include "verify/inside.h"
+#include "verify/past.h"
 
 #define WINDOW      65536
 #define CHUNK_MAX   8192                /* offsets of an input read at once, */
@@ -156,13 +158,15 @@ static mr_status inputs_open(struct mr_verify *verify, struct mr_err *err)
 
 static mr_status job_check(const struct mr_job *job, struct mr_err *err)
 {
+    bool learns = false, follows = false;
     for (size_t i = 0; i < job->model_count; i++) {
-        if (!mr_job_model_follows(&job->model[i])) continue;
-        return mr_fail(err, MR_ECONFIG,
-                       "models[%zu]: \"%s\" follows what another job learns: which version made an output is not in "
-                       "the topics; verify the job that learns",
-                       i, job->model[i].name);
+        learns |= mr_job_model_learns(&job->model[i]);
+        follows |= mr_job_model_follows(&job->model[i]);
     }
+    if (learns && follows)
+        return mr_fail(err, MR_ECONFIG,
+                       "models: one learns, and another follows what is learned elsewhere: which version it learned "
+                       "with is not in the topics");
     if (job->labels.topics.count)
         return mr_fail(err, MR_ECONFIG,
                        "labels: what is learned from labels of other topics depends on when they came, and can not "
@@ -190,6 +194,9 @@ static mr_status work(struct mr_verify *verify, const struct mr_verify_options *
     mr_status status = inputs_open(verify, err);
     if (!status)
         status = mr_offline_create(job, verify->parts.topic, verify->parts.topic_count, &to, &verify->offline, err);
+    for (size_t i = 0; i < job->model_count && !status && !verify->scored; i++) {
+        if (mr_job_model_follows(&job->model[i])) status = mr_verify_scored_create(verify, &verify->scored, err);
+    }
     if (!status) status = mr_verify_state_read(verify, err);
     if (!status) status = ranges_open(verify, options, err);
     if (!status) status = mr_range_reader_create(properties, &verify->reader, err);
@@ -200,28 +207,85 @@ static mr_status work(struct mr_verify *verify, const struct mr_verify_options *
     return status ? status : mr_verify_followed(verify, err);
 }
 
+static void verify_close(struct mr_verify *verify)
+{
+    mr_message_list_deinit(&verify->read);
+    mr_message_list_deinit(&verify->written);
+    mr_range_reader_destroy(verify->reader);
+    mr_range_reader_destroy(verify->writer);
+    mr_verify_outputs_close(verify);
+    mr_verify_scored_destroy(verify->scored);
+    mr_verify_state_close(verify);
+    mr_offline_destroy(verify->offline);
+    mr_part_free(&verify->index);
+    mr_look_parts_deinit(&verify->parts);
+    mr_look_close(&verify->look);
+    free(verify->input);
+}
+
+/* One process's part; to be closed, whatever comes out. */
+static mr_status verify_run(struct mr_verify *verify, const struct mr_verify_options *options, struct mr_err *err)
+{
+    mr_status status = job_check(verify->job, err);
+    if (!status) status = mr_look_open(&verify->look, verify->job, false, err);
+    if (!status) status = work(verify, options, err);
+    if (status == MR_END) status = MR_OK; /* what was found says why it went no further */
+    if (status) mr_proof_note(verify->proof, "all that was not reached: %s", err->text);
+    return status;
+}
+
 mr_status mr_verify(struct mr_job *job, const struct mr_verify_options *options, struct mr_proof *proof,
                     struct mr_err *err)
 {
     const int64_t started_ns = mr_clock_ns();
     struct mr_verify verify = {.job = job, .proof = proof, .window = WINDOW, .outputs_from_ms = -1};
-    mr_status status = job_check(job, err);
-    if (!status) status = mr_look_open(&verify.look, job, false, err);
-    if (!status) status = work(&verify, options, err);
-    if (status == MR_END) status = MR_OK; /* what was found says why it went no further */
+    const mr_status status = verify_run(&verify, options, err);
+    if (verify.scored)
+        mr_proof_note(proof,
+                      "predictions: another job learns what makes them (one job file for both would prove them)");
     proof->stopped = status;
-    if (status) mr_proof_note(proof, "all that was not reached: %s", err->text);
-    mr_message_list_deinit(&verify.read);
-    mr_message_list_deinit(&verify.written);
-    mr_range_reader_destroy(verify.reader);
-    mr_range_reader_destroy(verify.writer);
-    mr_verify_outputs_close(&verify);
-    mr_verify_state_close(&verify);
-    mr_offline_destroy(verify.offline);
-    mr_part_free(&verify.index);
-    mr_look_parts_deinit(&verify.parts);
-    mr_look_close(&verify.look);
-    free(verify.input);
+    verify_close(&verify);
+    proof->seconds = (double)(mr_clock_ns() - started_ns) / 1e9;
+    return status;
+}
+
+/* Whether there is something that scorers could have scored with. */
+static mr_status versions_look(const struct mr_job *trainer, bool *is_any_out, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    *is_any_out = true;
+    for (size_t i = 0; i < trainer->model_count && !status; i++) {
+        struct mr_state_log *log;
+        if (!mr_job_model_learns(&trainer->model[i]) || trainer->model[i].file) continue;
+        status = mr_past_list(trainer, i, &log, err);
+        if (status) break;
+        const struct mr_state_commit *const last = mr_state_log_last(log);
+        *is_any_out &= last && last->version_after;
+        mr_state_log_destroy(log);
+    }
+    return status;
+}
+
+mr_status mr_verify_roles(struct mr_job *trainer_job, struct mr_job *scorers_job,
+                          const struct mr_verify_options *options, struct mr_proof *proof, struct mr_err *err)
+{
+    const int64_t started_ns = mr_clock_ns();
+    struct mr_verify scorers = {.job = scorers_job, .proof = proof, .window = WINDOW, .outputs_from_ms = -1};
+    struct mr_verify trainer = {.job = trainer_job, .proof = proof, .window = WINDOW, .outputs_from_ms = -1};
+    bool is_any;
+    mr_status status = versions_look(trainer_job, &is_any, err);
+    if (!status && is_any) status = verify_run(&scorers, options, err);
+    if (!status && !is_any) mr_proof_note(proof, "outputs: no version was learned yet, so the scorers wait");
+    const uint64_t messages = proof->messages, in = proof->in, out = proof->out, dead = proof->dead;
+    const uint64_t filtered = proof->filtered;
+    if (scorers.scored && !status) trainer.scorers = &scorers;
+    if (!status) status = verify_run(&trainer, options, err);
+    if (trainer.scorers) mr_verify_scored_end(scorers.scored, proof);
+    proof->messages = messages; /* what went out is the scorers'; the trainer's counts are its state's */
+    proof->in = in, proof->out = out, proof->dead = dead, proof->filtered = filtered;
+    proof->stopped = status;
+    verify_close(&trainer);
+    verify_close(&scorers);
     proof->seconds = (double)(mr_clock_ns() - started_ns) / 1e9;
     return status;
 }

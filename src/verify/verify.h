@@ -23,4 +23,11 @@ struct mr_verify_options {
 mr_status mr_verify(struct mr_job *job, const struct mr_verify_options *options, struct mr_proof *proof,
                     struct mr_err *err);
 
+/**
+ * As mr_verify, of a job with scorers: what its trainer has learned, and what its scorers have written, each output
+ * with the version that it names. Both jobs have their roles. 40 bytes more for each output.
+ */
+mr_status mr_verify_roles(struct mr_job *trainer_job, struct mr_job *scorers_job,
+                          const struct mr_verify_options *options, struct mr_proof *proof, struct mr_err *err);
+
 #endif

@@ -168,6 +168,8 @@ def case_scorers(rig):
     expect(sender.wait(120) == 0, "the sender failed")
     rig.run(job, "--until", "end").expect_end(0)
     answered(rig, "duo", count)
+    done = subprocess.run([MILLRACE, "verify", job], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    expect(done.returncode == 0 and "bit for bit" in done.stdout, f"verify: {done.returncode}: {done.stdout}")
     calm, calm_saved = learning(rig, "calm2", source__topics=["duo.in"], sinks=[{"type": "kafka", "topic": "calm2.out"}])
     rig.run(calm, "--until", "end").expect_end(0)
     with open(saved, "rb") as one, open(calm_saved, "rb") as other:
