@@ -255,6 +255,28 @@ static mr_status log_fill(struct reader *reader, int64_t end, int64_t deadline_n
     return status;
 }
 
+/* The end that was asked for may lie within a transaction that was under way then and is committed now: the rest of it
+ * stands behind that end. Reads on while the log is not whole, to where nothing more is. */
+static mr_status log_complete(struct reader *reader, int64_t deadline_ns, struct mr_state_log *log, struct mr_err *err)
+{
+    mr_status status = mr_state_log_check(log, err);
+    bool is_end = false;
+    while (status == MR_EINVARIANT && !is_end && mr_clock_ns() < deadline_ns) {
+        struct mr_err why;
+        rd_kafka_message_t *const message = rd_kafka_consume(reader->topic, PARTITION, STEP_MS);
+        if (!message) continue;
+        is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        const mr_status taken = message_take(reader, message, log, &why);
+        rd_kafka_message_destroy(message);
+        if (taken) {
+            if (err) *err = why;
+            return taken;
+        }
+        if (!is_end) status = mr_state_log_check(log, err);
+    }
+    return status;
+}
+
 /* Makes a log of all that is there now. reader: zeroed but for its names. */
 static mr_status topic_fill(const struct mr_state_topic *topic, struct reader *reader, struct mr_state_log **log_out,
                             struct mr_err *err)
@@ -266,7 +288,7 @@ static mr_status topic_fill(const struct mr_state_topic *topic, struct reader *r
     if (!status) status = mr_state_log_create(&topic->log, log_out, err);
     if (!status) status = reader_open(reader, topic->properties, left_ms(deadline_ns), err);
     if (!status && end > 0) status = log_fill(reader, end, deadline_ns, *log_out, err);
-    if (!status) status = mr_state_log_check(*log_out, err);
+    if (!status) status = log_complete(reader, deadline_ns, *log_out, err);
     if (!status) return MR_OK;
     reader_close(reader);
     mr_state_log_destroy(*log_out);
