@@ -14,6 +14,7 @@ struct mr_encoder {
     size_t joined_rows_max; /* rows of one record */
     bool joins_messages;    /* nothing but the value goes through, so neighbours may share a record */
     bool has_headers;
+    bool is_mute;
     bool is_fast;                   /* put_fast applies, row by row */
     struct mr_header *model_header; /* [model_header_count] constant `millrace-model` headers */
     size_t *model;                  /* [model_header_count] which each is of */
@@ -308,6 +309,7 @@ void mr_encode(struct mr_encoder *encoder, const struct mr_encode_input *input, 
                struct mr_outbox *box)
 {
     struct writer writer = {box, box->arena + box->arena_used, box->arena + box->arena_cap};
+    if (encoder->is_mute) *row = rows->row_count;
     while (*row < rows->row_count && box->count < box->record_cap) {
         if (encoder->is_fast) {
             const size_t before = *row;
@@ -321,6 +323,11 @@ void mr_encode(struct mr_encoder *encoder, const struct mr_encode_input *input, 
         ++*row;
     }
     box->arena_used = (size_t)(writer.out - box->arena);
+}
+
+void mr_encoder_mute(struct mr_encoder *encoder)
+{
+    encoder->is_mute = true;
 }
 
 uint64_t mr_encoder_nonfinite_count(const struct mr_encoder *encoder)

@@ -39,6 +39,9 @@ mr_status mr_encoder_create(const struct mr_job *job, const struct mr_layout *la
 void mr_encode(struct mr_encoder *encoder, const struct mr_encode_input *input, struct mr_rows *rows, size_t *row,
                struct mr_outbox *box);
 
+/** From now on rows are taken and no records made of them: for a job without sinks. */
+void mr_encoder_mute(struct mr_encoder *encoder);
+
 /** A joined record that has reached this many bytes takes no more rows: half of what brokers allow by default. */
 #define MR_JOINED_BYTES (512u * 1024)
 

@@ -180,6 +180,7 @@ void mr_box_seal(struct mr_box *box, size_t sink_count)
 {
     box->unsettled = box->out.count * sink_count;
     if (!box->unsettled) {
+        if (!box->is_dead) box->ticket->out += box->rows;
         box->ticket->box_count--;
         box->is_used = false;
     }

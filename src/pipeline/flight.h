@@ -81,7 +81,8 @@ void mr_ticket_close(struct mr_ticket *ticket);
 /** An empty box for a ticket, or NULL when all are in flight. */
 struct mr_box *mr_box_open(struct mr_flight *flight, struct mr_ticket *ticket);
 
-/** The box is filled: each record waits for sink_count sinks. A box without records is done at once. */
+/** The box is filled: each record waits for sink_count sinks. A box without records is done at once, and its
+ * rows are answered. */
 void mr_box_seal(struct mr_box *box, size_t sink_count);
 
 /** Takes a box out of flight that was never handed to a sink. */

@@ -328,10 +328,6 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
     size_t row = 0;
 
     stage_mark(lane, MR_STAGE_SCORE);
-    if (!lane->sink_count) { /* a trainer: others answer */
-        row = slot->rows.row_count;
-        slot->raw->ticket->out += row;
-    }
     while (!status && row < slot->rows.row_count) {
         struct mr_box *box;
         const size_t row_before = row, rejects_before = slot->rows.reject_count;

@@ -322,6 +322,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
         status = job->codec->create(job->codec_options, &run->layout->schema, &lane->decoder, err);
     }
     if (!status) status = mr_encoder_create(job, run->layout, run->models.info, &lane->encoder, err);
+    if (!status && !job->sink_count) mr_encoder_mute(lane->encoder); /* a trainer: its scorers answer */
     if (!status) status = exact_create(lane, err);
     if (!status) status = clients_open(lane, err);
     if (status)

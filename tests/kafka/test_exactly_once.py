@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 
-from kills import RECORDS, group_lag, interrupted, kill
+from kills import RECORDS, group_lag, interrupted, kill, more_to_do
 from rig import LONG, MILLRACE, expect, main, wait_for
 
 KILLS = 1000 if LONG else 20
