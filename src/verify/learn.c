@@ -293,36 +293,67 @@ static struct mr_verify_input *input_of(const struct mr_verify *verify, const st
     return at == MR_PART_NONE ? NULL : &verify->input[at];
 }
 
-/* Ranges of an update or of what is pending into the slot. MR_END: they contradict what was before. */
+static mr_status learned_twice(struct mr_verify *verify, const struct mr_state_commit *commit,
+                               const struct mr_verify_input *input, const struct mr_state_range *range)
+{
+    mr_proof_found(verify->proof, MR_FOUND_LEARNED_TWICE, input->name, input->partition, range->first_offset,
+                   "commit %llu has learned from it, and up to offset %lld it was learned from before",
+                   (unsigned long long)commit->seq, (long long)input->next);
+    return MR_END;
+}
+
+/* What lies before the first range of each partition; first of all, because the slot is used for it. */
+static mr_status gaps_work(struct mr_verify *verify, const struct mr_state_commit *commit,
+                           const struct mr_state_range *range, size_t count, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < count && !status; i++) {
+        struct mr_verify_input *const input = input_of(verify, commit, &range[i]);
+        size_t before = 0;
+        if (!input)
+            return mr_fail(err, MR_EINVARIANT, "commit %llu: a range of no input", (unsigned long long)commit->seq);
+        while (range[before].position != range[i].position) before++;
+        if (before < i) continue; /* it goes on where that one ends */
+        if (is_before(range[i].first_offset, range[i].first_record, input->next, input->byte))
+            return learned_twice(verify, commit, input, &range[i]);
+        status = gap_work(verify, input, range[i].first_offset, range[i].first_record, err);
+    }
+    return status;
+}
+
+/* One range into the slot, behind what is in it; before it what lies between it and the one before: no rows. */
+static mr_status range_decode(struct mr_verify *verify, const struct mr_state_commit *commit,
+                              struct mr_verify_input *input, const struct mr_state_range *range, struct mr_err *err)
+{
+    const size_t rows = verify->offline->slot.rows.row_count;
+    mr_status status = MR_OK;
+    if (is_before(range->first_offset, range->first_record, input->next, input->byte))
+        return learned_twice(verify, commit, input, range);
+    const int64_t from = input->next;
+    if (is_before(input->next, input->byte, range->first_offset, range->first_record))
+        status = input_decode(verify, input, range->first_offset, range->first_record, err);
+    if (!status && verify->offline->slot.rows.row_count > rows) {
+        mr_proof_found(verify->proof, MR_FOUND_NOT_LEARNED, input->name, input->partition, from,
+                       "%zu records up to offset %lld were learned from by no update",
+                       verify->offline->slot.rows.row_count - rows, (long long)range->first_offset);
+        return MR_END;
+    }
+    return status ? status : input_decode(verify, input, range->end_offset, range->end_record, err);
+}
+
+/* Ranges of an update or of what is pending into the slot, several of one partition among them. MR_END: they contradict
+ * what was before. */
 static mr_status ranges_decode(struct mr_verify *verify, const struct mr_state_commit *commit,
                                const struct mr_state_range *range, size_t count, struct mr_verify_input **input_out,
                                struct mr_err *err)
 {
-    mr_status status = MR_OK;
+    mr_status status = gaps_work(verify, commit, range, count, err);
     *input_out = NULL;
-    for (size_t i = 0; i < count && !status; i++) { /* what lies before them first: the slot is used for it */
-        struct mr_verify_input *const input = input_of(verify, commit, &range[i]);
-        if (!input)
-            return mr_fail(err, MR_EINVARIANT, "commit %llu: a range of no input", (unsigned long long)commit->seq);
-        *input_out = input;
-        if (is_before(range[i].first_offset, range[i].first_record, input->next, input->byte)) {
-            mr_proof_found(verify->proof, MR_FOUND_LEARNED_TWICE, input->name, input->partition, range[i].first_offset,
-                           "commit %llu has learned from it, and up to offset %lld it was learned from before",
-                           (unsigned long long)commit->seq, (long long)input->next);
-            return MR_END;
-        }
-        status = gap_work(verify, input, range[i].first_offset, range[i].first_record, err);
-    }
     mr_message_list_clear(&verify->read);
     mr_offline_clear(verify->offline);
     for (size_t i = 0; i < count && !status; i++) {
-        struct mr_verify_input *const input = input_of(verify, commit, &range[i]);
-        if (is_before(range[i].first_offset, range[i].first_record, input->next, input->byte)) {
-            mr_proof_found(verify->proof, MR_FOUND_LEARNED_TWICE, input->name, input->partition, range[i].first_offset,
-                           "twice in one batch of commit %llu", (unsigned long long)commit->seq);
-            return MR_END;
-        }
-        status = input_decode(verify, input, range[i].end_offset, range[i].end_record, err);
+        *input_out = input_of(verify, commit, &range[i]);
+        status = range_decode(verify, commit, *input_out, &range[i], err);
     }
     return status ? status : mr_offline_parts(verify->offline, verify->read.message, err);
 }

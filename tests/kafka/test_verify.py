@@ -203,6 +203,40 @@ def case_killed(rig):
     return f"{seen} records committed when killed; then {report['in']} in the range"
 
 
+def arriving(rig, name, kills):
+    """A job learns by arrival from four partitions while they are written to: updates hold several ranges of one partition."""
+    rig.topics(f"{name}.in:4", f"{name}.out:4", f"{name}.dead:1", f"{name}.near:1:cleanup.policy=compact")
+    job = learning(rig, name, new=False, batch={}, source__membership="static" if kills else "dynamic")
+    sender = rig.producing(name, 2 * RECORDS, RECORDS / 4, "--bad-every", 50)
+    for _ in range(kills):
+        run = rig.run(job)
+        run.wait_out(3000)
+        run.signal(signal.SIGKILL)
+        run.end()
+    run = rig.run(job)
+    run.wait_out(6000)
+    expect(sender.wait(120) == 0, "the sender failed")
+    run.signal(signal.SIGTERM)
+    run.expect_end(0)
+    rig.run(job, "--until", "end").expect_end(0)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # another number of cores is no other unit
+    report = verify(job, 0)
+    os.sched_setaffinity(0, cores)
+    expect(report["models_equal"] == report["commits"] and "byte for byte" in report["proved"][-2], f"{report}")
+    return f"{report['in']} records, {report['updates']} updates, {report['commits']} commits"
+
+
+def case_arrival(rig):
+    """Four partitions, learned from in the order of arrival, while they are written to."""
+    return arriving(rig, "arrival", 0)
+
+
+def case_arrival_killed(rig):
+    """The same, killed twice."""
+    return arriving(rig, "killing", 2)
+
+
 def case_units(rig):
     """Learned by one unit, verified on another: within 1e-6, from snapshot to snapshot."""
     units = {}
@@ -267,4 +301,5 @@ def case_versions(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_keys, case_offsets, case_stranger, case_missing, case_rollback, case_killed, case_units, case_versions])
+    main([case_plain, case_keys, case_offsets, case_stranger, case_missing, case_rollback, case_killed, case_arrival, case_arrival_killed, case_units,
+          case_versions])
