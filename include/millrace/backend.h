@@ -32,6 +32,9 @@ struct mr_backend_ops {
     mr_status (*open)(const char *variant, struct mr_backend **backend_out, struct mr_err *err);
     /* Required. One line on what it runs on, e.g. "cpu:avx512, 2 cores". Valid until close. */
     const char *(*describe)(const struct mr_backend *backend);
+    /* What of that decides the bits of a score, e.g. "cpu:avx512": the same text, the same bits. Valid until close.
+     * NULL: all that describe() says may. */
+    const char *(*kind)(const struct mr_backend *backend);
     /* Whether it computes on this machine's own processors, where `cpu` is the better choice; NULL: it does not. */
     bool (*is_host)(const struct mr_backend *backend);
     /* Required. 64-byte aligned, zeroed host memory that uploads and downloads run from at full speed. NULL: out of

@@ -335,7 +335,7 @@ mr_status mr_lane_state_commit(struct mr_lane *lane, bool is_snapshot, char *uni
     const struct mr_counts now = mr_stats_counts(&lane->stats);
     mr_status status = positions_fill(lane, err);
     if (!status) status = ranges_fill(lane, err);
-    mr_units_describe(&lane->run->units, unit, MR_STATE_NAME_BYTES_MAX);
+    mr_units_kind(&lane->run->units, unit, MR_STATE_NAME_BYTES_MAX);
     *commit_out = (struct mr_state_commit){.unit = unit,
                                            .run_id = state->run_id,
                                            .kind = MR_STATE_LEARNED,

@@ -51,8 +51,8 @@ mr_status mr_recall_learn(struct mr_replay *replay, const struct mr_state_point 
 bool mr_recall_is_own_unit(const struct mr_run *run, const struct mr_state_commit *commit)
 {
     char unit[MR_STATE_NAME_BYTES_MAX];
-    mr_units_describe(&run->units, unit, sizeof unit);
-    return !strncmp(unit, commit->unit, strlen(commit->unit));
+    mr_units_kind(&run->units, unit, sizeof unit);
+    return !strcmp(unit, commit->unit);
 }
 
 mr_status mr_recall_check(const struct mr_run *run, size_t model, const struct mr_state_commit *commit,

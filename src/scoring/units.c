@@ -102,15 +102,30 @@ bool mr_unit_recover(struct mr_units *units, size_t unit, mr_status status, cons
     return true;
 }
 
-void mr_units_describe(const struct mr_units *units, char *text, size_t bytes)
+static const char *unit_text(const struct mr_unit *unit, bool is_kind)
+{
+    return is_kind && unit->ops->kind ? unit->ops->kind(unit->backend) : unit->ops->describe(unit->backend);
+}
+
+static void units_print(const struct mr_units *units, bool is_kind, char *text, size_t bytes)
 {
     const size_t large = mr_unit_pick(units, SIZE_MAX), small = mr_unit_pick(units, 0);
     const struct mr_unit *const first = &units->unit[large], *const second = &units->unit[small];
     if (large == small)
-        snprintf(text, bytes, "%s", first->ops->describe(first->backend));
+        snprintf(text, bytes, "%s", unit_text(first, is_kind));
     else
-        snprintf(text, bytes, "%s, batches below %zu rows %s", first->ops->describe(first->backend), first->rows_min,
-                 second->ops->describe(second->backend));
+        snprintf(text, bytes, "%s, batches below %zu rows %s", unit_text(first, is_kind), first->rows_min,
+                 unit_text(second, is_kind));
+}
+
+void mr_units_describe(const struct mr_units *units, char *text, size_t bytes)
+{
+    units_print(units, false, text, bytes);
+}
+
+void mr_units_kind(const struct mr_units *units, char *text, size_t bytes)
+{
+    units_print(units, true, text, bytes);
 }
 
 bool mr_units_overlap(const struct mr_units *units)

@@ -65,6 +65,9 @@ void mr_unit_leave(struct mr_units *units, size_t unit, const char *why);
 /** What rows are scored on now: "cuda:0 NVIDIA H200, small batches cpu:avx512, 16 cores". */
 void mr_units_describe(const struct mr_units *units, char *text, size_t bytes);
 
+/** What of that decides the bits of a score: "cpu:avx512". Two runs of the same kind compute the same bits. */
+void mr_units_kind(const struct mr_units *units, char *text, size_t bytes);
+
 /** Whether a second slot in flight pays. */
 bool mr_units_overlap(const struct mr_units *units);
 

@@ -134,6 +134,9 @@ static void forced_variant_runs(void **state)
         score_and_check(cpu, backend, MR_WANT_Y);
         assert_string_equal(mr_kernel_last_ran(), kernel->variant);
         assert_non_null(strstr(cpu->describe(backend), kernel->variant));
+        char kind[64];
+        snprintf(kind, sizeof kind, "cpu:%s", kernel->variant);
+        assert_string_equal(cpu->kind(backend), kind); /* whatever the number of cores */
         cpu->close(backend);
     }
 }

@@ -11,7 +11,7 @@
 
 struct mr_backend {
     const struct mr_kernel *kernel[MR_OP_COUNT]; /* NULL: a special operation that is not to be had here */
-    char text[64];
+    char text[64], kind[32];
 };
 
 struct mr_plan {
@@ -58,8 +58,8 @@ static mr_status cpu_open(const char *variant, struct mr_backend **backend_out, 
         }
     }
     const unsigned cores = mr_core_count();
-    snprintf(backend->text, sizeof backend->text, "cpu:%s, %u core%s", backend->kernel[0]->variant, cores,
-             cores == 1 ? "" : "s");
+    snprintf(backend->kind, sizeof backend->kind, "cpu:%s", backend->kernel[0]->variant);
+    snprintf(backend->text, sizeof backend->text, "%s, %u core%s", backend->kind, cores, cores == 1 ? "" : "s");
     *backend_out = backend;
     return MR_OK;
 }
@@ -67,6 +67,12 @@ static mr_status cpu_open(const char *variant, struct mr_backend **backend_out, 
 static const char *cpu_describe(const struct mr_backend *backend)
 {
     return backend->text;
+}
+
+/* A lane scores its batches alone: the number of cores changes no sum. */
+static const char *cpu_kind(const struct mr_backend *backend)
+{
+    return backend->kind;
 }
 
 static void *cpu_slab_acquire(struct mr_backend *backend, size_t bytes)
@@ -212,6 +218,7 @@ const struct mr_backend_ops mr_backend_cpu = {
     .has_reduced = true,
     .open = cpu_open,
     .describe = cpu_describe,
+    .kind = cpu_kind,
     .slab_acquire = cpu_slab_acquire,
     .slab_release = cpu_slab_release,
     .plan_create = cpu_plan_create,
