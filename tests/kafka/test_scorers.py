@@ -5,7 +5,7 @@ import os
 import signal
 
 from rig import expect, main
-from test_verify import RECORDS, doctored, finds, learning, millrace, shift, verify
+from test_verify import RECORDS, finds, learning, millrace, shift, verify
 
 
 def case_scorers(rig):
@@ -25,7 +25,7 @@ def case_scorers(rig):
     expect(int(fact.split()[0]) > 0, fact)
     told = []
     for fault, kind in (("drop", "missing"), ("twice", "duplicated"), ("swap", "reordered"), ("change", "different")):
-        topic = doctored(rig, "duo.out", f"duo.{fault}", fault, 0, RECORDS * 9 // 10)
+        topic = rig.doctored("duo.out", f"duo.{fault}", fault, 0, RECORDS * 9 // 10)
         changed = learning(rig, "duo", new=False, scorers=2, sinks=[{"type": "kafka", "topic": topic}], state={"bytes_per_s": "8KiB"})
         told.append(finds(changed, kind)["text"][:60])
     shift(rig, "duo.trainer", "duo.in", -7)
