@@ -34,8 +34,7 @@ static bool parts_write(const char *path, const struct iovec *part, size_t part_
     return is_done && is_closed;
 }
 
-/* Makes the rename last. */
-static bool folder_sync(const char *path)
+bool mr_durable_folder(const char *path)
 {
     const char *const slash = strrchr(path, '/');
     char *const folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
@@ -57,7 +56,7 @@ mr_status mr_durable_write(const char *path, const struct iovec *part, size_t pa
     if (!parts_write(temporary, part, part_count) || rename(temporary, path)) {
         status = mr_fail(err, MR_EIO, "file \"%s\" cannot be written: %s; it is as it was", path, strerror(errno));
         unlink(temporary);
-    } else if (!folder_sync(path)) {
+    } else if (!mr_durable_folder(path)) {
         status = mr_fail(err, MR_EIO,
                          "file \"%s\" is written, but may not survive a loss of power: its folder cannot be synced: %s",
                          path, strerror(errno));

@@ -2,6 +2,7 @@
 #ifndef MR_BASE_DURABLE_H
 #define MR_BASE_DURABLE_H
 
+#include <stdbool.h>
 #include <sys/uio.h>
 
 #include "millrace/status.h"
@@ -13,5 +14,8 @@
  * power. Nothing is tried twice: after fsync has failed once, its success would mean nothing.
  */
 mr_status mr_durable_write(const char *path, const struct iovec *part, size_t part_count, struct mr_err *err);
+
+/** Makes the names in the folder of a path last: that of a new file, a rename. False: errno says why. */
+bool mr_durable_folder(const char *path);
 
 #endif

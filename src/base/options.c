@@ -79,7 +79,7 @@ bool mr_strings_add(struct mr_strings *strings, const char *text)
     return true;
 }
 
-static void strings_clear(struct mr_strings *strings)
+void mr_strings_deinit(struct mr_strings *strings)
 {
     for (size_t i = 0; i < strings->count; i++) free(strings->item[i]);
     free(strings->item);
@@ -117,13 +117,21 @@ bool mr_map_put(struct mr_map *map, const char *key, const char *value)
     return true;
 }
 
+bool mr_map_copy(struct mr_map *map, const struct mr_map *from)
+{
+    bool is_done = true;
+    for (size_t i = 0; i < from->count && is_done; i++)
+        is_done = mr_map_put(map, from->item[i].key, from->item[i].value);
+    return is_done;
+}
+
 const char *mr_map_get(const struct mr_map *map, const char *key)
 {
     const struct mr_pair *const pair = map_find(map, key);
     return pair ? pair->value : NULL;
 }
 
-static void map_clear(struct mr_map *map)
+void mr_map_deinit(struct mr_map *map)
 {
     for (size_t i = 0; i < map->count; i++) {
         free(map->item[i].key);
@@ -228,11 +236,11 @@ mr_status mr_options_set(const struct mr_option *table, void *options, const cha
     struct mr_strings fresh = {0};
     const mr_status status = add_strings(&fresh, text, err);
     if (status != MR_OK) {
-        strings_clear(&fresh);
+        mr_strings_deinit(&fresh);
         return status;
     }
     struct mr_strings *const strings = member(row, options);
-    strings_clear(strings);
+    mr_strings_deinit(strings);
     *strings = fresh;
     return MR_OK;
 }
@@ -250,8 +258,8 @@ void mr_options_deinit(const struct mr_option *table, void *options)
     for (const struct mr_option *row = table; row && row->key; row++) {
         void *const at = member(row, options);
         if (row->type == MR_OPT_STRING) free(*(char **)at);
-        if (row->type == MR_OPT_STRINGS) strings_clear(at);
-        if (row->type == MR_OPT_MAP) map_clear(at);
+        if (row->type == MR_OPT_STRINGS) mr_strings_deinit(at);
+        if (row->type == MR_OPT_MAP) mr_map_deinit(at);
         memset(at, 0, mr_option_member_bytes(row->type));
     }
 }

@@ -48,6 +48,13 @@ bool mr_strings_add(struct mr_strings *strings, const char *text);
 /** Sets key to value, both copied: replaces the pair of that key or adds one. False: out of memory, map unchanged. */
 bool mr_map_put(struct mr_map *map, const char *key, const char *value);
 
+/** Puts all pairs of another map. False: out of memory, some may be there. */
+bool mr_map_copy(struct mr_map *map, const struct mr_map *from);
+
+/** Frees what add, put and copy have made; empty afterwards. */
+void mr_strings_deinit(struct mr_strings *strings);
+void mr_map_deinit(struct mr_map *map);
+
 /** The value of a key, or NULL. */
 const char *mr_map_get(const struct mr_map *map, const char *key);
 

@@ -10,26 +10,6 @@ struct mr_topic_ends {
     const char *topic;
 };
 
-/* A copy of the user's properties, with the one thing that must not be theirs. */
-static mr_status properties_copy(const struct mr_map *properties, struct mr_map *copy, struct mr_err *err)
-{
-    bool is_done = true;
-    for (size_t i = 0; i < properties->count && is_done; i++)
-        is_done = mr_map_put(copy, properties->item[i].key, properties->item[i].value);
-    return is_done && mr_map_put(copy, "isolation.level", "read_uncommitted")
-               ? MR_OK
-               : mr_fail(err, MR_ENOMEM, "out of memory");
-}
-
-static void map_free(struct mr_map *map)
-{
-    for (size_t i = 0; i < map->count; i++) {
-        free(map->item[i].key);
-        free(map->item[i].value);
-    }
-    free(map->item);
-}
-
 mr_status mr_topic_ends_open(const struct mr_map *properties, const char *topic, struct mr_topic_ends **ends_out,
                              struct mr_err *err)
 {
@@ -46,10 +26,13 @@ mr_status mr_topic_ends_open(const struct mr_map *properties, const char *topic,
     *ends_out = NULL;
     if (!ends) return mr_fail(err, MR_ENOMEM, "out of memory");
     ends->topic = topic;
-    mr_status status = properties_copy(properties, &copy, err);
+    /* A copy of the user's properties, with the one thing that must not be theirs. */
+    mr_status status = mr_map_copy(&copy, properties) && mr_map_put(&copy, "isolation.level", "read_uncommitted")
+                           ? MR_OK
+                           : mr_fail(err, MR_ENOMEM, "out of memory");
     if (!status) status = mr_kafka_conf_create("source", &copy, defaults, &conf, err);
     if (!status) status = mr_kafka_client_create("source", RD_KAFKA_CONSUMER, conf, &ends->client, err);
-    map_free(&copy);
+    mr_map_deinit(&copy);
     if (status)
         free(ends);
     else

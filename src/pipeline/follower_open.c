@@ -46,10 +46,8 @@ static mr_status options_make(struct mr_follower *follower, struct mr_err *err)
     const struct mr_job *const job = follower->run->job;
     const struct mr_source_ops *const ops = job->source;
     const struct mr_map *const given = follower->run->properties;
-    bool is_done = true;
+    const bool is_done = !given || mr_map_copy(&follower->properties, given);
     follower->source_options = malloc(ops->options_size + 1);
-    for (size_t i = 0; given && i < given->count && is_done; i++)
-        is_done = mr_map_put(&follower->properties, given->item[i].key, given->item[i].value);
     if (!is_done || !follower->source_options || !mr_strings_add(&follower->topics, follower->topic) ||
         !mr_map_put(&follower->properties, "isolation.level", "read_committed"))
         return mr_fail(err, MR_ENOMEM, "out of memory");
@@ -175,13 +173,8 @@ void mr_follower_destroy(struct mr_follower *follower)
         free(follower->batch[i].message);
         free(follower->batch[i].header);
     }
-    for (size_t i = 0; i < follower->properties.count; i++) {
-        free(follower->properties.item[i].key);
-        free(follower->properties.item[i].value);
-    }
-    free(follower->properties.item);
-    for (size_t i = 0; i < follower->topics.count; i++) free(follower->topics.item[i]);
-    free(follower->topics.item);
+    mr_map_deinit(&follower->properties);
+    mr_strings_deinit(&follower->topics);
     free(follower->source_options);
     free(follower->header_name);
     mr_flight_deinit(&follower->flight);

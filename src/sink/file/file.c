@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "base/log.h"
 #include "base/test_hook.h"
 #include "registry.h"
@@ -67,18 +68,6 @@ static void file_unlock(const struct mr_sink *sink)
     if (sink->is_regular) flock(sink->fd, LOCK_UN);
 }
 
-/* A new file's name is durable only once its folder is. */
-static mr_status folder_sync(const struct mr_sink *sink, struct mr_err *err)
-{
-    char folder[PATH_MAX] = ".";
-    const char *const path = sink->options->path, *const slash = strrchr(path, '/');
-    if (slash) snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const int error = fd < 0 || (fsync(fd) && errno != EINVAL) ? errno : 0;
-    if (fd >= 0) close(fd);
-    return error ? file_fail(sink, "syncing the folder of", error, err) : MR_OK;
-}
-
 /* A file that does not end with a line break was cut short, by a crash for instance: its last line is ended first. */
 static mr_status torn_line_end(const struct mr_sink *sink, struct mr_err *err)
 {
@@ -108,7 +97,8 @@ static mr_status file_attach(struct mr_sink *sink, struct mr_err *err)
     mr_status status = fstat(sink->fd, &info) ? file_fail(sink, "opening", errno, err) : MR_OK;
     sink->is_regular = !status && S_ISREG(info.st_mode);
     if (!status && sink->is_regular) status = torn_line_end(sink, err);
-    if (!status && sink->is_regular && sink->options->fsync) status = folder_sync(sink, err);
+    if (!status && sink->is_regular && sink->options->fsync && !mr_durable_folder(sink->options->path))
+        status = file_fail(sink, "syncing the folder of", errno, err);
     if (status) {
         close(sink->fd);
         sink->fd = -1;
