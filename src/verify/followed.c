@@ -142,7 +142,6 @@ static mr_status lines_read(struct compared *file, bool is_all, bool *has_read, 
         status = mr_match_actual(file->match, &got, err);
         *has_read = true;
     }
-    mr_match_settle(file->match);
     return status;
 }
 

@@ -6,6 +6,7 @@
 #include "state/log.h"
 #include "verify/look.h"
 #include "verify/match.h"
+#include "verify/near.h"
 #include "verify/offline.h"
 #include "verify/scored.h"
 #include "verify/verify.h"
@@ -59,6 +60,7 @@ struct mr_verify {
     struct mr_range_reader *reader, *writer; /* of inputs; of what was written */
     struct mr_message_list read, written;    /* messages of inputs; of outputs */
     struct mr_offline *offline;
+    struct mr_near *near; /* NULL: what computes here has computed the outputs, too */
     size_t window;
     int64_t outputs_from_ms; /* outputs before that time are of before; -1: look at all */
     bool is_running;         /* the group's offsets moved meanwhile */
@@ -69,18 +71,23 @@ struct mr_verify {
     size_t log_count;
     struct mr_verify_scored *scored; /* models are followed: what they say is compared apart; NULL: none is */
     struct mr_verify *scorers;       /* of a trainer: the verification of its scorers, open until this one is done */
-    uint64_t models_near, models_unseen; /* made by another unit: snapshots that are near; commits without one */
+    /* made by another unit: */
+    uint64_t models_near, models_far, models_unseen; /* snapshots that are near, that may be right; commits without */
+    uint64_t updates_alone;                          /* since the models were those of a commit */
+    double models_off;                               /* the most that any of models_far is off */
 };
 
 /** output.c: the outputs and dead letters of the job. */
 mr_status mr_verify_outputs_open(struct mr_verify *verify, struct mr_err *err);
 void mr_verify_outputs_close(struct mr_verify *verify);
 /** Receivers of mr_offline; context: the verify. */
-mr_status mr_verify_expect_output(void *context, const struct mr_record *record, struct mr_err *err);
+mr_status mr_verify_expect_output(void *context, const struct mr_record *record, size_t row, struct mr_err *err);
 mr_status mr_verify_expect_dead(void *context, const struct mr_offline_dead *dead, struct mr_err *err);
 /** Reads what was written, as far as something is expected; is_all: to the end. *has_read_out: whether there was any.
  */
 mr_status mr_verify_pump(struct mr_verify *verify, bool is_all, bool *has_read_out, struct mr_err *err);
+/** Ties what waits on both sides and is near. Whether there was any. */
+bool mr_verify_settle(struct mr_verify *verify);
 /** Reads the rest, and tells of what is left. */
 mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err);
 

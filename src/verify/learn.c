@@ -9,7 +9,6 @@
 #include "verify/inside.h"
 
 #define READS_MAX 5
-#define NEAR      1e-6
 
 static struct mr_model_at_work *model_of(const struct mr_verify *verify, size_t i)
 {
@@ -208,6 +207,7 @@ static mr_status snapshot_take(struct mr_verify *verify, uint64_t snapshot, stru
 {
     struct mr_run *const run = verify->offline->run;
     mr_status status = MR_OK;
+    verify->updates_alone = 0;
     for (size_t i = 0; i < verify->log_count && !status; i++) {
         struct mr_state_log *log;
         status = mr_recall_read(run, verify->model[i], snapshot, &log, err);
@@ -353,6 +353,7 @@ static mr_status ranges_decode(struct mr_verify *verify, const struct mr_state_c
     mr_offline_clear(verify->offline);
     for (size_t i = 0; i < count && !status; i++) {
         *input_out = input_of(verify, commit, &range[i]);
+        assert(*input_out); /* as gaps_work has seen */
         status = range_decode(verify, commit, *input_out, &range[i], err);
     }
     return status ? status : mr_offline_parts(verify->offline, verify->read.message, err);
@@ -380,6 +381,7 @@ static mr_status update_work(struct mr_verify *verify, const struct mr_state_com
     }
     if (!status) status = mr_models_learn(&run->models, &slot->queues, &slot->rows, slot->scores, MR_LEARN_ALL, err);
     verify->proof->updates++;
+    verify->updates_alone++;
     return status;
 }
 
@@ -436,54 +438,73 @@ bool mr_verify_units_differ(const struct mr_verify *verify)
     return false;
 }
 
-static bool is_tensor_near(const struct mr_tensor *a, const struct mr_tensor *b)
+/* How far two tensors are apart, relative to the largest number in them: small ones are what is left of large ones. */
+static double tensor_off(const struct mr_tensor *a, const struct mr_tensor *b)
 {
-    if (!b || a->count != b->count) return false;
+    double most = 0, size = 0;
+    if (!b || a->count != b->count) return INFINITY;
     for (uint64_t i = 0; i < a->count; i++) {
         const double x = mr_tensor_value(a, i), y = mr_tensor_value(b, i);
-        if (x != y && !(fabs(x - y) <= NEAR * fmax(fabs(x), fabs(y)))) return false;
+        if (x == y || (isnan(x) && isnan(y))) {
+            if (isfinite(x)) size = fmax(size, fabs(x));
+            continue;
+        }
+        if (!isfinite(x) || !isfinite(y)) return INFINITY;
+        most = fmax(most, fabs(x - y));
+        size = fmax(size, fmax(fabs(x), fabs(y)));
     }
-    return true;
+    return most > 0 ? most / size : 0;
 }
 
-/* The first tensor of two stored models that differs by more than 1e-6 of its size; NULL: none. */
-static mr_status models_compare(const struct mr_blob *mine, const struct mr_span *theirs, char name[64],
-                                struct mr_err *err)
+/* How far two stored models are apart, and the tensor that is farthest. */
+static mr_status models_compare(const struct mr_blob *mine, const struct mr_span *theirs, double *off_out,
+                                char name[64], struct mr_err *err)
 {
     struct mr_safetensors *a = NULL, *b = NULL;
     mr_status status = mr_safetensors_parse("the model learned again", mine->data, mine->bytes, &a, err);
     if (!status) status = mr_safetensors_parse("the snapshot", theirs->data, theirs->bytes, &b, err);
     *name = '\0';
-    for (size_t i = 0; !status && !*name && i < mr_safetensors_count(a); i++) {
+    *off_out = 0;
+    for (size_t i = 0; !status && i < mr_safetensors_count(a); i++) {
         const struct mr_tensor *const tensor = mr_safetensors_at(a, i);
-        if (!is_tensor_near(tensor, mr_safetensors_find(b, tensor->name))) snprintf(name, 64, "%s", tensor->name);
+        const double off = tensor_off(tensor, mr_safetensors_find(b, tensor->name));
+        if (off <= *off_out) continue;
+        *off_out = off;
+        snprintf(name, 64, "%s", tensor->name);
     }
     mr_safetensors_close(a);
     mr_safetensors_close(b);
     return status;
 }
 
-/* Made by another unit: the numbers must be near those of the snapshot. */
+/*
+ * Made by another unit: the numbers must be near those of the snapshot. An update may move each by as much again, so
+ * up to that nothing is proved, and nothing contradicted.
+ */
 static mr_status snapshot_compare(struct mr_verify *verify, size_t i, const struct mr_state_entry *entry,
                                   const struct mr_blob *mine, bool *is_equal, struct mr_err *err)
 {
     const struct mr_model_at_work *const model = model_of(verify, i);
     struct mr_state_log *log;
     struct mr_span span;
+    double off = 0;
     char name[64] = "";
     mr_status status = mr_recall_read(verify->offline->run, verify->model[i], entry->commit->snapshot, &log, err);
     if (status) return status;
-    if (mr_state_log_model(log, &span)) status = models_compare(mine, &span, name, err);
+    if (mr_state_log_model(log, &span)) status = models_compare(mine, &span, &off, name, err);
     mr_state_log_destroy(log);
     if (status) return status;
-    if (!*name) {
+    if (off <= MR_NEAR) {
         verify->models_near++;
-        return MR_OK;
+    } else if (off <= MR_NEAR * (double)verify->updates_alone) {
+        verify->models_far++;
+        verify->models_off = fmax(verify->models_off, off);
+    } else {
+        *is_equal = false;
+        mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
+                       "commit %llu: \"%s\" of \"%s\", made by %s, is off by %.3g from what is learned here",
+                       (unsigned long long)entry->commit->seq, name, model->job->name, entry->commit->unit, off);
     }
-    *is_equal = false;
-    mr_proof_found(verify->proof, MR_FOUND_WEIGHTS, model->job->topic, 0, entry->offset,
-                   "commit %llu: \"%s\" of \"%s\", made by %s, differs by more than 1e-6 from what is learned here",
-                   (unsigned long long)entry->commit->seq, name, model->job->name, entry->commit->unit);
     return MR_OK;
 }
 
@@ -524,6 +545,7 @@ static mr_status weights_check(struct mr_verify *verify, size_t at, bool *is_equ
 {
     size_t count, first;
     const struct mr_state_entry *const own = mr_state_log_entries(verify->log[0], &first);
+    const uint64_t equal = verify->proof->models_equal;
     bool is_far = false;
     mr_status status = MR_OK;
     for (size_t i = 0; i < verify->log_count && !status && *is_equal; i++) {
@@ -531,6 +553,7 @@ static mr_status weights_check(struct mr_verify *verify, size_t at, bool *is_equ
         if (first - at > count) continue;
         status = model_check(verify, i, &entries[count - (first - at)], is_equal, &is_far, err);
     }
+    if (verify->proof->models_equal == equal + verify->log_count) verify->updates_alone = 0;
     return !status && is_far && *is_equal ? snapshot_take(verify, own[at].commit->snapshot, err) : status;
 }
 
@@ -633,6 +656,12 @@ mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err)
     if (verify->models_unseen)
         mr_proof_note(verify->proof, "weights at %llu commits: they were made by another unit, and have no snapshot",
                       (unsigned long long)verify->models_unseen);
+    if (verify->models_far)
+        mr_proof_note(verify->proof,
+                      "weights at %llu snapshots: another unit has made them, and they are off by up to %.3g of the "
+                      "largest, not by more than 1e-6 an update",
+                      (unsigned long long)verify->models_far, verify->models_off);
+    if (is_equal && verify->models_far) return MR_OK;
     if (is_equal && verify->models_near)
         mr_proof_fact(verify->proof, "the weights come out again within 1e-6 at %llu snapshots, from each to the next",
                       (unsigned long long)verify->models_near);

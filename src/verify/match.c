@@ -1,73 +1,16 @@
 #include "verify/match.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
-#include "base/number.h"
+#include "verify/match_inside.h"
 
 #define SEEN_COUNT  (1u << 18) /* contents that were matched lately, by their hash: a power of two */
 #define BUCKETS_MIN (1u << 12)
-#define NEAR        1e-6
 #define LEAD_MAX    65536 /* records before the first match of a partition that are kept */
 #define PAIRS_MAX   1000  /* records that are told as different; then as foreign and missing */
-
-/* One record that waits, or that stands behind one that does. */
-struct item {
-    struct item *next_alike;       /* in its group */
-    struct item *before, *next;    /* expected: of its source. Actual (next alone): of its partition */
-    uint64_t hash;                 /* of the content, and the partition where that is determined */
-    uint64_t seq;                  /* expected: number in its source. Actual: its match's */
-    int64_t offset, source_offset; /* own; actual: its match's */
-    uint32_t source;               /* actual: its match's */
-    int32_t partition;
-    bool is_matched;
-    uint64_t content, version; /* actual: as given */
-    size_t value_bytes;
-    char *value; /* NULL: a null, or no longer kept */
-};
-
-/* Records of one side with the same content, in their order. */
-struct group {
-    struct group *next; /* in its bucket */
-    uint64_t hash;
-    struct item *first, *last;
-    bool is_actual;
-};
-
-struct list {
-    struct item *first, *last;
-    size_t count, unmatched;
-};
-
-/* An output partition. */
-struct lane {
-    struct list actual;
-    size_t wanted;
-    int64_t matched_last; /* offset; -1: none yet */
-    bool leads;
-};
-
-struct mr_match {
-    struct mr_match_open open;
-    struct group **bucket; /* [mask + 1] */
-    size_t mask, group_count;
-    struct group *spare;
-    struct list *expected; /* [source_count] */
-    struct lane *lane;     /* [partition_count] */
-    uint64_t *seq;         /* [source_count]: of the next */
-    uint64_t *reached;     /* [source_count][partition_count]: seq of the last matched, and one */
-    struct {
-        uint64_t hash;
-        uint32_t source; /* and one; 0: none */
-    } * seen;            /* [SEEN_COUNT] */
-    size_t wanted_any;
-    uint64_t matched, near, before, behind;
-    unsigned pairs;
-    bool is_ambiguous, trails;
-};
 
 mr_status mr_match_create(const struct mr_match_open *open, struct mr_match **match_out, struct mr_err *err)
 {
@@ -97,6 +40,7 @@ mr_status mr_match_create(const struct mr_match_open *open, struct mr_match **ma
 static void item_free(struct item *item)
 {
     free(item->value);
+    free(item->number);
     free(item);
 }
 
@@ -146,13 +90,18 @@ void mr_match_trail(struct mr_match *match)
 
 /* ---- groups: waiting records by content ---- */
 
+static uint64_t rest_hash(const struct mr_match_record *record, uint64_t hash)
+{
+    return record->key ? XXH3_64bits_withSeed(record->key, record->key_bytes, hash) : hash;
+}
+
 static uint64_t content_hash(const struct mr_match_record *record, int32_t partition)
 {
     const uint64_t head[4] = {record->rest, record->value ? record->value_bytes : UINT64_MAX,
                               record->key ? record->key_bytes : UINT64_MAX, (uint64_t)partition};
     uint64_t hash = XXH3_64bits(head, sizeof head);
     if (record->value) hash = XXH3_64bits_withSeed(record->value, record->value_bytes, hash);
-    return record->key ? XXH3_64bits_withSeed(record->key, record->key_bytes, hash) : hash;
+    return rest_hash(record, hash);
 }
 
 static struct group **group_find(struct mr_match *match, uint64_t hash, bool is_actual)
@@ -230,32 +179,33 @@ static struct item *item_make(const struct mr_match_record *record, uint64_t has
                           .partition = record->partition,
                           .content = record->hash,
                           .version = record->version,
-                          .value_bytes = record->value_bytes};
-    if (!record->value) return item;
-    item->value = malloc(record->value_bytes + 1);
-    if (!item->value) {
-        free(item);
+                          .value_bytes = record->value_bytes,
+                          .rest = rest_hash(record, XXH3_64bits(&record->rest, sizeof record->rest)),
+                          .number_count = record->number_count};
+    if (record->value) item->value = malloc(record->value_bytes + 1);
+    if (record->number_count) item->number = malloc(record->number_count * sizeof *item->number);
+    if ((record->value && !item->value) || (record->number_count && !item->number)) {
+        item_free(item);
         return NULL;
     }
-    if (record->value_bytes) memcpy(item->value, record->value, record->value_bytes);
+    if (item->value && record->value_bytes) memcpy(item->value, record->value, record->value_bytes);
+    if (item->number) memcpy(item->number, record->number, record->number_count * sizeof *item->number);
     return item;
 }
 
 /* ---- matching ---- */
 
-static void seen_note(struct mr_match *match, uint64_t hash, uint32_t source)
+static void seen_note(struct mr_match *match, uint64_t hash, uint64_t partner, uint32_t source)
 {
-    const size_t at = (hash >> 20) & (SEEN_COUNT - 1);
-    if (match->seen[at].source && match->seen[at].hash == hash && match->seen[at].source != source + 1)
-        match->is_ambiguous = true;
-    match->seen[at].hash = hash;
-    match->seen[at].source = source + 1;
+    struct seen *const seen = &match->seen[(hash >> 20) & (SEEN_COUNT - 1)];
+    if (seen->source && seen->hash == hash && seen->source != source + 1) match->is_ambiguous = true;
+    *seen = (struct seen){hash, partner, source + 1};
 }
 
-static bool was_seen(const struct mr_match *match, uint64_t hash)
+const struct seen *mr_match_seen(const struct mr_match *match, uint64_t hash)
 {
-    const size_t at = (hash >> 20) & (SEEN_COUNT - 1);
-    return match->seen[at].source && match->seen[at].hash == hash;
+    const struct seen *const seen = &match->seen[(hash >> 20) & (SEEN_COUNT - 1)];
+    return seen->source && seen->hash == hash ? seen : NULL;
 }
 
 static struct mr_match_place place_of(const struct item *item)
@@ -303,6 +253,7 @@ static void expected_unlink(struct mr_match *match, struct item *item)
     *(item->before ? &item->before->next : &list->first) = item->next;
     *(item->next ? &item->next->before : &list->last) = item->before;
     list->count--;
+    match->expected_count--;
 }
 
 /* Notes the match in the actual record. */
@@ -319,11 +270,11 @@ static void pair(struct mr_match *match, struct item *actual, uint64_t seq, uint
     lane->actual.unmatched--;
     if (actual->offset > lane->matched_last) lane->matched_last = actual->offset;
     match->matched++;
+    seen_note(match, actual->hash, hash, source);
     if (match->open.paired)
         match->open.paired(match->open.context,
                            &(struct mr_match_pair){source, actual->partition, seq, source_offset, actual->offset,
                                                    actual->content, actual->version});
-    seen_note(match, hash, source);
     if (lane->leads) { /* what is before it, is of an earlier time */
         struct list *const list = &lane->actual;
         lane->leads = false;
@@ -364,6 +315,7 @@ mr_status mr_match_expect(struct mr_match *match, const struct mr_match_record *
     *(list->last ? &list->last->next : &list->first) = item;
     list->last = item;
     list->count++;
+    match->expected_count++;
     wanted_change(match, item->partition, true);
     return MR_OK;
 }
@@ -407,62 +359,14 @@ mr_status mr_match_actual(struct mr_match *match, const struct mr_match_record *
     return MR_OK;
 }
 
-/* ---- near ---- */
-
-static bool is_number_start(const char *text, const char *end)
+void mr_match_tie(struct mr_match *match, struct item *actual, struct item *expected)
 {
-    return text < end && ((*text >= '0' && *text <= '9') || *text == '-');
-}
-
-bool mr_match_is_near(const char *a, size_t a_bytes, const char *b, size_t b_bytes)
-{
-    if (!a || !b) return a == b;
-    const char *const a_end = a + a_bytes, *const b_end = b + b_bytes;
-    while (a < a_end && b < b_end) {
-        if (is_number_start(a, a_end) && is_number_start(b, b_end)) {
-            double x, y;
-            const char *const a_next = mr_parse_f64(a, a_end, &x), *const b_next = mr_parse_f64(b, b_end, &y);
-            if (a_next && b_next && a_next > a && b_next > b) {
-                if (!(fabs(x - y) <= NEAR * fmax(fabs(x), fabs(y)))) return false;
-                a = a_next;
-                b = b_next;
-                continue;
-            }
-        }
-        if (*a++ != *b++) return false;
-    }
-    return a == a_end && b == b_end;
-}
-
-/* The oldest expected record for a partition that is near an actual one. */
-static struct item *near_find(struct mr_match *match, const struct item *actual)
-{
-    for (uint32_t i = 0; i < match->open.source_count; i++) {
-        struct item *const item = match->expected[i].first;
-        if (item && (item->partition == actual->partition || item->partition == MR_MATCH_ANY) &&
-            mr_match_is_near(item->value, item->value_bytes, actual->value, actual->value_bytes))
-            return item;
-    }
-    return NULL;
-}
-
-void mr_match_settle(struct mr_match *match)
-{
-    for (int32_t i = 0; match->open.is_near && i < match->open.partition_count; i++) {
-        struct lane *const lane = &match->lane[i];
-        while (lane->actual.first) {
-            struct item *const actual = lane->actual.first;
-            struct item *const expected = actual->is_matched ? NULL : near_find(match, actual);
-            if (!expected) break;
-            group_remove(match, expected, false);
-            group_remove(match, actual, true);
-            expected_unlink(match, expected);
-            wanted_change(match, expected->partition, false);
-            match->near++;
-            pair(match, actual, expected->seq, expected->source, expected->offset, expected->hash);
-            item_free(expected);
-        }
-    }
+    group_remove(match, expected, false);
+    group_remove(match, actual, true);
+    expected_unlink(match, expected);
+    wanted_change(match, expected->partition, false);
+    pair(match, actual, expected->seq, expected->source, expected->offset, expected->hash);
+    item_free(expected);
 }
 
 size_t mr_match_wanted(const struct mr_match *match, int32_t partition)
@@ -520,7 +424,7 @@ static void left_tell(struct mr_match *match, struct lane *lane, struct item *ac
         match->behind++;
         return;
     }
-    if (was_seen(match, actual->hash)) {
+    if (mr_match_seen(match, actual->hash)) {
         match->open.fault(match->open.context, MR_MATCH_DUPLICATED, NULL, &place);
         return;
     }
@@ -539,7 +443,8 @@ static void left_tell(struct mr_match *match, struct lane *lane, struct item *ac
 
 void mr_match_end(struct mr_match *match)
 {
-    mr_match_settle(match);
+    mr_match_settle(match, true);
+    mr_match_settle_repeated(match);
     excused_drop(match);
     for (int32_t i = 0; i < match->open.partition_count; i++) {
         struct lane *const lane = &match->lane[i];
@@ -574,6 +479,16 @@ uint64_t mr_match_count(const struct mr_match *match)
 uint64_t mr_match_near_count(const struct mr_match *match)
 {
     return match->near;
+}
+
+uint64_t mr_match_far_count(const struct mr_match *match)
+{
+    return match->far;
+}
+
+uint64_t mr_match_repeated_count(const struct mr_match *match)
+{
+    return match->repeated;
 }
 
 uint64_t mr_match_before_count(const struct mr_match *match)

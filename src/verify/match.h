@@ -17,15 +17,23 @@
 
 #define MR_MATCH_ANY (-1) /* output partition: not determined by the record */
 
+/** A number in a value that may differ. */
+struct mr_match_number {
+    double value;         /* NaN: null */
+    double off, off_most; /* expected: near if it differs by at most that; up to the second nothing is proved */
+};
+
 /** A record, of either side. Bytes are copied as far as they are kept. */
 struct mr_match_record {
     const char *value; /* NULL: a null */
     const char *key;   /* NULL: none */
     size_t value_bytes, key_bytes;
-    uint64_t rest;          /* hash of what else must be equal */
-    uint32_t source;        /* expected: its input partition */
-    int32_t partition;      /* expected: output partition or MR_MATCH_ANY. Actual: where it is */
-    int64_t offset;         /* expected: of its input. Actual: its own */
+    uint64_t rest;                        /* hash of what else must be equal */
+    uint32_t source;                      /* expected: its input partition */
+    int32_t partition;                    /* expected: output partition or MR_MATCH_ANY. Actual: where it is */
+    int64_t offset;                       /* expected: of its input. Actual: its own */
+    const struct mr_match_number *number; /* expected: [number_count], as split finds them; where numbers may differ */
+    uint32_t number_count;
     bool is_placed;         /* actual: an expected record with its key has its partition, not MR_MATCH_ANY */
     uint64_t hash, version; /* actual: handed to `paired` as they are */
 };
@@ -59,7 +67,14 @@ struct mr_match_place {
 struct mr_match_open {
     uint32_t source_count;
     int32_t partition_count;
-    bool is_near; /* numbers in values may differ by 1e-6 of their size */
+    /*
+     * Numbers in values may differ. Splits a value into them and a hash of all else; false: it has another form. What
+     * it returns is valid until it is called again. NULL: all bytes must be equal.
+     */
+    bool (*split)(void *context, const char *value, size_t bytes, uint64_t *hash_out,
+                  const struct mr_match_number **numbers_out, size_t *count_out);
+    void *split_context;
+    bool is_bare; /* all else is the same in all of them: the order is not judged once numbers differ */
     /* Called within mr_match_actual, mr_match_settle and mr_match_end; what is not part of the fault is NULL. */
     void (*fault)(void *context, mr_match_fault fault, const struct mr_match_place *expected,
                   const struct mr_match_place *actual);
@@ -88,8 +103,13 @@ void mr_match_trail(struct mr_match *match);
 mr_status mr_match_expect(struct mr_match *match, const struct mr_match_record *record, struct mr_err *err);
 mr_status mr_match_actual(struct mr_match *match, const struct mr_match_record *record, struct mr_err *err);
 
-/** Compares what stands first on both sides, where it is near enough. Now and then. */
-void mr_match_settle(struct mr_match *match);
+/**
+ * Where numbers may differ: ties records whose other bytes are equal and whose numbers are near, in their order, when
+ * many wait or is_all. A record whose bytes were tied to something else before is a duplicate, and near nothing; but at
+ * the end, when others were near: another unit has made them, and may make the same of two that are nearly equal.
+ * Returns whether any were tied.
+ */
+bool mr_match_settle(struct mr_match *match, bool is_all);
 
 /** Expected records that may still come in a partition; actual ones in it without a match, or behind one. */
 size_t mr_match_wanted(const struct mr_match *match, int32_t partition);
@@ -100,13 +120,12 @@ size_t mr_match_open_count(const struct mr_match *match, uint32_t source);
 /** Nothing more comes: tells what is left. */
 void mr_match_end(struct mr_match *match);
 
-uint64_t mr_match_count(const struct mr_match *match);        /* records that were matched */
-uint64_t mr_match_near_count(const struct mr_match *match);   /* of these not byte for byte */
-uint64_t mr_match_before_count(const struct mr_match *match); /* left out, see mr_match_lead */
-uint64_t mr_match_behind_count(const struct mr_match *match); /* left out, see mr_match_trail */
+uint64_t mr_match_count(const struct mr_match *match);          /* records that were matched */
+uint64_t mr_match_near_count(const struct mr_match *match);     /* of these not byte for byte */
+uint64_t mr_match_far_count(const struct mr_match *match);      /* of these not near: not proved */
+uint64_t mr_match_repeated_count(const struct mr_match *match); /* of these, duplicates of others or rightly so */
+uint64_t mr_match_before_count(const struct mr_match *match);   /* left out, see mr_match_lead */
+uint64_t mr_match_behind_count(const struct mr_match *match);   /* left out, see mr_match_trail */
 bool mr_match_is_ambiguous(const struct mr_match *match);
-
-/** Whether two texts are the same but for numbers that differ by at most 1e-6 of their size. Pure. */
-bool mr_match_is_near(const char *a, size_t a_bytes, const char *b, size_t b_bytes);
 
 #endif

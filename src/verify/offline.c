@@ -144,10 +144,10 @@ mr_status mr_offline_encode(struct mr_offline *offline, const struct mr_message 
     size_t row = skip;
     while (row < rows->row_count && !status) {
         box->count = box->arena_used = 0;
-        mr_encode(offline->encoder, &input, rows, &row, box);
+        mr_encode(offline->encoder, &input, rows, &row, box); /* one row a record; what it rejects is before them */
         for (size_t i = 0; i < box->count && !status; i++) {
             offline->out += box->record[i].row_count;
-            status = offline->to.output(offline->to.context, &box->record[i], err);
+            status = offline->to.output(offline->to.context, &box->record[i], row - (box->count - i), err);
         }
         if (!status && rows->reject_count) status = rejects_tell(offline, messages, err);
     }

@@ -23,7 +23,8 @@ struct mr_offline_dead {
 /** Who is told. Both are called in the order of the messages, each kind for itself. */
 struct mr_offline_to {
     void *context;
-    mr_status (*output)(void *context, const struct mr_record *record, struct mr_err *err);
+    mr_status (*output)(void *context, const struct mr_record *record, size_t row,
+                        struct mr_err *err); /* of the slot */
     mr_status (*dead)(void *context, const struct mr_offline_dead *dead, struct mr_err *err);
 };
 

@@ -114,6 +114,18 @@ static bool special_add(struct mr_verify_output *output, const struct mr_verify_
 
 /* ---- opening ---- */
 
+/* Headers and times are compared where each record is a message of its own. */
+static bool has_rest(const struct mr_job *job)
+{
+    return job->emit.framing == MR_EMIT_SINGLE && (job->emit.headers.count || job->emit.provenance);
+}
+
+/* Whether outputs hold nothing that is of their record alone. */
+static bool is_bare(const struct mr_verify *verify)
+{
+    return !verify->job->emit.key && !has_rest(verify->job) && mr_near_is_bare(verify->near);
+}
+
 static mr_verify_place place_of(const struct mr_verify *verify, const struct mr_verify_output *output)
 {
     const struct mr_job *const job = verify->job;
@@ -147,8 +159,9 @@ static mr_status output_open(struct mr_verify *verify, struct mr_verify_output *
     output->place = place_of(verify, output);
     const struct mr_match_open open = {.source_count = (uint32_t)verify->parts.count,
                                        .partition_count = (int32_t)output->parts.count,
-                                       .is_near = !is_dead && !verify->scored &&
-                                                  (!verify->log_count || mr_verify_units_differ(verify)),
+                                       .split = !is_dead && verify->near ? mr_near_split : NULL,
+                                       .split_context = verify->near,
+                                       .is_bare = verify->near && is_bare(verify),
                                        .fault = fault_tell,
                                        .is_excused = is_excused,
                                        .paired = verify->scored && !is_dead ? pair_note : NULL,
@@ -181,6 +194,10 @@ mr_status mr_verify_outputs_open(struct mr_verify *verify, struct mr_err *err)
     mr_status status = MR_OK;
     verify->output = calloc(job->sink_count + 1, sizeof *verify->output);
     if (!verify->output) return mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!verify->scored && (!verify->log_count || mr_verify_units_differ(verify))) { /* no topic says what has scored */
+        const struct mr_run *const run = verify->offline->run;
+        status = mr_near_create(run->layout, &run->models, &verify->near, err);
+    }
     for (size_t i = 0; i < job->sink_count && !status; i++) {
         char *const *const topic =
             mr_option_value(job->sink[i].ops->options, job->sink[i].options, "topic", MR_OPT_STRING);
@@ -214,6 +231,7 @@ void mr_verify_outputs_close(struct mr_verify *verify)
         free(output->special);
     }
     free(verify->output);
+    mr_near_destroy(verify->near);
 }
 
 /* ---- what is expected ---- */
@@ -222,12 +240,6 @@ static uint64_t header_hash(uint64_t hash, const char *name, const void *value, 
 {
     hash = XXH3_64bits_withSeed(name, strlen(name) + 1, hash);
     return XXH3_64bits_withSeed(value ? value : "", value ? bytes : 0, hash + (value ? bytes + 1 : 0));
-}
-
-/* Headers and times are compared where each record is a message of its own. */
-static bool has_rest(const struct mr_job *job)
-{
-    return job->emit.framing == MR_EMIT_SINGLE && (job->emit.headers.count || job->emit.provenance);
 }
 
 /* A header that changes with what is followed. */
@@ -243,7 +255,17 @@ static int32_t key_partition(const struct mr_verify_output *output, const char *
                : MR_MATCH_ANY;
 }
 
-mr_status mr_verify_expect_output(void *context, const struct mr_record *record, struct mr_err *err)
+/* The numbers of a row that another unit may have made a little different. */
+static void numbers_fill(struct mr_verify *verify, size_t row, struct mr_match_record *want)
+{
+    const struct mr_slot *const slot = &verify->offline->slot;
+    const double slack = 1 + (double)verify->updates_alone;
+    if (verify->near)
+        want->number_count =
+            (uint32_t)mr_near_numbers(verify->near, &slot->rows, slot->scores, row, slack, &want->number);
+}
+
+mr_status mr_verify_expect_output(void *context, const struct mr_record *record, size_t row, struct mr_err *err)
 {
     struct mr_verify *const verify = context;
     const struct mr_job *const job = verify->job;
@@ -255,6 +277,7 @@ mr_status mr_verify_expect_output(void *context, const struct mr_record *record,
                                    .offset = record->offset};
     mr_status status = MR_OK;
     if (verify->is_silent) return MR_OK;
+    numbers_fill(verify, row, &want);
     if (job->emit.framing == MR_EMIT_ARRAY) { /* its brackets */
         want.value++;
         want.value_bytes -= 2;
@@ -448,7 +471,7 @@ static mr_status part_pump(struct mr_verify *verify, struct mr_verify_output *ou
         mr_message_list_clear(&verify->written);
         output->next[p] = end;
         *has_read_out = true;
-        mr_match_settle(output->match);
+        mr_match_settle(output->match, false);
     }
     return status;
 }
@@ -461,6 +484,13 @@ mr_status mr_verify_pump(struct mr_verify *verify, bool is_all, bool *has_read_o
             status = part_pump(verify, &verify->output[i], p, is_all, has_read_out, err);
     }
     return status;
+}
+
+bool mr_verify_settle(struct mr_verify *verify)
+{
+    bool has_tied = false;
+    for (size_t i = 0; i < verify->output_count; i++) has_tied |= mr_match_settle(verify->output[i].match, true);
+    return has_tied;
 }
 
 /* ---- the end ---- */
@@ -532,11 +562,41 @@ static void specials_tell(struct mr_verify *verify, const struct mr_verify_outpu
     }
 }
 
+/* What is proved of a topic in which nothing is wrong. */
+static void output_fact(struct mr_proof *proof, const struct mr_verify_output *output)
+{
+    const unsigned long long count = mr_match_count(output->match), near = mr_match_near_count(output->match),
+                             far = mr_match_far_count(output->match);
+    char how[128];
+    snprintf(how, sizeof how, "byte for byte%s",
+             output->verify->scored && !output->is_dead ? " but for what models say" : "");
+    if (near)
+        snprintf(how, sizeof how,
+                 "%llu byte for byte, of the others all but a model's numbers, these within 1e-6 of their terms",
+                 count - near);
+    mr_proof_fact(proof, "topic \"%s\": %llu %s, each once%s, %s%s", output->topic, count,
+                  output->is_dead ? "dead letters" : "outputs",
+                  output->is_dead || output->place == MR_PLACE_ANY ? "" : ", in order", how,
+                  output->verify->job->emit.framing != MR_EMIT_SINGLE && !output->is_dead ? ", record by record" : "");
+    if (mr_match_repeated_count(output->match))
+        mr_proof_note(proof,
+                      "topic \"%s\": %llu outputs of another unit have the bytes of others: they answer a record with "
+                      "nearly the same numbers, or stand twice in the place of one that is lost (emit a field that "
+                      "tells them apart)",
+                      output->topic, (unsigned long long)mr_match_repeated_count(output->match));
+    if (far)
+        mr_proof_note(proof,
+                      "topic \"%s\": numbers of %llu outputs: another unit has scored them, and they are off by more "
+                      "than 1e-6 of their terms, not by more than learning or a kernel without a bound may make of it",
+                      output->topic, far);
+}
+
 mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err)
 {
     struct mr_proof *const proof = verify->proof;
     bool has_read;
     mr_status status = mr_verify_pump(verify, true, &has_read, err);
+    mr_verify_settle(verify);
     if (!status && is_any_wanted(verify)) status = markers_wait(verify, err);
     if (!status) status = running_look(verify, err);
     if (status) return status;
@@ -552,26 +612,22 @@ mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err)
         if (verify->is_running) mr_match_trail(output->match);
         mr_match_end(output->match);
         if (output->is_dead) specials_tell(verify, output);
-        const unsigned long long near = mr_match_near_count(output->match),
-                                 before = mr_match_before_count(output->match);
+        const unsigned long long before = mr_match_before_count(output->match);
         if (mr_match_is_ambiguous(output->match) && !output->is_dead)
             mr_proof_note(proof,
-                          "topic \"%s\": records of several input partitions are alike, so their order is not judged "
+                          "topic \"%s\": records are alike, so their order is not judged "
                           "(emit a field or emit.provenance that tells them apart)",
                           output->topic);
         if (before)
             mr_proof_note(proof, "topic \"%s\": %llu records are of before the range that was looked at", output->topic,
                           before);
+        if (proof->total != wrong && verify->near && is_bare(verify) && !output->is_dead)
+            mr_proof_note(proof,
+                          "topic \"%s\": outputs that hold nothing of their records and that another unit has scored: "
+                          "those that are nearly equal are taken for each other (emit a field that tells them apart)",
+                          output->topic);
         if (proof->total != wrong) continue;
-        mr_proof_fact(proof, "topic \"%s\": %llu %s, each once%s%s%s", output->topic,
-                      (unsigned long long)mr_match_count(output->match), output->is_dead ? "dead letters" : "outputs",
-                      output->is_dead                 ? ""
-                      : output->place == MR_PLACE_ANY ? ""
-                                                      : ", in order",
-                      near                                 ? ", equal within 1e-6"
-                      : verify->scored && !output->is_dead ? ", byte for byte but for what models say"
-                                                           : ", byte for byte",
-                      verify->job->emit.framing != MR_EMIT_SINGLE && !output->is_dead ? ", record by record" : "");
+        output_fact(proof, output);
     }
     if (verify->job->emit.framing != MR_EMIT_SINGLE && verify->job->emit.provenance)
         mr_proof_note(proof, "headers of joined records are not compared");

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "pipeline/recall.h"
 #include "scoring/follow.h"
 #include "source/kafka/options.h"
 #include "verify/inside.h"
@@ -224,7 +225,7 @@ static mr_status pieces_make(struct mr_verify_scored *scored, struct mr_err *err
 /* ---- the same, made again ---- */
 
 /* One output of the piece at work. For mr_offline_to. */
-static mr_status output_compare(void *context, const struct mr_record *record, struct mr_err *err)
+static mr_status output_compare(void *context, const struct mr_record *record, size_t row, struct mr_err *err)
 {
     const struct mr_verify *const verify = context;
     struct mr_verify_scored *const scored = verify->scored;
@@ -233,7 +234,7 @@ static mr_status output_compare(void *context, const struct mr_record *record, s
     const bool is_array = verify->job->emit.framing == MR_EMIT_ARRAY; /* its brackets */
     const char *const value = record->value ? record->value + is_array : NULL;
     const size_t bytes = record->value_bytes - (is_array ? 2 : 0), seq = scored->seq++;
-    (void)err;
+    (void)row, (void)err;
     if (seq < piece->first || seq >= piece->first + piece->count || !value) return MR_OK;
     const struct mr_scored_entry *const entry = &output->list[piece->source].entry[seq];
     if (entry->source_offset == record->offset && XXH3_64bits(value, bytes) == entry->hash) {
@@ -303,13 +304,11 @@ mr_status mr_verify_scored_commit(struct mr_verify *trainer, const struct mr_sta
 {
     struct mr_verify_scored *const scored = trainer->scorers ? trainer->scorers->scored : NULL;
     const uint64_t version = commit ? commit->version_after : 0;
-    char unit[MR_STATE_NAME_BYTES_MAX];
     bool has_models = false;
     if (!scored || scored->followed != 1) return MR_OK;
     if (commit && commit->kind == MR_STATE_ROLLED_BACK) scored->has_gone_back = true;
     mr_status status = scored->is_sorted ? MR_OK : pieces_make(scored, err);
-    mr_units_describe(&scored->verify->offline->run->units, unit, sizeof unit);
-    scored->is_own_unit = !commit || !strncmp(unit, commit->unit, strlen(commit->unit));
+    scored->is_own_unit = !commit || mr_recall_is_own_unit(scored->verify->offline->run, commit);
     scored->verify->offline->to =
         (struct mr_offline_to){.context = scored->verify, .output = output_compare, .dead = nothing_dead};
     size_t low = 0, high = scored->piece_count;

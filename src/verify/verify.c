@@ -129,6 +129,7 @@ static mr_status scored_work(struct mr_verify *verify, struct mr_err *err)
             has_worked = true;
         }
         if (!status) status = mr_verify_pump(verify, false, &has_worked, err);
+        if (!has_worked) has_worked = mr_verify_settle(verify);
         if (!has_worked) verify->window *= 2; /* inputs were answered far apart */
         if (offsets >= CHUNK_FIRST) chunk = CHUNK_MAX;
     }

@@ -1,7 +1,8 @@
 /*
  * doctor: copies a topic into an empty one with as many partitions, and plants a fault on the way.
  *
- *   doctor SERVERS FROM TO drop|twice|swap|change PARTITION N   the N-th record of the partition
+ *   doctor SERVERS FROM TO drop|twice|again|swap|change PARTITION N   the N-th record of the partition; again: it
+ * stands in the place of the next one, too
  *   doctor SERVERS FROM TO FAULT [OTHER]                        of a state topic
  *
  *   learned-twice  the first update of the last commit that learned overlaps the one before
@@ -130,6 +131,10 @@ static void outputs_copy(const struct topic *topic, const char *fault, size_t at
         } else if (!strcmp(fault, "twice")) {
             whole_send(message);
             whole_send(message);
+        } else if (!strcmp(fault, "again")) {
+            whole_send(message);
+            whole_send(message);
+            i++;
         } else if (!strcmp(fault, "swap")) {
             whole_send(topic->message[++i]);
             whole_send(message);
