@@ -67,22 +67,26 @@ void topic_read(const struct options *opt, const char *topic, record_fn *take, v
     rd_kafka_poll_set_consumer(client);
     const int32_t count = partition_count(client, topic);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+    bool *const is_read = calloc((size_t)count + 1, sizeof *is_read);
     int32_t left = count;
 
+    if (!is_read) die("out of memory");
     for (int32_t i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_assign(client, list);
     while (left > 0) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(client, ADMIN_MS);
         if (!message) die("topic %s: no end reached within %d s", topic, ADMIN_MS / 1000);
-        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-            left--;
-        else if (message->err)
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) { /* one that still grows ends more than once */
+            left -= !is_read[message->partition];
+            is_read[message->partition] = true;
+        } else if (message->err)
             die("topic %s: %s", topic, rd_kafka_message_errstr(message));
         else
             take(context, message);
         rd_kafka_message_destroy(message);
     }
+    free(is_read);
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_consumer_close(client);
     rd_kafka_destroy(client);
