@@ -16,7 +16,8 @@ mr_status mr_recall_read(const struct mr_run *run, size_t model, uint64_t snapsh
                                                  .type = at_work->info->type,
                                                  .schema_hash = mr_state_schema_hash(at_work->info),
                                                  .snapshot = snapshot},
-                                         .timeout_ms = MR_STATE_READ_TIMEOUT_MS};
+                                         .timeout_ms = MR_STATE_READ_TIMEOUT_MS,
+                                         .takes_broken = snapshot != 0};
     return mr_state_topic_read(&topic, log_out, err);
 }
 

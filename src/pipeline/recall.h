@@ -8,8 +8,8 @@
 #include "pipeline/replay.h"
 #include "state/log.h"
 
-/** Reads the topic of a model of the run, with the bytes of its snapshot number `snapshot`; 0: of the newest. Errors as
- * mr_state_topic_read. */
+/** Reads the topic of a model of the run, with the bytes of its snapshot number `snapshot`, whatever else is broken; 0:
+ * of the newest, all must be whole. Errors as mr_state_topic_read. */
 mr_status mr_recall_read(const struct mr_run *run, size_t model, uint64_t snapshot, struct mr_state_log **log_out,
                          struct mr_err *err);
 

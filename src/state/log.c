@@ -1,13 +1,13 @@
 /* A state topic's records, taken one by one. */
 #include "state/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "state/log_inside.h"
 
-#define OWN_TOPIC "give each model a state topic of its own"
-#define RESTORE   "restore the topic, or go back to a snapshot that is whole: millrace model list JOB shows them"
+#define OWN_TOPIC "give each model a state topic of its own; to go on with this one, " MR_STATE_BACK
 
 /* The one form of what is wrong with a record. */
 static mr_status refuse(const struct mr_state_log *log, int64_t offset, const char *what, const char *remedy,
@@ -79,7 +79,7 @@ static mr_status numbers_take(struct mr_state_log *log, uint64_t seq, uint64_t s
 {
     if (seq < log->seq_max || snapshot < log->snapshot_max)
         return refuse(log, offset, "its numbers go back: two processes have written",
-                      "find out which one was right, stop the other, and " RESTORE, err);
+                      "find out which one was right, stop the other, and " MR_STATE_BACK, err);
     log->seq_max = seq;
     if (snapshot == log->snapshot_max) return MR_OK;
     log->snapshot_max = snapshot;
@@ -102,11 +102,17 @@ static mr_status snapshot_complete(struct mr_state_log *log, int64_t offset, str
     const struct mr_state_commit *const commit = log->entry[at].commit;
     if (commit->seq != part->seq || commit->model_bytes != part->model_bytes ||
         commit->model_checksum != part->model_checksum)
-        return refuse(log, offset, "a snapshot's chunks and its manifest are of two different ones", RESTORE, err);
+        return refuse(log, offset, "a snapshot's chunks and its manifest are of two different ones", MR_STATE_BACK,
+                      err);
+    const bool is_kept_now = is_kept(log, part->number);
+    if (is_kept_now && mr_state_checksum(log->part_bytes.data, log->part_bytes.bytes) != part->model_checksum) {
+        log->part.has_hole = true;
+        return refuse(log, offset, "the checksum of the model that the chunks make is wrong", MR_STATE_BACK, err);
+    }
     log->entry[at].has_snapshot = true;
-    if (!is_kept(log, part->number)) return MR_OK;
-    if (mr_state_checksum(log->part_bytes.data, log->part_bytes.bytes) != part->model_checksum)
-        return refuse(log, offset, "the checksum of the model that the chunks make is wrong", RESTORE, err);
+    /* Somebody has gone back to what was whole: nothing that is before it is needed. */
+    if (commit->kind == MR_STATE_ROLLED_BACK) log->fault.status = MR_OK;
+    if (!is_kept_now) return MR_OK;
     const struct mr_blob before = log->whole_bytes;
     log->whole_bytes = log->part_bytes;
     log->part_bytes = before;
@@ -136,16 +142,19 @@ static mr_status chunk_put(struct mr_state_log *log, const struct mr_state_chunk
     struct mr_state_part *const part = &log->part;
     if (chunk->seq != part->seq || chunk->count != part->count || chunk->model_bytes != part->model_bytes ||
         chunk->model_checksum != part->model_checksum || chunk->index < part->seen)
-        return refuse(log, offset, "a chunk of another snapshot than those before it", RESTORE, err);
+        return refuse(log, offset, "a chunk of another snapshot than those before it", MR_STATE_BACK, err);
     if (part->has_hole || chunk->index > part->seen) {
         if (!part->has_hole) part->hole_offset = offset;
         part->has_hole = true; /* whether that matters, mr_state_log_check says */
         return MR_OK;
     }
+    if (is_kept(log, part->number) && chunk->at != log->part_bytes.bytes) {
+        part->has_hole = true;
+        part->hole_offset = offset;
+        return refuse(log, offset, "a chunk that is not where the one before it ends", MR_STATE_BACK, err);
+    }
     part->seen++;
     if (!is_kept(log, part->number)) return MR_OK;
-    if (chunk->at != log->part_bytes.bytes)
-        return refuse(log, offset, "a chunk that is not where the one before it ends", RESTORE, err);
     if (!part_reserve(&log->part_bytes, chunk->data.bytes, chunk->model_bytes))
         return mr_fail(err, MR_ENOMEM, "state topic \"%s\": no memory for a model of %llu bytes", log->topic,
                        (unsigned long long)chunk->model_bytes);
@@ -164,11 +173,11 @@ static mr_status chunk_take(struct mr_state_log *log, const struct key *key, con
     struct mr_state_chunk chunk;
     struct mr_err why;
     struct mr_state_part *const part = &log->part;
-    if (mr_state_chunk_decode(value, bytes, &chunk, &why)) return refuse(log, offset, why.text, RESTORE, err);
+    if (mr_state_chunk_decode(value, bytes, &chunk, &why)) return refuse(log, offset, why.text, MR_STATE_BACK, err);
     if (chunk.model.bytes != strlen(log->model) || memcmp(chunk.model.data, log->model, chunk.model.bytes))
         return refuse(log, offset, "a chunk of another model", OWN_TOPIC, err);
     if (key->index != chunk.index || key->generation != chunk.snapshot % MR_STATE_GENERATIONS)
-        return refuse(log, offset, "a chunk under another one's key", RESTORE, err);
+        return refuse(log, offset, "a chunk under another one's key", MR_STATE_BACK, err);
     mr_status status = numbers_take(log, chunk.seq, chunk.snapshot, offset, err);
     if (status) return status;
     if (chunk.snapshot != part->number) {
@@ -191,7 +200,7 @@ static mr_status manifest_check(const struct mr_state_log *log, const struct key
     if (strcmp(commit->model, log->model)) return refuse(log, offset, "a manifest of another model", OWN_TOPIC, err);
     if (log->type && strcmp(commit->type, log->type))
         return mr_fail(
-            err, MR_EINVARIANT,
+            err, MR_EDATA,
             "state topic \"%s\" of \"%s\", offset %lld: the model is a %.60s there, the job says %s: name a new "
             "topic in models[].topic, or put the type back",
             log->topic, log->model, (long long)offset, commit->type, log->type);
@@ -202,10 +211,10 @@ static mr_status manifest_check(const struct mr_state_log *log, const struct key
             "than the job: put the job's record section back, or name a new topic in models[].topic",
             log->topic, log->model, (long long)offset);
     if (key->index != commit->index || key->generation != commit->snapshot % MR_STATE_GENERATIONS)
-        return refuse(log, offset, "a manifest under another one's key", RESTORE, err);
+        return refuse(log, offset, "a manifest under another one's key", MR_STATE_BACK, err);
     if (last && (last->commit->seq >= commit->seq ||
                  (last->commit->snapshot == commit->snapshot && last->commit->index >= commit->index)))
-        return refuse(log, offset, "its numbers go back: two processes have written", RESTORE, err);
+        return refuse(log, offset, "its numbers go back: two processes have written", MR_STATE_BACK, err);
     return MR_OK;
 }
 
@@ -216,7 +225,7 @@ static mr_status manifest_take(struct mr_state_log *log, const struct key *key, 
     struct mr_err why;
     mr_status status = mr_state_commit_decode(value, bytes, &commit, &why);
     if (status == MR_ENOMEM) return mr_fail(err, status, "state topic \"%s\": %s", log->topic, why.text);
-    if (status) return refuse(log, offset, why.text, RESTORE, err);
+    if (status) return refuse(log, offset, why.text, MR_STATE_BACK, err);
     status = manifest_check(log, key, commit, offset, err);
     if (!status) status = numbers_take(log, commit->seq, commit->snapshot, offset, err);
     if (!status && log->entry_count == log->entry_cap) {
@@ -258,21 +267,45 @@ static void tombstone_take(struct mr_state_log *log, const struct key *key, int6
     }
 }
 
-mr_status mr_state_log_take(struct mr_state_log *log, const void *key, size_t key_bytes, const void *value,
-                            size_t value_bytes, int64_t offset, struct mr_err *err)
+static mr_status record_take(struct mr_state_log *log, const void *key, size_t key_bytes, const void *value,
+                             size_t value_bytes, int64_t offset, struct mr_err *err)
 {
     struct mr_span model;
     struct key found;
-    if (!mr_state_key_read(key, key_bytes, &model, &found.generation, &found.kind, &found.index))
+    if (!mr_state_key_read(key, key_bytes, &model, &found.generation, &found.kind, &found.index)) {
+        log->has_strangers = true;
         return refuse(log, offset, "its key is no state record's", OWN_TOPIC, err);
-    if (model.bytes != strlen(log->model) || memcmp(model.data, log->model, model.bytes))
+    }
+    if (model.bytes != strlen(log->model) || memcmp(model.data, log->model, model.bytes)) {
+        log->has_strangers = true;
+        if (!*log->stranger)
+            snprintf(log->stranger, sizeof log->stranger, "%.*s", (int)(model.bytes < 200 ? model.bytes : 200),
+                     model.data);
         return refuse(log, offset, "its key is another model's", OWN_TOPIC, err);
+    }
     if (!value) {
         tombstone_take(log, &found, offset);
         return MR_OK;
     }
     return found.kind == MR_STATE_CHUNK ? chunk_take(log, &found, value, value_bytes, offset, err)
                                         : manifest_take(log, &found, value, value_bytes, offset, err);
+}
+
+mr_status mr_state_log_take(struct mr_state_log *log, const void *key, size_t key_bytes, const void *value,
+                            size_t value_bytes, int64_t offset, struct mr_err *err)
+{
+    struct mr_err why;
+    const mr_status status = record_take(log, key, key_bytes, value, value_bytes, offset, &why);
+    if (!status) return MR_OK;
+    if (status == MR_EINVARIANT && !log->fault.status) log->fault = why;
+    *err = why;
+    return status;
+}
+
+void mr_state_log_numbers(const struct mr_state_log *log, uint64_t *seq_out, uint64_t *snapshot_out)
+{
+    *seq_out = log->seq_max;
+    *snapshot_out = log->snapshot_max;
 }
 
 const struct mr_state_entry *mr_state_log_entries(const struct mr_state_log *log, size_t *count_out)

@@ -24,18 +24,27 @@ void mr_state_log_destroy(struct mr_state_log *log); /* accepts NULL */
 
 /**
  * Takes the next record of the topic; value NULL: a tombstone. Copies what it keeps. MR_EINVARIANT names the offset,
- * what is wrong and what to do: not a state record, another format, a wrong checksum, cut off, of another model or
- * type, a number that goes back; MR_EDATA: another schema. MR_ENOMEM. After an error the log is only to be destroyed.
+ * what is wrong and what to do: not a state record, another format, a wrong checksum, cut off, of another model, a
+ * number that goes back; the record is left out, mr_state_log_check will say so, and more may be taken. MR_EDATA:
+ * another type or schema than the job's; MR_ENOMEM: after these the log is only to be destroyed.
  */
 mr_status mr_state_log_take(struct mr_state_log *log, const void *key, size_t key_bytes, const void *value,
                             size_t value_bytes, int64_t offset, struct mr_err *err);
 
 /**
- * After the last record that there was: whether the state is whole. MR_EINVARIANT: a snapshot that manifests build upon
- * is not there, a chunk is missing, the model's checksum is wrong, the chain of commits has a gap; it names the offset
- * and what to do. More records may be taken afterwards (a follower does). An empty log is fine.
+ * After the last record that there was: whether the state is whole. MR_EINVARIANT: the first record that was left out,
+ * unless a roll-back behind it is whole; a snapshot that manifests build upon is not there, a chunk is missing, the
+ * model's checksum is wrong, the chain of commits has a gap; it names the offset and what to do. MR_EDATA: nothing but
+ * records of others: the topic is another model's. More records may be taken afterwards (a follower does). An empty log
+ * is fine.
  */
 mr_status mr_state_log_check(const struct mr_state_log *log, struct mr_err *err);
+
+/** The highest numbers of a commit and of a snapshot in any record, also in one without its other half. */
+void mr_state_log_numbers(const struct mr_state_log *log, uint64_t *seq_out, uint64_t *snapshot_out);
+
+/** Which commits mr_state_log_seek finds a way to: is_there_out[entry_count]. */
+void mr_state_log_reach(const struct mr_state_log *log, bool *is_there_out);
 
 /** One commit in the log. */
 struct mr_state_entry {

@@ -4,8 +4,6 @@
 
 #include "state/log_inside.h"
 
-#define BACK "restore the topic, or go back to a snapshot that is whole: millrace model list JOB shows them"
-
 static unsigned long long number(uint64_t value)
 {
     return value;
@@ -27,19 +25,21 @@ static mr_status link_check(const struct mr_state_log *log, const struct mr_stat
                             const struct mr_state_entry *entry, struct mr_err *err)
 {
     const struct mr_state_commit *const a = before->commit, *const b = entry->commit;
-    const bool is_snapshot = b->snapshot == a->snapshot + 1 && !b->index;
+    /* One that was rolled back stands behind everything that there was, also behind what is broken. */
+    const bool is_back = b->kind == MR_STATE_ROLLED_BACK;
+    const bool is_snapshot = !b->index && (is_back ? b->snapshot > a->snapshot : b->snapshot == a->snapshot + 1);
     if (b->seq_before != a->seq || !(is_snapshot || (b->snapshot == a->snapshot && b->index == a->index + 1)))
         return mr_fail(
             err, MR_EINVARIANT,
             "state topic \"%s\" of \"%s\", offset %lld: commit %llu follows commit %llu, but the one before it is "
-            "commit %llu at offset %lld: what is between them is missing: " BACK,
+            "commit %llu at offset %lld: what is between them is missing: " MR_STATE_BACK,
             log->topic, log->model, (long long)entry->offset, number(b->seq), number(b->seq_before), number(a->seq),
             (long long)before->offset);
     if (b->version_before != a->version_after)
         return mr_fail(
             err, MR_EINVARIANT,
             "state topic \"%s\" of \"%s\", offset %lld: commit %llu goes on from version %llu, the one before it "
-            "ended at version %llu: " BACK,
+            "ended at version %llu: " MR_STATE_BACK,
             log->topic, log->model, (long long)entry->offset, number(b->seq), number(b->version_before),
             number(a->version_after));
     for (size_t i = 0; i < a->position_count; i++) {
@@ -48,7 +48,7 @@ static mr_status link_check(const struct mr_state_log *log, const struct mr_stat
         return mr_fail(
             err, MR_EINVARIANT,
             "state topic \"%s\" of \"%s\", offset %lld: commit %llu has %s %d at offset %lld, the one before it at "
-            "%lld: " BACK,
+            "%lld: " MR_STATE_BACK,
             log->topic, log->model, (long long)entry->offset, number(b->seq), from->topic, from->partition,
             (long long)(to ? to->next_offset : -1), (long long)from->next_offset);
     }
@@ -65,25 +65,43 @@ static mr_status snapshot_refuse(const struct mr_state_log *log, const struct mr
         return mr_fail(
             err, MR_EINVARIANT,
             "state topic \"%s\" of \"%s\", offset %lld: commit %llu builds upon snapshot %llu, of which chunk %u "
-            "of %u is missing: " BACK,
+            "of %u is missing: " MR_STATE_BACK,
             log->topic, log->model, part->has_hole ? (long long)part->hole_offset : offset, number(last->commit->seq),
             number(snapshot), part->seen, part->count);
     return mr_fail(
         err, MR_EINVARIANT,
         "state topic \"%s\" of \"%s\", offset %lld: commit %llu builds upon snapshot %llu, which is not there: "
-        "compaction, retention or a hand has taken it: " BACK,
+        "compaction, retention or a hand has taken it: " MR_STATE_BACK,
         log->topic, log->model, offset, number(last ? last->commit->seq : part->seq), number(snapshot));
+}
+
+/* The topic holds nothing of this model. */
+static mr_status stranger_refuse(const struct mr_state_log *log, struct mr_err *err)
+{
+    if (*log->stranger)
+        return mr_fail(err, MR_EDATA,
+                       "state topic \"%s\" is of model \"%s\", the job calls it \"%s\": put the name back, or name "
+                       "another topic in models[].topic",
+                       log->topic, log->stranger, log->model);
+    return mr_fail(err, MR_EDATA,
+                   "topic \"%s\" holds other records than states of \"%s\": name another topic in models[].topic",
+                   log->topic, log->model);
 }
 
 mr_status mr_state_log_check(const struct mr_state_log *log, struct mr_err *err)
 {
     const struct mr_state_entry *const last = log->entry_count ? &log->entry[log->entry_count - 1] : NULL;
+    if (log->has_strangers && !log->seq_max) return stranger_refuse(log, err);
+    if (log->fault.status) {
+        *err = log->fault;
+        return err->status;
+    }
     if (!last && !log->part.number) return MR_OK;
     if (!last || log->part.number > last->commit->snapshot)
         return mr_fail(
             err, MR_EINVARIANT,
             "state topic \"%s\" of \"%s\": there are chunks of snapshot %llu, but not the manifest that goes with "
-            "them: " BACK,
+            "them: " MR_STATE_BACK,
             log->topic, log->model, number(log->part.number));
     const size_t at = mr_state_log_find(log, last->commit->snapshot);
     if (at == log->entry_count || !log->entry[at].has_snapshot) return snapshot_refuse(log, last, err);
@@ -124,6 +142,29 @@ static bool is_target(const struct mr_state_commit *commit, const struct mr_stat
     return false;
 }
 
+void mr_state_log_reach(const struct mr_state_log *log, bool *is_there_out)
+{
+    for (size_t i = 0; i < log->entry_count; i++) {
+        const struct mr_state_entry *const entry = &log->entry[i];
+        struct mr_err err;
+        is_there_out[i] =
+            entry->has_snapshot || (i && is_there_out[i - 1] && entry->commit->kind != MR_STATE_ROLLED_BACK &&
+                                    !link_check(log, entry - 1, entry, &err));
+    }
+}
+
+/* The versions that the log has had; they go back with the model. */
+static void versions_span(const struct mr_state_log *log, uint64_t *low_out, uint64_t *high_out)
+{
+    *low_out = UINT64_MAX;
+    *high_out = 0;
+    for (size_t i = 0; i < log->entry_count; i++) {
+        const uint64_t version = log->entry[i].commit->version_after;
+        if (version < *low_out) *low_out = version;
+        if (version > *high_out) *high_out = version;
+    }
+}
+
 static mr_status not_there(const struct mr_state_log *log, const struct mr_state_target *target, struct mr_err *err)
 {
     static const char *const kinds[] = {"commit", "commit", "version"};
@@ -135,10 +176,11 @@ static mr_status not_there(const struct mr_state_log *log, const struct mr_state
     if (!log->entry_count)
         return mr_fail(err, MR_EINPUT, "state topic \"%s\" of \"%s\": it is empty", log->topic, log->model);
     const struct mr_state_entry *const first = log->entry, *const last = first + log->entry_count - 1;
+    uint64_t low, high;
+    versions_span(log, &low, &high);
     return mr_fail(err, MR_EINPUT,
                    "state topic \"%s\" of \"%s\": %s: it holds commits %llu to %llu, versions %llu to %llu", log->topic,
-                   log->model, what, number(first->commit->seq), number(last->commit->seq),
-                   number(first->commit->version_after), number(last->commit->version_after));
+                   log->model, what, number(first->commit->seq), number(last->commit->seq), number(low), number(high));
 }
 
 mr_status mr_state_log_seek(const struct mr_state_log *log, const struct mr_state_target *target,

@@ -22,8 +22,15 @@ struct mr_state_log {
     struct mr_state_part part;      /* number 0: none yet */
     struct mr_blob part_bytes;      /* its chunks, one behind the other */
     uint64_t whole;                 /* number of the complete snapshot whose bytes are kept; 0: none */
+    struct mr_err fault;            /* the first record that was left out; status 0: none since a roll-back */
+    char stranger[MR_STATE_NAME_BYTES_MAX + 1]; /* the first other model whose key was found; "": none */
+    bool has_strangers;                         /* keys that are not the model's */
     struct mr_blob whole_bytes;
 };
+
+#define MR_STATE_BACK                                                                                                  \
+    "restore the topic, or go back to a commit that is whole: `millrace model list JOB` shows them, `millrace model "  \
+    "rollback JOB --commit N` puts one behind the damage"
 
 /** Index of the entry that wrote a snapshot; entry_count: it is not there. */
 size_t mr_state_log_find(const struct mr_state_log *log, uint64_t snapshot);

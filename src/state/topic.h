@@ -13,6 +13,7 @@ struct mr_state_topic {
     const struct mr_map *properties; /* of the client */
     struct mr_state_log_open log;    /* log.topic: its name */
     int timeout_ms;                  /* for all of it */
+    bool takes_broken; /* whether it is whole is for the caller to ask (mr_state_log_check), who wants what there is */
 };
 
 /**
