@@ -18,7 +18,7 @@ struct topic {
     struct mr_state_writer writer;
     size_t model;
     struct mr_state_log *log;
-    struct mr_blob bytes;
+    struct mr_blob bytes; /* of the model as it was */
 };
 
 struct back {
@@ -27,6 +27,8 @@ struct back {
     struct mr_transaction *transaction;
     struct topic *topic; /* [count] */
     size_t count;
+    uint64_t seq, snapshot;             /* the highest of any record in any of the topics */
+    const struct mr_state_commit *last; /* with the highest number, of all: what has been read */
     struct mr_err failure;
 };
 
@@ -62,7 +64,8 @@ static mr_status trainer_become(struct back *back, struct mr_err *err)
     return status ? status : step(back, mr_transaction_init, err);
 }
 
-static mr_status topics_open(struct back *back, struct mr_err *err)
+/* What is to be written. */
+static mr_status models_store(struct back *back, struct mr_err *err)
 {
     const struct mr_models *const models = &back->past.run->models;
     mr_status status = MR_OK;
@@ -73,12 +76,28 @@ static mr_status topics_open(struct back *back, struct mr_err *err)
         if (!model->learn) continue;
         struct topic *const topic = &back->topic[back->count++];
         topic->model = i;
-        status = mr_past_list(back->job, i, &topic->log, err);
-        if (!status && !mr_state_log_last(topic->log))
-            status = mr_fail(err, MR_EINPUT, "state topic \"%s\" is empty", model->job->topic);
-        if (!status) status = model->learn->store(model->model, &topic->bytes, err);
-        if (!status)
-            status = mr_state_writer_open(&topic->writer, back->transaction, model->job->topic, &back->failure, err);
+        status = model->learn->store(model->model, &topic->bytes, err);
+    }
+    return status;
+}
+
+/* Reads the topics again, to which nobody else writes any more: where the new commit is to stand. */
+static mr_status topics_open(struct back *back, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < back->count && !status; i++) {
+        struct topic *const topic = &back->topic[i];
+        const char *const name = back->job->model[topic->model].topic;
+        status = mr_past_list(back->job, topic->model, &topic->log, err);
+        const struct mr_state_commit *const last = status ? NULL : mr_state_log_last(topic->log);
+        if (!status && !last) status = mr_fail(err, MR_EINPUT, "state topic \"%s\" holds no commit any more", name);
+        if (status) break;
+        uint64_t seq, snapshot;
+        mr_state_log_numbers(topic->log, &seq, &snapshot);
+        if (seq > back->seq) back->seq = seq;
+        if (snapshot > back->snapshot) back->snapshot = snapshot;
+        if (!back->last || last->seq > back->last->seq) back->last = last;
+        status = mr_state_writer_open(&topic->writer, back->transaction, name, &back->failure, err);
     }
     return status;
 }
@@ -96,24 +115,28 @@ static mr_status model_send(struct back *back, struct topic *topic, uint64_t run
 {
     const struct mr_model_at_work *const model = &back->past.run->models.item[topic->model];
     const struct mr_state_commit *const last = mr_state_log_last(topic->log);
-    const size_t pending = mr_state_pending_count(last);
+    const size_t pending = mr_state_pending_count(back->last);
     struct mr_blob record = {0};
     char unit[MR_STATE_NAME_BYTES_MAX];
     mr_units_describe(&back->past.run->units, unit, sizeof unit);
-    struct mr_state_commit commit = *last;
+    /* A topic may have lost its end: what was read is what the furthest one says. */
+    struct mr_state_commit commit = *back->last;
+    commit.model = last->model;
+    commit.type = last->type;
+    commit.schema_hash = last->schema_hash;
     commit.unit = unit;
     commit.run_id = run_id;
     commit.kind = MR_STATE_ROLLED_BACK;
     commit.time_ms = time_ms;
-    commit.seq = last->seq + 1;
+    commit.seq = back->seq + 1;
     commit.seq_before = last->seq;
     commit.version_before = last->version_after;
     commit.version_after = model->version;
-    commit.snapshot = last->snapshot + 1;
+    commit.snapshot = back->snapshot + 1;
     commit.index = 0;
     commit.model_bytes = topic->bytes.bytes;
     commit.model_checksum = mr_state_checksum(topic->bytes.data, topic->bytes.bytes);
-    commit.range = last->range + (last->range_count - pending);
+    commit.range = back->last->range + (back->last->range_count - pending);
     commit.range_count = pending;
     commit.update = NULL;
     commit.update_count = 0;
@@ -150,14 +173,16 @@ mr_status mr_back_write(const struct mr_job *job, size_t model, const struct mr_
                         struct mr_back_done *done_out, struct mr_err *err)
 {
     struct back back = {.job = job};
-    mr_status status = trainer_become(&back, err); /* first: nobody writes any more */
-    if (!status) status = mr_past_open(&back.past, job, model, target, err);
+    /* All that can be wrong with what was asked for comes first: only then is a trainer that runs stopped. */
+    mr_status status = mr_past_open(&back.past, job, model, target, err);
+    if (!status) status = models_store(&back, err);
+    if (!status) status = trainer_become(&back, err);
     if (!status) status = topics_open(&back, err);
     if (!status) status = all_send(&back, err);
     for (size_t i = 0; i < back.count && !status; i++) {
         if (back.topic[i].model != model) continue;
         const struct mr_state_commit *const last = mr_state_log_last(back.topic[i].log);
-        *done_out = (struct mr_back_done){.seq = last->seq + 1,
+        *done_out = (struct mr_back_done){.seq = back.seq + 1,
                                           .version = back.past.run->models.item[model].version,
                                           .version_before = last->version_after,
                                           .from_seq = back.past.commit->seq};

@@ -11,9 +11,10 @@ struct mr_back_done {
 };
 
 /**
- * Takes the place of the trainer (a running one is fenced, and ends with 73), makes the models as they were where
- * `target` stands in the log of `model`, and commits all learning models of the job as a snapshot with the offsets of
- * now. MR_EFENCED: a trainer has started meanwhile. Errors as mr_past_open.
+ * Makes the models as they were where `target` stands in the log of `model`; then takes the place of the trainer (a
+ * running one is fenced, and ends with 73; it goes on if there is no such state) and commits all learning models of the
+ * job as a snapshot with the offsets of now. What is broken in the topics stands before that, and is needed no more.
+ * MR_EFENCED: a trainer has started meanwhile. Errors as mr_past_open.
  */
 mr_status mr_back_write(const struct mr_job *job, size_t model, const struct mr_state_target *target,
                         struct mr_back_done *done_out, struct mr_err *err);

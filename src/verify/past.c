@@ -40,7 +40,8 @@ mr_status mr_past_list(const struct mr_job *job, size_t model, struct mr_state_l
     const struct mr_job_model *const from = &job->model[model];
     struct mr_state_topic topic = {
         .log = {.topic = from->topic, .model = from->name, .type = from->ops->name, .is_listing = true},
-        .timeout_ms = MR_STATE_READ_TIMEOUT_MS};
+        .timeout_ms = MR_STATE_READ_TIMEOUT_MS,
+        .takes_broken = true};
     *log_out = NULL;
     const mr_status status = mr_past_properties(job, &topic.properties, err);
     return status ? status : mr_state_topic_read(&topic, log_out, err);

@@ -14,7 +14,10 @@ mr_status mr_past_properties(const struct mr_job *job, const struct mr_map **pro
  */
 mr_status mr_past_model(const struct mr_job *job, const char *name, size_t *model_out, struct mr_err *err);
 
-/** Reads the state topic of a model, without its bytes. Errors as mr_state_topic_read. */
+/**
+ * Reads the state topic of a model, without its bytes; also one that is broken: mr_state_log_check says whether it is.
+ * Errors as mr_state_topic_read.
+ */
 mr_status mr_past_list(const struct mr_job *job, size_t model, struct mr_state_log **log_out, struct mr_err *err);
 
 /** All learning models of a job. Zeroed: closed. */
