@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/json_text.h"
+#include "base/log.h"
 #include "base/options.h"
 #include "cli/override.h"
 #include "cli/past_flags.h"
@@ -38,12 +39,14 @@ static void time_print(int64_t time_ms, char out[32])
     strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &parts);
 }
 
-static const char *kind_of(const struct mr_state_entry *entry)
+/* is_there: there is a way to it. */
+static const char *kind_of(const struct mr_state_entry *entry, bool is_there)
 {
+    if (!is_there) return "broken";
     return entry->commit->kind == MR_STATE_ROLLED_BACK ? "roll-back" : entry->has_snapshot ? "snapshot" : "manifest";
 }
 
-static void entry_json(const struct mr_state_entry *entry, bool is_whole)
+static void entry_json(const struct mr_state_entry *entry, bool is_there, bool is_whole)
 {
     const struct mr_state_commit *const c = entry->commit;
     printf("{\"model\":");
@@ -51,7 +54,7 @@ static void entry_json(const struct mr_state_entry *entry, bool is_whole)
     printf(",\"commit\":%llu,\"version\":%llu,\"version_before\":%llu,\"kind\":\"%s\",\"has_snapshot\":%s,"
            "\"snapshot\":%llu,\"time_ms\":%lld,\"updates\":%zu,\"in\":%llu,\"out\":%llu,\"dead\":%llu,"
            "\"filtered\":%llu,\"model_bytes\":%llu,\"checksum\":\"%016llx\",\"offset\":%lld,\"positions\":[",
-           number(c->seq), number(c->version_after), number(c->version_before), kind_of(entry),
+           number(c->seq), number(c->version_after), number(c->version_before), kind_of(entry, is_there),
            entry->has_snapshot ? "true" : "false", number(c->snapshot), (long long)c->time_ms, c->update_count,
            number(c->in), number(c->out), number(c->dead), number(c->filtered), number(c->model_bytes),
            number(c->model_checksum), (long long)entry->offset);
@@ -81,7 +84,7 @@ static void entry_json(const struct mr_state_entry *entry, bool is_whole)
 }
 
 /* The sum of all next offsets, and of how many partitions: enough to see it grow. */
-static void entry_line(const struct mr_state_entry *entry)
+static void entry_line(const struct mr_state_entry *entry, bool is_there)
 {
     const struct mr_state_commit *const c = entry->commit;
     char when[32], where[64] = "-";
@@ -92,13 +95,32 @@ static void entry_line(const struct mr_state_entry *entry)
     else if (c->position_count)
         snprintf(where, sizeof where, "%zu partitions", c->position_count);
     printf("%8llu %10llu  %s %8zu %12llu  %-9s %10llu  %s\n", number(c->seq), number(c->version_after), when,
-           c->update_count, number(c->in), kind_of(entry), number(c->model_bytes), where);
+           c->update_count, number(c->in), kind_of(entry, is_there), number(c->model_bytes), where);
 }
 
-static void log_print(const struct mr_job *job, size_t model, const struct mr_state_log *log, bool is_json)
+/* What is wrong with a topic, beside its commits: nothing else is kept from whom asks for them. */
+static void fault_tell(const struct mr_job *job, size_t model, const struct mr_state_log *log, bool is_json)
+{
+    struct mr_err fault;
+    if (!mr_state_log_check(log, &fault)) return;
+    mr_log(MR_LOG_WARN, "state", "%s", fault.text);
+    if (!is_json) return;
+    char quoted[MR_JSON_ESCAPE_MAX * sizeof fault.text + MR_JSON_QUOTES];
+    printf("{\"model\":");
+    text_put(job->model[model].name);
+    printf(",\"fault\":");
+    fwrite(quoted, 1, mr_json_quote(fault.text, strlen(fault.text), quoted), stdout);
+    puts("}");
+}
+
+static mr_status log_print(const struct mr_job *job, size_t model, const struct mr_state_log *log, bool is_json,
+                           struct mr_err *err)
 {
     size_t count;
     const struct mr_state_entry *const entry = mr_state_log_entries(log, &count);
+    bool *const is_there = calloc(count + 1, sizeof *is_there);
+    if (!is_there) return mr_fail(err, MR_ENOMEM, "out of memory");
+    mr_state_log_reach(log, is_there);
     if (!is_json) {
         printf("%s, in topic \"%s\": %zu commits\n", job->model[model].name, job->model[model].topic, count);
         if (count)
@@ -107,10 +129,13 @@ static void log_print(const struct mr_job *job, size_t model, const struct mr_st
     }
     for (size_t i = 0; i < count; i++) {
         if (is_json)
-            entry_json(&entry[i], false);
+            entry_json(&entry[i], is_there[i], false);
         else
-            entry_line(&entry[i]);
+            entry_line(&entry[i], is_there[i]);
     }
+    free(is_there);
+    fault_tell(job, model, log, is_json);
+    return MR_OK;
 }
 
 static mr_status list_run(const struct model_options *opt, const struct mr_job *job, struct mr_err *err)
@@ -123,7 +148,7 @@ static mr_status list_run(const struct model_options *opt, const struct mr_job *
         status = mr_past_list(job, i, &log, err);
         if (status) break;
         if (shown++ && !opt->json) putchar('\n');
-        log_print(job, i, log, opt->json);
+        status = log_print(job, i, log, opt->json, err);
         mr_state_log_destroy(log);
     }
     if (!status && !shown)
@@ -131,13 +156,13 @@ static mr_status list_run(const struct model_options *opt, const struct mr_job *
     return status;
 }
 
-static void entry_show(const struct mr_state_entry *entry)
+static void entry_show(const struct mr_state_entry *entry, bool is_there)
 {
     const struct mr_state_commit *const c = entry->commit;
     char when[32];
     time_print(c->time_ms, when);
     printf("model       %s (%s)\ncommit      %llu, after %llu, at offset %lld\nkind        %s\n", c->model, c->type,
-           number(c->seq), number(c->seq_before), (long long)entry->offset, kind_of(entry));
+           number(c->seq), number(c->seq_before), (long long)entry->offset, kind_of(entry, is_there));
     printf("version     %llu, from %llu: %zu updates\ntime        %s\ncomputed by %s\n", number(c->version_after),
            number(c->version_before), c->update_count, when, c->unit);
     printf("records     %llu in = %llu out + %llu dead + %llu filtered, since it began\n", number(c->in),
@@ -175,10 +200,13 @@ static mr_status show_run(const struct model_options *opt, const struct mr_job *
     struct mr_state_point point;
     if (!at) status = mr_state_log_seek(log, target, &point, err); /* says what there is */
     if (!status && !at) status = mr_fail(err, MR_EINPUT, "no commit has made version %llu", number(target->number));
+    const struct mr_state_target by_seq = {.by = MR_STATE_AT_SEQ, .number = status ? 0 : entry[at - 1].commit->seq};
+    struct mr_err why;
+    const bool is_there = !status && !mr_state_log_seek(log, &by_seq, &point, &why);
     if (!status && opt->json)
-        entry_json(&entry[at - 1], true);
+        entry_json(&entry[at - 1], is_there, true);
     else if (!status)
-        entry_show(&entry[at - 1]);
+        entry_show(&entry[at - 1], is_there);
     mr_state_log_destroy(log);
     return status;
 }
@@ -233,7 +261,8 @@ static const struct mr_flag model_flags[] = {
     {.row = {.key = "json",
              .type = MR_OPT_BOOL,
              .offset = AT(json),
-             .doc = "One JSON object a commit; ranges as [position, first offset, byte, end offset, byte]."}},
+             .doc = "One JSON object a commit; ranges as [position, first offset, byte, end offset, byte]. What is "
+                    "broken in a topic is an object with \"fault\"."}},
     MR_FLAG_PROPERTY(AT(properties)),
     {0},
 };
@@ -249,7 +278,9 @@ const struct mr_command mr_command_model = {
     .notes =
         "rollback writes, for all models of the job, a commit with the model as it was and the offsets of now: what\n"
         "was read stays read. It takes the trainer's place: one that runs ends with exit code 73, and the next\n"
-        "`millrace run`, and all that follow the topic, go on from that version.",
+        "`millrace run`, and all that follow the topic, go on from that version. A version number may come twice\n"
+        "then, with other weights: the commit number never does. `list` says \"broken\" where there is no way to a\n"
+        "commit any more; rollback to one that is whole, which the last one often is, stands behind the damage.",
     .flags = model_flags,
     .options_size = sizeof(struct model_options),
     .word_min = 1,

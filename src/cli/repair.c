@@ -87,12 +87,20 @@ static mr_status group_repair(const struct repair_options *opt, const struct mr_
     return status;
 }
 
+/* The state of the first model that the job learns; what it only follows has its trainer's offsets. */
 static mr_status state_find(const struct mr_job *job, struct mr_state_log **log_out, struct mr_err *err)
 {
     *log_out = NULL;
-    for (size_t i = 0; i < job->model_count; i++)
-        if (job->model[i].topic) return mr_past_list(job, i, log_out, err);
-    return mr_fail(err, MR_EUSAGE, "the job has no model that is kept in a topic (models[].topic)");
+    for (size_t i = 0; i < job->model_count; i++) {
+        const struct mr_job_model *const model = &job->model[i];
+        const bool *const learns = mr_option_value(model->ops->options, model->options, "learn", MR_OPT_BOOL);
+        if (!model->topic || !learns || !*learns) continue;
+        const mr_status status = mr_past_list(job, i, log_out, err);
+        return status ? status : mr_state_log_check(*log_out, err);
+    }
+    return mr_fail(err, MR_EUSAGE,
+                   "this job learns nothing in a topic (models[].learn with models[].topic): its group's offsets are "
+                   "its own");
 }
 
 static mr_status repair_run(const void *options, const struct mr_words *words, struct mr_err *err)
@@ -110,8 +118,9 @@ static mr_status repair_run(const void *options, const struct mr_words *words, s
     const struct mr_state_commit *const last = status ? NULL : mr_state_log_last(log);
     if (!status && !last)
         status = mr_fail(err, MR_EINPUT,
-                         "the state topic is empty: nothing was committed; a job that begins needs a "
-                         "group without offsets");
+                         "the state topic is empty: nothing was committed, and there are no offsets to go back to. "
+                         "A job that begins needs a group without offsets: name a new one in source.group, or delete "
+                         "the group's (kafka-consumer-groups --delete --group ...): all records are read again");
     if (!status) status = mr_look_open(&look, job, false, err);
     if (!status) status = group_repair(opt, job, last, &look, &parts, err);
     mr_look_parts_deinit(&parts);

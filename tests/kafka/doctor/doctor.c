@@ -13,6 +13,9 @@
  *   no-manifest    the commit before the last one is missing
  *   no-chunk       the last chunk is missing
  *   flip           a byte of the last chunk is another one
+ *   tombstone      behind all, one over the last chunk
+ *   hello          behind all, a record that is no state's
+ *   again          behind all, the commit before the last one once more
  */
 #include <librdkafka/rdkafka.h>
 #include <stdarg.h>
@@ -90,6 +93,18 @@ static void topic_read(const char *servers, const char *name, struct topic *topi
 
 static rd_kafka_t *producer;
 static const char *to;
+
+static void keyed_send(const void *key, size_t key_bytes, const void *value, size_t bytes)
+{
+    union {
+        const void *from;
+        void *to;
+    } data = {value}, name = {key};
+    const rd_kafka_resp_err_t code =
+        rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(to), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE(data.to, bytes),
+                          RD_KAFKA_V_KEY(name.to, key_bytes), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    if (code) die("%s", rd_kafka_err2str(code));
+}
 
 static void record_send(const rd_kafka_message_t *message, const void *value, size_t bytes)
 {
@@ -263,6 +278,10 @@ static void state_copy(const struct topic *topic, const char *fault, const struc
             whole_send(message);
         free(commit);
     }
+    const rd_kafka_message_t *const chunk = topic->message[at.last_chunk];
+    if (!strcmp(fault, "tombstone")) keyed_send(chunk->key, chunk->key_len, NULL, 0);
+    if (!strcmp(fault, "hello")) keyed_send("hello", 5, "world", 5);
+    if (!strcmp(fault, "again")) whole_send(topic->message[at.before_last]);
 }
 
 int main(int argc, char **argv)
