@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/options.h"
+#include "kafka/client.h"
 #include "pipeline/lane_commit.h"
 #include "pipeline/lane_learn.h"
 #include "pipeline/lane_state_inside.h"
@@ -129,6 +131,23 @@ static void loss_tell(const struct mr_lane *lane, const struct known *known, int
         (long long)committed);
 }
 
+/* The models begin, and their group does not: there is no state to set its offsets to. */
+static mr_status new_state_refuse(const struct mr_lane *lane, const char *topic, int32_t partition, int64_t committed,
+                                  struct mr_err *err)
+{
+    const struct mr_job *const job = lane->run->job;
+    char *const *const given = mr_option_value(job->source->options, job->source_options, "group", MR_OPT_STRING);
+    const char *const servers = mr_kafka_property(lane->run->properties, "bootstrap.servers");
+    char group[256];
+    mr_kafka_group(given ? *given : NULL, job->name, group, sizeof group);
+    return mr_fail(err, MR_EINVARIANT,
+                   "the models' topics hold no commit: they begin from nothing; but group \"%s\" has read %s[%d] up to "
+                   "offset %lld, and what is before that would never be learned. Name a new group in source.group, or "
+                   "delete this one (kafka-consumer-groups --bootstrap-server %s --delete --group %s): then all that "
+                   "the topics hold is read, and answered again",
+                   group, topic, (int)partition, (long long)committed, servers ? servers : "HOST:PORT", group);
+}
+
 mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t partition, int64_t committed,
                               int64_t *offset_out, struct mr_err *err)
 {
@@ -148,6 +167,7 @@ mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t p
                        "the models have learned from %s[%d] up to %s, the group's offset is %s: another process may "
                        "have committed since the models were read",
                        topic, (int)partition, at, group);
+    if (!state->seq) return new_state_refuse(lane, topic, partition, committed, err);
     return mr_fail(err, MR_EINVARIANT,
                    "the models have learned from %s[%d] up to %s (commit %llu), but the group's offset is %s: one of "
                    "them was changed from outside, and going on would skip records or learn them twice. `millrace "

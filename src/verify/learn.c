@@ -125,11 +125,18 @@ static void offsets_compare(struct mr_verify *verify, const struct mr_state_comm
         }
         if (offset == part->committed) continue;
         const mr_found kind = part->committed > offset ? MR_FOUND_AHEAD : MR_FOUND_BEHIND;
+        if (!last) {
+            mr_proof_found(verify->proof, kind, part->topic, part->partition, part->committed,
+                           "the group's offset is %lld, and the models' topics hold no commit: name a new group in "
+                           "source.group, or delete this one (kafka-consumer-groups --bootstrap-server %s --delete "
+                           "--group %s)",
+                           (long long)part->committed, verify->look.servers, verify->look.group);
+            continue;
+        }
         mr_proof_found(verify->proof, kind, part->topic, part->partition, part->committed,
                        "the group's offset is %lld, that of the state (commit %llu) is %lld: `millrace repair %s "
                        "--to-state` sets the group's",
-                       (long long)part->committed, (unsigned long long)(last ? last->seq : 0), (long long)offset,
-                       verify->job->path);
+                       (long long)part->committed, (unsigned long long)last->seq, (long long)offset, verify->job->path);
     }
     if (verify->is_running)
         mr_proof_note(verify->proof, "offsets: the job is at work, the group's offsets are not held against the state");
