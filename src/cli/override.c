@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "config/reserved.h"
 #include "kafka/client.h"
 
 mr_status mr_override_string(char **member, const char *text, struct mr_err *err)
@@ -53,5 +54,6 @@ mr_status mr_override_properties(struct mr_job *job, const struct mr_map *proper
         if (sink && sink->count) status = map_put_all(sink, properties, err);
     }
     /* Two clusters may have become one. */
-    return status ? status : mr_job_check_outputs(job, err);
+    if (!status) status = mr_job_check_outputs(job, err);
+    return status ? status : mr_job_check_properties(job, err);
 }

@@ -8,8 +8,15 @@
 #include "config/followed.h"
 #include "config/load.h"
 #include "config/path.h"
+#include "config/reserved.h"
 #include "config/roles.h"
 #include "kafka/client.h"
+#include "kafka/timeouts.h"
+#include "kafka/trial.h"
+
+#define INTERVAL_LEAST_US 10000
+#define INTERVAL_SHORT_US 100000
+#define INTERVAL_LONG_US  10000000
 
 /* A node below a section: mr_load_find(section, key), then the item of an array at index, if it is one. */
 static uint32_t find_item(const struct mr_load *load, const char *section, const char *key, size_t index)
@@ -244,6 +251,55 @@ static void clash_report(void *context, const struct mr_clash *clash)
     mr_report_hint(&load->report, "%s", mr_clash_remedy(clash));
 }
 
+/* The node of a property; sink SIZE_MAX: of the source. */
+static uint32_t find_property(const struct mr_load *load, size_t sink, const char *key)
+{
+    const uint32_t entry = sink == SIZE_MAX ? mr_load_find(load, "source", NULL) : find_item(load, "sinks", NULL, sink);
+    const uint32_t section = mr_node_child(&load->document, entry, "properties");
+    const uint32_t node = section != MR_NODE_NONE ? mr_node_child(&load->document, section, key) : MR_NODE_NONE;
+    return node != MR_NODE_NONE ? node : section != MR_NODE_NONE ? section : entry;
+}
+
+/* A property that is not for the job to set, as a finding. */
+static void reserved_report(void *context, const struct mr_reserved *found)
+{
+    struct mr_load *const load = context;
+    mr_load_error(load, find_property(load, found->sink, found->key), "is set by millrace: %s", found->why);
+    mr_report_hint(&load->report, "remove it");
+}
+
+/* The clients that the run will make of these properties; what one of them alone is worth was said before. */
+static void trial_report(struct mr_load *load, size_t sink, mr_trial kind, const struct mr_map *properties)
+{
+    struct mr_err err;
+    const mr_status status = mr_kafka_trial(kind, properties, &err);
+    if (status) mr_load_error(load, find_property(load, sink, ""), "%s", err.text);
+}
+
+void mr_load_check_clients(struct mr_load *load)
+{
+    const struct mr_job *const job = load->job;
+    const bool is_exact = job->delivery == MR_DELIVERY_EXACTLY_ONCE;
+    struct mr_timeouts timeouts;
+    struct mr_err err;
+    bool writes = false; /* with the source's properties */
+    if (load->report.error_count || strcmp(job->source->name, "kafka") != 0) return;
+    const struct mr_map *const properties =
+        mr_option_value(job->source->options, job->source_options, "properties", MR_OPT_MAP);
+    trial_report(load, SIZE_MAX, MR_TRIAL_CONSUMER, properties);
+    for (size_t i = 0; i < job->sink_count; i++) {
+        if (strcmp(job->sink[i].ops->name, "kafka") != 0) continue;
+        const struct mr_map *const own =
+            mr_option_value(job->sink[i].ops->options, job->sink[i].options, "properties", MR_OPT_MAP);
+        writes |= !own->count;
+        if (own->count) trial_report(load, i, MR_TRIAL_PRODUCER, own);
+    }
+    if (writes || job->bad_records.topic || is_exact)
+        trial_report(load, SIZE_MAX, is_exact ? MR_TRIAL_TRANSACTIONS : MR_TRIAL_PRODUCER, properties);
+    if (is_exact && mr_timeouts_choose(properties, job->commit_interval, &timeouts, &err))
+        mr_load_error(load, find_property(load, SIZE_MAX, ""), "%s", err.text);
+}
+
 static void check_backend(struct mr_load *load)
 {
     const char *const backend = load->job->backend;
@@ -291,6 +347,29 @@ static size_t first_followed(const struct mr_job *job)
     return first;
 }
 
+/* What an interval between two transactions is good for. */
+static void check_interval(struct mr_load *load)
+{
+    const uint32_t node = mr_load_find(load, "commit_interval", NULL);
+    const int64_t interval_us = load->job->commit_interval;
+    if (mr_load_has_finding(load, "commit_interval")) return;
+    if (interval_us < INTERVAL_LEAST_US) {
+        mr_load_error(load, node,
+                      "delivery \"exactly-once\": each transaction writes a marker to every partition it touched, "
+                      "whatever is in it: expected "
+                      "at least 10ms");
+        mr_report_hint(&load->report, "100ms to 1s is usual");
+    } else if (interval_us < INTERVAL_SHORT_US || interval_us > INTERVAL_LONG_US) {
+        mr_load_error(load, node,
+                      interval_us < INTERVAL_SHORT_US
+                          ? "delivery \"exactly-once\": so many transactions cost a good part of the rate"
+                          : "delivery \"exactly-once\": readers see nothing before a transaction ends, and a failure "
+                            "does all of it again");
+        mr_report_hint(&load->report, "100ms to 1s is usual");
+        mr_report_as_warning(&load->report);
+    }
+}
+
 /* Everything that a transaction cannot hold. */
 static void check_delivery(struct mr_load *load)
 {
@@ -304,6 +383,7 @@ static void check_delivery(struct mr_load *load)
     if (properties && mr_kafka_is_embedded(properties))
         mr_load_error(load, mr_load_find(load, "delivery", NULL),
                       "the embedded broker keeps no transactions: expected a real one, or \"at-least-once\"");
+    check_interval(load);
     for (size_t i = 0; i < job->sink_count; i++) {
         const uint32_t node = find_item(load, "sinks", NULL, i);
         if (!job->sink[i].ops) continue;
@@ -375,6 +455,7 @@ void mr_load_cross_check(struct mr_load *load)
     check_emit(load);
     check_bad_records(load);
     mr_clashes_visit(load->job, clash_report, load);
+    mr_reserved_visit(load->job, reserved_report, load);
     check_backend(load);
     check_delivery(load);
     check_state(load);

@@ -100,6 +100,16 @@ void mr_load_text(struct mr_load *load, const char *path, const char *text, size
     }
 }
 
+bool mr_load_has_finding(const struct mr_load *load, const char *path)
+{
+    const size_t count = load->report.count < MR_FINDINGS_MAX ? load->report.count : MR_FINDINGS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const struct mr_finding *const finding = &load->report.item[i];
+        if (!finding->is_warning && finding->path && !strcmp(finding->path, path)) return true;
+    }
+    return false;
+}
+
 void mr_load_deinit(struct mr_load *load)
 {
     mr_job_destroy(load->job);
@@ -129,6 +139,7 @@ mr_status mr_job_parse_as(const char *path, const char *text, size_t bytes, FILE
     if (!load) return mr_fail(err, MR_ENOMEM, "%s: out of memory", path);
     mr_load_text(load, path, text, bytes);
     if (how & MR_JOB_MODELS && load->job && !load->is_out_of_memory) mr_load_check_models(load);
+    if (how & MR_JOB_MODELS && load->job && !load->is_out_of_memory) mr_load_check_clients(load);
     const mr_status status = mr_load_finish(load, talk, how & MR_JOB_JSON, err);
     if (status == MR_OK) {
         *job_out = load->job;

@@ -57,6 +57,13 @@ void mr_load_cross_check(struct mr_load *load);
  * findings yet. */
 void mr_load_check_models(struct mr_load *load);
 
+/** Makes the Kafka clients of the job once, without brokers: would librdkafka take the properties together? Only when
+ * there are no findings yet. */
+void mr_load_check_clients(struct mr_load *load);
+
+/** Whether the value of that path has an error of its own: then what builds upon it is not to be judged. */
+bool mr_load_has_finding(const struct mr_load *load, const char *path);
+
 /** Adds an error at a node, with its path before the text. */
 void mr_load_error(struct mr_load *load, uint32_t node, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -126,12 +126,12 @@ static mr_status conf_set_defaults(const char *what, const struct mr_map *proper
 {
     for (const struct mr_kafka_default *row = defaults; row->key; row++) {
         const bool is_given = mr_kafka_property(properties, row->key) != NULL;
-        if (is_given && row->is_reserved) {
+        if (is_given && row->is_reserved && strcasecmp(mr_kafka_property(properties, row->key), row->value) != 0) {
             return mr_fail(err, MR_ECONFIG,
                            "kafka %s: property \"%s\" is set by millrace (%s) and its promises rest on it: remove it",
                            what, row->key, row->value);
         }
-        if (is_given) continue;
+        if (is_given && !row->is_ours) continue;
         if (row->is_optional) {
             char reason[256];
             rd_kafka_conf_set(conf, row->key, row->value, reason, sizeof reason);
@@ -141,6 +141,13 @@ static mr_status conf_set_defaults(const char *what, const struct mr_map *proper
         if (status) return status;
     }
     return MR_OK;
+}
+
+static bool is_ours(const struct mr_kafka_default *defaults, const char *key)
+{
+    const struct mr_kafka_default *row = defaults;
+    while (row->key && strcmp(row->key, key) != 0) row++;
+    return row->key && row->is_ours;
 }
 
 mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties,
@@ -155,6 +162,7 @@ mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties
     status = conf_set_defaults(what, properties, defaults, conf, err);
     for (size_t i = 0; i < properties->count && !status; i++) {
         const char *value = properties->item[i].value;
+        if (is_ours(defaults, properties->item[i].key)) continue;
         if (!strcmp(properties->item[i].key, "bootstrap.servers") && !strcmp(value, "embedded")) {
             status = mr_kafka_embedded_start(&value, err);
         }

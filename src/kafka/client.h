@@ -12,6 +12,7 @@ struct mr_kafka_default {
     const char *key;
     const char *value;
     bool is_reserved; /* the user must not set it: the program's promises rest on it */
+    bool is_ours;     /* what the user says is for the job's other clients */
     bool is_optional; /* older librdkafka does not know it: skip it silently there */
 };
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/options.h"
 #include "pipeline/layout.h"
 #include "pipeline/paths.h"
 #include "scoring/models.h"
@@ -42,6 +43,9 @@ static mr_status learning_check(const struct mr_job *job, size_t i, const struct
                                 struct mr_err *err)
 {
     const struct mr_job_model *const from = &job->model[i];
+    const struct mr_map *const properties =
+        job->source ? mr_option_value(job->source->options, job->source_options, "properties", MR_OPT_MAP) : NULL;
+    const char *const servers = properties ? mr_map_get(properties, "bootstrap.servers") : NULL;
     if (from->save && !learn)
         return mr_fail(err, MR_ECONFIG, "models[%zu].save: \"%s\" does not learn: set \"learn\": true, or drop save", i,
                        from->name);
@@ -58,8 +62,9 @@ static mr_status learning_check(const struct mr_job *job, size_t i, const struct
     if (!from->topic && learn && job->delivery == MR_DELIVERY_EXACTLY_ONCE)
         return mr_fail(err, MR_ECONFIG,
                        "models[%zu]: what \"%s\" learns is to be committed with its predictions: name a topic for it "
-                       "(kafka-topics --create --topic %s.%s --partitions 1 --config cleanup.policy=compact)",
-                       i, from->name, job->name, from->name);
+                       "(kafka-topics --bootstrap-server %s --create --topic %s.%s --partitions 1 --config "
+                       "cleanup.policy=compact)",
+                       i, from->name, servers ? servers : "HOST:PORT", job->name, from->name);
     return from->save ? save_check(from->save, i, err) : MR_OK;
 }
 

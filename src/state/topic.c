@@ -38,8 +38,8 @@ static mr_status client_make(const struct mr_map *properties, const char *isolat
                              struct mr_err *err)
 {
     const struct mr_kafka_default defaults[] = {
-        {.key = "isolation.level", .value = isolation, .is_reserved = true},
-        {.key = "enable.partition.eof", .value = "true", .is_reserved = true},
+        {.key = "isolation.level", .value = isolation, .is_ours = true},
+        {.key = "enable.partition.eof", .value = "true", .is_ours = true},
         {.key = "enable.auto.commit", .value = "false"},
         {.key = "auto.offset.reset", .value = "error"},
         {.key = "fetch.wait.max.ms", .value = "20"}, /* each end of the topic is answered so much later */

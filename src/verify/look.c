@@ -20,7 +20,7 @@ mr_status mr_look_open(struct mr_look *look, const struct mr_job *job, bool is_u
     const struct mr_kafka_default defaults[] = {
         {.key = "group.id", .value = look->group, .is_reserved = true},
         {.key = "enable.auto.commit", .value = "false"},
-        {.key = "isolation.level", .value = is_uncommitted ? "read_uncommitted" : "read_committed"},
+        {.key = "isolation.level", .value = is_uncommitted ? "read_uncommitted" : "read_committed", .is_ours = true},
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "client.id", .value = "millrace-verify"},
         {.key = "enable.metrics.push", .value = "false", .is_optional = true},

@@ -109,6 +109,35 @@ JOB
     got=$?
     [[ $got -eq 74 ]] || { echo "file size limit: exit $got, not 74"; failed=1; }
 
+    # What the run would refuse at its start is seen without a network: properties that are millrace's, or that do not go together.
+    exact() { sed "s/\"drop\": true }/& , \"delivery\": \"exactly-once\", \"commit_interval\": \"${2:-100ms}\"/; s/\"bootstrap.servers\"/$1, &/" good.json >exact.json; }
+    for property in transactional.id enable.idempotence isolation.level enable.auto.commit enable.partition.eof auto.offset.reset delivery.report.only.error; do
+        case $property in enable.idempotence) value=false ;; isolation.level) value=read_uncommitted ;; auto.offset.reset) value=latest ;; *) value=true ;; esac
+        exact "\"$property\": \"$value\""
+        expect 78 err "source.properties[^ ]*$property[^ ]*: is set by millrace" check exact.json
+        exact '"client.id": "c"'
+        expect 78 err "source.properties: \"$property\" is set by millrace" run exact.json -X "$property=$value" --until 1s; silent out
+    done
+    for pair in '"acks": "1"' '"retries": "0"' '"max.in.flight": "10"'; do
+        exact "$pair"
+        expect 78 err 'source.properties: librdkafka makes no producer with transactions of these' check exact.json
+    done
+    exact '"socket.timeout.ms": "60000", "transaction.timeout.ms": "30000"'
+    expect 78 err 'source.properties: .*socket.timeout.ms of 60000 is more than transaction.timeout.ms' check exact.json
+    exact '"isolation.level": "read_committed", "enable.idempotence": "true", "security.protocol": "ssl", "ssl.ca.location": "nowhere.pem"'
+    expect 0 out '^ok' check exact.json; silent err
+    exact '"client.id": "c"' 9ms
+    expect 78 err 'commit_interval: .*at least 10ms' check exact.json
+    exact '"client.id": "c"' 1h
+    expect 78 err 'commit_interval of 3600 s' check exact.json
+    for interval in 10ms 50ms 20s; do
+        exact '"client.id": "c"' $interval
+        expect 0 err 'warning: commit_interval: .*100ms to 1s is usual|warning.*commit_interval' check exact.json
+    done
+    # One mistake, one error: what follows from a value that is wrong is not told.
+    sed 's/"type": "mlp", "file": "regime.safetensors"/"type": "kmeans", "k": 3, "learn": true, "topic": "t"/; s/"drop": true }/& , "delivery": "exactly-one"/' good.json >one.json
+    expect 78 err 'one.json: 1 error$' check one.json
+
     job '"Temperature"' regime.safetensors m.clas >job.json
     expect 78 err 'job.json:3:30: emit.fields.y: .*did you mean "m.class"' check job.json
     job '"a", "b"' regime.safetensors m.class >job.json

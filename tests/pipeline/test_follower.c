@@ -34,7 +34,7 @@ static struct fixture_job job_of(const char *name)
         .servers = fixture_servers(),
         .sinks = sinks,
         .rest =
-            ",\"delivery\":\"exactly-once\",\"lanes\":1,\"commit_interval\":\"2ms\",\"batch\":{\"records_max\":64}"};
+            ",\"delivery\":\"exactly-once\",\"lanes\":1,\"commit_interval\":\"10ms\",\"batch\":{\"records_max\":64}"};
 }
 
 static unsigned long id_of(const char *text)

@@ -249,7 +249,7 @@ static const char group_source[] = "\"membership\":\"dynamic\",";
 static const struct fixture_job base_job = {
     .name = "e",
     .properties = PROPERTIES,
-    .rest = ",\"delivery\":\"exactly-once\",\"lanes\":1,\"commit_interval\":\"1ms\",\"batch\":{\"records_max\":16}"};
+    .rest = ",\"delivery\":\"exactly-once\",\"lanes\":1,\"commit_interval\":\"10ms\",\"batch\":{\"records_max\":16}"};
 
 static void case_judge(struct fixture_run *run, struct result *result)
 {
