@@ -54,7 +54,10 @@ mr_status mr_durable_write(const char *path, const struct iovec *part, size_t pa
     char *temporary = NULL;
     if (asprintf(&temporary, "%s.tmp", path) < 0) return mr_fail(err, MR_ENOMEM, "file \"%s\": out of memory", path);
     if (!parts_write(temporary, part, part_count) || rename(temporary, path)) {
-        status = mr_fail(err, MR_EIO, "file \"%s\" cannot be written: %s; it is as it was", path, strerror(errno));
+        const int error = errno;
+        status = mr_fail(err, MR_EIO, "file \"%s\" cannot be written: %s%s%s", path, strerror(error),
+                         error == ENOENT ? ": make its folder, or name another" : "",
+                         access(path, F_OK) ? "" : "; it is as it was");
         unlink(temporary);
     } else if (!mr_durable_folder(path)) {
         status = mr_fail(err, MR_EIO,

@@ -436,8 +436,10 @@ static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr
                        "repeated",
                        (int)(timeout_ns / 1000000000));
     if (!status && lane->exact) {
+        const uint64_t before = atomic_load_explicit(&lane->stats.commits, memory_order_relaxed);
         status = transaction_end(lane, err);
-        if (!status) mr_histogram_add(&lane->stats.commit_ns, mr_clock_ns() - began_ns, 1);
+        const bool has_committed = atomic_load_explicit(&lane->stats.commits, memory_order_relaxed) != before;
+        if (!status && has_committed) mr_histogram_add(&lane->stats.commit_ns, mr_clock_ns() - began_ns, 1);
     }
     stage_mark(lane, MR_STAGE_SETTLE);
     return status;

@@ -240,7 +240,9 @@ static bool restart_pause(const struct mr_lane *lane, unsigned times)
 
 mr_status mr_lane_restart(struct mr_lane *lane, struct mr_err *err)
 {
-    mr_log(MR_LOG_WARN, "lane", "lane %u: %s; going back to the last commit", lane->index, err->text);
+    const struct mr_err first = *err;
+    const bool is_left = mr_run_state_now(lane->run) == MR_RUN_ABORT;
+    if (!is_left) mr_log(MR_LOG_WARN, "lane", "lane %u: %s; going back to the last commit", lane->index, err->text);
     if (lane->exact)
         give_up(lane);
     else
@@ -248,9 +250,8 @@ mr_status mr_lane_restart(struct mr_lane *lane, struct mr_err *err)
     lane->must_restart = false;
     mr_stats_add(&lane->stats.restarts, 1);
     if (++lane->restarts > RESTARTS_MAX) {
-        struct mr_err why = *err;
         return mr_fail(err, MR_ERETRY, "%d transactions in a row could not be committed; the last one: %.600s",
-                       RESTARTS_MAX, why.text);
+                       RESTARTS_MAX, first.text);
     }
     unsigned missing = 0; /* looks in which a topic was not there: a broker that starts may not know it yet */
     for (unsigned times = lane->restarts - 1; restart_pause(lane, times); times++) {
@@ -262,5 +263,7 @@ mr_status mr_lane_restart(struct mr_lane *lane, struct mr_err *err)
         if (is_gone || (status != MR_EINPUT && status != MR_EKAFKA && status != MR_ERESTART)) return status;
         mr_log(MR_LOG_WARN, "lane", "lane %u: %s", lane->index, err->text);
     }
-    return mr_fail(err, MR_ERETRY, "stopped while going back to the last commit: start again to go on");
+    if (is_left) return mr_fail(err, MR_ERETRY, "%.600s: start again to go on from the last commit", first.text);
+    return mr_fail(err, MR_ERETRY, "stopped while going back to the last commit (%.600s): start again to go on",
+                   first.text);
 }

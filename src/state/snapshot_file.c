@@ -147,7 +147,7 @@ static mr_status bytes_read(struct mr_state_file *file, bool *is_missing, struct
     if (fd >= 0) close(fd);
     if (!error) return MR_OK;
     return mr_fail(err, error == ENOMEM ? MR_ENOMEM : MR_EINPUT, "state file \"%s\": %s", file->path,
-                   error == EINVAL ? "not a file" : strerror(error));
+                   error == EINVAL ? "a folder or a device: name a file in state.file" : strerror(error));
 }
 
 static mr_status refuse(const struct mr_state_file *file, const char *what, struct mr_err *err)

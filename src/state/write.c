@@ -94,7 +94,10 @@ mr_status mr_state_write_wait(struct mr_transaction *transaction, const struct m
         if (sent == arrived) return MR_OK;
         const mr_status status = mr_transaction_failure(transaction, err);
         if (status) return status;
-        if (mr_clock_ns() >= deadline_ns || (is_over && is_over(context)))
+        if (is_over && is_over(context))
+            return mr_fail(err, MR_ERESTART, "left at once: %llu state records were not acknowledged yet",
+                           (unsigned long long)(sent - arrived));
+        if (mr_clock_ns() >= deadline_ns)
             return mr_fail(err, MR_ERESTART, "%llu state records were not acknowledged in time",
                            (unsigned long long)(sent - arrived));
         mr_transaction_poll(transaction, POLL_MS);
