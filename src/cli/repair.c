@@ -93,8 +93,7 @@ static mr_status state_find(const struct mr_job *job, struct mr_state_log **log_
     *log_out = NULL;
     for (size_t i = 0; i < job->model_count; i++) {
         const struct mr_job_model *const model = &job->model[i];
-        const bool *const learns = mr_option_value(model->ops->options, model->options, "learn", MR_OPT_BOOL);
-        if (!model->topic || !learns || !*learns) continue;
+        if (!model->topic || !mr_job_model_learns(model)) continue;
         const mr_status status = mr_past_list(job, i, log_out, err);
         return status ? status : mr_state_log_check(*log_out, err);
     }
