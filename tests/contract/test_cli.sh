@@ -114,7 +114,7 @@ JOB
     for property in transactional.id enable.idempotence isolation.level enable.auto.commit enable.partition.eof auto.offset.reset delivery.report.only.error; do
         case $property in enable.idempotence) value=false ;; isolation.level) value=read_uncommitted ;; auto.offset.reset) value=latest ;; *) value=true ;; esac
         exact "\"$property\": \"$value\""
-        expect 78 err "source.properties[^ ]*$property[^ ]*: is set by millrace" check exact.json
+        expect 78 err "source.properties[^ ]*${property}[^ ]*: is set by millrace" check exact.json
         exact '"client.id": "c"'
         expect 78 err "source.properties: \"$property\" is set by millrace" run exact.json -X "$property=$value" --until 1s; silent out
     done
