@@ -5,7 +5,7 @@ import os
 import re
 
 from rig import expect, main, wait_for
-from test_verify import doctored, learning, millrace, shift, verify
+from test_verify import learning, millrace, shift, verify
 
 RECORDS = 8000
 
@@ -77,7 +77,7 @@ def case_damaged(rig):
     for fault in ("tombstone", "hello", "again", "foreign", "no-chunk"):
         name = f"hurt-{fault}"
         learned(rig, name)
-        topic = doctored(rig, f"{name}.near", f"{name}.two", fault)
+        topic = rig.doctored(f"{name}.near", f"{name}.two", fault)
         job = learning(rig, name, topic, new=False)
         run = rig.run(job, "--until", "end").expect_end(70)
         expect("millrace model rollback" in run.err() and topic in run.err(), f"{fault}: no way back: {run.err()}")
