@@ -191,6 +191,7 @@ mr_status mr_state_log_seek(const struct mr_state_log *log, const struct mr_stat
     if (!at) return not_there(log, target, err);
     const struct mr_state_entry *const end = &log->entry[--at];
     const bool is_within = target->by == MR_STATE_AT_VERSION && end->commit->version_after != target->number;
+    if (is_within && !at) return not_there(log, target, err); /* between nothing and the first commit */
     /* Back to a snapshot; one that was made after the version does not do. */
     size_t from = at;
     for (bool is_after = is_within; is_after || !log->entry[from].has_snapshot; is_after = false) {

@@ -288,9 +288,13 @@ class Run:
             return self.records_out() >= count
         wait_for(reached, f"{count} records out (now {self.records_out()})", deadline_s)
 
+    def wait_commits(self, count, deadline_s=60):
+        """Waits for so many, or for its end."""
+        wait_for(lambda: self.process.poll() is not None or self.total.get("commits", 0) >= count, f"{count} commits; {self.err()[-2000:]}", deadline_s)
+
     def first_commit(self, deadline_s=60):
         """Waits for it; the seconds from its start (to a progress interval)."""
-        wait_for(lambda: self.process.poll() is not None or self.total.get("commits"), f"the first commit; {self.err()[-2000:]}", deadline_s)
+        self.wait_commits(1, deadline_s)
         return time.monotonic() - self.started
 
     def wait_log(self, text, deadline_s=30):

@@ -56,7 +56,7 @@ def case_typo(rig):
     job = learning(rig, "typo", new=False)
     sender = rig.producing("typo", 200_000, 10_000)
     run = rig.run(job)
-    run.wait_out(2000)
+    run.wait_commits(1)
     _, talk = millrace(66, "model", "rollback", job, "--version", 99999999)
     expect("no version 99999999" in talk, talk)
     millrace(66, "model", "rollback", job, "--commit", 99999999)

@@ -171,7 +171,7 @@ def case_rollback(rig):
     job = learning(rig, "back")
     sender = rig.producing("back", RECORDS * 10, RECORDS / 4)
     run = rig.run(job)
-    run.wait_out(6000)
+    run.wait_commits(3)  # a version within the first one's updates is before any snapshot
     rows = [json.loads(line) for line in millrace(0, "model", "list", job, "--json")[0].splitlines()]
     version = rows[-1]["version"] - 2
     told, _ = millrace(0, "model", "rollback", job, "--version", version)
