@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "kafka/client.h"
+#include "kafka/fetch_wake.h"
 
 #define FETCH_COUNT 1024
 #define STEP_MS     500
@@ -38,7 +39,7 @@ mr_status mr_range_reader_create(const struct mr_map *properties, struct mr_rang
         {.key = "isolation.level", .value = "read_committed"},
         {.key = "fetch.wait.max.ms", .value = "10"},
         {.key = "queued.max.messages.kbytes", .value = "16384"},
-        {.key = "fetch.queue.backoff.ms", .value = "5", .is_optional = true}, /* else a full queue rests for 1 s */
+        {.key = "fetch.queue.backoff.ms", .value = "5", .is_optional = true}, /* see kafka/fetch_wake.h */
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "check.crcs", .value = "true"},
@@ -169,12 +170,12 @@ static mr_status ahead_take(struct stream *stream, int64_t end, struct mr_messag
 }
 
 /* What is there; waits a little for the first of it. A batch alone would be waited for until it is full. */
-static size_t fetch(struct stream *stream)
+static size_t fetch(rd_kafka_t *client, struct stream *stream)
 {
     ssize_t count = rd_kafka_consume_batch(stream->handle, stream->partition, 0, stream->ahead, FETCH_COUNT);
     stream->ahead_first = 0;
     if (count <= 0) {
-        stream->ahead[0] = rd_kafka_consume(stream->handle, stream->partition, STEP_MS);
+        stream->ahead[0] = mr_kafka_consume_soon(client, stream->handle, stream->partition, STEP_MS);
         count = stream->ahead[0] ? 1 : 0;
     }
     stream->ahead_count = (size_t)count;
@@ -191,7 +192,7 @@ mr_status mr_range_read(struct mr_range_reader *reader, const char *topic, int32
     if (!status && !stream->ahead_count && end <= stream->at_end) status = MR_END; /* markers alone: not told again */
     int64_t deadline_ns = mr_clock_ns() + SILENCE_NS;
     while (!status && !(status = ahead_take(stream, end, list, err))) {
-        const size_t count = fetch(stream);
+        const size_t count = fetch(reader->client, stream);
         if (count > 0)
             deadline_ns = mr_clock_ns() + SILENCE_NS;
         else if (mr_clock_ns() >= deadline_ns)

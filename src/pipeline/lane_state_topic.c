@@ -51,11 +51,11 @@ static mr_status pending_take(struct mr_lane *lane, struct mr_replay *replay, co
     return status ? status : mr_lane_state_pending(lane, replay, last, err);
 }
 
-static mr_status logs_take(struct mr_lane *lane, struct mr_state_log *const *log, struct mr_err *err)
+static mr_status logs_take(struct mr_lane *lane, struct mr_state_log *const *log, int64_t started_ns,
+                           struct mr_err *err)
 {
     struct mr_lane_state *const state = lane->state;
     const struct mr_state_commit *const last = mr_state_log_last(log[0]);
-    const int64_t started_ns = mr_clock_ns();
     struct mr_replay replay = {0};
     mr_status status = logs_compare(lane, log, err);
     if (!status && !last) return mr_kept_begin(lane, err);
@@ -81,13 +81,14 @@ static mr_status logs_take(struct mr_lane *lane, struct mr_state_log *const *log
 mr_status mr_lane_state_topics_restore(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_lane_state *const state = lane->state;
+    const int64_t started_ns = mr_clock_ns();
     struct mr_state_log **const log = calloc(state->kept_count, sizeof(*log));
     mr_status status = log ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
     state->failure = (struct mr_err){0};
     for (size_t i = 0; i < state->kept_count && !status; i++)
         status = mr_recall_read(lane->run, state->kept[i].model, 0, &log[i], err);
     MR_TEST_HOOK("restore.read");
-    if (!status) status = logs_take(lane, log, err);
+    if (!status) status = logs_take(lane, log, started_ns, err);
     for (size_t i = 0; log && i < state->kept_count; i++) mr_state_log_destroy(log[i]);
     free(log);
     for (size_t i = 0; i < state->kept_count && !status; i++)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
+#include "kafka/fetch_wake.h"
 
 #define PARTITION      0
 #define CONFIG_WAIT_NS 3000000000LL
@@ -44,6 +45,7 @@ static mr_status client_make(const struct mr_map *properties, const char *isolat
         {.key = "auto.offset.reset", .value = "error"},
         {.key = "fetch.wait.max.ms", .value = "20"}, /* each end of the topic is answered so much later */
         {.key = "queued.max.messages.kbytes", .value = "16384"},
+        {.key = "fetch.queue.backoff.ms", .value = "5", .is_optional = true}, /* see kafka/fetch_wake.h */
         {.key = "reconnect.backoff.max.ms", .value = "1000"},
         {.key = "socket.nagle.disable", .value = "true"},
         {.key = "check.crcs", .value = "true"},
@@ -239,7 +241,7 @@ static mr_status log_fill(struct reader *reader, int64_t end, int64_t deadline_n
     while (!status && reader->next_offset < end) {
         const int wait_ms = left_ms(deadline_ns);
         rd_kafka_message_t *const message =
-            rd_kafka_consume(reader->topic, PARTITION, wait_ms < STEP_MS ? wait_ms : STEP_MS);
+            mr_kafka_consume_soon(reader->client, reader->topic, PARTITION, wait_ms < STEP_MS ? wait_ms : STEP_MS);
         if (message) {
             status = message_take(reader, message, log, err);
             rd_kafka_message_destroy(message);
@@ -266,7 +268,7 @@ static mr_status log_complete(struct reader *reader, int64_t deadline_ns, struct
     mr_status status = mr_state_log_check(log, err);
     while (status == MR_EINVARIANT && !reader->is_at_end && mr_clock_ns() < deadline_ns) {
         struct mr_err why;
-        rd_kafka_message_t *const message = rd_kafka_consume(reader->topic, PARTITION, STEP_MS);
+        rd_kafka_message_t *const message = mr_kafka_consume_soon(reader->client, reader->topic, PARTITION, STEP_MS);
         if (!message) continue;
         const mr_status taken = message_take(reader, message, log, &why);
         rd_kafka_message_destroy(message);

@@ -4,18 +4,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
+#include "kafka/fetch_wake.h"
 #include "source/kafka/source.h"
 
-#define EVENTS_INTERVAL_US    20000
-#define STARVED_WAIT_US       3000
-#define SILENCE_US            2000000
-#define LONG_SILENCE_US       5000000 /* of a run without an end: it asks so often while nothing comes */
-#define WAKE_INTERVAL_US      20000
-#define WAKE_TIMEOUT_MS       1000
-#define ASSIGN_QUIET_US       3000000
-#define FULL_SHARE            0.9 /* of the queue's limits: then the fetcher has stopped, or is about to */
-#define WAKE_SHARE            0.7
-#define FETCH_BACKOFF_VERSION 0x02020000 /* from here on fetch.queue.backoff.ms exists */
+#define EVENTS_INTERVAL_US 20000
+#define STARVED_WAIT_US    3000
+#define SILENCE_US         2000000
+#define LONG_SILENCE_US    5000000 /* of a run without an end: it asks so often while nothing comes */
+#define WAKE_INTERVAL_US   20000
+#define ASSIGN_QUIET_US    3000000
+#define FULL_SHARE         0.9 /* of the queue's limits: then the fetcher has stopped, or is about to */
+#define WAKE_SHARE         0.7
 
 mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err)
 {
@@ -78,20 +77,14 @@ static void events_serve(struct mr_source *source, int64_t now_us, int timeout_m
     if (!source->failure.status) mr_kafka_fatal(source->client, "source", &source->failure);
 }
 
-/*
- * librdkafka before 2.2.0 stops fetching when its local queue is full and looks again only after a second, unless a
- * request to the same broker wakes it. Asking for the bounds of a partition is such a request. Measured: without it the
- * rate falls to what the queue holds a second.
- */
+/* Measured: without it the rate falls to what the queue holds a second. */
 static void fetcher_wake(struct mr_source *source, int64_t now_us)
 {
     const struct partition *part = source->last ? source->last : source->partition_count ? &source->partition[0] : NULL;
-    int64_t low, high;
     source->was_full = false;
-    if (!part || rd_kafka_version() >= FETCH_BACKOFF_VERSION || now_us < source->wake_due_us) return;
+    if (!part || now_us < source->wake_due_us) return;
     source->wake_due_us = now_us + WAKE_INTERVAL_US;
-    rd_kafka_query_watermark_offsets(source->client, source->topic[part->topic], part->partition, &low, &high,
-                                     WAKE_TIMEOUT_MS);
+    mr_kafka_fetch_wake(source->client, source->topic[part->topic], part->partition);
 }
 
 static bool is_behind(const struct mr_source *source)
