@@ -1,27 +1,22 @@
 #!/usr/bin/env python3
 """scripts/chaos: chooses rows, runs them, prints and writes the table."""
 import argparse
+import collections
+import concurrent.futures
 import os
+import queue
 import random
 import shutil
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import frame  # noqa: E402
-import brokers  # noqa: E402
-import data  # noqa: E402
-import followers  # noqa: E402
-import groups  # noqa: E402
-import learning  # noqa: E402
-import network  # noqa: E402
 import points  # noqa: E402
-import processes  # noqa: E402
 import table  # noqa: E402
-from rig import Rig, Skip, client_version  # noqa: E402
+from rig import Skip, Wrong, client_version  # noqa: E402
+from worker import WORKERS_MAX, Worker  # noqa: E402
 
-MODULES = (network, brokers, processes, groups, data, learning, followers)  # each declares its rows
-SETTINGS = ("transaction.abort.timed.out.transaction.cleanup.interval.ms=1000", "group.min.session.timeout.ms=1000", "log.cleaner.backoff.ms=100")
 START_S = 8  # of brokers
 
 
@@ -33,6 +28,7 @@ def options():
     parser.add_argument("--seed", type=int)
     parser.add_argument("--runs", type=int)
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out")
     parser.add_argument("--resume", action="store_true")
     try:
@@ -46,12 +42,15 @@ def options():
     if wanted.resume and not wanted.out:
         print("scripts/chaos: --resume goes with --out", file=sys.stderr)
         sys.exit(64)
+    if not 1 <= wanted.jobs <= WORKERS_MAX:
+        print(f"scripts/chaos: --jobs takes a number from 1 to {WORKERS_MAX}", file=sys.stderr)
+        sys.exit(64)
     return wanted
 
 
-def seconds_of(counts):
-    """Of rows that run so often."""
-    return sum(row.seconds * runs for row, runs in counts.items()) + START_S * sum({row.nodes for row, runs in counts.items() if runs})
+def seconds_of(counts, jobs):
+    """Of rows that run so often, so many runs at once."""
+    return sum(row.seconds * runs for row, runs in counts.items()) / jobs + START_S * sum({row.nodes for row, runs in counts.items() if runs})
 
 
 def plan(wanted):
@@ -66,7 +65,7 @@ def plan(wanted):
         if runs and (not wanted.row or row.name in wanted.row):
             counts[row] = runs
     if wanted.minutes:
-        part = min(1.0, wanted.minutes * 60 / seconds_of(counts))
+        part = min(1.0, wanted.minutes * 60 / seconds_of(counts, wanted.jobs))
         counts = {row: max(1, int(runs * part)) for row, runs in counts.items()}
     return counts
 
@@ -75,32 +74,52 @@ def duration(seconds):
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def run_row(rig, row, wanted, runs, seed, after):
-    """The runs that it has not had; after: what to do behind each of them."""
-    had = runs.result(row)
-    first = had.seeds[-1] + 1 if had.seeds else seed
-    for index in range(max(0, wanted.counts[row] - had.runs)):
-        verdict = frame.attempt(rig, row, first + index, wanted.ci)
-        runs.add(verdict)
-        after()
-        if verdict["wrong"] and not row.must_fail:
-            print(f"FAIL  {row.name} seed {first + index}: {verdict['wrong']}\n      again: scripts/chaos --row {row.name} --seed {first + index}", flush=True)
-    print(runs.result(row).line(), flush=True)
+def left_of(wanted, runs, seed):
+    """The runs that are still to be made: row and seed."""
+    for row in sorted(wanted.counts, key=lambda row: row.nodes):
+        had = runs.result(row)
+        first = max(had.seeds) + 1 if had.seeds else seed
+        for index in range(wanted.counts[row] - had.runs):
+            yield row, first + index
 
 
-def run_all(wanted, runs, seed):
-    def after():
-        if wanted.out:
-            table.write(wanted.out, frame.ROWS, runs, lambda row: wanted.counts.get(row, 0))
-    for nodes in sorted({row.nodes for row in wanted.counts}):
-        rig = Rig(SETTINGS, nodes, proxy=True)
+def take(wanted, runs, row, verdict):
+    """What became of a run, and the row's line behind its last one."""
+    runs.add({**verdict, "at_once": wanted.jobs})
+    if wanted.out:
+        table.write(wanted.out, frame.ROWS, runs, lambda row: wanted.counts.get(row, 0))
+    if verdict["wrong"] and not row.must_fail:
+        print(f"FAIL  {row.name} seed {verdict['seed']}: {verdict['wrong']}\n      again: scripts/chaos --row {row.name} --seed {verdict['seed']}", flush=True)
+    if runs.result(row).runs == wanted.counts[row]:
+        print(runs.result(row).line(), flush=True)
+
+
+def run_all(wanted, runs, left):
+    workers, idle = [Worker(number) for number in range(min(wanted.jobs, len(left)))], queue.SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def attempt(row, seed):
+        worker = idle.get()
         try:
-            rig.broker.start()
-            for row in wanted.counts:
-                if row.nodes == nodes:
-                    run_row(rig, row, wanted, runs, seed, after)
+            return row, worker.attempt(row, seed, wanted.ci)
         finally:
-            rig.close()
+            idle.put(worker)
+
+    pool = concurrent.futures.ThreadPoolExecutor(wanted.jobs)
+    try:
+        for future in concurrent.futures.as_completed([pool.submit(attempt, row, seed) for row, seed in left]):
+            take(wanted, runs, *future.result())
+    except BaseException:
+        for worker in workers:
+            worker.interrupt()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.end()
+        for worker in workers:
+            worker.close()
 
 
 def main():
@@ -119,13 +138,23 @@ def main():
         return 77
     seed = wanted.seed if wanted.seed is not None else random.randrange(1, 1 << 30)
     runs = table.Runs(client_version(), wanted.out, wanted.resume)
-    left = {row: max(0, count - runs.result(row).runs) for row, count in wanted.counts.items()}
-    print(f"librdkafka {runs.facts['client']}, seed {seed}; {sum(left.values())} runs, about {duration(seconds_of(left))}", flush=True)
+    for row in wanted.counts:
+        if runs.result(row).runs >= wanted.counts[row]:
+            print(runs.result(row).line(), flush=True)
+    left = list(left_of(wanted, runs, seed))
+    seconds = seconds_of(collections.Counter(row for row, _ in left), wanted.jobs)
+    print(f"librdkafka {runs.facts['client']}, seed {seed}; {len(left)} runs, {wanted.jobs} at once, about {duration(seconds)}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end, it leaves no broker behind either
     try:
-        run_all(wanted, runs, seed)
+        run_all(wanted, runs, left)
     except Skip as reason:
         print(f"SKIP: {reason}")
         return 77
+    except Wrong as reason:
+        print(f"scripts/chaos: {reason}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
     failed = [row.name for row in wanted.counts if not runs.result(row).passed()]
     print(f"{len(wanted.counts)} rows, {len(failed)} failed{': ' + ' '.join(failed) if failed else ''}")
     return 1 if failed else 0

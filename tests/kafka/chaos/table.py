@@ -62,7 +62,7 @@ class Result:
 
     def first_seed(self):
         """They count up from the first; another beginning after each interruption."""
-        starts = [seed for index, seed in enumerate(self.seeds) if not index or seed != self.seeds[index - 1] + 1]
+        starts = [seed for seed in sorted(self.seeds) if seed - 1 not in self.seeds]
         return " ".join(map(str, starts))
 
     def cells(self):
@@ -120,6 +120,7 @@ class Runs:
 def write(path, rows, runs, wanted):
     """The table of all rows that have runs; wanted: how many each is to have."""
     results = [runs.result(row) for row in rows]
+    at_once = sorted({verdict.get("at_once", 1) for verdict in runs.verdicts}) or [1]
     facts, done = runs.facts, [result for result in results if result.runs]
     missing = [f"{result.row.name} ({result.runs} of {wanted(result.row)})" for result in results if result.runs < wanted(result.row)]
     with open(path + ".new", "w", encoding="utf-8") as file:
@@ -127,7 +128,8 @@ def write(path, rows, runs, wanted):
                    "code with millrace counts), a job that learns has the weights and predictions of a run without faults, and `millrace verify` proves it. Each run\n"
                    "has a seed of its own, counted up from the row's; `scripts/chaos --row ROW --seed N` replays one.\n\n")
         file.write(f"{datetime.date.today()}, commit {facts['commit']}, Apache Kafka {kafka()}, librdkafka {facts['client']}, {facts['machine']}; "
-                   f"{sum(result.runs for result in done)} runs, {sum(result.seconds for result in done) / 3600:.1f} hours.\n\n")
+                   f"{sum(result.runs for result in done)} runs, {sum(result.seconds for result in done) / 3600:.1f} hours end to end; {' or '.join(map(str, at_once))} at once"
+                   f"{', which stall for longer than one alone' if at_once[-1] > 1 else ''}.\n\n")
         if missing:
             file.write(f"Not complete: {', '.join(missing)}.\n\n")
         file.write("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD) + "\n")
