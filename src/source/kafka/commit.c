@@ -151,17 +151,38 @@ static mr_txn_outcome pause_check(struct mr_source *source, int64_t now_us, stru
     return has_paused && mr_kafka_offsets_check(source, err) ? MR_TXN_REFUSED : MR_TXN_OK;
 }
 
+const rd_kafka_topic_partition_list_t *mr_kafka_offer(struct mr_source *source, const struct mr_position *positions,
+                                                      size_t count)
+{
+    positions_note(source, positions, count);
+    if (!source->offer) source->offer = due_list(source);
+    return source->offer;
+}
+
+void mr_kafka_offer_stored(struct mr_source *source, int64_t now_us)
+{
+    for (int i = 0; i < source->offer->cnt; i++) {
+        const rd_kafka_topic_partition_t *const entry = &source->offer->elems[i];
+        struct partition *const part =
+            mr_kafka_owned(source, mr_kafka_topic_index(source, entry->topic), entry->partition);
+        if (!part) continue;
+        part->stored_us = now_us;
+        part->stored_offset = entry->offset;
+    }
+    rd_kafka_topic_partition_list_destroy(source->offer);
+    source->offer = NULL;
+}
+
 mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transaction *transaction,
                                      const struct mr_position *positions, size_t count, struct mr_err *err)
 {
-    positions_note(source, positions, count);
     for (size_t i = 0; i < count; i++) { /* the revocation was told: what it could not finish must not be committed */
         if (mr_kafka_owned(source, positions[i].topic, positions[i].partition)) continue;
         mr_fail(err, MR_ERESTART, "%s[%d] has gone to another member", source->topic[positions[i].topic],
                 (int)positions[i].partition);
         return MR_TXN_ABORT;
     }
-    rd_kafka_topic_partition_list_t *const list = due_list(source);
+    const rd_kafka_topic_partition_list_t *const list = mr_kafka_offer(source, positions, count);
     if (!list) {
         mr_fail(err, MR_EINVARIANT, "kafka source: no offset to commit");
         return MR_TXN_FATAL;
@@ -171,13 +192,8 @@ mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transac
     mr_txn_outcome outcome = member_check(source, err);
     if (!outcome) outcome = pause_check(source, now_us, err);
     if (!outcome) outcome = mr_transaction_offsets(transaction, list, group, err);
-    for (size_t i = 0; i < source->partition_count && !outcome; i++) {
-        struct partition *const part = &source->partition[i];
-        if (part->stored_offset != part->commit_offset) part->stored_us = now_us;
-        part->stored_offset = part->commit_offset;
-    }
+    if (!outcome) mr_kafka_offer_stored(source, now_us);
     if (group) rd_kafka_consumer_group_metadata_destroy(group);
-    rd_kafka_topic_partition_list_destroy(list);
     return outcome;
 }
 

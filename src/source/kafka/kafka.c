@@ -346,6 +346,7 @@ static void kafka_close(struct mr_source *source)
     }
     for (uint32_t i = 0; i < source->topic_count; i++) free(source->topic[i]);
     if (source->rest) rd_kafka_topic_partition_list_destroy(source->rest);
+    if (source->offer) rd_kafka_topic_partition_list_destroy(source->offer);
     free(source->partition);
     mr_part_free(&source->owned);
     free(source->raw);

@@ -38,7 +38,8 @@ struct mr_source {
                                   lane   that does not want messages can go on serving events and stays in the group */
     rd_kafka_queue_t *reports; /* on commits */
     bool is_committing;        /* a commit is on its way */
-    struct partition *partition; /* [partition_count] */
+    rd_kafka_topic_partition_list_t *offer; /* offsets that a transaction was asked to take and has not; NULL: none */
+    struct partition *partition;            /* [partition_count] */
     size_t partition_count, partition_cap;
     struct mr_part_index owned; /* into partition */
     struct partition *last;     /* the partition of the last message, and the topic handle there: runs are long */
@@ -146,6 +147,17 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
 /** See mr_source_ops.commit. */
 mr_status mr_kafka_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
                           struct mr_err *err);
+
+/**
+ * What goes into a transaction: the positions, and where partitions begin that came before. NULL: nothing. The
+ * source's, and the same until the transaction has taken it, however often it is sent: a partition that comes between
+ * two tries is of the next one, because the state that goes with this one does not know it.
+ */
+const rd_kafka_topic_partition_list_t *mr_kafka_offer(struct mr_source *source, const struct mr_position *positions,
+                                                      size_t count);
+
+/** The transaction has taken the offer. */
+void mr_kafka_offer_stored(struct mr_source *source, int64_t now_us);
 
 /** See mr_source_ops.offsets_send. */
 mr_txn_outcome mr_kafka_offsets_send(struct mr_source *source, struct mr_transaction *transaction,
