@@ -95,7 +95,7 @@ def take(wanted, runs, row, verdict):
 
 
 def run_all(wanted, runs, left):
-    workers, idle = [Worker(number) for number in range(min(wanted.jobs, len(left)))], queue.SimpleQueue()
+    workers, idle = [Worker() for _ in range(min(wanted.jobs, len(left)))], queue.SimpleQueue()
     for worker in workers:
         idle.put(worker)
 
@@ -144,7 +144,8 @@ def main():
     left = list(left_of(wanted, runs, seed))
     seconds = seconds_of(collections.Counter(row for row, _ in left), wanted.jobs)
     print(f"librdkafka {runs.facts['client']}, seed {seed}; {len(left)} runs, {wanted.jobs} at once, about {duration(seconds)}", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end, it leaves no broker behind either
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # asked to end, it leaves no broker behind either
     try:
         run_all(wanted, runs, left)
     except Skip as reason:

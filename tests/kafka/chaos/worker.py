@@ -1,10 +1,12 @@
 """A process that makes runs with brokers, a proxy and a folder of its own: what it shares with others is the machine. As a program: a line
 in is a run to make, a line out is what became of it, until there is no line any more."""
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import frame  # noqa: E402
@@ -19,15 +21,26 @@ from rig import Rig, Skip, Wrong  # noqa: E402
 
 MODULES = (network, brokers, processes, groups, data, learning, followers)  # each declares its rows
 SETTINGS = ("transaction.abort.timed.out.transaction.cleanup.interval.ms=1000", "group.min.session.timeout.ms=1000", "log.cleaner.backoff.ms=100")
-PORTS, PORTS_EACH, WORKERS_MAX = 10000, 2000, 11  # of brokers: a worker's is never another's, not even while the broker that has it is dead
+PORTS, PORTS_EACH, WORKERS_MAX = 10000, 1000, 22  # of brokers: a worker's is never another's, not even while the broker that has it is dead
+
+
+def window_claim():
+    """The first of a window of ports that no other worker on this machine has; the file stays locked while it is open."""
+    for number in range(WORKERS_MAX):
+        lock = open(os.path.join(tempfile.gettempdir(), f"millrace-chaos-ports-{number}.lock"), "w", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return PORTS + number * PORTS_EACH, lock
+        except OSError:
+            lock.close()
+    raise Wrong(f"all {WORKERS_MAX} windows of ports are taken: so many processes make runs on this machine")
 
 
 class Worker:
     """Seen from outside. One thread at a time."""
 
-    def __init__(self, number):
-        """number: below WORKERS_MAX, another for each of those that work at the same time."""
-        first = PORTS + number * PORTS_EACH
+    def __init__(self):
+        first, self.lock = window_claim()
         self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         start_new_session=True,  # what a person presses is for the one that sits there, who tells
                                         env={**os.environ, "MILLRACE_KAFKA_PORTS": f"{first} {first + PORTS_EACH - 1}"})
@@ -58,6 +71,7 @@ class Worker:
     def close(self):
         self.process.wait()
         self.process.stdout.close()
+        self.lock.close()
 
 
 class Brokers:
@@ -81,6 +95,7 @@ class Brokers:
 
 
 def serve():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is printed besides is no answer
     rows, mine = {row.name: row for row in frame.ROWS}, Brokers()
