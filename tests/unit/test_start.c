@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "source/kafka/options.h"
+#include "source/kafka/source.h"
 
 static void test_offsets(void **state)
 {
@@ -43,6 +44,27 @@ static void test_malformed(void **state)
         const mr_status status = mr_kafka_start_parse(cases[i][0], &start, &err);
         if (status != MR_ECONFIG || !strstr(err.text, cases[i][1]) || !strstr(err.text, "topic/0=12"))
             fail_msg("%s: %d %s", cases[i][0], status, err.text);
+    }
+}
+
+/* What is not in the topic any more is said in numbers where they are known. */
+static void test_lost(void **state)
+{
+    static const struct {
+        int64_t offset;
+        struct mr_kafka_bounds bounds;
+        const char *text;
+    } cases[] = {
+        {100, {350, 900}, "offsets 100 to 349 of in[2], 250 of them, were deleted before they were read"},
+        {901, {0, 900}, "offset 901 of in[2] is to be read next, but the partition ends at 900"},
+        {100, {-1, -1}, "the next record of in[2] is not in the topic"},
+        {-1, {350, 900}, "the next record of in[2] is not in the topic"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mr_err err = {0};
+        assert_int_equal(mr_kafka_lost("in", 2, cases[i].offset, &cases[i].bounds, &err), MR_EDATA);
+        if (!strstr(err.text, cases[i].text) || !strstr(err.text, "source.lost_offsets")) fail_msg("%s", err.text);
     }
 }
 
@@ -102,7 +124,7 @@ static void test_late(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_malformed),
-                                       cmocka_unit_test(test_topics), cmocka_unit_test(test_pattern),
-                                       cmocka_unit_test(test_late)};
+                                       cmocka_unit_test(test_lost),    cmocka_unit_test(test_topics),
+                                       cmocka_unit_test(test_pattern), cmocka_unit_test(test_late)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

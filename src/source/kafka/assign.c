@@ -134,7 +134,8 @@ static mr_status lost_resolve(const struct mr_source *source, rd_kafka_topic_par
                               int64_t high, struct mr_err *err)
 {
     if (entry->offset >= low && entry->offset <= high) return MR_OK;
-    if (source->opt->lost_offsets == MR_LOST_STOP) return mr_kafka_lost(entry->topic, entry->partition, err);
+    if (source->opt->lost_offsets == MR_LOST_STOP)
+        return mr_kafka_lost(entry->topic, entry->partition, entry->offset, &(struct mr_kafka_bounds){low, high}, err);
     entry->offset = source->opt->lost_offsets == MR_LOST_EARLIEST ? low : high;
     return MR_OK;
 }

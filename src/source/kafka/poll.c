@@ -16,14 +16,42 @@
 #define FULL_SHARE         0.9 /* of the queue's limits: then the fetcher has stopped, or is about to */
 #define WAKE_SHARE         0.7
 
-mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err)
+#define LOST_REMEDY                                                                                                    \
+    "set source.lost_offsets to \"earliest\" or \"latest\" to go on without the lost ones; nothing was committed "     \
+    "past them"
+
+mr_status mr_kafka_lost(const char *topic, int32_t partition, int64_t offset, const struct mr_kafka_bounds *bounds,
+                        struct mr_err *err)
 {
+    if (offset >= 0 && offset < bounds->low)
+        return mr_fail(err, MR_EDATA,
+                       "kafka source: offsets %lld to %lld of %s[%d], %lld of them, were deleted before they were read "
+                       "(retention was shorter than the pause, or somebody deleted them): " LOST_REMEDY,
+                       (long long)offset, (long long)bounds->low - 1, topic, (int)partition,
+                       (long long)(bounds->low - offset));
+    if (bounds->high >= 0 && offset > bounds->high)
+        return mr_fail(err, MR_EDATA,
+                       "kafka source: offset %lld of %s[%d] is to be read next, but the partition ends at %lld (the "
+                       "topic was made anew, or has lost its end): " LOST_REMEDY,
+                       (long long)offset, topic, (int)partition, (long long)bounds->high);
     return mr_fail(err, MR_EDATA,
                    "kafka source: the next record of %s[%d] is not in the topic (retention was shorter than the pause, "
-                   "or the topic was made anew): "
-                   "set source.lost_offsets to \"earliest\" or \"latest\" to go on without the lost ones; nothing was "
-                   "committed past them",
-                   topic, partition);
+                   "or the topic was made anew): " LOST_REMEDY,
+                   topic, (int)partition);
+}
+
+/* The client wanted an offset that the brokers do not have. */
+static void lost_take(struct mr_source *source, const rd_kafka_message_t *message, const char *topic)
+{
+    const struct partition *const part = message->rkt ? mr_kafka_partition_of(source, message) : NULL;
+    const int64_t wanted = part ? part->next_offset : -1; /* markers may lie between it and what the client asked for */
+    rd_kafka_topic_partition_list_t *const list = rd_kafka_topic_partition_list_new(1);
+    struct mr_kafka_bounds bounds;
+    rd_kafka_topic_partition_list_add(list, topic, message->partition);
+    mr_kafka_bounds_ask(source, list, &bounds);
+    rd_kafka_topic_partition_list_destroy(list);
+    mr_kafka_lost(topic, message->partition, message->offset > wanted ? message->offset : wanted, &bounds,
+                  &source->failure);
 }
 
 /* An error that travels in the place of a message. */
@@ -43,7 +71,7 @@ static void error_take(struct mr_source *source, const rd_kafka_message_t *messa
         break;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        mr_kafka_lost(topic, message->partition, &source->failure);
+        lost_take(source, message, topic);
         break;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:

@@ -135,8 +135,10 @@ mr_status mr_kafka_offsets_check(struct mr_source *source, struct mr_err *err);
 /** Membership none: says once for each growth that a topic has partitions that nobody reads. */
 void mr_kafka_growth_check(struct mr_source *source, int64_t now_us);
 
-/** The error for an offset that the topic does not hold (any more). */
-mr_status mr_kafka_lost(const char *topic, int32_t partition, struct mr_err *err);
+/** The error for an offset, the next to be read, that the topic does not hold (any more); what is not known of it, or
+ * of the bounds, is -1. */
+mr_status mr_kafka_lost(const char *topic, int32_t partition, int64_t offset, const struct mr_kafka_bounds *bounds,
+                        struct mr_err *err);
 
 /** Forgets all partitions, releasing their queues. */
 void mr_kafka_partitions_clear(struct mr_source *source);

@@ -1,6 +1,7 @@
 """Rows D: what happens to the topics themselves."""
 import collections
 import json
+import re
 import signal
 import subprocess
 
@@ -127,6 +128,8 @@ def trimmed(trial):
     else:
         run = trial.start()
     trial.note(f"left with {stopped_for(run, 'lost_offsets')}")
+    told = re.search(rf"offsets (\d+) to {gone - 1} of {name}\.in\[\d\], (\d+) of them, were deleted", run.err())
+    expect(told and int(told[2]) == gone - int(told[1]), f"what is lost is not said:\n{run.err()[-1500:]}")
     done = read(trial, f"{name}.out")
     trial.start("--until", "end", source__lost_offsets="earliest").expect_end(0)
     trial.judge = lambda: judge_ids(trial, [number for number in range(trial.count) if number in done or number // 2 >= gone])
