@@ -10,7 +10,7 @@ RATE = 3000
 
 
 @row("B1", "the only broker is killed and comes back", "kill -9, wait 1 to 5 s, start; twice a run, every third time together with the job", ci=1, full=20,
-     seconds=30)
+     seconds=30, short_seconds=18)
 def restarted(trial):
     trial.flow(RATE)
     run = trial.start()
@@ -107,6 +107,6 @@ def all_gone(trial):
         start.join()
     trial.progress(run, 3000, 90)
     more, said = (memory_kib(run) - memory) / 1024, (os.path.getsize(run.log_path) - log_bytes) / 1024
-    trial.measure("MiB more memory than before", more)
-    trial.measure("KiB of log", said)
+    trial.measure("more memory than before", more, "MiB")
+    trial.measure("log", said, "KiB")
     expect(more < 128 and said < 1024, f"{more:.0f} MiB more memory, {said:.0f} KiB of log")

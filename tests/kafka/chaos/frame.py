@@ -22,15 +22,16 @@ class Row:
     def __init__(self, name, fault, how, function, **facts):
         self.name, self.fault, self.how, self.function = name, fault, how, function
         self.ci, self.full, self.seconds, self.nodes = facts["ci"], facts["full"], facts["seconds"], facts["nodes"]
+        self.short_seconds = facts["short_seconds"] or self.seconds
         self.points, self.must_fail = frozenset(facts["points"]), facts["must_fail"]
 
 
-def row(name, fault, how, ci, full, seconds, nodes=1, points=(), must_fail=False):
-    """Declares a row: ci and full say how many runs each has, seconds how long one takes; nodes, on how many brokers (behind the
-    proxy); points, which hooks of the code it uses. must_fail: it shows that another row can fail, and passes when records are lost
+def row(name, fault, how, ci, full, seconds, short_seconds=0, nodes=1, points=(), must_fail=False):
+    """Declares a row: ci and full say how many runs each has, seconds how long one took on two cores, short_seconds how long in the
+    shorter form that it has among the tests of every day; nodes, on how many brokers (behind the proxy); points, which hooks of the code it uses. must_fail: it shows that another row can fail, and passes when records are lost
     or doubled."""
     def declare(function):
-        ROWS.append(Row(name, fault, how, function, ci=ci, full=full, seconds=seconds, nodes=nodes, points=points, must_fail=must_fail))
+        ROWS.append(Row(name, fault, how, function, ci=ci, full=full, seconds=seconds, short_seconds=short_seconds, nodes=nodes, points=points, must_fail=must_fail))
         return function
     return declare
 
@@ -83,7 +84,7 @@ class Trial:
         self.random = random.Random(seed)
         self.name = f"{row_.name.lower()}-{seed}-{rig.number()}"
         self.count, self.sender, self.runs, self.instance = 0, None, [], None
-        self.faults, self.notes, self.times, self.job = 0, {}, {}, None
+        self.faults, self.notes, self.measured, self.job = 0, {}, {}, None
         self.settings, self.flags, self.judge = {}, (), self.count_outputs  # of every process; what says whether all is well
         self.silence = Silence(self)
 
@@ -126,9 +127,9 @@ class Trial:
     def note(self, text):
         self.notes[text] = self.notes.get(text, 0) + 1
 
-    def measure(self, what, seconds):
+    def measure(self, what, value, unit="s"):
         """One of those whose median and 99th percentile the row tells."""
-        self.times.setdefault(what, []).append(seconds)
+        self.measured.setdefault(what, {"unit": unit, "values": []})["values"].append(value)
 
     def pause(self, least_s, most_s):
         """A moment of the seed's choice."""
@@ -253,4 +254,4 @@ def attempt(rig, row_, seed, is_short):
         rig.proxy.heal()
         rig.end_all()
     return {"row": row_.name, "seed": seed, **verdict, "faults": trial.faults, "stall_s": round(trial.silence.longest_s, 3), "notes": trial.notes,
-            "times": trial.times, "seconds": round(time.monotonic() - started, 1)}
+            "measured": trial.measured, "seconds": round(time.monotonic() - started, 1)}

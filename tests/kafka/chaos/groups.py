@@ -40,7 +40,7 @@ def storm(trial, kind, has_kills):
 
 
 @row("R1", "processes join and leave all the time", f"two to four members, one more or one less every second, {EVENTS} times a run; static members (missed after 3 s) "
-     "or dynamic ones", ci=1, full=20, seconds=23)
+     "or dynamic ones", ci=1, full=20, seconds=23, short_seconds=11)
 def calm_storm(trial):
     storm(trial, trial.random.choice(("dynamic", "static")), False)
 
@@ -55,7 +55,7 @@ PHASES = OPENING + COMMIT + REVOKING + RESTARTING
 
 
 @row("R2", "another member joins while a process is in each phase of a transaction", f"it is held there, the other one asks to join, 0 to 1 s later it is let on: "
-     f"{', '.join(PHASES)}", ci=1, full=20, seconds=52)
+     f"{', '.join(PHASES)}", ci=1, full=20, seconds=52, short_seconds=19)
 def joins(trial):
     proxy, number = trial.rig.proxy, iter(range(1000))
     trial.settings = {"source__membership": "dynamic"}
@@ -95,7 +95,7 @@ AWAY = tuple(point for point in COMMIT if point != "batch.sent")  # there it is 
 
 
 @row("R3", "a process does not poll for longer than max.poll.interval.ms", f"its thread is held until the client has left the group, four times a run; alone or with another "
-     f"member, static or dynamic: {', '.join(AWAY)}", ci=1, full=20, seconds=24)
+     f"member, static or dynamic: {', '.join(AWAY)}", ci=1, full=20, seconds=24, short_seconds=8)
 def away(trial):
     trial.flow(RATE)
     other = None

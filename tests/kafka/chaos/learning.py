@@ -54,7 +54,7 @@ def killed(trial):
     trial.kill(10)
 
 
-@row("L-K1s", "the same, whole models written seldom", "a start learns again from the input what came since", ci=1, full=20, seconds=16)
+@row("L-K1s", "the same, whole models written seldom", "a start learns again from the input what came since", ci=1, full=20, seconds=16, short_seconds=6)
 def killed_seldom(trial):
     learn(trial, bytes_per_s="1KiB")
     trial.kill(5 if trial.is_short else 10)
@@ -85,7 +85,7 @@ def broker_dies(trial):
 
 
 @row("R4", "a job that learns goes from process to process", "20 moves a run: the old one leaves, works on, or waits at a named point when the new one starts, which has its "
-     "instance (static members) or one of its own (dynamic ones); one of the two ends with 73", ci=1, full=10, seconds=28)
+     "instance (static members) or one of its own (dynamic ones); one of the two ends with 73", ci=1, full=10, seconds=28, short_seconds=6)
 def handed_over(trial):
     is_static = trial.random.random() < 0.5
     learn(trial, **({} if trial.random.random() < 0.5 else {"bytes_per_s": "1KiB"}))

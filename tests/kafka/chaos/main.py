@@ -48,9 +48,10 @@ def options():
     return wanted
 
 
-def seconds_of(counts, jobs):
-    """Of rows that run so often, so many runs at once."""
-    return sum(row.seconds * runs for row, runs in counts.items()) / jobs + START_S * sum({row.nodes for row, runs in counts.items() if runs})
+def seconds_of(counts, wanted):
+    """Of rows that run so often."""
+    work = sum((row.short_seconds if wanted.ci else row.seconds) * runs for row, runs in counts.items())
+    return work / wanted.jobs + START_S * sum({row.nodes for row, runs in counts.items() if runs})
 
 
 def plan(wanted):
@@ -65,7 +66,7 @@ def plan(wanted):
         if runs and (not wanted.row or row.name in wanted.row):
             counts[row] = runs
     if wanted.minutes:
-        part = min(1.0, wanted.minutes * 60 / seconds_of(counts, wanted.jobs))
+        part = min(1.0, wanted.minutes * 60 / seconds_of(counts, wanted))
         counts = {row: max(1, int(runs * part)) for row, runs in counts.items()}
     return counts
 
@@ -142,7 +143,7 @@ def main():
         if runs.result(row).runs >= wanted.counts[row]:
             print(runs.result(row).line(), flush=True)
     left = list(left_of(wanted, runs, seed))
-    seconds = seconds_of(collections.Counter(row for row, _ in left), wanted.jobs)
+    seconds = seconds_of(collections.Counter(row for row, _ in left), wanted)
     print(f"librdkafka {runs.facts['client']}, seed {seed}; {len(left)} runs, {wanted.jobs} at once, about {duration(seconds)}", flush=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # asked to end, it leaves no broker behind either

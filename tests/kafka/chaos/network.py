@@ -113,5 +113,5 @@ def proof(trial):
 
 for NAME, API, CI in (("B8", "EndTxn", 1), ("B8-produce", "Produce", 0), ("B8-partitions", "AddPartitionsToTxn", 0), ("B8-offsets", "AddOffsetsToTxn", 0),
                       ("B8-commit", "TxnOffsetCommit", 0)):
-    row(NAME, f"{API} held, delivered after its retry has succeeded", "50 a run; one to three commits later", ci=CI, full=4, seconds=60)(
+    row(NAME, f"{API} held, delivered after its retry has succeeded", "50 a run; one to three commits later", ci=CI, full=4, seconds=60, short_seconds=4)(
         lambda trial, api=API: held(trial, api))

@@ -40,7 +40,7 @@ POINTS = OPENING + COMMIT + REVOKING + RESTARTING
 
 
 @row("K2", "killed at each named point of a transaction", f"hooks of the program for tests, each the first to fourth time: {', '.join(POINTS)}", ci=1, full=20,
-     seconds=33, points=POINTS)
+     seconds=33, short_seconds=19, points=POINTS)
 def killed_at(trial):
     trial.flow(RATE)
     points = [*REVOKING, *trial.random.sample(COMMIT, 3)] if trial.is_short else POINTS  # L-K2 has the others
@@ -48,7 +48,7 @@ def killed_at(trial):
         crash_at(trial, point)
 
 
-@row("K4", "SIGTERM in the middle of a batch", "ten stops a run, every third by two signals", ci=1, full=20, seconds=8)
+@row("K4", "SIGTERM in the middle of a batch", "ten stops a run, every third by two signals", ci=1, full=20, seconds=8, short_seconds=4)
 def stopped(trial):
     trial.flow(RATE)
     for index in range(4 if trial.is_short else 10):

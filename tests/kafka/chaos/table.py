@@ -43,7 +43,7 @@ class Result:
         self.row, self.seeds = row, []
         self.runs = self.faults = self.lost = self.duplicated = self.reordered = self.failed = 0
         self.seconds = self.stall_s = 0.0
-        self.notes, self.times = {}, {}
+        self.notes, self.measured = {}, {}
 
     def add(self, verdict):
         self.runs += 1
@@ -54,8 +54,8 @@ class Result:
         self.stall_s = max(self.stall_s, verdict["stall_s"])
         for text, count in verdict["notes"].items():
             self.notes[text] = self.notes.get(text, 0) + count
-        for what, times in verdict["times"].items():
-            self.times.setdefault(what, []).extend(times)
+        for what, more in verdict["measured"].items():
+            self.measured.setdefault(what, {"unit": more["unit"], "values": []})["values"].extend(more["values"])
 
     def passed(self):
         return self.lost + self.duplicated > 0 if self.row.must_fail else not self.failed
@@ -75,10 +75,10 @@ class Result:
     def seen(self):
         """What else is to be told."""
         texts = [f"{text}: {count}" for text, count in sorted(self.notes.items())]
-        for what, times in sorted(self.times.items()):
-            ordered = sorted(times)
-            texts.append(f"{what}: median {median(times):.2f} s, 99 of 100 within {ordered[int(len(ordered) * 0.99)]:.2f} s, "
-                         f"longest {ordered[-1]:.2f} s ({len(times)} times)")
+        for what, measured in sorted(self.measured.items()):
+            ordered, unit = sorted(measured["values"]), measured["unit"]
+            texts.append(f"{what}: median {median(ordered):.2f} {unit}, 99 of 100 within {ordered[int(len(ordered) * 0.99)]:.2f} {unit}, "
+                         f"at most {ordered[-1]:.2f} {unit} ({len(ordered)} times)")
         return "; ".join(texts)
 
     def line(self):
