@@ -19,8 +19,7 @@ struct mr_verify_input {
     int64_t start, end; /* of what is looked at */
     int64_t next;       /* what comes next, */
     uint32_t byte;      /* and so much of it is done */
-    size_t told_rows;   /* of what comes next, already compared: it was pending when the model was replaced */
-    uint64_t told_dead;
+    int64_t told_end;   /* what came of messages before it is told, though they come again to be learned from */
 };
 
 typedef enum { MR_PLACE_SAME, MR_PLACE_KEY, MR_PLACE_ANY } mr_verify_place;
@@ -64,11 +63,11 @@ struct mr_verify {
     size_t window;
     int64_t outputs_from_ms; /* outputs before that time are of before; -1: look at all */
     bool is_running;         /* the group's offsets moved meanwhile */
-    bool is_silent;          /* what is made again is not expected */
     /* learning: */
     struct mr_state_log **log; /* [log_count] */
     size_t *model;             /* [log_count]: their index */
     size_t log_count;
+    size_t block_rows;               /* the job's batch.records_max, as it is now */
     struct mr_verify_scored *scored; /* models are followed: what they say is compared apart; NULL: none is */
     struct mr_verify *scorers;       /* of a trainer: the verification of its scorers, open until this one is done */
     /* made by another unit: */
@@ -97,6 +96,8 @@ mr_status mr_verify_followed(struct mr_verify *verify, struct mr_err *err);
 /** learn.c: what a job that learns has in its state topics. */
 mr_status mr_verify_state_read(struct mr_verify *verify, struct mr_err *err);
 void mr_verify_state_close(struct mr_verify *verify);
+/** The most records that one update learned from. */
+size_t mr_verify_state_rows(const struct mr_verify *verify);
 /** Sets where each input begins and ends, from the state. MR_END: the state does not allow to go on. */
 mr_status mr_verify_state_bounds(struct mr_verify *verify, struct mr_err *err);
 /** Learns all commits again, and expects their outputs. */

@@ -82,6 +82,17 @@ mr_status mr_verify_state_read(struct mr_verify *verify, struct mr_err *err)
     return status;
 }
 
+size_t mr_verify_state_rows(const struct mr_verify *verify)
+{
+    size_t count = 0, most = 0;
+    const struct mr_state_entry *const entry = verify->log_count ? mr_state_log_entries(verify->log[0], &count) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t u = 0; u < entry[i].commit->update_count; u++)
+            if (entry[i].commit->update[u].rows > most) most = entry[i].commit->update[u].rows;
+    }
+    return most;
+}
+
 /* ---- the chain, and the group's offsets ---- */
 
 static mr_status chains_compare(struct mr_verify *verify)
@@ -196,8 +207,10 @@ mr_status mr_verify_state_bounds(struct mr_verify *verify, struct mr_err *err)
     for (size_t r = from->range_count - pending; r < from->range_count; r++) { /* learned from later */
         const struct mr_state_position *const position = &from->position[from->range[r].position];
         const uint32_t at = mr_verify_input_find(verify, position->topic, position->partition);
-        if (at != MR_PART_NONE && from->range[r].first_offset < verify->input[at].start)
-            verify->input[at].start = from->range[r].first_offset;
+        if (at == MR_PART_NONE || from->range[r].first_offset >= verify->input[at].start) continue;
+        verify->input[at].start = from->range[r].first_offset;
+        verify->input[at].byte =
+            from->range[r].first_record; /* of the records before it in the same message: learned */
     }
     if (!verify->job->emit.timestamp) verify->outputs_from_ms = from->time_ms;
     mr_proof_note(verify->proof,
@@ -229,44 +242,85 @@ static bool is_before(int64_t a, uint32_t a_byte, int64_t b, uint32_t b_byte)
     return a < b || (a == b && a_byte < b_byte);
 }
 
-/* Scores the rows of the slot and expects their outputs, but for those that were told before. */
-static mr_status slot_tell(struct mr_verify *verify, struct mr_verify_input *input, struct mr_err *err)
+/* Scores the rows of the slot and expects their outputs. */
+static mr_status slot_tell(struct mr_verify *verify, struct mr_err *err)
 {
-    assert(input);
-    struct mr_offline *const offline = verify->offline;
-    const struct mr_message *const messages = verify->read.message;
-    const size_t rows = offline->slot.rows.row_count;
-    const size_t skip = input->told_rows < rows ? input->told_rows : rows;
-    const mr_status status = mr_offline_score(offline, err);
-    input->told_rows -= skip;
-    offline->out += skip;
-    return status ? status : mr_offline_encode(offline, messages, skip, err);
+    const mr_status status = mr_offline_score(verify->offline, err);
+    return status ? status : mr_offline_encode(verify->offline, verify->read.message, err);
 }
 
-/* Appends the messages of an input up to an offset and a byte of the message there, and decodes them into the slot. */
+/* Appends the messages of an input up to an offset and a byte of the message there; cursor_out: its first record. */
+static mr_status input_read(struct mr_verify *verify, struct mr_verify_input *input, int64_t end, uint32_t end_byte,
+                            struct mr_cursor *cursor_out, struct mr_err *err)
+{
+    struct mr_message_list *const list = &verify->read;
+    const size_t first = list->count;
+    const mr_status status =
+        mr_range_read(verify->reader, input->name, input->partition, input->next, end_byte ? end + 1 : end, list, err);
+    verify->offline->cut = NULL;
+    *cursor_out = (struct mr_cursor){.message = first, .byte = input->byte};
+    if (status) return status;
+    for (size_t i = first; i < list->count; i++) list->message[i].topic = input->topic;
+    verify->proof->messages += list->count - first - (end_byte && list->count > first);
+    struct mr_message *const last = list->count > first ? &list->message[list->count - 1] : NULL;
+    if (last && end_byte && last->offset == end && last->value && end_byte < last->value_bytes) {
+        last->value_bytes = end_byte;
+        verify->offline->cut = last->value + end_byte;
+    }
+    if (last && list->message[first].offset != input->next) cursor_out->byte = 0;
+    input->next = end;
+    input->byte = end_byte;
+    return MR_OK;
+}
+
+/* Decodes what was read into the slot, behind the rows that are in it, as far as they fit. */
+static mr_status list_decode(struct mr_verify *verify, struct mr_cursor *cursor, struct mr_err *err)
+{
+    const struct mr_message_list *const list = &verify->read;
+    bool has_moved = true;
+    mr_status status = MR_OK;
+    while (!status && has_moved && cursor->message < list->count) {
+        const struct mr_cursor before = *cursor;
+        status = mr_offline_decode(verify->offline, list->message, cursor, list->count, err);
+        has_moved = cursor->message != before.message || cursor->byte != before.byte;
+    }
+    return status;
+}
+
+/* The same with all of it: it was learned from at once. */
 static mr_status input_decode(struct mr_verify *verify, struct mr_verify_input *input, int64_t end, uint32_t end_byte,
                               struct mr_err *err)
 {
+    const int64_t from = input->next;
+    struct mr_cursor cursor;
+    mr_status status = input_read(verify, input, end, end_byte, &cursor, err);
+    if (!status) status = list_decode(verify, &cursor, err);
+    if (!status && cursor.message < verify->read.count)
+        status = mr_fail(err, MR_EINVARIANT, "%s[%d] from offset %lld: more records than a batch holds", input->name,
+                         (int)input->partition, (long long)from);
+    return status;
+}
+
+/* Tells what became of an input up to there, slot by slot; *rows: and so many rows. */
+static mr_status input_tell(struct mr_verify *verify, struct mr_verify_input *input, int64_t end, uint32_t end_byte,
+                            size_t *rows, struct mr_err *err)
+{
     struct mr_offline *const offline = verify->offline;
-    struct mr_message_list *const list = &verify->read;
-    const size_t first = list->count;
-    mr_status status =
-        mr_range_read(verify->reader, input->name, input->partition, input->next, end_byte ? end + 1 : end, list, err);
-    for (size_t i = first; i < list->count; i++) list->message[i].topic = input->topic;
-    if (!status) verify->proof->messages += list->count - first - (end_byte && list->count > first);
-    struct mr_message *const last = end_byte && list->count > first ? &list->message[list->count - 1] : NULL;
-    if (last && last->offset == end && end_byte < last->value_bytes) last->value_bytes = end_byte;
-    struct mr_cursor cursor = {.message = first, .byte = input->byte};
-    if (list->count > first && list->message[first].offset != input->next) cursor.byte = 0;
-    while (!status && cursor.message < list->count) {
-        const struct mr_cursor before = cursor;
-        status = mr_offline_decode(offline, list->message, &cursor, list->count, err);
-        if (!status && cursor.message == before.message && cursor.byte == before.byte)
-            status = mr_fail(err, MR_EINVARIANT, "%s[%d] from offset %lld: more records than a batch holds",
-                             input->name, (int)input->partition, (long long)input->next);
+    const int64_t chunk = (int64_t)offline->slot.row_cap;
+    mr_status status = MR_OK;
+    while (!status && is_before(input->next, input->byte, end, end_byte)) {
+        const bool is_last = end - input->next <= chunk;
+        struct mr_cursor cursor;
+        mr_message_list_clear(&verify->read);
+        status = input_read(verify, input, is_last ? end : input->next + chunk, is_last ? end_byte : 0, &cursor, err);
+        while (!status && cursor.message < verify->read.count) {
+            mr_offline_clear(offline);
+            status = list_decode(verify, &cursor, err);
+            if (!status) status = mr_offline_parts(offline, verify->read.message, err);
+            *rows += offline->slot.rows.row_count;
+            if (!status) status = slot_tell(verify, err);
+        }
     }
-    input->next = end;
-    input->byte = end_byte;
     return status;
 }
 
@@ -274,18 +328,9 @@ static mr_status input_decode(struct mr_verify *verify, struct mr_verify_input *
 static mr_status gap_work(struct mr_verify *verify, struct mr_verify_input *input, int64_t end, uint32_t end_byte,
                           struct mr_err *err)
 {
-    const int64_t from = input->next, row_cap = (int64_t)verify->offline->slot.row_cap;
-    mr_status status = MR_OK;
+    const int64_t from = input->next;
     size_t rows = 0;
-    while (!status && is_before(input->next, input->byte, end, end_byte)) {
-        const bool is_last = end - input->next <= row_cap;
-        mr_message_list_clear(&verify->read);
-        mr_offline_clear(verify->offline);
-        status = input_decode(verify, input, is_last ? end : input->next + row_cap, is_last ? end_byte : 0, err);
-        if (!status) status = mr_offline_parts(verify->offline, verify->read.message, err);
-        rows += verify->offline->slot.rows.row_count;
-        if (!status) status = slot_tell(verify, input, err);
-    }
+    const mr_status status = input_tell(verify, input, end, end_byte, &rows, err);
     if (rows)
         mr_proof_found(verify->proof, MR_FOUND_NOT_LEARNED, input->name, input->partition, from,
                        "%zu records up to offset %lld were learned from by no update", rows, (long long)end);
@@ -348,8 +393,7 @@ static mr_status range_decode(struct mr_verify *verify, const struct mr_state_co
     return status ? status : input_decode(verify, input, range->end_offset, range->end_record, err);
 }
 
-/* Ranges of an update or of what is pending into the slot, several of one partition among them. MR_END: they contradict
- * what was before. */
+/* Ranges of an update into the slot, several of one partition among them. MR_END: they contradict what was before. */
 static mr_status ranges_decode(struct mr_verify *verify, const struct mr_state_commit *commit,
                                const struct mr_state_range *range, size_t count, struct mr_verify_input **input_out,
                                struct mr_err *err)
@@ -381,7 +425,7 @@ static mr_status update_work(struct mr_verify *verify, const struct mr_state_com
                        (unsigned long long)commit->seq, (unsigned)update->rows, slot->rows.row_count);
         return MR_END;
     }
-    status = slot_tell(verify, input, err);
+    status = slot_tell(verify, err);
     if (!status && run->models.begins_late) { /* what waited for its first rows has them now */
         run->models.begins_late = false;
         status = mr_offline_score(verify->offline, err);
@@ -392,48 +436,113 @@ static mr_status update_work(struct mr_verify *verify, const struct mr_state_com
     return status;
 }
 
-/* What waits to be learned from was answered already: with the models as they are. */
-static mr_status pending_tell(struct mr_verify *verify, const struct mr_state_commit *commit, bool is_last,
-                              struct mr_err *err)
+/* ---- what waits to be learned from ---- */
+
+static const struct mr_state_range *pending_of(const struct mr_state_commit *commit, size_t *count_out)
 {
-    struct mr_offline *const offline = verify->offline;
-    const size_t count = mr_state_pending_count(commit);
-    struct mr_verify_input *input, before;
-    if (!count) return MR_OK;
-    const struct mr_state_range *const range = commit->range + (commit->range_count - count);
-    struct mr_verify_input *const first = input_of(verify, commit, range);
-    if (!first) return MR_OK;
-    before = *first;
-    const uint64_t in = offline->in, out = offline->out, dead = offline->dead, filtered = offline->filtered;
-    const uint64_t messages = verify->proof->messages;
-    mr_status status = ranges_decode(verify, commit, range, count, &input, err);
-    const size_t rows = offline->slot.rows.row_count;
-    if (!status) status = slot_tell(verify, input, err);
-    if (status || is_last) return status;
-    before.told_rows += rows > before.told_rows ? rows - before.told_rows : 0;
-    before.told_dead = offline->dead - dead;
-    *first = before; /* it comes again, to be learned from */
-    offline->pending_in = offline->in - in, offline->pending_out = offline->out - out;
-    offline->pending_dead = offline->dead - dead, offline->pending_filtered = offline->filtered - filtered;
-    offline->in = in, offline->out = out, offline->dead = dead, offline->filtered = filtered;
-    verify->proof->messages = messages;
-    return MR_OK;
+    *count_out = mr_state_pending_count(commit);
+    return commit->range + (commit->range_count - *count_out);
 }
 
-/* Of the commit that the models are taken from: what was pending was answered before, and comes to be learned from. */
-static mr_status pending_skip(struct mr_verify *verify, const struct mr_state_commit *commit, struct mr_err *err)
+/* It was answered already, with the models as they are; dead letters before it are told with it. */
+static mr_status pending_work(struct mr_verify *verify, const struct mr_state_commit *commit, struct mr_err *err)
+{
+    size_t count, rows = 0;
+    const struct mr_state_range *const range = pending_of(commit, &count);
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < count && !status; i++) {
+        struct mr_verify_input *const input = input_of(verify, commit, &range[i]);
+        if (!input)
+            return mr_fail(err, MR_EINVARIANT, "commit %llu: a range of no input", (unsigned long long)commit->seq);
+        if (is_before(range[i].first_offset, range[i].first_record, input->next, input->byte))
+            return learned_twice(verify, commit, input, &range[i]);
+        status = gap_work(verify, input, range[i].first_offset, range[i].first_record, err);
+        if (!status) status = input_tell(verify, input, range[i].end_offset, range[i].end_record, &rows, err);
+    }
+    return status;
+}
+
+/* What waits ends with a message: its commit has the offset behind it. */
+static void pending_mark(struct mr_verify *verify, const struct mr_state_commit *commit)
+{
+    size_t count;
+    const struct mr_state_range *const range = pending_of(commit, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct mr_verify_input *const input = input_of(verify, commit, &range[i]);
+        if (input && input->told_end < range[i].end_offset) input->told_end = range[i].end_offset;
+    }
+}
+
+/* It comes again, to be learned from by models that are others then: told now, and only now. *counts_out: of what was
+ * told; it is counted when it comes again. */
+static mr_status pending_tell(struct mr_verify *verify, const struct mr_state_commit *commit,
+                              struct mr_counts *counts_out, struct mr_err *err)
 {
     struct mr_offline *const offline = verify->offline;
-    const struct mr_offline was = *offline;
-    if (!mr_state_pending_count(commit)) return MR_OK;
-    verify->is_silent = true;
-    const mr_status status = pending_tell(verify, commit, false, err);
-    verify->is_silent = false;
-    offline->in = was.in - offline->pending_in;
-    offline->out = was.out - offline->pending_out;
-    offline->dead = was.dead - offline->pending_dead;
-    offline->filtered = was.filtered - offline->pending_filtered;
+    const size_t bytes = verify->parts.count * sizeof *verify->input;
+    const struct mr_counts before = offline->count;
+    const uint64_t messages = verify->proof->messages;
+    struct mr_verify_input *const inputs = malloc(bytes + 1);
+    if (!inputs) return mr_fail(err, MR_ENOMEM, "out of memory");
+    memcpy(inputs, verify->input, bytes);
+    const mr_status status = pending_work(verify, commit, err);
+    memcpy(verify->input, inputs, bytes);
+    free(inputs);
+    pending_mark(verify, commit);
+    *counts_out = (struct mr_counts){offline->count.in - before.in, offline->count.out - before.out,
+                                     offline->count.dead - before.dead, offline->count.filtered - before.filtered};
+    offline->count = before;
+    verify->proof->messages = messages;
     return status;
+}
+
+/* Of the commit that the models are taken from: what waited was answered and counted before, and comes again. */
+static mr_status pending_skip(struct mr_verify *verify, const struct mr_state_commit *commit, struct mr_err *err)
+{
+    struct mr_counts *const count = &verify->offline->count, again;
+    pending_mark(verify, commit);
+    const mr_status status = pending_tell(verify, commit, &again, err);
+    *count = (struct mr_counts){count->in - again.in, count->out - again.out, count->dead - again.dead,
+                                count->filtered - again.filtered};
+    return status;
+}
+
+/* Whether the first update of a commit learns from all that waited at the one before: as part of its block. If not,
+ * "batch" is another one since, and it was learned from in pieces. */
+static bool is_learned_at_once(const struct mr_verify *verify, const struct mr_state_commit *before,
+                               const struct mr_state_commit *commit)
+{
+    size_t count;
+    const struct mr_state_range *const range = pending_of(before, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct mr_verify_input *const input = input_of(verify, before, &range[i]);
+        bool has_it = false;
+        for (size_t r = 0; r < commit->update[0].range_count; r++) {
+            const struct mr_state_range *const learned = &commit->range[r];
+            has_it |= input_of(verify, commit, learned) == input &&
+                      !is_before(learned->end_offset, learned->end_record, range[i].end_offset, range[i].end_record);
+        }
+        if (!has_it) return false;
+    }
+    return true;
+}
+
+/*
+ * Whether what the commits from `at` on answered first was answered before the models began. They learn in blocks then,
+ * whatever the job says now: only blocks leave something that waits, but for one that ends with its commit.
+ */
+static bool begins_late(const struct mr_verify *verify, const struct mr_state_entry *entry, size_t count, size_t at)
+{
+    const struct mr_state_commit *commit = NULL;
+    for (; at < count && !(commit && commit->update_count); at++) {
+        commit = entry[at].commit;
+        if (mr_state_pending_count(commit)) return true;
+    }
+    if (!commit || !commit->update_count || !verify->offline->run->learns_by_offsets)
+        return verify->offline->run->learns_by_offsets;
+    const struct mr_state_range *const last = &commit->range[commit->range_count - 1];
+    return commit->update[commit->update_count - 1].rows == verify->block_rows ||
+           (!last->end_record && last->end_offset % (int64_t)verify->block_rows == 0);
 }
 
 bool mr_verify_units_differ(const struct mr_verify *verify)
@@ -565,12 +674,14 @@ static mr_status weights_check(struct mr_verify *verify, size_t at, bool *is_equ
 }
 
 /* A commit that has put an earlier model back. */
-static mr_status back_take(struct mr_verify *verify, const struct mr_state_commit *before,
-                           const struct mr_state_commit *commit, struct mr_err *err)
+static mr_status back_take(struct mr_verify *verify, const struct mr_state_entry *entry, size_t count, size_t at,
+                           struct mr_err *err)
 {
-    mr_status status = before ? pending_tell(verify, before, false, err) : MR_OK;
+    const struct mr_state_commit *const commit = entry[at].commit;
+    struct mr_counts counts;
+    mr_status status = at ? pending_tell(verify, entry[at - 1].commit, &counts, err) : MR_OK;
     if (!status) status = snapshot_take(verify, commit->snapshot, err);
-    verify->offline->run->models.begins_late = verify->offline->run->learns_by_offsets && !commit->version_after;
+    verify->offline->run->models.begins_late = !commit->version_after && begins_late(verify, entry, count, at);
     if (!status)
         mr_proof_note(verify->proof, "commit %llu has put version %llu back: taken as it stands there",
                       (unsigned long long)commit->seq, (unsigned long long)commit->version_after);
@@ -580,7 +691,7 @@ static mr_status back_take(struct mr_verify *verify, const struct mr_state_commi
 static void counts_check(struct mr_verify *verify, const struct mr_state_commit *base,
                          const struct mr_state_commit *last)
 {
-    const struct mr_offline *const mine = verify->offline;
+    const struct mr_counts *const mine = &verify->offline->count;
     const uint64_t in = last->in - (base ? base->in : 0), out = last->out - (base ? base->out : 0);
     const uint64_t dead = last->dead - (base ? base->dead : 0), filtered = last->filtered - (base ? base->filtered : 0);
     if (in != out + dead + filtered)
@@ -600,13 +711,17 @@ static void counts_check(struct mr_verify *verify, const struct mr_state_commit 
                       (unsigned long long)filtered);
 }
 
-static mr_status commit_work(struct mr_verify *verify, const struct mr_state_commit *before,
-                             const struct mr_state_commit *commit, struct mr_err *err)
+static mr_status commit_work(struct mr_verify *verify, const struct mr_state_entry *entry, size_t count, size_t at,
+                             struct mr_err *err)
 {
+    const struct mr_state_commit *const commit = entry[at].commit;
     const struct mr_state_range *range = commit->range;
+    struct mr_counts counts;
     bool has_read = false;
     mr_status status = MR_OK;
-    if (commit->kind == MR_STATE_ROLLED_BACK) return back_take(verify, before, commit, err);
+    if (commit->kind == MR_STATE_ROLLED_BACK) return back_take(verify, entry, count, at, err);
+    if (at && commit->update_count && !is_learned_at_once(verify, entry[at - 1].commit, commit))
+        status = pending_tell(verify, entry[at - 1].commit, &counts, err);
     for (size_t u = 0; u < commit->update_count && !status; u++) {
         status = update_work(verify, commit, range, &commit->update[u], err);
         range += commit->update[u].range_count;
@@ -618,7 +733,7 @@ static mr_status commit_work(struct mr_verify *verify, const struct mr_state_com
 /* The rest of each input: what is pending, and what nothing was learned from. */
 static mr_status rest_work(struct mr_verify *verify, const struct mr_state_commit *last, struct mr_err *err)
 {
-    mr_status status = pending_tell(verify, last, true, err);
+    mr_status status = pending_work(verify, last, err);
     for (size_t i = 0; i < verify->parts.count && !status; i++) {
         struct mr_verify_input *const input = &verify->input[i];
         status = gap_work(verify, input, input->end, 0, err);
@@ -633,20 +748,20 @@ mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err)
     const struct mr_state_entry *const entry = mr_state_log_entries(verify->log[0], &count);
     bool is_equal = true;
     mr_status status = MR_OK;
-    run->models.begins_late = run->learns_by_offsets;
     if (!count) {
         mr_proof_fact(verify->proof, "nothing is committed yet");
         return MR_OK;
     }
     const size_t base = base_find(verify, entry, count);
+    run->models.begins_late = (base == SIZE_MAX || !entry[base].commit->version_after) &&
+                              begins_late(verify, entry, count, base == SIZE_MAX ? 0 : base);
     if (base != SIZE_MAX) {
         status = snapshot_take(verify, entry[base].commit->snapshot, err);
-        if (entry[base].commit->version_after) run->models.begins_late = false;
         if (!status) status = pending_skip(verify, entry[base].commit, err);
     }
     if (!status) status = mr_verify_scored_commit(verify, base == SIZE_MAX ? NULL : entry[base].commit, err);
     for (size_t at = base == SIZE_MAX ? 0 : base + 1; at < count && !status; at++) {
-        status = commit_work(verify, at ? entry[at - 1].commit : NULL, entry[at].commit, err);
+        status = commit_work(verify, entry, count, at, err);
         if (!status && is_equal) status = weights_check(verify, at, &is_equal, err);
         if (!status && is_equal) status = mr_verify_scored_commit(verify, entry[at].commit, err);
         verify->proof->commits++;

@@ -86,7 +86,7 @@ static mr_status rejects_tell(struct mr_offline *offline, const struct mr_messag
             .reason = reject->reason,
             .is_output = reject->reason == MR_REASON_OUTPUT_SIZE,
             .field = reject->field == MR_FIELD_NONE ? NULL : offline->run->layout->schema.field[reject->field].path};
-        offline->dead++;
+        offline->count.dead++;
         status = offline->to.dead(offline->to.context, &dead, err);
     }
     rows->reject_count = 0;
@@ -100,6 +100,20 @@ void mr_offline_clear(struct mr_offline *offline)
     rows->row_cap = offline->slot.row_cap;
 }
 
+/* An array that was cut is not one that breaks off there. */
+static void cut_heed(struct mr_offline *offline, const struct mr_message *messages, struct mr_cursor *cursor,
+                     size_t limit)
+{
+    struct mr_rows *const rows = &offline->slot.rows;
+    if (!offline->cut) return;
+    if (cursor->message < limit && messages[cursor->message].value &&
+        messages[cursor->message].value + cursor->byte == offline->cut)
+        *cursor = (struct mr_cursor){.message = cursor->message + 1};
+    const struct mr_reject *const last = rows->reject_count ? &rows->reject[rows->reject_count - 1] : NULL;
+    if (last && messages[last->message].value && messages[last->message].value + last->first == offline->cut)
+        rows->reject_count--;
+}
+
 mr_status mr_offline_decode(struct mr_offline *offline, const struct mr_message *messages, struct mr_cursor *cursor,
                             size_t limit, struct mr_err *err)
 {
@@ -108,8 +122,9 @@ mr_status mr_offline_decode(struct mr_offline *offline, const struct mr_message 
     const size_t rows_before = rows->row_count;
     rows->reject_count = 0;
     const size_t filtered = mr_decode(&input, &offline->slot, cursor, limit);
-    offline->filtered += filtered;
-    offline->in += filtered + (rows->row_count - rows_before) + rows->reject_count;
+    cut_heed(offline, messages, cursor, limit);
+    offline->count.filtered += filtered;
+    offline->count.in += filtered + (rows->row_count - rows_before) + rows->reject_count;
     return rejects_tell(offline, messages, err);
 }
 
@@ -131,8 +146,7 @@ mr_status mr_offline_score(struct mr_offline *offline, struct mr_err *err)
     return status ? status : mr_models_wait(models, &slot->queues, &slot->rows, slot->scores, err);
 }
 
-mr_status mr_offline_encode(struct mr_offline *offline, const struct mr_message *messages, size_t skip,
-                            struct mr_err *err)
+mr_status mr_offline_encode(struct mr_offline *offline, const struct mr_message *messages, struct mr_err *err)
 {
     struct mr_rows *const rows = &offline->slot.rows;
     struct mr_outbox *const box = &offline->box;
@@ -141,12 +155,12 @@ mr_status mr_offline_encode(struct mr_offline *offline, const struct mr_message 
                                           .source_ops = &offline->source_ops,
                                           .source = offline->source};
     mr_status status = MR_OK;
-    size_t row = skip;
+    size_t row = 0;
     while (row < rows->row_count && !status) {
         box->count = box->arena_used = 0;
         mr_encode(offline->encoder, &input, rows, &row, box); /* one row a record; what it rejects is before them */
         for (size_t i = 0; i < box->count && !status; i++) {
-            offline->out += box->record[i].row_count;
+            offline->count.out += box->record[i].row_count;
             status = offline->to.output(offline->to.context, &box->record[i], row - (box->count - i), err);
         }
         if (!status && rows->reject_count) status = rejects_tell(offline, messages, err);

@@ -6,6 +6,7 @@
 #define MR_VERIFY_OFFLINE_H
 
 #include "kafka/range_reader.h"
+#include "metrics/stats.h"
 #include "millrace/sink.h"
 #include "pipeline/encode.h"
 #include "pipeline/slot.h"
@@ -38,8 +39,8 @@ struct mr_offline {
     struct mr_source_ops source_ops; /* for the encoder: names of topics are those of `source` */
     struct mr_source *source;
     struct mr_offline_to to;
-    uint64_t in, out, dead, filtered;                                 /* records so far */
-    uint64_t pending_in, pending_out, pending_dead, pending_filtered; /* the caller's */
+    struct mr_counts count; /* records so far */
+    const char *cut;        /* the caller's: where the value of a message was cut between two records; NULL: nowhere */
 };
 
 /**
@@ -65,8 +66,7 @@ mr_status mr_offline_parts(struct mr_offline *offline, const struct mr_message *
 /** Scores the rows of the slot and waits. */
 mr_status mr_offline_score(struct mr_offline *offline, struct mr_err *err);
 
-/** Encodes the rows of the slot whose scores are there; the first `skip` are left out. */
-mr_status mr_offline_encode(struct mr_offline *offline, const struct mr_message *messages, size_t skip,
-                            struct mr_err *err);
+/** Encodes the rows of the slot whose scores are there. */
+mr_status mr_offline_encode(struct mr_offline *offline, const struct mr_message *messages, struct mr_err *err);
 
 #endif

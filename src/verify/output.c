@@ -276,7 +276,7 @@ mr_status mr_verify_expect_output(void *context, const struct mr_record *record,
                                    .source = mr_part_get(&verify->index, record->topic, record->source_partition),
                                    .offset = record->offset};
     mr_status status = MR_OK;
-    if (verify->is_silent) return MR_OK;
+    if (record->offset < verify->input[want.source].told_end) return MR_OK;
     numbers_fill(verify, row, &want);
     if (job->emit.framing == MR_EMIT_ARRAY) { /* its brackets */
         want.value++;
@@ -315,12 +315,8 @@ mr_status mr_verify_expect_dead(void *context, const struct mr_offline_dead *dea
     const struct mr_message *const message = dead->message;
     const struct mr_verify_output *const output = &verify->output[verify->output_count - 1];
     const uint32_t source = mr_part_get(&verify->index, message->topic, message->partition);
-    struct mr_verify_input *const input = &verify->input[source];
-    if (verify->is_silent || !verify->output_count || !output->is_dead) return MR_OK;
-    if (input->told_dead) { /* compared before */
-        input->told_dead--;
-        return MR_OK;
-    }
+    const struct mr_verify_input *const input = &verify->input[source];
+    if (!verify->output_count || !output->is_dead || message->offset < input->told_end) return MR_OK;
     const struct mr_match_record want = {
         .value = dead->value,
         .value_bytes = dead->value_bytes,
@@ -600,10 +596,10 @@ mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err)
     if (!status && is_any_wanted(verify)) status = markers_wait(verify, err);
     if (!status) status = running_look(verify, err);
     if (status) return status;
-    proof->in = verify->offline->in;
-    proof->out = verify->offline->out;
-    proof->dead = verify->offline->dead;
-    proof->filtered = verify->offline->filtered;
+    proof->in = verify->offline->count.in;
+    proof->out = verify->offline->count.out;
+    proof->dead = verify->offline->count.dead;
+    proof->filtered = verify->offline->count.filtered;
     if (verify->is_running)
         mr_proof_note(proof, "the job went on meanwhile: what it wrote behind these offsets is not looked at");
     for (size_t i = 0; i < verify->output_count; i++) {

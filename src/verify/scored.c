@@ -280,7 +280,7 @@ static mr_status piece_work(struct mr_verify_scored *scored, const struct piece 
         status = mr_offline_decode(verify->offline, list->message, &cursor, list->count, err);
         if (!status) status = mr_offline_parts(verify->offline, list->message, err);
         if (!status) status = mr_offline_score(verify->offline, err);
-        if (!status) status = mr_offline_encode(verify->offline, list->message, 0, err);
+        if (!status) status = mr_offline_encode(verify->offline, list->message, err);
     }
     mr_message_list_clear(list);
     return status;

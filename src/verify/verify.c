@@ -14,6 +14,7 @@
 #define CHUNK_MAX   8192                /* offsets of an input read at once, */
 #define CHUNK_BYTES (8.0 * 1024 * 1024) /* and about so many bytes */
 #define CHUNK_FIRST 256
+#define ROWS_MAX    (1 << 20) /* of an update: no job can have more */
 
 uint32_t mr_verify_input_find(const struct mr_verify *verify, const char *topic, int32_t partition)
 {
@@ -72,7 +73,7 @@ static void lost_tell(struct mr_verify *verify, bool is_earliest)
                       "known%s",
                       part->topic, (int)part->partition, (long long)part->low,
                       is_earliest ? " (if the job began there, say --from earliest)" : "");
-        if (input->start < part->low) input->start = part->low;
+        if (input->start < part->low) input->start = part->low, input->byte = 0;
         if (input->end < input->start) input->end = input->start;
     }
 }
@@ -92,7 +93,7 @@ static mr_status chunk_work(struct mr_verify *verify, struct mr_verify_input *in
         status = mr_offline_decode(offline, list->message, &cursor, list->count, err);
         if (!status) status = mr_offline_parts(offline, list->message, err);
         if (!status) status = mr_offline_score(offline, err);
-        if (!status) status = mr_offline_encode(offline, list->message, 0, err);
+        if (!status) status = mr_offline_encode(offline, list->message, err);
     }
     verify->proof->messages += list->count;
     mr_message_list_clear(list);
@@ -187,18 +188,35 @@ static mr_status ranges_open(struct mr_verify *verify, const struct mr_verify_op
     return status;
 }
 
+static mr_status offline_open(struct mr_verify *verify, struct mr_err *err)
+{
+    const struct mr_offline_to to = {verify, mr_verify_expect_output, mr_verify_expect_dead};
+    return mr_offline_create(verify->job, verify->parts.topic, verify->parts.topic_count, &to, &verify->offline, err);
+}
+
+/* What was learned from at once must fit, though batches may be smaller now. */
+static mr_status offline_widen(struct mr_verify *verify, struct mr_err *err)
+{
+    const size_t rows = mr_verify_state_rows(verify);
+    verify->block_rows = (size_t)verify->job->batch.records_max;
+    if (rows <= verify->block_rows || rows > ROWS_MAX) return MR_OK;
+    verify->job->batch.records_max = (int64_t)rows;
+    mr_offline_destroy(verify->offline);
+    verify->offline = NULL;
+    return offline_open(verify, err);
+}
+
 static mr_status work(struct mr_verify *verify, const struct mr_verify_options *options, struct mr_err *err)
 {
     struct mr_job *const job = verify->job;
-    const struct mr_offline_to to = {verify, mr_verify_expect_output, mr_verify_expect_dead};
     const struct mr_map *const properties = &((const struct mr_kafka_source_options *)job->source_options)->properties;
     mr_status status = inputs_open(verify, err);
-    if (!status)
-        status = mr_offline_create(job, verify->parts.topic, verify->parts.topic_count, &to, &verify->offline, err);
+    if (!status) status = offline_open(verify, err);
     for (size_t i = 0; i < job->model_count && !status && !verify->scored; i++) {
         if (mr_job_model_follows(&job->model[i])) status = mr_verify_scored_create(verify, &verify->scored, err);
     }
     if (!status) status = mr_verify_state_read(verify, err);
+    if (!status) status = offline_widen(verify, err);
     if (!status) status = ranges_open(verify, options, err);
     if (!status) status = mr_range_reader_create(properties, &verify->reader, err);
     if (!status) status = mr_range_reader_create(properties, &verify->writer, err);
