@@ -445,6 +445,7 @@ void mr_match_end(struct mr_match *match)
 {
     mr_match_settle(match, true);
     mr_match_settle_repeated(match);
+    mr_match_settle_moved(match);
     excused_drop(match);
     for (int32_t i = 0; i < match->open.partition_count; i++) {
         struct lane *const lane = &match->lane[i];
@@ -489,6 +490,11 @@ uint64_t mr_match_far_count(const struct mr_match *match)
 uint64_t mr_match_repeated_count(const struct mr_match *match)
 {
     return match->repeated;
+}
+
+uint64_t mr_match_moved_count(const struct mr_match *match)
+{
+    return match->moved;
 }
 
 uint64_t mr_match_before_count(const struct mr_match *match)

@@ -74,6 +74,9 @@ struct mr_match_open {
     bool (*split)(void *context, const char *value, size_t bytes, uint64_t *hash_out,
                   const struct mr_match_number **numbers_out, size_t *count_out);
     void *split_context;
+    /* Records may stand in another partition than they are expected in, because there were more or fewer of them once:
+     * such are tied at the end, in their order, and counted. */
+    bool may_move;
     bool is_bare; /* all else is the same in all of them: the order is not judged once numbers differ */
     /* Called within mr_match_actual, mr_match_settle and mr_match_end; what is not part of the fault is NULL. */
     void (*fault)(void *context, mr_match_fault fault, const struct mr_match_place *expected,
@@ -124,6 +127,7 @@ uint64_t mr_match_count(const struct mr_match *match);          /* records that 
 uint64_t mr_match_near_count(const struct mr_match *match);     /* of these not byte for byte */
 uint64_t mr_match_far_count(const struct mr_match *match);      /* of these not near: not proved */
 uint64_t mr_match_repeated_count(const struct mr_match *match); /* of these, duplicates of others or rightly so */
+uint64_t mr_match_moved_count(const struct mr_match *match);    /* of these in another partition, see may_move */
 uint64_t mr_match_before_count(const struct mr_match *match);   /* left out, see mr_match_lead */
 uint64_t mr_match_behind_count(const struct mr_match *match);   /* left out, see mr_match_trail */
 bool mr_match_is_ambiguous(const struct mr_match *match);

@@ -17,7 +17,7 @@ struct item {
     uint64_t content, version; /* actual: as given */
     size_t value_bytes;
     char *value; /* NULL: a null, or no longer kept */
-    /* where numbers may differ, see match_near.c: */
+    /* where numbers or partitions may differ, see match_near.c: */
     uint64_t rest, alike;     /* hash of key and headers; of all that must be equal */
     bool is_split, has_alike; /* alike was sought; and found */
     struct item *next_near;
@@ -63,7 +63,7 @@ struct mr_match {
     uint64_t *reached;     /* [source_count][partition_count]: seq of the last matched, and one */
     struct seen *seen;     /* [SEEN_COUNT] */
     size_t wanted_any, expected_count;
-    uint64_t matched, near, far, repeated, before, behind;
+    uint64_t matched, near, far, repeated, moved, before, behind;
     unsigned pairs;
     bool is_ambiguous, trails;
 };
@@ -77,5 +77,9 @@ void mr_match_tie(struct mr_match *match, struct item *actual, struct item *expe
 /** At the end, where numbers were near, so that another unit has made them: ties what is near, though its bytes were
  * tied to something else before. */
 void mr_match_settle_repeated(struct mr_match *match);
+
+/** At the end: ties records that are alike and stand in another partition than they are expected in; not such whose
+ * bytes were tied to something else there before, which are duplicates. */
+void mr_match_settle_moved(struct mr_match *match);
 
 #endif

@@ -161,6 +161,7 @@ static mr_status output_open(struct mr_verify *verify, struct mr_verify_output *
                                        .partition_count = (int32_t)output->parts.count,
                                        .split = !is_dead && verify->near ? mr_near_split : NULL,
                                        .split_context = verify->near,
+                                       .may_move = output->is_dead || verify->job->emit.partition != MR_PARTITION_SAME,
                                        .is_bare = verify->near && is_bare(verify),
                                        .fault = fault_tell,
                                        .is_excused = is_excused,
@@ -617,6 +618,13 @@ mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err)
         if (before)
             mr_proof_note(proof, "topic \"%s\": %llu records are of before the range that was looked at", output->topic,
                           before);
+        if (mr_match_moved_count(output->match))
+            mr_proof_note(
+                proof,
+                "topic \"%s\": %llu %s stand in another partition than the topics' numbers of partitions give them "
+                "today: these have changed while the job ran, or something else has put them there",
+                output->topic, (unsigned long long)mr_match_moved_count(output->match),
+                output->is_dead ? "dead letters" : "outputs");
         if (proof->total != wrong && verify->near && is_bare(verify) && !output->is_dead)
             mr_proof_note(proof,
                           "topic \"%s\": outputs that hold nothing of their records and that another unit has scored: "

@@ -74,6 +74,30 @@ def case_plain(rig):
     return f"{report['seconds']} s; {'; '.join(told)}"
 
 
+def case_grown(rig):
+    """Topics that get more partitions while the job runs: outputs stand where they went then; a lost one and a doubled one are found all the same."""
+    told = []
+    for name, out, grown, keys in (("gin", 8, 8, ()), ("gout", 4, 8, ("--keys",)), ("gkey", 3, 5, ("--keys",))):
+        rig.trio(name, out=out)
+        job = exact(rig, name)
+        rig.produce(name, 2000, "--bad-every", 50, *keys)
+        run = rig.run(job, "-X", "topic.metadata.refresh.interval.ms=1000")
+        run.wait_out(2000)
+        rig.grow(f"{name}.in" if name == "gin" else f"{name}.out", grown)
+        rig.produce(name, 2000, "--bad-every", 50, *keys, first=2000)
+        run.wait_out(4000)
+        run.signal(signal.SIGTERM)
+        run.expect_end(0)
+        report = verify(job, 0)
+        moved = [note for note in report["not_proved"] if "stand in another partition" in note]
+        expect(len(moved) == 1, f"{name}: {report}")
+        told.append(moved[0].split(":")[1].split()[0])
+    for fault, kind in (("drop", "missing"), ("twice", "duplicated")):
+        topic = rig.doctored("gin.out", f"gin.{fault}", fault, 1, 77, partitions=8)
+        finds(exact(rig, "gin", sinks=[{"type": "kafka", "topic": topic}]), kind)
+    return f"{' and '.join(told)} in another partition"
+
+
 def case_keys(rig):
     """Four partitions into three, by key; several records a message, joined again."""
     rig.topics("keys.in:4", "keys.out:3", "keys.dead:2")
@@ -323,5 +347,5 @@ def case_versions(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_keys, case_offsets, case_stranger, case_missing, case_rollback, case_killed, case_arrival, case_arrival_killed, case_scores,
+    main([case_plain, case_grown, case_keys, case_offsets, case_stranger, case_missing, case_rollback, case_killed, case_arrival, case_arrival_killed, case_scores,
           case_units, case_versions])
