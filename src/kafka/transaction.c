@@ -14,6 +14,8 @@
 #define OFFSETS_MS       10000 /* cannot be resumed: sent again it would be another request */
 #define REFUSALS_WAIT_MS 1000
 #define PROBE_EVERY_US   100000 /* how often to ask whether a transaction that waits for reports has failed */
+#define MARGIN_MS        2000   /* before the coordinator may end a transaction; of short ones a quarter */
+#define STILL_US         3000000
 
 struct mr_transaction {
     struct mr_transaction_open open;
@@ -31,6 +33,9 @@ struct mr_transaction {
     bool is_open;    /* between begin and the first request of its end */
     uint64_t sent, acknowledged;
     int64_t probe_due_us;
+    int64_t known_us; /* not later than when the coordinator first heard of the transaction; 0: it has not */
+    int64_t seen_us;  /* when this thread was here last */
+    bool has_stood_still;
     struct mr_err failure;
 };
 
@@ -66,6 +71,40 @@ void mr_transaction_destroy(struct mr_transaction *transaction)
 static bool is_fenced(rd_kafka_resp_err_t code)
 {
     return mr_kafka_status(code) == MR_EFENCED;
+}
+
+/* ---- how old a transaction is ---- */
+
+/*
+ * The coordinator ends a transaction that is older than transaction.timeout.ms, and then treats its producer as one
+ * whose place another has taken: the two cannot be told apart. So a process that waits for a broker gives the
+ * transaction up a little before that, and begins again with a new producer. Not one that stood still (frozen, its
+ * machine suspended): another may have taken its place meanwhile, and a new producer would fence that one.
+ */
+static void age_note(struct mr_transaction *transaction, int64_t allowed_ms)
+{
+    const int64_t now_us = mr_clock_us();
+    if (transaction->seen_us && now_us - transaction->seen_us > allowed_ms * 1000 + STILL_US)
+        transaction->has_stood_still = true;
+    transaction->seen_us = now_us;
+}
+
+/* How long a call may take, at most most_ms; 0: the transaction is too old for it. */
+static int left_ms(const struct mr_transaction *transaction, int most_ms)
+{
+    const int64_t limit_ms = transaction->timeouts.transaction_ms;
+    const int64_t margin_ms = limit_ms / 4 < MARGIN_MS ? limit_ms / 4 : MARGIN_MS;
+    if (!transaction->known_us || transaction->has_stood_still) return most_ms;
+    const int64_t left = limit_ms - margin_ms - (mr_clock_us() - transaction->known_us) / 1000;
+    return left <= 0 ? 0 : left < most_ms ? (int)left : most_ms;
+}
+
+static mr_txn_outcome old_fail(const struct mr_transaction *transaction, const char *what, struct mr_err *err)
+{
+    mr_fail(err, MR_ERESTART,
+            "%s: no answer, and the broker would soon end the transaction (transaction.timeout.ms, %g s)", what,
+            (double)transaction->timeouts.transaction_ms / 1e3);
+    return MR_TXN_ABORT;
 }
 
 static mr_txn_outcome fenced_fail(struct mr_err *err, const char *what, const char *reason)
@@ -216,6 +255,8 @@ mr_txn_outcome mr_transaction_begin(struct mr_transaction *transaction, struct m
     if (outcome) return outcome;
     mr_epoch_watch_begin(&transaction->watch);
     transaction->sent = transaction->acknowledged = 0;
+    transaction->known_us = transaction->seen_us = 0;
+    transaction->has_stood_still = false;
     transaction->probe_due_us = mr_clock_us() + PROBE_EVERY_US;
     const mr_txn_outcome begun = mr_transaction_judge(
         transaction->client, rd_kafka_begin_transaction(transaction->client), "beginning a transaction", err);
@@ -227,19 +268,27 @@ mr_txn_outcome mr_transaction_offsets(struct mr_transaction *transaction, const 
                                       const rd_kafka_consumer_group_metadata_t *group, struct mr_err *err)
 {
     static const char what[] = "putting the input offsets into the transaction";
+    age_note(transaction, 0);
+    if (!transaction->known_us) transaction->known_us = transaction->seen_us;
+    const int wait_ms = left_ms(transaction, OFFSETS_MS);
+    if (!wait_ms) return old_fail(transaction, what, err);
     transaction->is_open = false;
     const mr_txn_outcome outcome = mr_transaction_judge(
-        transaction->client, rd_kafka_send_offsets_to_transaction(transaction->client, list, group, OFFSETS_MS), what,
+        transaction->client, rd_kafka_send_offsets_to_transaction(transaction->client, list, group, wait_ms), what,
         err);
+    age_note(transaction, wait_ms);
     return outcome ? outcome : fatal_check(transaction, what, err);
 }
 
 mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct mr_err *err)
 {
     static const char what[] = "committing the transaction";
+    age_note(transaction, 0);
+    if (!left_ms(transaction, STEP_MS)) return old_fail(transaction, what, err);
     transaction->is_open = false;
     const mr_txn_outcome outcome =
         mr_transaction_judge(transaction->client, rd_kafka_commit_transaction(transaction->client, STEP_MS), what, err);
+    age_note(transaction, STEP_MS);
     if (outcome) return outcome;
     const mr_txn_outcome fatal = fatal_check(transaction, what, err);
     if (fatal) return fatal;
@@ -305,6 +354,7 @@ void mr_port_close(struct mr_transaction *transaction, struct mr_port *port)
 
 void mr_transaction_sent(struct mr_transaction *transaction, size_t count)
 {
+    if (!transaction->known_us) transaction->known_us = transaction->seen_us = mr_clock_us();
     transaction->sent += count;
 }
 
@@ -341,7 +391,11 @@ void mr_transaction_ask(struct mr_transaction *transaction)
 void mr_transaction_poll(struct mr_transaction *transaction, int wait_ms)
 {
     if (!transaction->client) return;
+    age_note(transaction, 0);
     rd_kafka_poll(transaction->client, wait_ms);
+    age_note(transaction, wait_ms);
+    if (!transaction->failure.status && transaction->is_open && !left_ms(transaction, 1))
+        old_fail(transaction, "waiting for outputs to be acknowledged", &transaction->failure);
     if (!transaction->failure.status) failure_probe(transaction);
 }
 

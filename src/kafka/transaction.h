@@ -41,7 +41,10 @@ mr_status mr_transaction_create(const struct mr_transaction_open *open, struct m
 /** Accepts NULL. All ports must be closed. */
 void mr_transaction_destroy(struct mr_transaction *transaction);
 
-/** Calls of mr_commit_ops; their contract is there. init and commit come back with MR_TXN_AGAIN after about a second.
+/**
+ * Calls of mr_commit_ops; their contract is there. init and commit come back with MR_TXN_AGAIN after about a second.
+ * offsets, commit and poll give a transaction up (MR_TXN_ABORT) that waits for brokers nearly as long as they let it be
+ * open (transaction.timeout.ms).
  */
 mr_txn_outcome mr_transaction_init(struct mr_transaction *transaction, struct mr_err *err);
 mr_txn_outcome mr_transaction_begin(struct mr_transaction *transaction, struct mr_err *err);

@@ -1,4 +1,4 @@
-"""Rows B1 to B5: brokers that die, stop and come back."""
+"""Rows B1 to B5, B9: brokers that die, stop, stand still and come back."""
 import os
 import signal
 import threading
@@ -79,6 +79,24 @@ def coordinator(trial):
         trial.progress(run, 1)
     finally:
         broker.start_node(node)
+    trial.alive(run)
+
+
+@row("B9", "the broker stands still for longer than a transaction may be open", "SIGSTOP for 7 to 9 s, three times a run; a transaction may be open for 6 s", ci=1, full=20,
+     seconds=40, short_seconds=15)
+def still(trial):
+    trial.flow(RATE)
+    run = trial.start("-X", "transaction.timeout.ms=6000")
+    for _ in range(1 if trial.is_short else 3):
+        trial.progress(run)
+        trial.pause(0, 0.2)
+        trial.rig.broker.pause_node(1)
+        try:
+            trial.fault()
+            trial.pause(7, 9)
+        finally:
+            trial.rig.broker.resume_node(1)
+        trial.progress(run, 1)
     trial.alive(run)
 
 
