@@ -9,13 +9,12 @@
 #include "kafka/client.h"
 #include "kafka/epoch_watch.h"
 #include "kafka/timeouts.h"
+#include "kafka/transaction_age.h"
 
 #define STEP_MS          1000  /* of init and commit: then they are called again, and go on where they were */
 #define OFFSETS_MS       10000 /* cannot be resumed: sent again it would be another request */
 #define REFUSALS_WAIT_MS 1000
 #define PROBE_EVERY_US   100000 /* how often to ask whether a transaction that waits for reports has failed */
-#define MARGIN_MS        2000   /* before the coordinator may end a transaction; of short ones a quarter */
-#define STILL_US         3000000
 
 struct mr_transaction {
     struct mr_transaction_open open;
@@ -33,9 +32,7 @@ struct mr_transaction {
     bool is_open;    /* between begin and the first request of its end */
     uint64_t sent, acknowledged;
     int64_t probe_due_us;
-    int64_t known_us; /* not later than when the coordinator first heard of the transaction; 0: it has not */
-    int64_t seen_us;  /* when this thread was here last */
-    bool has_stood_still;
+    struct mr_transaction_age age;
     struct mr_err failure;
 };
 
@@ -73,30 +70,15 @@ static bool is_fenced(rd_kafka_resp_err_t code)
     return mr_kafka_status(code) == MR_EFENCED;
 }
 
-/* ---- how old a transaction is ---- */
-
-/*
- * The coordinator ends a transaction that is older than transaction.timeout.ms, and then treats its producer as one
- * whose place another has taken: the two cannot be told apart. So a process that waits for a broker gives the
- * transaction up a little before that, and begins again with a new producer. Not one that stood still (frozen, its
- * machine suspended): another may have taken its place meanwhile, and a new producer would fence that one.
- */
-static void age_note(struct mr_transaction *transaction, int64_t allowed_ms)
+/* The lane is at work on the transaction, behind a call that may have taken so long. */
+static void seen(struct mr_transaction *transaction, int64_t allowed_ms)
 {
-    const int64_t now_us = mr_clock_us();
-    if (transaction->seen_us && now_us - transaction->seen_us > allowed_ms * 1000 + STILL_US)
-        transaction->has_stood_still = true;
-    transaction->seen_us = now_us;
+    mr_age_seen(&transaction->age, mr_clock_us(), allowed_ms);
 }
 
-/* How long a call may take, at most most_ms; 0: the transaction is too old for it. */
 static int left_ms(const struct mr_transaction *transaction, int most_ms)
 {
-    const int64_t limit_ms = transaction->timeouts.transaction_ms;
-    const int64_t margin_ms = limit_ms / 4 < MARGIN_MS ? limit_ms / 4 : MARGIN_MS;
-    if (!transaction->known_us || transaction->has_stood_still) return most_ms;
-    const int64_t left = limit_ms - margin_ms - (mr_clock_us() - transaction->known_us) / 1000;
-    return left <= 0 ? 0 : left < most_ms ? (int)left : most_ms;
+    return mr_age_left_ms(&transaction->age, mr_clock_us(), transaction->timeouts.transaction_ms, most_ms);
 }
 
 static mr_txn_outcome old_fail(const struct mr_transaction *transaction, const char *what, struct mr_err *err)
@@ -255,8 +237,7 @@ mr_txn_outcome mr_transaction_begin(struct mr_transaction *transaction, struct m
     if (outcome) return outcome;
     mr_epoch_watch_begin(&transaction->watch);
     transaction->sent = transaction->acknowledged = 0;
-    transaction->known_us = transaction->seen_us = 0;
-    transaction->has_stood_still = false;
+    mr_age_begin(&transaction->age);
     transaction->probe_due_us = mr_clock_us() + PROBE_EVERY_US;
     const mr_txn_outcome begun = mr_transaction_judge(
         transaction->client, rd_kafka_begin_transaction(transaction->client), "beginning a transaction", err);
@@ -268,27 +249,27 @@ mr_txn_outcome mr_transaction_offsets(struct mr_transaction *transaction, const 
                                       const rd_kafka_consumer_group_metadata_t *group, struct mr_err *err)
 {
     static const char what[] = "putting the input offsets into the transaction";
-    age_note(transaction, 0);
-    if (!transaction->known_us) transaction->known_us = transaction->seen_us;
+    seen(transaction, 0);
+    mr_age_known(&transaction->age, mr_clock_us());
     const int wait_ms = left_ms(transaction, OFFSETS_MS);
     if (!wait_ms) return old_fail(transaction, what, err);
     transaction->is_open = false;
     const mr_txn_outcome outcome = mr_transaction_judge(
         transaction->client, rd_kafka_send_offsets_to_transaction(transaction->client, list, group, wait_ms), what,
         err);
-    age_note(transaction, wait_ms);
+    seen(transaction, wait_ms);
     return outcome ? outcome : fatal_check(transaction, what, err);
 }
 
 mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct mr_err *err)
 {
     static const char what[] = "committing the transaction";
-    age_note(transaction, 0);
+    seen(transaction, 0);
     if (!left_ms(transaction, STEP_MS)) return old_fail(transaction, what, err);
     transaction->is_open = false;
     const mr_txn_outcome outcome =
         mr_transaction_judge(transaction->client, rd_kafka_commit_transaction(transaction->client, STEP_MS), what, err);
-    age_note(transaction, STEP_MS);
+    seen(transaction, STEP_MS);
     if (outcome) return outcome;
     const mr_txn_outcome fatal = fatal_check(transaction, what, err);
     if (fatal) return fatal;
@@ -354,7 +335,7 @@ void mr_port_close(struct mr_transaction *transaction, struct mr_port *port)
 
 void mr_transaction_sent(struct mr_transaction *transaction, size_t count)
 {
-    if (!transaction->known_us) transaction->known_us = transaction->seen_us = mr_clock_us();
+    mr_age_known(&transaction->age, mr_clock_us());
     transaction->sent += count;
 }
 
@@ -391,9 +372,9 @@ void mr_transaction_ask(struct mr_transaction *transaction)
 void mr_transaction_poll(struct mr_transaction *transaction, int wait_ms)
 {
     if (!transaction->client) return;
-    age_note(transaction, 0);
+    seen(transaction, 0);
     rd_kafka_poll(transaction->client, wait_ms);
-    age_note(transaction, wait_ms);
+    seen(transaction, wait_ms);
     if (!transaction->failure.status && transaction->is_open && !left_ms(transaction, 1))
         old_fail(transaction, "waiting for outputs to be acknowledged", &transaction->failure);
     if (!transaction->failure.status) failure_probe(transaction);
