@@ -93,18 +93,45 @@ mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err);
 /** followed.c: holds the files that followers write against the topic that they were fed from. */
 mr_status mr_verify_followed(struct mr_verify *verify, struct mr_err *err);
 
-/** learn.c: what a job that learns has in its state topics. */
+/** chain.c: what a job that learns has in its state topics. */
 mr_status mr_verify_state_read(struct mr_verify *verify, struct mr_err *err);
 void mr_verify_state_close(struct mr_verify *verify);
 /** The most records that one update learned from. */
 size_t mr_verify_state_rows(const struct mr_verify *verify);
 /** Sets where each input begins and ends, from the state. MR_END: the state does not allow to go on. */
 mr_status mr_verify_state_bounds(struct mr_verify *verify, struct mr_err *err);
-/** Learns all commits again, and expects their outputs. */
-mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err);
-
+/** Model i of the log_count ones. */
+struct mr_model_at_work *mr_verify_model(const struct mr_verify *verify, size_t i);
+/** The index of the entry that the models are taken from; SIZE_MAX: they begin as the job says. */
+size_t mr_verify_base(const struct mr_verify *verify, const struct mr_state_entry *entry, size_t count);
 /** Whether some commit was computed by another unit than is at work here: then numbers are near, not equal. */
 bool mr_verify_units_differ(const struct mr_verify *verify);
+
+/** ranges.c: the input of a range of a commit; NULL: the job does not read it. */
+struct mr_verify_input *mr_verify_range_input(const struct mr_verify *verify, const struct mr_state_commit *commit,
+                                              const struct mr_state_range *range);
+/** Ranges of an update into the slot, several of one partition among them; *input_out: of the last one. MR_END: they
+ * contradict what was before. */
+mr_status mr_verify_ranges_decode(struct mr_verify *verify, const struct mr_state_commit *commit,
+                                  const struct mr_state_range *range, size_t count, struct mr_verify_input **input_out,
+                                  struct mr_err *err);
+/** Scores the rows of the slot and expects their outputs. */
+mr_status mr_verify_slot_tell(struct mr_verify *verify, struct mr_err *err);
+/** Expects what comes of ranges of any size, by the models as they are; dead letters before them with them. */
+mr_status mr_verify_ranges_tell(struct mr_verify *verify, const struct mr_state_commit *commit,
+                                const struct mr_state_range *range, size_t count, struct mr_err *err);
+/** The same of what no update has learned from, up to there: there must be no rows in it. */
+mr_status mr_verify_gap_tell(struct mr_verify *verify, struct mr_verify_input *input, int64_t end, uint32_t end_byte,
+                             struct mr_err *err);
+
+/** weights.c: puts the bytes of a commit's snapshot in the place of all models. */
+mr_status mr_verify_snapshot_take(struct mr_verify *verify, uint64_t snapshot, struct mr_err *err);
+/** The models must be, bit for bit, what entry `at` of the first log has committed; those of another unit near, from
+ * snapshot to snapshot. */
+mr_status mr_verify_weights(struct mr_verify *verify, size_t at, bool *is_equal, struct mr_err *err);
+
+/** learn.c: learns all commits again, and expects their outputs. */
+mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err);
 
 /** Index of the input of a partition; MR_PART_NONE: none. */
 uint32_t mr_verify_input_find(const struct mr_verify *verify, const char *topic, int32_t partition);
