@@ -130,3 +130,22 @@ bool mr_json_is_number(const char *text, size_t bytes)
     }
     return at == end;
 }
+
+const char *mr_json_value_end(const char *text, const char *end)
+{
+    size_t depth = 0;
+    for (; text < end; text++) {
+        if (*text == '"') {
+            for (text++; text < end && *text != '"'; text++) text += *text == '\\';
+            if (text >= end) return end;
+        } else if (*text == '{' || *text == '[') {
+            depth++;
+        } else if (*text == '}' || *text == ']') {
+            if (!depth) return text;
+            depth--;
+        } else if (*text == ',' && !depth) {
+            return text;
+        }
+    }
+    return end;
+}

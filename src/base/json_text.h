@@ -25,6 +25,10 @@ int mr_json_hex_4(const char *text, const char *end);
  * surrogates become one character. Returns the bytes written. No terminator. Pure. */
 size_t mr_json_decode(const char *text, const char *end, char *out);
 
+/** The end of a JSON value within an object or array, by quotes and brackets alone: the comma or bracket behind it; end
+ * when there is none. Pure. */
+const char *mr_json_value_end(const char *text, const char *end);
+
 /** True when the whole text is one JSON number (RFC 8259): no sign but -, no leading zeros, digits on both sides of a
  * point. */
 bool mr_json_is_number(const char *text, size_t bytes);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/json_text.h"
 #include "codec/json/template.h"
 
 #define DEPTH_DEFAULT        32
@@ -93,7 +94,7 @@ static void element_decode(struct mr_decoder *decoder, const struct mr_message *
     const bool is_broken = verdict.reason == MR_REASON_SYNTAX || verdict.reason == MR_REASON_ENCODING ||
                            verdict.reason == MR_REASON_DEPTH || verdict.reason == MR_REASON_DUPLICATE_KEY;
     if (is_broken || (is_cut && behind == text_end)) {
-        behind = json_element_skim(text, end);
+        behind = mr_json_value_end(text, end);
         while (behind > text && behind < end && json_space_skip(behind - 1, behind) == behind) behind--;
         if ((size_t)(behind - text) > decoder->record_bytes_max) verdict.reason = MR_REASON_SIZE;
     }

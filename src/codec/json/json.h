@@ -102,9 +102,6 @@ const char *json_number_skip(const char *text, const char *end);
 /** Hash of a decoded key. */
 uint64_t json_hash(const char *key, size_t bytes, uint64_t seed);
 
-/** Finds the end of an element of an array by quotes and brackets alone; end when it is not closed. */
-const char *json_element_skim(const char *text, const char *end);
-
 static inline const char *json_space_skip(const char *text, const char *end)
 {
     while (text < end && (*text == ' ' || *text == '\t' || *text == '\n' || *text == '\r')) text++;

@@ -139,22 +139,3 @@ uint64_t json_hash(const char *key, size_t bytes, uint64_t seed)
     }
     return fold(fold(low ^ hash, high ^ seed ^ other), odd);
 }
-
-const char *json_element_skim(const char *text, const char *end)
-{
-    size_t depth = 0;
-    for (; text < end; text++) {
-        if (*text == '"') {
-            for (text++; text < end && *text != '"'; text++) text += *text == '\\';
-            if (text >= end) return end;
-        } else if (*text == '{' || *text == '[') {
-            depth++;
-        } else if (*text == '}' || *text == ']') {
-            if (!depth) return text;
-            depth--;
-        } else if (*text == ',' && !depth) {
-            return text;
-        }
-    }
-    return end;
-}
