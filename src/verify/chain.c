@@ -216,6 +216,7 @@ mr_status mr_verify_state_bounds(struct mr_verify *verify, struct mr_err *err)
                   (unsigned long long)from->seq, (unsigned long long)from->version_after);
     return MR_OK;
 }
+
 bool mr_verify_units_differ(const struct mr_verify *verify)
 {
     size_t count = 0;

@@ -79,9 +79,6 @@ struct mr_verify {
 /** output.c: the outputs and dead letters of the job. */
 mr_status mr_verify_outputs_open(struct mr_verify *verify, struct mr_err *err);
 void mr_verify_outputs_close(struct mr_verify *verify);
-/** Receivers of mr_offline; context: the verify. */
-mr_status mr_verify_expect_output(void *context, const struct mr_record *record, size_t row, struct mr_err *err);
-mr_status mr_verify_expect_dead(void *context, const struct mr_offline_dead *dead, struct mr_err *err);
 /** Reads what was written, as far as something is expected; is_all: to the end. *has_read_out: whether there was any.
  */
 mr_status mr_verify_pump(struct mr_verify *verify, bool is_all, bool *has_read_out, struct mr_err *err);
@@ -89,6 +86,23 @@ mr_status mr_verify_pump(struct mr_verify *verify, bool is_all, bool *has_read_o
 bool mr_verify_settle(struct mr_verify *verify);
 /** Reads the rest, and tells of what is left. */
 mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err);
+
+/** records.c: receivers of mr_offline; context: the verify. */
+mr_status mr_verify_expect_output(void *context, const struct mr_record *record, size_t row, struct mr_err *err);
+mr_status mr_verify_expect_dead(void *context, const struct mr_offline_dead *dead, struct mr_err *err);
+/** Hands a message that was read to the match, as one record or as those that are joined in it. */
+mr_status mr_verify_message_take(struct mr_verify_output *output, const struct mr_message *message, struct mr_err *err);
+/** Whether headers are compared: where each record is a message of its own. */
+bool mr_verify_has_rest(const struct mr_job *job);
+
+/** fault.c: for mr_match_open.fault and .is_excused; context: the output. */
+void mr_verify_fault(void *context, mr_match_fault fault, const struct mr_match_place *expected,
+                     const struct mr_match_place *actual);
+bool mr_verify_is_excused(void *context, const struct mr_match_place *expected);
+/** Puts a dead letter aside that may stand for an output, or is cut. False: no memory. */
+bool mr_verify_special_add(struct mr_verify_output *output, const struct mr_verify_special *special);
+/** At the end: those that have excused nothing. */
+void mr_verify_specials_tell(struct mr_verify *verify, const struct mr_verify_output *output);
 
 /** followed.c: holds the files that followers write against the topic that they were fed from. */
 mr_status mr_verify_followed(struct mr_verify *verify, struct mr_err *err);

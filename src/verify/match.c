@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "verify/match_inside.h"
 
@@ -37,26 +36,19 @@ mr_status mr_match_create(const struct mr_match_open *open, struct mr_match **ma
     return MR_OK;
 }
 
-static void item_free(struct item *item)
-{
-    free(item->value);
-    free(item->number);
-    free(item);
-}
-
 void mr_match_destroy(struct mr_match *match)
 {
     if (!match) return;
     for (uint32_t i = 0; match->expected && i < match->open.source_count; i++) {
         for (struct item *item = match->expected[i].first, *next; item; item = next) {
             next = item->next;
-            item_free(item);
+            mr_match_item_free(item);
         }
     }
     for (int32_t i = 0; match->lane && i < match->open.partition_count; i++) {
         for (struct item *item = match->lane[i].actual.first, *next; item; item = next) {
             next = item->next;
-            item_free(item);
+            mr_match_item_free(item);
         }
     }
     for (size_t i = 0; match->bucket && i <= match->mask; i++) {
@@ -86,111 +78,6 @@ void mr_match_lead(struct mr_match *match, int32_t partition)
 void mr_match_trail(struct mr_match *match)
 {
     match->trails = true;
-}
-
-/* ---- groups: waiting records by content ---- */
-
-static uint64_t rest_hash(const struct mr_match_record *record, uint64_t hash)
-{
-    return record->key ? XXH3_64bits_withSeed(record->key, record->key_bytes, hash) : hash;
-}
-
-static uint64_t content_hash(const struct mr_match_record *record, int32_t partition)
-{
-    const uint64_t head[4] = {record->rest, record->value ? record->value_bytes : UINT64_MAX,
-                              record->key ? record->key_bytes : UINT64_MAX, (uint64_t)partition};
-    uint64_t hash = XXH3_64bits(head, sizeof head);
-    if (record->value) hash = XXH3_64bits_withSeed(record->value, record->value_bytes, hash);
-    return rest_hash(record, hash);
-}
-
-static struct group **group_find(struct mr_match *match, uint64_t hash, bool is_actual)
-{
-    struct group **at = &match->bucket[hash & match->mask];
-    while (*at && ((*at)->hash != hash || (*at)->is_actual != is_actual)) at = &(*at)->next;
-    return at;
-}
-
-/* Twice the buckets; without memory it stays as it is. */
-static void buckets_grow(struct mr_match *match)
-{
-    const size_t mask = 2 * match->mask + 1;
-    struct group **const grown = calloc(mask + 1, sizeof(*grown));
-    if (!grown) return;
-    for (size_t i = 0; i <= match->mask; i++) {
-        for (struct group *group = match->bucket[i], *next; group; group = next) {
-            next = group->next;
-            group->next = grown[group->hash & mask];
-            grown[group->hash & mask] = group;
-        }
-    }
-    free(match->bucket);
-    match->bucket = grown;
-    match->mask = mask;
-}
-
-static bool group_add(struct mr_match *match, struct item *item, bool is_actual)
-{
-    struct group *group = *group_find(match, item->hash, is_actual);
-    if (group) {
-        group->last->next_alike = item;
-        group->last = item;
-        return true;
-    }
-    if (match->group_count > match->mask) buckets_grow(match);
-    group = match->spare ? match->spare : malloc(sizeof *group);
-    if (!group) return false;
-    if (match->spare) match->spare = group->next;
-    struct group **const bucket = &match->bucket[item->hash & match->mask];
-    *group = (struct group){.next = *bucket, .hash = item->hash, .first = item, .last = item, .is_actual = is_actual};
-    *bucket = group;
-    match->group_count++;
-    return true;
-}
-
-/* Takes an item out of its group: the first one, or (after a near match) any. */
-static void group_remove(struct mr_match *match, const struct item *item, bool is_actual)
-{
-    struct group **const at = group_find(match, item->hash, is_actual);
-    struct group *const group = *at;
-    assert(group);
-    struct item **link = &group->first, *before = NULL;
-    while (*link != item) {
-        before = *link;
-        assert(before); /* it is in its group */
-        link = &before->next_alike;
-    }
-    *link = item->next_alike;
-    if (group->last == item) group->last = before;
-    if (group->first) return;
-    *at = group->next;
-    group->next = match->spare;
-    match->spare = group;
-    match->group_count--;
-}
-
-static struct item *item_make(const struct mr_match_record *record, uint64_t hash)
-{
-    struct item *const item = malloc(sizeof *item);
-    if (!item) return NULL;
-    *item = (struct item){.hash = hash,
-                          .offset = record->offset,
-                          .source = record->source,
-                          .partition = record->partition,
-                          .content = record->hash,
-                          .version = record->version,
-                          .value_bytes = record->value_bytes,
-                          .rest = rest_hash(record, XXH3_64bits(&record->rest, sizeof record->rest)),
-                          .number_count = record->number_count};
-    if (record->value) item->value = malloc(record->value_bytes + 1);
-    if (record->number_count) item->number = malloc(record->number_count * sizeof *item->number);
-    if ((record->value && !item->value) || (record->number_count && !item->number)) {
-        item_free(item);
-        return NULL;
-    }
-    if (item->value && record->value_bytes) memcpy(item->value, record->value, record->value_bytes);
-    if (item->number) memcpy(item->number, record->number, record->number_count * sizeof *item->number);
-    return item;
 }
 
 /* ---- matching ---- */
@@ -237,7 +124,7 @@ static void lane_pop(struct mr_match *match, struct lane *lane)
         list->first = item->next;
         if (!list->first) list->last = NULL;
         list->count--;
-        item_free(item);
+        mr_match_item_free(item);
     }
 }
 
@@ -281,13 +168,13 @@ static void pair(struct mr_match *match, struct item *actual, uint64_t seq, uint
         while (list->first != actual) {
             struct item *const item = list->first;
             if (!item->is_matched) {
-                group_remove(match, item, true);
+                mr_match_group_remove(match, item, true);
                 list->unmatched--;
                 match->before++;
             }
             list->first = item->next;
             list->count--;
-            item_free(item);
+            mr_match_item_free(item);
         }
     }
     lane_pop(match, lane);
@@ -295,19 +182,19 @@ static void pair(struct mr_match *match, struct item *actual, uint64_t seq, uint
 
 mr_status mr_match_expect(struct mr_match *match, const struct mr_match_record *record, struct mr_err *err)
 {
-    const uint64_t hash = content_hash(record, record->partition);
+    const uint64_t hash = mr_match_content(record, record->partition);
     const uint64_t seq = match->seq[record->source]++;
     struct list *const list = &match->expected[record->source];
-    struct group *const there = *group_find(match, hash, true);
+    struct group *const there = *mr_match_group_find(match, hash, true);
     if (there) {
         struct item *const actual = there->first;
-        group_remove(match, actual, true);
+        mr_match_group_remove(match, actual, true);
         pair(match, actual, seq, record->source, record->offset, hash);
         return MR_OK;
     }
-    struct item *const item = item_make(record, hash);
-    if (!item || !group_add(match, item, false)) {
-        free(item);
+    struct item *const item = mr_match_item_make(record, hash);
+    if (!item || !mr_match_group_add(match, item, false)) {
+        mr_match_item_free(item);
         return mr_fail(err, MR_ENOMEM, "no memory for records that are expected");
     }
     item->seq = seq;
@@ -325,23 +212,23 @@ static void lead_drop(struct mr_match *match, struct lane *lane)
 {
     struct list *const list = &lane->actual;
     struct item *const item = list->first;
-    group_remove(match, item, true);
+    mr_match_group_remove(match, item, true);
     list->first = item->next;
     list->count--;
     list->unmatched--;
     match->before++;
-    item_free(item);
+    mr_match_item_free(item);
 }
 
 mr_status mr_match_actual(struct mr_match *match, const struct mr_match_record *record, struct mr_err *err)
 {
     struct lane *const lane = &match->lane[record->partition];
     struct list *const list = &lane->actual;
-    const uint64_t hash = content_hash(record, record->is_placed ? record->partition : MR_MATCH_ANY);
-    struct group *const there = *group_find(match, hash, false);
-    struct item *const item = item_make(record, hash);
-    if (!item || (!there && !group_add(match, item, true))) {
-        free(item);
+    const uint64_t hash = mr_match_content(record, record->is_placed ? record->partition : MR_MATCH_ANY);
+    struct group *const there = *mr_match_group_find(match, hash, false);
+    struct item *const item = mr_match_item_make(record, hash);
+    if (!item || (!there && !mr_match_group_add(match, item, true))) {
+        mr_match_item_free(item);
         return mr_fail(err, MR_ENOMEM, "no memory for records that were read");
     }
     *(list->last ? &list->last->next : &list->first) = item;
@@ -351,22 +238,22 @@ mr_status mr_match_actual(struct mr_match *match, const struct mr_match_record *
     if (!there && lane->leads && list->unmatched > LEAD_MAX) lead_drop(match, lane);
     if (!there) return MR_OK;
     struct item *const expected = there->first;
-    group_remove(match, expected, false);
+    mr_match_group_remove(match, expected, false);
     expected_unlink(match, expected);
     wanted_change(match, expected->partition, false);
     pair(match, item, expected->seq, expected->source, expected->offset, hash);
-    item_free(expected);
+    mr_match_item_free(expected);
     return MR_OK;
 }
 
 void mr_match_tie(struct mr_match *match, struct item *actual, struct item *expected)
 {
-    group_remove(match, expected, false);
-    group_remove(match, actual, true);
+    mr_match_group_remove(match, expected, false);
+    mr_match_group_remove(match, actual, true);
     expected_unlink(match, expected);
     wanted_change(match, expected->partition, false);
     pair(match, actual, expected->seq, expected->source, expected->offset, expected->hash);
-    item_free(expected);
+    mr_match_item_free(expected);
 }
 
 size_t mr_match_wanted(const struct mr_match *match, int32_t partition)
@@ -395,9 +282,9 @@ static void excused_drop(struct mr_match *match)
             next = item->next;
             if (!match->open.is_excused(match->open.context, &place)) continue;
             expected_unlink(match, item);
-            group_remove(match, item, false);
+            mr_match_group_remove(match, item, false);
             wanted_change(match, item->partition, false);
-            item_free(item);
+            mr_match_item_free(item);
         }
     }
 }
@@ -436,9 +323,9 @@ static void left_tell(struct mr_match *match, struct lane *lane, struct item *ac
     const struct mr_match_place wanted = place_of(expected);
     match->open.fault(match->open.context, MR_MATCH_DIFFERENT, &wanted, &place);
     expected_unlink(match, expected);
-    group_remove(match, expected, false);
+    mr_match_group_remove(match, expected, false);
     wanted_change(match, expected->partition, false);
-    item_free(expected);
+    mr_match_item_free(expected);
 }
 
 void mr_match_end(struct mr_match *match)
@@ -456,12 +343,12 @@ void mr_match_end(struct mr_match *match)
                 continue;
             }
             left_tell(match, lane, item);
-            group_remove(match, item, true);
+            mr_match_group_remove(match, item, true);
             lane->actual.first = item->next;
             if (!item->next) lane->actual.last = NULL;
             lane->actual.count--;
             lane->actual.unmatched--;
-            item_free(item);
+            mr_match_item_free(item);
         }
     }
     for (uint32_t i = 0; i < match->open.source_count; i++) {

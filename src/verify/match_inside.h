@@ -1,4 +1,4 @@
-/** The inside of a match; for match.c and match_near.c alone. */
+/** The inside of a match; for match.c, match_wait.c and match_near.c alone. */
 #ifndef MR_VERIFY_MATCH_INSIDE_H
 #define MR_VERIFY_MATCH_INSIDE_H
 
@@ -67,6 +67,20 @@ struct mr_match {
     unsigned pairs;
     bool is_ambiguous, trails;
 };
+
+/** Hash of all that must be equal: of the record, and of the partition where that is determined. */
+uint64_t mr_match_content(const struct mr_match_record *record, int32_t partition);
+
+/** A record that waits, with a copy of its bytes; NULL: no memory. free accepts NULL. */
+struct item *mr_match_item_make(const struct mr_match_record *record, uint64_t hash);
+void mr_match_item_free(struct item *item);
+
+/** Where the group of a content hangs; what hangs there is NULL when there is none. */
+struct group **mr_match_group_find(struct mr_match *match, uint64_t hash, bool is_actual);
+/** Adds an item to its group as the last one. False: no memory. */
+bool mr_match_group_add(struct mr_match *match, struct item *item, bool is_actual);
+/** Takes an item out of its group: the first one, or (after a near match) any. */
+void mr_match_group_remove(struct mr_match *match, const struct item *item, bool is_actual);
 
 /** What the record with this content was matched with; NULL: it was not, or not lately. */
 const struct seen *mr_match_seen(const struct mr_match *match, uint64_t hash);

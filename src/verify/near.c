@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/json_text.h"
 #include "base/number.h"
 
 #define SLACK_UNKNOWN 100 /* where nothing says how far off a number may be */
@@ -121,29 +122,6 @@ size_t mr_near_numbers(struct mr_near *near, const struct mr_rows *rows, const s
 
 /* ---- what is there ---- */
 
-/* The end of a JSON value. */
-static const char *value_end(const char *at, const char *end)
-{
-    size_t depth = 0;
-    bool is_text = false;
-    for (; at < end; at++) {
-        if (is_text) {
-            if (*at == '\\')
-                at++;
-            else if (*at == '"')
-                is_text = false;
-        } else if (*at == '"') {
-            is_text = true;
-        } else if (*at == '{' || *at == '[') {
-            depth++;
-        } else if (*at == '}' || *at == ']' || *at == ',') {
-            if (!depth) return at;
-            depth -= *at != ',';
-        }
-    }
-    return end;
-}
-
 /* A number, or null; NULL: neither, or one too many. */
 static const char *number_take(struct mr_near *near, const char *at, const char *end)
 {
@@ -177,7 +155,7 @@ bool mr_near_split(void *context, const char *text, size_t bytes, uint64_t *hash
             return false;
         const size_t first = near->count;
         const char *const value = at + item->literal_bytes;
-        at = is_number(item) ? numbers_take(near, value, end) : value_end(value, end);
+        at = is_number(item) ? numbers_take(near, value, end) : mr_json_value_end(value, end);
         if (!at) return false;
         hash =
             is_number(item) ? hash + near->count - first + 1 : XXH3_64bits_withSeed(value, (size_t)(at - value), hash);

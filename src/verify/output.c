@@ -1,9 +1,7 @@
-/* What the job has written: outputs and dead letters, tied to what must have been. */
-#include <assert.h>
+/* What the job has written: its topics opened, read as far as something is expected, and judged. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/options.h"
@@ -14,116 +12,11 @@
 #define CHUNK         4096 /* offsets read at once */
 #define MARKER_WAIT_S 40   /* for transactions that are not decided: longer than one may last */
 
-/* ---- faults ---- */
-
-static void shown(char *out, size_t cap, const struct mr_match_place *place)
-{
-    const size_t bytes = place->value_bytes < 120 ? place->value_bytes : 120;
-    snprintf(out, cap, "%.*s%s", (int)(place->value ? bytes : 4), place->value ? place->value : "null",
-             bytes < place->value_bytes ? "..." : "");
-}
-
-static void fault_tell(void *context, mr_match_fault fault, const struct mr_match_place *expected,
-                       const struct mr_match_place *actual)
-{
-    struct mr_verify_output *const output = context;
-    struct mr_verify *const verify = output->verify;
-    struct mr_proof *const proof = verify->proof;
-    const struct mr_verify_input *const input = expected ? &verify->input[expected->source] : NULL;
-    const char *const what = output->is_dead ? "dead letter" : "output";
-    char want[160], got[160];
-    assert(expected || fault == MR_MATCH_DUPLICATED || fault == MR_MATCH_FOREIGN);
-    assert(actual || fault == MR_MATCH_MISSING);
-    if (expected) shown(want, sizeof want, expected);
-    if (actual) shown(got, sizeof got, actual);
-    switch (fault) {
-    case MR_MATCH_MISSING:
-        mr_proof_found(proof, MR_FOUND_MISSING, input->name, input->partition, expected->offset,
-                       "its %s is not in topic \"%s\": %s", what, output->topic, want);
-        return;
-    case MR_MATCH_DUPLICATED:
-        mr_proof_found(proof, MR_FOUND_DUPLICATED, output->topic, actual->partition, actual->offset,
-                       "the same %s stood there before: %s", what, got);
-        return;
-    case MR_MATCH_FOREIGN:
-        mr_proof_found(proof, MR_FOUND_FOREIGN, output->topic, actual->partition, actual->offset,
-                       "no record of the input makes this %s: %s", what, got);
-        return;
-    case MR_MATCH_REORDERED:
-        if (output->is_dead) return; /* their order is not promised */
-        mr_proof_found(proof, MR_FOUND_REORDERED, output->topic, actual->partition, actual->offset,
-                       "the %s of %s[%d] offset %lld stands behind that of a later record", what, input->name,
-                       (int)input->partition, (long long)expected->offset);
-        return;
-    case MR_MATCH_DIFFERENT:
-        mr_proof_found(proof, MR_FOUND_DIFFERENT, output->topic, actual->partition, actual->offset,
-                       "%s[%d] offset %lld makes %s, there stands %s", input->name, (int)input->partition,
-                       (long long)expected->offset, want, got);
-    }
-}
-
-/* ---- dead letters that stand for outputs ---- */
-
-static int special_compare(const void *left, const void *right)
-{
-    const struct mr_verify_special *const a = left, *const b = right;
-    if (a->source != b->source) return a->source < b->source ? -1 : 1;
-    return a->source_offset < b->source_offset ? -1 : a->source_offset > b->source_offset;
-}
-
-/* Whether a record that is missing was told of in a dead letter of another kind. */
-static bool is_excused(void *context, const struct mr_match_place *expected)
-{
-    struct mr_verify_output *const output = context, *const dead =
-                                                         &output->verify->output[output->verify->output_count - 1];
-    const struct mr_verify_special wanted = {.source = expected->source, .source_offset = expected->offset};
-    size_t low = 0, high = dead->is_dead ? dead->special_count : 0;
-    if (!dead->is_sorted && high) qsort(dead->special, high, sizeof *dead->special, special_compare);
-    dead->is_sorted = true;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (special_compare(&dead->special[middle], &wanted) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < dead->special_count && !special_compare(&dead->special[low], &wanted); low++) {
-        if (dead->special[low].is_used) continue;
-        dead->special[low].is_used = true;
-        if (!output->is_dead) {
-            output->verify->proof->out--;
-            output->verify->proof->dead++;
-        }
-        return true;
-    }
-    return false;
-}
-
-static bool special_add(struct mr_verify_output *output, const struct mr_verify_special *special)
-{
-    if (output->special_count == output->special_cap) {
-        const size_t cap = output->special_cap ? 2 * output->special_cap : 64;
-        struct mr_verify_special *const grown = realloc(output->special, cap * sizeof *grown);
-        if (!grown) return false;
-        output->special = grown;
-        output->special_cap = cap;
-    }
-    output->special[output->special_count++] = *special;
-    return true;
-}
-
 /* ---- opening ---- */
-
-/* Headers and times are compared where each record is a message of its own. */
-static bool has_rest(const struct mr_job *job)
-{
-    return job->emit.framing == MR_EMIT_SINGLE && (job->emit.headers.count || job->emit.provenance);
-}
-
 /* Whether outputs hold nothing that is of their record alone. */
 static bool is_bare(const struct mr_verify *verify)
 {
-    return !verify->job->emit.key && !has_rest(verify->job) && mr_near_is_bare(verify->near);
+    return !verify->job->emit.key && !mr_verify_has_rest(verify->job) && mr_near_is_bare(verify->near);
 }
 
 static mr_verify_place place_of(const struct mr_verify *verify, const struct mr_verify_output *output)
@@ -163,8 +56,8 @@ static mr_status output_open(struct mr_verify *verify, struct mr_verify_output *
                                        .split_context = verify->near,
                                        .may_move = output->is_dead || verify->job->emit.partition != MR_PARTITION_SAME,
                                        .is_bare = verify->near && is_bare(verify),
-                                       .fault = fault_tell,
-                                       .is_excused = is_excused,
+                                       .fault = mr_verify_fault,
+                                       .is_excused = mr_verify_is_excused,
                                        .paired = verify->scored && !is_dead ? pair_note : NULL,
                                        .context = output};
     status = mr_match_create(&open, &output->match, err);
@@ -235,221 +128,7 @@ void mr_verify_outputs_close(struct mr_verify *verify)
     mr_near_destroy(verify->near);
 }
 
-/* ---- what is expected ---- */
-
-static uint64_t header_hash(uint64_t hash, const char *name, const void *value, size_t bytes)
-{
-    hash = XXH3_64bits_withSeed(name, strlen(name) + 1, hash);
-    return XXH3_64bits_withSeed(value ? value : "", value ? bytes : 0, hash + (value ? bytes + 1 : 0));
-}
-
-/* A header that changes with what is followed. */
-static bool is_version(const struct mr_verify *verify, const char *name)
-{
-    return verify->scored && !strcmp(name, "millrace-model");
-}
-
-static int32_t key_partition(const struct mr_verify_output *output, const char *key, size_t bytes)
-{
-    return output->place == MR_PLACE_KEY && key
-               ? rd_kafka_msg_partitioner_murmur2(NULL, key, bytes, (int32_t)output->parts.count, NULL, NULL)
-               : MR_MATCH_ANY;
-}
-
-/* The numbers of a row that another unit may have made a little different. */
-static void numbers_fill(struct mr_verify *verify, size_t row, struct mr_match_record *want)
-{
-    const struct mr_slot *const slot = &verify->offline->slot;
-    const double slack = 1 + (double)verify->updates_alone;
-    if (verify->near)
-        want->number_count =
-            (uint32_t)mr_near_numbers(verify->near, &slot->rows, slot->scores, row, slack, &want->number);
-}
-
-mr_status mr_verify_expect_output(void *context, const struct mr_record *record, size_t row, struct mr_err *err)
-{
-    struct mr_verify *const verify = context;
-    const struct mr_job *const job = verify->job;
-    struct mr_match_record want = {.value = record->value,
-                                   .value_bytes = record->value_bytes,
-                                   .key = record->key,
-                                   .key_bytes = record->key_bytes,
-                                   .source = mr_part_get(&verify->index, record->topic, record->source_partition),
-                                   .offset = record->offset};
-    mr_status status = MR_OK;
-    if (record->offset < verify->input[want.source].told_end) return MR_OK;
-    numbers_fill(verify, row, &want);
-    if (job->emit.framing == MR_EMIT_ARRAY) { /* its brackets */
-        want.value++;
-        want.value_bytes -= 2;
-    }
-    if (has_rest(job)) {
-        for (uint32_t i = 0; i < record->header_count; i++)
-            if (!is_version(verify, record->header[i].name))
-                want.rest = header_hash(want.rest, record->header[i].name, record->header[i].value,
-                                        record->header[i].value_bytes);
-    }
-    if (job->emit.framing == MR_EMIT_SINGLE && job->emit.timestamp) want.rest ^= (uint64_t)record->timestamp_ms * 2 + 1;
-    if (verify->scored) status = mr_verify_scored_mask(verify->scored, &want, err);
-    for (size_t i = 0; i < verify->output_count && !status; i++) {
-        const struct mr_verify_output *const output = &verify->output[i];
-        if (output->is_dead) continue;
-        want.partition = output->place == MR_PLACE_SAME ? record->source_partition
-                                                        : key_partition(output, record->key, record->key_bytes);
-        if (want.partition >= (int32_t)output->parts.count) want.partition = MR_MATCH_ANY;
-        status = mr_match_expect(output->match, &want, err);
-    }
-    return status;
-}
-
-static uint64_t dead_hash(const char *reason, const char *field, const char *topic, int64_t partition, int64_t offset)
-{
-    const int64_t place[2] = {partition, offset};
-    uint64_t hash = XXH3_64bits_withSeed(place, sizeof place, XXH3_64bits(reason, strlen(reason)));
-    if (field) hash = XXH3_64bits_withSeed(field, strlen(field), hash);
-    return XXH3_64bits_withSeed(topic, strlen(topic), hash);
-}
-
-mr_status mr_verify_expect_dead(void *context, const struct mr_offline_dead *dead, struct mr_err *err)
-{
-    struct mr_verify *const verify = context;
-    const struct mr_message *const message = dead->message;
-    const struct mr_verify_output *const output = &verify->output[verify->output_count - 1];
-    const uint32_t source = mr_part_get(&verify->index, message->topic, message->partition);
-    const struct mr_verify_input *const input = &verify->input[source];
-    if (!verify->output_count || !output->is_dead || message->offset < input->told_end) return MR_OK;
-    const struct mr_match_record want = {
-        .value = dead->value,
-        .value_bytes = dead->value_bytes,
-        .key = message->key,
-        .key_bytes = message->key_bytes,
-        .rest = dead_hash(mr_reason_name(dead->reason), dead->field, input->name, message->partition, message->offset),
-        .source = source,
-        .partition = key_partition(output, message->key, message->key_bytes),
-        .offset = message->offset};
-    return mr_match_expect(output->match, &want, err);
-}
-
 /* ---- what is there ---- */
-
-static bool header_text(const rd_kafka_message_t *raw, const char *name, char *out, size_t cap)
-{
-    rd_kafka_headers_t *headers;
-    const void *value;
-    size_t bytes;
-    if (rd_kafka_message_headers(raw, &headers) || rd_kafka_header_get_last(headers, name, &value, &bytes) || !value)
-        return false;
-    snprintf(out, cap, "%.*s", (int)bytes, (const char *)value);
-    return true;
-}
-
-/* A dead letter: what it is compared by. False: it is put aside, or no dead letter at all. */
-static mr_status dead_take(struct mr_verify_output *output, const struct mr_message *message,
-                           struct mr_match_record *got, struct mr_err *err)
-{
-    const rd_kafka_message_t *const raw = message->handle;
-    char reason[64] = "", stage[32] = "", field[512], topic[256] = "", partition[32] = "-1", offset[32] = "-1", cut[32];
-    header_text(raw, "millrace-error", reason, sizeof reason);
-    header_text(raw, "millrace-error-stage", stage, sizeof stage);
-    header_text(raw, "millrace-source-topic", topic, sizeof topic);
-    header_text(raw, "millrace-source-partition", partition, sizeof partition);
-    header_text(raw, "millrace-source-offset", offset, sizeof offset);
-    const bool has_field = header_text(raw, "millrace-error-field", field, sizeof field);
-    got->rest = dead_hash(reason, has_field ? field : NULL, topic, atoll(partition), atoll(offset));
-    if (strcmp(stage, "output") != 0 && !header_text(raw, "millrace-truncated-from", cut, sizeof cut))
-        return mr_match_actual(output->match, got, err);
-    const struct mr_verify_special special = {
-        .source = mr_verify_input_find(output->verify, topic, (int32_t)atoll(partition)),
-        .partition = message->partition,
-        .offset = message->offset,
-        .source_offset = atoll(offset)};
-    return special_add(output, &special) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
-}
-
-/* The end of the element of a JSON array that begins at `at`: its comma, or `end`. */
-static const char *element_end(const char *at, const char *end)
-{
-    size_t depth = 0;
-    bool is_text = false;
-    for (; at < end; at++) {
-        if (is_text) {
-            if (*at == '\\')
-                at++;
-            else if (*at == '"')
-                is_text = false;
-        } else if (*at == '"') {
-            is_text = true;
-        } else if (*at == '{' || *at == '[') {
-            depth++;
-        } else if (*at == '}' || *at == ']') {
-            depth--;
-        } else if (*at == ',' && !depth) {
-            return at;
-        }
-    }
-    return end;
-}
-
-/* An output as it stands there, or what of it does not depend on the models. */
-static mr_status actual_take(struct mr_verify_output *output, const struct mr_match_record *got, struct mr_err *err)
-{
-    struct mr_match_record record = *got;
-    const mr_status status =
-        output->verify->scored ? mr_verify_scored_mask(output->verify->scored, &record, err) : MR_OK;
-    return status ? status : mr_match_actual(output->match, &record, err);
-}
-
-/* Joined records, one by one. */
-static mr_status joined_take(struct mr_verify_output *output, struct mr_match_record *got, struct mr_err *err)
-{
-    const bool is_array = output->verify->job->emit.framing == MR_EMIT_ARRAY;
-    const char *at = got->value, *end = at ? at + got->value_bytes : NULL;
-    mr_status status = MR_OK;
-    if (at && is_array && got->value_bytes >= 2 && *at == '[' && end[-1] == ']') at++, end--;
-    while (at && at <= end && !status) {
-        const char *stop = is_array ? element_end(at, end) : memchr(at, '\n', (size_t)(end - at));
-        if (!stop) stop = end;
-        got->value = at;
-        got->value_bytes = (size_t)(stop - at);
-        status = actual_take(output, got, err);
-        at = stop + 1;
-    }
-    return status;
-}
-
-static mr_status message_take(struct mr_verify_output *output, const struct mr_message *message, struct mr_err *err)
-{
-    const struct mr_job *const job = output->verify->job;
-    const rd_kafka_message_t *const raw = message->handle;
-    struct mr_match_record got = {.value = message->value,
-                                  .value_bytes = message->value_bytes,
-                                  .key = message->key,
-                                  .key_bytes = message->key_bytes,
-                                  .partition = message->partition,
-                                  .offset = message->offset,
-                                  .is_placed = output->place == MR_PLACE_SAME ||
-                                               (output->place == MR_PLACE_KEY && message->key)};
-    rd_kafka_headers_t *headers;
-    if (output->is_dead) return dead_take(output, message, &got, err);
-    got.version = MR_NO_VERSION;
-    if ((has_rest(job) || output->verify->scored) && !rd_kafka_message_headers(raw, &headers)) {
-        const char *name;
-        const void *value;
-        size_t bytes;
-        for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &bytes); i++) {
-            if (!is_version(output->verify, name))
-                got.rest = has_rest(job) ? header_hash(got.rest, name, value, bytes) : 0;
-            else if (value && got.version == MR_NO_VERSION)
-                got.version = mr_verify_scored_version(output->verify->scored, value, bytes);
-        }
-    }
-    if (job->emit.framing != MR_EMIT_SINGLE) return joined_take(output, &got, err);
-    if (job->emit.timestamp) {
-        rd_kafka_timestamp_type_t type;
-        got.rest ^= (uint64_t)rd_kafka_message_timestamp(raw, &type) * 2 + 1;
-    }
-    return actual_take(output, &got, err);
-}
 
 static mr_status part_pump(struct mr_verify *verify, struct mr_verify_output *output, size_t p, bool is_all,
                            bool *has_read_out, struct mr_err *err)
@@ -464,7 +143,7 @@ static mr_status part_pump(struct mr_verify *verify, struct mr_verify_output *ou
         status =
             mr_range_read(verify->writer, part->topic, part->partition, output->next[p], end, &verify->written, err);
         for (size_t i = 0; i < verify->written.count && !status; i++)
-            status = message_take(output, &verify->written.message[i], err);
+            status = mr_verify_message_take(output, &verify->written.message[i], err);
         mr_message_list_clear(&verify->written);
         output->next[p] = end;
         *has_read_out = true;
@@ -546,19 +225,6 @@ static mr_status running_look(struct mr_verify *verify, struct mr_err *err)
     return status;
 }
 
-static void specials_tell(struct mr_verify *verify, const struct mr_verify_output *output)
-{
-    for (size_t i = 0; i < output->special_count; i++) {
-        const struct mr_verify_special *const special = &output->special[i];
-        if (special->is_used) continue;
-        if (special->source != MR_PART_NONE && (special->source_offset < verify->input[special->source].start ||
-                                                special->source_offset >= verify->input[special->source].end))
-            continue; /* of before or behind */
-        mr_proof_found(verify->proof, MR_FOUND_FOREIGN, output->topic, special->partition, special->offset,
-                       "this dead letter stands for a record that was answered");
-    }
-}
-
 /* What is proved of a topic in which nothing is wrong. */
 static void output_fact(struct mr_proof *proof, const struct mr_verify_output *output)
 {
@@ -608,7 +274,7 @@ mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err)
         const uint64_t wrong = proof->total;
         if (verify->is_running) mr_match_trail(output->match);
         mr_match_end(output->match);
-        if (output->is_dead) specials_tell(verify, output);
+        if (output->is_dead) mr_verify_specials_tell(verify, output);
         const unsigned long long before = mr_match_before_count(output->match);
         if (mr_match_is_ambiguous(output->match) && !output->is_dead)
             mr_proof_note(proof,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/json_text.h"
 #include "pipeline/recall.h"
 #include "scoring/follow.h"
 #include "source/kafka/options.h"
@@ -80,31 +81,6 @@ void mr_verify_scored_destroy(struct mr_verify_scored *scored)
 
 /* ---- what does not depend on the models ---- */
 
-/* The end of a JSON value within an object; NULL: it has none. */
-static const char *value_end(const char *at, const char *end)
-{
-    size_t depth = 0;
-    bool is_text = false;
-    for (; at < end; at++) {
-        if (is_text) {
-            if (*at == '\\')
-                at++;
-            else if (*at == '"')
-                is_text = false;
-        } else if (*at == '"') {
-            is_text = true;
-        } else if (*at == '{' || *at == '[') {
-            depth++;
-        } else if (*at == '}' || *at == ']') {
-            if (!depth) return at;
-            depth--;
-        } else if (*at == ',' && !depth) {
-            return at;
-        }
-    }
-    return NULL;
-}
-
 static uint64_t number_of(const char *text, size_t bytes)
 {
     uint64_t number = 0;
@@ -127,8 +103,8 @@ static size_t mask(const struct mr_verify_scored *scored, const char *at, const 
         memcpy(out, at, item->literal_bytes);
         at += item->literal_bytes;
         out += item->literal_bytes;
-        const char *const stop = value_end(at, end);
-        if (!stop) return 0;
+        const char *const stop = mr_json_value_end(at, end);
+        if (stop == end) return 0;
         const size_t bytes = (size_t)(stop - at);
         if (item->kind == MR_EMIT_VERSION && item->model == scored->model) *version = number_of(at, bytes);
         if (item->kind >= MR_EMIT_CLASS && scored->is_made[item->model]) {
