@@ -406,6 +406,21 @@ static mr_status finish(struct mr_follower *follower, struct mr_err *err)
                : status;
 }
 
+/* Brokers may be away for as long as they like. */
+static mr_status reopen(struct mr_follower *follower, struct mr_err *err)
+{
+    const struct timespec pause = {.tv_nsec = COMMIT_PAUSE_NS};
+    mr_status status;
+    do {
+        mr_follower_close(follower);
+        status = mr_follower_open(follower, err);
+        if (status != MR_EKAFKA) return status;
+        mr_log(MR_LOG_WARN, "follower", "%s: %s", follower->group, err->text);
+        nanosleep(&pause, NULL);
+    } while (!is_aborted(follower) && atomic_load(&follower->phase) != MR_FOLLOWER_LEAVE);
+    return status;
+}
+
 static mr_status follow(struct mr_follower *follower, struct mr_err *err)
 {
     mr_status status = mr_follower_open(follower, err);
@@ -416,8 +431,7 @@ static mr_status follow(struct mr_follower *follower, struct mr_err *err)
             status = turn(follower, err);
         if (status != MR_ERESTART) break;
         mr_log(MR_LOG_INFO, "follower", "%s: begins anew where its sink was marked last", follower->group);
-        mr_follower_close(follower);
-        status = mr_follower_open(follower, err);
+        status = reopen(follower, err);
     }
     if (!status && !is_aborted(follower)) status = finish(follower, err);
     if (!status && atomic_load(&follower->lag) > 0)

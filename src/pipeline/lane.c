@@ -63,13 +63,22 @@ static void end_reached(struct mr_lane *lane, bool is_over)
     atomic_store(&lane->is_at_end, is_over && !(lane->exact && mr_lane_commit_is_open(lane)));
 }
 
+/* A lane that can go back to what is committed waits for brokers as long as they like, once any lane has seen them. */
+static mr_status poll_judge(const struct mr_lane *lane, mr_status status, struct mr_err *err)
+{
+    bool has_joined = false;
+    if (status != MR_ERESTART) return status;
+    for (unsigned i = 0; i < lane->run->lane_count; i++) has_joined |= atomic_load(&lane->run->lane[i]->has_joined);
+    return has_joined && (lane->exact || lane->state) ? status : (err->status = MR_EKAFKA);
+}
+
 /* Nothing may be polled now: serves events and acknowledgements instead. */
 static mr_status lane_rest(struct mr_lane *lane, struct mr_err *err)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
     size_t count;
     const mr_status status = lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, err);
-    if (status && status != MR_END) return status;
+    if (status && status != MR_END) return poll_judge(lane, status, err);
     if (quota_is_used(lane->run)) {
         end_reached(lane, true);
         nanosleep(&pause, NULL); /* until the main thread has seen that all lanes are at their end */
@@ -136,7 +145,7 @@ static mr_status lane_poll(struct mr_lane *lane, int64_t wait_us, struct mr_err 
     if (!lane->has_joined && job->source->has_joined && job->source->has_joined(lane->source))
         atomic_store(&lane->has_joined, true);
     stage_mark(lane, count ? MR_STAGE_POLL : MR_STAGE_WAIT);
-    if (status && status != MR_END) return status;
+    if (status && status != MR_END) return poll_judge(lane, status, err);
     if (!count) return MR_OK;
     const size_t granted = quota_take(lane->run, count);
     if (granted < count) job->source->release(lane->source, raw->message + granted, count - granted);

@@ -97,6 +97,7 @@ static mr_status start_resolve(struct mr_source *source, rd_kafka_topic_partitio
         entry->offset = times->elems[0].offset;
         rd_kafka_topic_partition_list_destroy(times);
         if (code) {
+            source->was_unanswered = mr_kafka_is_passing(code);
             return mr_fail(err, MR_EKAFKA, "kafka source: offset of %s[%d] at source.start: %s", entry->topic,
                            entry->partition, rd_kafka_err2str(code));
         }
@@ -123,7 +124,8 @@ static mr_status committed_read(struct mr_source *source, rd_kafka_topic_partiti
         rd_kafka_resp_err_t code = rd_kafka_committed(source->client, list, BROKER_TIMEOUT_MS);
         for (int i = 0; i < list->cnt && !code; i++) code = list->elems[i].err;
         if (!code) return MR_OK;
-        if (!mr_kafka_is_passing(code) || mr_clock_us() >= deadline_us)
+        source->was_unanswered = mr_kafka_is_passing(code);
+        if (!source->was_unanswered || mr_clock_us() >= deadline_us)
             return mr_fail(err, MR_EKAFKA, "kafka source: committed offsets: %s", rd_kafka_err2str(code));
         nanosleep(&pause, NULL);
     }
@@ -264,6 +266,7 @@ static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partit
     mr_status status = bounds ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
 
     handles_forget(source);
+    source->was_unanswered = false;
     if (!status && list->cnt) status = committed_read(source, list, err);
     for (int i = 0; i < list->cnt && !status; i++) bounds[i] = (struct mr_kafka_bounds){-1, -1};
     if (!status && needs_bounds(source, list)) mr_kafka_bounds_ask(source, list, bounds);
@@ -330,6 +333,7 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
         mr_status status = partitions_take(source, list, &err);
         if (!status) status = mr_kafka_rest_note(source, &err);
         if (status) {
+            if (status == MR_EKAFKA && source->was_unanswered) err.status = MR_ERESTART;
             if (!source->failure.status) source->failure = err;
             return;
         }

@@ -92,6 +92,7 @@ mr_status mr_kafka_bounds_need(struct mr_source *source, const rd_kafka_topic_pa
         if (!code) {
             status = MR_OK;
         } else if ((!is_unknown(code) && !mr_kafka_is_passing(code)) || mr_clock_us() >= deadline_us) {
+            source->was_unanswered = mr_kafka_is_passing(code);
             status = mr_fail(err, MR_EKAFKA, "kafka source: bounds of %s[%d]: %s", entry->topic, entry->partition,
                              rd_kafka_err2str(code));
         } else {

@@ -112,3 +112,18 @@ def away(trial):
         trial.leave(run)
     if other:
         trial.alive(other)
+
+
+@row("R5", "nobody tells the offsets of partitions that come", "OffsetFetch is lost for 16 to 18 s when a member gets those of one that leaves", ci=0, full=10, seconds=45)
+def untold(trial):
+    trial.flow(RATE)
+    stays, leaves = (trial.start(instance=name, source__membership="dynamic") for name in ("m0", "m1"))
+    trial.progress(leaves, 1)
+    trial.progress(stays, 1)
+    trial.rig.proxy.rule("drop", "request", "OffsetFetch", "silent", "client", "millrace")
+    trial.leave(leaves)
+    trial.fault()
+    trial.pause(16, 18)
+    trial.rig.proxy.command("clear", "all")
+    trial.progress(stays, 1)
+    trial.alive(stays)
