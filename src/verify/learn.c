@@ -78,7 +78,7 @@ static mr_status pending_tell(struct mr_verify *verify, const struct mr_state_co
 /* Of the commit that the models are taken from: what waited was answered and counted before, and comes again. */
 static mr_status pending_skip(struct mr_verify *verify, const struct mr_state_commit *commit, struct mr_err *err)
 {
-    struct mr_counts *const count = &verify->offline->count, again;
+    struct mr_counts *const count = &verify->offline->count, again = {0};
     pending_mark(verify, commit);
     const mr_status status = pending_tell(verify, commit, &again, err);
     *count = (struct mr_counts){count->in - again.in, count->out - again.out, count->dead - again.dead,
