@@ -269,10 +269,11 @@ static void reserved_report(void *context, const struct mr_reserved *found)
 }
 
 /* The clients that the run will make of these properties; what one of them alone is worth was said before. */
-static void trial_report(struct mr_load *load, size_t sink, mr_trial kind, const struct mr_map *properties)
+static void trial_report(struct mr_load *load, size_t sink, mr_trial kind, const struct mr_map *properties,
+                         const struct mr_timeouts *timeouts)
 {
     struct mr_err err;
-    const mr_status status = mr_kafka_trial(kind, properties, &err);
+    const mr_status status = mr_kafka_trial(kind, properties, timeouts, &err);
     if (status) mr_load_error(load, find_property(load, sink, ""), "%s", err.text);
 }
 
@@ -286,18 +287,18 @@ void mr_load_check_clients(struct mr_load *load)
     if (load->report.error_count || strcmp(job->source->name, "kafka") != 0) return;
     const struct mr_map *const properties =
         mr_option_value(job->source->options, job->source_options, "properties", MR_OPT_MAP);
-    trial_report(load, SIZE_MAX, MR_TRIAL_CONSUMER, properties);
+    trial_report(load, SIZE_MAX, MR_TRIAL_CONSUMER, properties, NULL);
     for (size_t i = 0; i < job->sink_count; i++) {
         if (strcmp(job->sink[i].ops->name, "kafka") != 0) continue;
         const struct mr_map *const own =
             mr_option_value(job->sink[i].ops->options, job->sink[i].options, "properties", MR_OPT_MAP);
         writes |= !own->count;
-        if (own->count) trial_report(load, i, MR_TRIAL_PRODUCER, own);
+        if (own->count) trial_report(load, i, MR_TRIAL_PRODUCER, own, NULL);
     }
-    if (writes || job->bad_records.topic || is_exact)
-        trial_report(load, SIZE_MAX, is_exact ? MR_TRIAL_TRANSACTIONS : MR_TRIAL_PRODUCER, properties);
     if (is_exact && mr_timeouts_choose(properties, job->commit_interval, &timeouts, &err))
         mr_load_error(load, find_property(load, SIZE_MAX, ""), "%s", err.text);
+    else if (writes || job->bad_records.topic || is_exact)
+        trial_report(load, SIZE_MAX, is_exact ? MR_TRIAL_TRANSACTIONS : MR_TRIAL_PRODUCER, properties, &timeouts);
 }
 
 static void check_backend(struct mr_load *load)

@@ -23,7 +23,7 @@ static mr_status outcome_take(struct mr_commit *commit, mr_txn_outcome outcome, 
         status = MR_EFENCED;
         break;
     case MR_TXN_REFUSED:
-        status = err && err->status == MR_EINPUT ? MR_EINPUT : MR_EKAFKA;
+        status = err && (err->status == MR_EINPUT || err->status == MR_ECONFIG) ? err->status : MR_EKAFKA;
         break;
     }
     commit->phase = MR_COMMIT_BROKEN;

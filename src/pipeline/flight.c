@@ -139,7 +139,8 @@ static void positions_index(struct mr_part_index *index, const struct mr_positio
 mr_status mr_ticket_cover(struct mr_ticket *ticket, const struct mr_message *messages, size_t count, struct mr_err *err)
 {
     struct mr_part_index *index = &ticket->flight->covered_at;
-    struct mr_position *last = NULL;                                  /* messages come in long runs of one partition */
+    struct mr_position *last = NULL; /* messages come in long runs of one partition */
+    ticket->messages += count;
     positions_index(index, ticket->position, ticket->position_count); /* others were covered since */
     for (size_t i = 0; i < count; i++) {
         const struct mr_message *message = &messages[i];
@@ -235,6 +236,14 @@ mr_status mr_flight_settle(struct mr_flight *flight, struct mr_err *err)
     if (!flight->failure.status) return MR_OK;
     if (err) *err = flight->failure;
     return flight->failure.status;
+}
+
+uint64_t mr_flight_messages(const struct mr_flight *flight)
+{
+    uint64_t messages = 0;
+    for (size_t i = 0; i < flight->ticket_count; i++)
+        messages += flight->ticket[(flight->ticket_first + i) % flight->ticket_cap].messages;
+    return messages;
 }
 
 void mr_flight_reset(struct mr_flight *flight)

@@ -24,6 +24,7 @@ struct mr_ticket {
     struct mr_position *position; /* [position_count]: where reading goes on after this batch */
     size_t position_count, position_cap;
     uint64_t in, out, dead, filtered; /* records */
+    uint64_t messages;                /* that it covers */
     size_t box_count;                 /* outboxes not yet settled */
     bool is_open;                     /* messages of it are still to be encoded */
     int64_t polled_ns, oldest_ms;
@@ -91,6 +92,9 @@ void mr_box_drop(struct mr_box *box);
 /** Settles tickets that are done, in order: their offsets become ready. MR_EINVARIANT when in = out + dead + filtered
  * does not hold. */
 mr_status mr_flight_settle(struct mr_flight *flight, struct mr_err *err);
+
+/** Messages of all tickets that are not settled. */
+uint64_t mr_flight_messages(const struct mr_flight *flight);
 
 /** Forgets everything that is in flight: nothing of it will be settled any more. */
 void mr_flight_reset(struct mr_flight *flight);

@@ -495,6 +495,16 @@ static mr_status leave_check(const struct mr_lane *lane, struct mr_err *err)
                : MR_OK;
 }
 
+/* Writes the file with what is learned. Brokers may be away for as long as they like: what cannot be settled or stored
+ * now is kept the next time. */
+static mr_status file_turn(struct mr_lane *lane, struct mr_err *err)
+{
+    const mr_status status = lane_commit(lane, SETTLE_TIMEOUT_NS, err);
+    if (status != MR_ERETRY || lane->err.status || mr_run_state_now(lane->run) != MR_RUN_ON) return status;
+    mr_log(MR_LOG_WARN, "lane", "lane %u: what is learned cannot be kept yet: %s", lane->index, err->text);
+    return MR_OK;
+}
+
 /* One turn: take what is there, score it, pass on what is scored, settle what is acknowledged. */
 static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
 {
@@ -521,7 +531,7 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     if (!status) status = lane_settle(lane, 0, err);
     if (!status) status = leave_check(lane, err);
     if (!status && lane->exact) return exact_turn(lane, err);
-    if (!status && lane->state && mr_lane_state_is_due(lane)) status = lane_commit(lane, SETTLE_TIMEOUT_NS, err);
+    if (!status && lane->state && mr_lane_state_is_due(lane)) status = file_turn(lane, err);
     if (!status && commit_is_due(lane)) status = commit_ready(lane, false, err);
     return status ? status : lane->err.status;
 }

@@ -206,22 +206,31 @@ mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err)
     return MR_OK;
 }
 
+/* Messages that come again count for --until once. */
+static void messages_give_back(struct mr_lane *lane, uint64_t messages)
+{
+    struct mr_stats *const stats = &lane->stats;
+    if (lane->run->until.records) atomic_fetch_add(&lane->run->records_left, (int64_t)messages);
+    atomic_store_explicit(&stats->messages_in, mr_stats_get(&stats->messages_in) - messages, memory_order_relaxed);
+}
+
 /* Drops the producer, and counts nothing since the last commit. */
 static void give_up(struct mr_lane *lane)
 {
     struct mr_lane_commit *const exact = lane->exact;
     struct mr_stats *const stats = &lane->stats;
-    const uint64_t messages = mr_stats_get(&stats->messages_in);
     mr_commit_close(&exact->protocol);
     if (mr_transaction_has_learned(exact->transaction)) lane->restarts = 0; /* the next one gets further */
-    if (lane->run->until.records) atomic_fetch_add(&lane->run->records_left, (int64_t)(messages - exact->messages));
+    messages_give_back(lane, mr_stats_get(&stats->messages_in) - exact->messages);
     mr_stats_counts_set(stats, exact->counts);
-    atomic_store_explicit(&stats->messages_in, exact->messages, memory_order_relaxed);
 }
 
 /* What was taken in and is not settled comes again. */
 static void forgotten_count(struct mr_lane *lane)
 {
+    /* From a file of states all comes again since it was written. */
+    messages_give_back(lane, lane->state ? mr_stats_get(&lane->stats.messages_in) - mr_lane_state_messages(lane->state)
+                                         : mr_flight_messages(&lane->flight));
     struct mr_counts counts = mr_stats_counts(&lane->stats);
     counts.in = counts.out + counts.dead + counts.filtered;
     mr_stats_counts_set(&lane->stats, counts);

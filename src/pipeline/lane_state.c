@@ -393,6 +393,11 @@ mr_status mr_kept_store(struct mr_lane *lane, struct kept *kept, bool is_stored,
     return status;
 }
 
+uint64_t mr_lane_state_messages(const struct mr_lane_state *state)
+{
+    return state->messages;
+}
+
 void mr_lane_state_follow(struct mr_lane_state *state, const struct mr_state_commit *commit)
 {
     state->counts = (struct mr_counts){commit->in, commit->out, commit->dead, commit->filtered};
@@ -411,6 +416,7 @@ bool mr_lane_state_is_kept(const struct mr_lane_state *state)
 void mr_lane_state_committed(struct mr_lane_state *state)
 {
     state->base = mr_stats_counts(&state->lane->stats);
+    state->messages = mr_stats_get(&state->lane->stats.messages_in) - mr_flight_messages(&state->lane->flight);
     for (size_t i = 0; i < state->known_count; i++) state->known[i].offset = state->known[i].staged;
     for (size_t i = 0; i < state->kept_count; i++)
         state->kept[i].version = state->lane->run->models.item[state->kept[i].model].version;

@@ -55,7 +55,11 @@ mr_status mr_lane_state_write(struct mr_lane *lane, struct mr_err *err);
  * need be read again by this process. Else the models must be made anew from the file. */
 bool mr_lane_state_is_settled(struct mr_lane *lane);
 
-/** Whether the models are what was committed last: else nobody may go on from them. The thread must have ended. */
+/** Messages that the lane had taken in when it was last kept. */
+uint64_t mr_lane_state_messages(const struct mr_lane_state *state);
+
+/** Whether the models are what was committed last: else nobody may go on from them. Another thread: when the lane's has
+ * ended. */
 bool mr_lane_state_is_kept(const struct mr_lane_state *state);
 
 /** The transaction is committed. */

@@ -49,11 +49,19 @@ mr_status mr_lane_state_file_restore(struct mr_lane *lane, struct mr_err *err)
     return status;
 }
 
+/* Whether anything is settled or learned that the file does not have. */
+static bool has_news(const struct mr_lane_state *state)
+{
+    for (size_t i = 0; i < state->known_count; i++)
+        if (state->known[i].staged != state->known[i].offset) return true;
+    return !mr_lane_state_is_kept(state);
+}
+
 bool mr_lane_state_is_due(const struct mr_lane *lane)
 {
     struct mr_lane_state *const state = lane->state;
     const struct mr_flight *const flight = &lane->flight;
-    if (!flight->ready_count) return state->known_count && mr_clock_ns() >= state->file_due_ns;
+    if (!flight->ready_count) return mr_clock_ns() >= state->file_due_ns && has_news(state);
     for (size_t i = 0; i < flight->ready_count; i++) {
         const char *const topic = lane->run->job->source->topic_name(lane->source, flight->ready[i].topic);
         const struct known *const known = mr_known_find(state, topic, flight->ready[i].partition);

@@ -40,6 +40,7 @@ struct mr_lane_state {
     uint32_t index;          /* of the next commit behind the snapshot; 0: the next one writes one */
     struct mr_counts counts; /* since the models began, at the last commit */
     struct mr_counts base;   /* of the lane's stats then */
+    uint64_t messages;       /* that the lane had taken in then */
     int64_t snapshot_due_ns;
     bool was_restored;
     struct known mismatch; /* the last start's: staged is the group's offset; topic NULL: none */

@@ -124,6 +124,10 @@ JOB
     done
     exact '"socket.timeout.ms": "60000", "transaction.timeout.ms": "30000"'
     expect 78 err 'source.properties: .*socket.timeout.ms of 60000 is more than transaction.timeout.ms' check exact.json
+    exact '"socket.timeout.ms": "120000"' # a transaction fits itself to it
+    expect 0 out '^ok' check exact.json
+    exact '"linger.ms": "900000"'
+    expect 78 err 'librdkafka makes no producer with transactions of these: .*linger' check exact.json
     exact '"isolation.level": "read_committed", "enable.idempotence": "true", "security.protocol": "ssl", "ssl.ca.location": "nowhere.pem"'
     expect 0 out '^ok' check exact.json; silent err
     exact '"client.id": "c"' 9ms

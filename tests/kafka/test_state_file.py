@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 
-from rig import Skip, expect, main, wait_for
+from rig import LONG, Skip, expect, main, wait_for
 
 RECORDS = 5000
 
@@ -94,6 +94,50 @@ def case_no_folder(rig):
     expect(learned(run) == 100, f"learned from {learned(run)} of 100")
 
 
+def case_idle(rig):
+    """With nothing new the file is left alone."""
+    rig.trio("idle", partitions=1)
+    job = learner(rig, "idle", state={"file": os.path.join(rig.folder, "idle.state"), "interval": "50ms"})
+    rig.produce("idle", 100)
+    run = rig.run(job)
+    run.wait_out(100)
+
+    def facts():
+        found = os.stat(os.path.join(rig.folder, "idle.state"))
+        return found.st_ino, found.st_mtime_ns
+
+    def has_rested():
+        before = facts(), len(run.lines)
+        wait_for(lambda: len(run.lines) >= before[1] + 20, "2 s of progress")
+        return facts() == before[0]
+    wait_for(has_rested, "an interval in which the file is not written")
+    before = facts()
+    rig.produce("idle", 100, first=100)
+    wait_for(lambda: facts() != before, "the file to be written again")
+
+
+def case_frozen(rig):
+    """Brokers that are away for longer than a write waits for: the job goes on."""
+    if not LONG:
+        raise Skip("takes 50 s: MILLRACE_LONG=1 runs it")
+    rig.trio("ice", partitions=1)
+    job = learner(rig, "ice", state={"file": os.path.join(rig.folder, "ice.state"), "interval": "1s"})
+    sender = rig.producing("ice", 100_000, 1000)
+    run = rig.run(job)
+    run.wait_out(1000)
+    with open(os.path.join(rig.broker.folder, "pid"), encoding="ascii") as file:
+        broker = int(file.read())
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        run.wait_log("cannot be kept yet", 60)
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    run.wait_out(run.records_out() + 1000)
+    rig.stop_producing(sender)
+    run.signal(signal.SIGTERM)
+    run.expect_end(0)
+
+
 if __name__ == "__main__":
     # As Kafka is set up by default: a job runs for a while before it is given partitions.
-    main([case_killed_early, case_rebalance, case_no_folder], ("group.initial.rebalance.delay.ms=3000",))
+    main([case_killed_early, case_rebalance, case_no_folder, case_idle, case_frozen], ("group.initial.rebalance.delay.ms=3000",))

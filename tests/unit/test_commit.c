@@ -14,6 +14,7 @@
 /* What Kafka answers, and what was asked: i init, b begin, o offsets, c commit, d drop, g go on. */
 static struct {
     mr_txn_outcome init, begin, offsets, commit;
+    mr_status refusal; /* what init says it is */
     bool is_dirty, goes_on, breaks;
     unsigned again; /* so many times MR_TXN_AGAIN before the answer */
     char asked[64];
@@ -43,7 +44,8 @@ static mr_txn_outcome answer(char what, mr_txn_outcome outcome)
 
 static mr_txn_outcome script_init(void *kafka, struct mr_err *e)
 {
-    (void)kafka, (void)e;
+    (void)kafka;
+    if (script.refusal) e->status = script.refusal;
     return answer('i', script.init);
 }
 
@@ -224,6 +226,17 @@ static void test_failures(void **state)
     assert_int_equal(mr_commit_end(&commit, &full, NULL), MR_ERESTART);
 }
 
+/* A producer that cannot be made of the job's properties is a wrong job file, not a broker's refusal. */
+static void test_wrong_job(void **state)
+{
+    (void)state;
+    script.init = MR_TXN_REFUSED;
+    script.refusal = MR_ECONFIG;
+    assert_int_equal(mr_commit_open(&commit, &err), MR_ECONFIG);
+    script.refusal = MR_EKAFKA;
+    assert_int_equal(mr_commit_open(&commit, &err), MR_EKAFKA);
+}
+
 static void test_again(void **state)
 {
     (void)state;
@@ -310,6 +323,7 @@ int main(void)
         cmocka_unit_test_setup(test_offsets_alone, setup),
         cmocka_unit_test_setup(test_contradictions, setup),
         cmocka_unit_test_setup(test_failures, setup),
+        cmocka_unit_test_setup(test_wrong_job, setup),
         cmocka_unit_test_setup(test_again, setup),
         cmocka_unit_test_setup(test_break, setup),
         cmocka_unit_test_setup(test_dirty, setup),

@@ -59,7 +59,7 @@ struct mr_source {
     double message_bytes;                          /* of a message, on average lately */
     int64_t events_due_us, wake_due_us;
     bool was_full, has_assignment, is_closing;
-    bool was_unanswered; /* a question that the share that came depends on: brokers are away */
+    bool was_unanswered;   /* a question that the share that came depends on: brokers are away */
     bool is_member;        /* of a group that shares the partitions out */
     bool keeps_offsets;    /* the broker does */
     int64_t unassigned_us; /* since when there is no assignment; 0: there is one, or it was told */
