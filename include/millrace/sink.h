@@ -89,6 +89,14 @@ struct mr_sink_open {
     const char *followed;
 };
 
+/** Where reading of a partition of the followed topic may begin, and what is known of that. */
+struct mr_sink_place {
+    int32_t partition;
+    int64_t group_offset; /* -1: the group has none */
+    const char *note;     /* what mr_sink_ops.note gave when that was stored; "" for nothing */
+    int64_t low, end;     /* of the topic, open transactions counted */
+};
+
 /** A sink: a folder src/sink/<name>/ and a line in registry.def. */
 struct mr_sink_ops {
     const char *name;
@@ -105,20 +113,24 @@ struct mr_sink_ops {
      */
     mr_status (*poll)(struct mr_sink *sink, int64_t wait_us, struct mr_err *err);
     /*
-     * Both optional, only together, only called where `followed` was given: of a sink that can keep where reading goes
+     * All optional, only together, only called where `followed` was given: of a sink that can keep where reading goes
      * on together with what it holds, so that after any crash it holds each record once.
      *
-     * marked: reading of a partition begins. group_offset: where its group says; -1: nowhere, then, unless *offset_out
-     * is given, it is called once more with the first offset of the partition. *offset_out: where to go on instead, -1:
-     * nothing against the group's. MR_EDATA: what it holds and what it has marked do not fit.
+     * marked: reading of a partition begins. Where its group has no offset, and unless *offset_out is given, it is
+     * called once more with the first offset of the partition. *offset_out: where to go on instead, -1: nothing against
+     * the group's. MR_EDATA: what it holds and what it has marked do not fit each other, the group or the topic.
      *
      * mark: makes all records that it was given last, and with them, in one step, the positions behind them; partitions
      * that are not among these stay as they were marked. Everything it took is settled. Takes as long as disks do. What
-     * it was given behind the last mark is gone when it is opened the next time.
+     * it was given behind the last mark does not count when it is opened the next time. MR_ERESTART, of this and of
+     * poll(): what it was given since its last mark is gone; it must be closed, opened, and given that again.
+     *
+     * note: a line that the group is to keep with the offset of a partition, at most 1000 bytes; NULL: nothing.
      */
-    mr_status (*marked)(struct mr_sink *sink, int32_t partition, int64_t group_offset, int64_t *offset_out,
+    mr_status (*marked)(struct mr_sink *sink, const struct mr_sink_place *place, int64_t *offset_out,
                         struct mr_err *err);
     mr_status (*mark)(struct mr_sink *sink, const struct mr_position *positions, size_t count, struct mr_err *err);
+    const char *(*note)(struct mr_sink *sink, int32_t partition);
     /* Required. Accepts NULL. Records not yet settled are dropped. */
     void (*close)(struct mr_sink *sink);
 };

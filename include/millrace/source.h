@@ -26,11 +26,15 @@ struct mr_position {
 struct mr_source_events {
     void *context;
     /*
-     * Optional. A partition comes; committed: the group's offset, -1 when there is none. *offset_out: where to read on
-     * instead, -1 to leave that to the source. An error ends the source.
+     * Optional. A partition comes; committed: the group's offset, -1 when there is none; note: what the group keeps
+     * with that, "" for nothing. *offset_out: where to read on instead, -1 to leave that to the source. An error ends
+     * the source.
      */
-    mr_status (*start)(void *context, const char *topic, int32_t partition, int64_t committed, int64_t *offset_out,
-                       struct mr_err *err);
+    mr_status (*start)(void *context, const char *topic, int32_t partition, int64_t committed, const char *note,
+                       int64_t *offset_out, struct mr_err *err);
+    /* Optional. What the group is to keep with the offset of a partition that is stored now; NULL: nothing. Borrowed
+     * until the next call. */
+    const char *(*note)(void *context, const char *topic, int32_t partition);
     /* Optional. A partition without a committed offset: where it begins, which is committed with the first records of
      * any partition. */
     mr_status (*began)(void *context, const char *topic, int32_t partition, int64_t offset, struct mr_err *err);

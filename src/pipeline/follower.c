@@ -17,6 +17,7 @@
 #define ENDS_INTERVAL_NS  1000000000LL
 #define ENDS_PAUSE_NS     50000000LL /* while the end is waited for */
 #define ENDS_TIMEOUT_MS   1000
+#define BOUNDS_WAIT_NS    (15 * 1000000000LL)
 #define QUIET_NS          (45 * 1000000000LL) /* longer than a transaction may last unless its owner says so */
 #define REVOKE_TIMEOUT_NS (10 * 1000000000LL)
 #define COMMIT_TIMEOUT_NS (3 * 1000000000LL)
@@ -47,19 +48,80 @@ static struct mr_follower_part *part_of(struct mr_follower *follower, int32_t pa
     return &follower->part[partition];
 }
 
-mr_status mr_follower_begins(void *context, const char *topic, int32_t partition, int64_t committed,
+#define SET_HOW                                                                                                        \
+    " (kafka-consumer-groups.sh --reset-offsets --to-earliest; of a group with static members some 45 s after their "  \
+    "end)"
+
+/* Where reading is to go on must be in the topic. What the job does about lost offsets of its input is no answer: a
+ * sink that was given less than the topic had would not be told. */
+static mr_status place_check(const struct mr_follower *follower, int32_t partition, int64_t from, int64_t low,
+                             int64_t end, struct mr_err *err)
+{
+    if (from < 0 || (from >= low && from <= end)) return MR_OK;
+    if (from > end)
+        return mr_fail(err, MR_EDATA,
+                       "sinks[%zu] (%s): offset %" PRId64 " of %s[%d] comes next, but the partition ends at %" PRId64
+                       " (the topic was made anew, or has lost its end): restore the topic, or set group \"%s\" "
+                       "to the earliest offset" SET_HOW,
+                       follower->index, follower->sink.ops->name, from, follower->topic, (int)partition, end,
+                       follower->group);
+    return mr_fail(err, MR_EDATA,
+                   "sinks[%zu] (%s): offsets %" PRId64 " to %" PRId64
+                   " of %s[%d] were deleted before they were written to it (retention was shorter than the pause, or "
+                   "somebody deleted them): to go on without them, set group \"%s\" to the earliest offset" SET_HOW,
+                   follower->index, follower->sink.ops->name, from, low - 1, follower->topic, (int)partition,
+                   follower->group);
+}
+
+/* A source says of its own records that offsets are lost; of these it must be said what they are. */
+static void lost_explain(const struct mr_follower *follower, struct mr_err *err)
+{
+    int64_t low, end;
+    struct mr_err other;
+    for (int32_t i = 0; i < follower->part_cap; i++) {
+        const struct mr_follower_part *const part = &follower->part[i];
+        if (!part->is_owned || mr_topic_bounds_ask(follower->ends, i, &low, &end, ENDS_TIMEOUT_MS, &other)) continue;
+        if (!place_check(follower, i, part->given, low, end, &other)) continue;
+        *err = other;
+        return;
+    }
+    mr_fail(
+        err, MR_EDATA,
+        "sinks[%zu] (%s): the record of topic \"%s\" that comes next is not there any more (retention, or the topic "
+        "was made anew): start again, and the error says which",
+        follower->index, follower->sink.ops->name, follower->topic);
+}
+
+static mr_status bounds_ask(const struct mr_follower *follower, int32_t partition, int64_t *low_out, int64_t *end_out,
+                            struct mr_err *err)
+{
+    const int64_t deadline_ns = mr_clock_ns() + BOUNDS_WAIT_NS;
+    mr_status status;
+    while ((status = mr_topic_bounds_ask(follower->ends, partition, low_out, end_out, ENDS_TIMEOUT_MS, err)) &&
+           mr_clock_ns() < deadline_ns && !is_aborted(follower))
+        nanosleep(&(struct timespec){.tv_nsec = ENDS_PAUSE_NS}, NULL);
+    if (status && err) err->status = MR_EKAFKA;
+    return status ? MR_EKAFKA : MR_OK;
+}
+
+mr_status mr_follower_begins(void *context, const char *topic, int32_t partition, int64_t committed, const char *note,
                              int64_t *offset_out, struct mr_err *err)
 {
     struct mr_follower *const follower = context;
     struct mr_follower_part *const part = part_of(follower, partition);
+    struct mr_sink_place place = {.partition = partition, .group_offset = committed, .note = note};
     (void)topic;
     *offset_out = -1;
     if (!part) return mr_fail(err, MR_ENOMEM, "no memory for the partitions of an output topic");
-    if (follower->sink.ops->marked) {
-        const mr_status status = follower->sink.ops->marked(follower->sink.sink, partition, committed, offset_out, err);
-        if (status) return status;
-    }
+    mr_status status = bounds_ask(follower, partition, &place.low, &place.end, err);
+    if (!status && follower->sink.ops->marked)
+        status = follower->sink.ops->marked(follower->sink.sink, &place, offset_out, err);
     const int64_t from = *offset_out >= 0 ? *offset_out : committed;
+    if (!status) status = place_check(follower, partition, from, place.low, place.end, err);
+    if (status) {
+        follower->has_explained = true;
+        return status;
+    }
     *part = (struct mr_follower_part){true, from, from, -1, -1};
     follower->has_ends = false;
     progress_note(follower);
@@ -70,13 +132,21 @@ mr_status mr_follower_began(void *context, const char *topic, int32_t partition,
 {
     struct mr_follower *const follower = context;
     struct mr_follower_part *const part = part_of(follower, partition);
+    const struct mr_sink_place place = {
+        .partition = partition, .group_offset = offset, .note = "", .low = offset, .end = INT64_MAX};
     int64_t ignored;
     (void)topic;
     if (!part) return mr_fail(err, MR_ENOMEM, "no memory for the partitions of an output topic");
     part->next = part->given = offset;
-    return follower->sink.ops->marked
-               ? follower->sink.ops->marked(follower->sink.sink, partition, offset, &ignored, err)
-               : MR_OK;
+    return follower->sink.ops->marked ? follower->sink.ops->marked(follower->sink.sink, &place, &ignored, err) : MR_OK;
+}
+
+const char *mr_follower_note(void *context, const char *topic, int32_t partition)
+{
+    struct mr_follower *const follower = context;
+    (void)topic;
+    return follower->sink.sink && follower->sink.ops->note ? follower->sink.ops->note(follower->sink.sink, partition)
+                                                           : NULL;
 }
 
 void mr_follower_reached(void *context, const struct mr_position *position)
@@ -366,6 +436,7 @@ static mr_status poll_turn(struct mr_follower *follower, int64_t wait_us, struct
     mr_status status =
         follower->source_ops->poll(follower->source, batch->message,
                                    is_full ? 0 : follower->flight.box[0].out.record_cap, wait_us, 0, &count, err);
+    if (status == MR_EDATA && !follower->has_explained) lost_explain(follower, err);
     if (status || !count) return status ? status : reached_take(follower, err);
     progress_note(follower);
     batch->count = count;
@@ -395,6 +466,7 @@ static mr_status finish(struct mr_follower *follower, struct mr_err *err)
     while (!status && follower->flight.ticket_count && !is_aborted(follower))
         status = settle(follower, IN_FLIGHT_WAIT_US, err);
     const int64_t deadline_ns = mr_clock_ns() + COMMIT_TIMEOUT_NS;
+    if (status == MR_ERESTART && err) err->status = MR_ERETRY; /* the next run does it */
     if (status || follower->flight.ticket_count) return status;
     while ((status = commit(follower, true, err)) == MR_AGAIN && mr_clock_ns() < deadline_ns && !is_aborted(follower))
         nanosleep(&pause, NULL);

@@ -62,6 +62,7 @@ struct mr_follower {
     struct mr_follower_part *part; /* [part_cap], by partition */
     int32_t part_cap;
     bool is_rebuilding, is_delivering, must_restart, has_ends;
+    bool has_explained; /* why it ended is told by the follower or its sink, not by the source */
     int64_t commit_due_ns, resend_due_ns, ends_due_ns, finish_ns;
     pthread_t thread;
     bool has_thread, is_lost; /* is_lost: its thread could not be joined */
@@ -114,9 +115,10 @@ void mr_follower_destroy(struct mr_follower *follower); /* accepts NULL */
 
 /** follower.c: the thread; events of its source. */
 void *mr_follower_main(void *argument);
-mr_status mr_follower_begins(void *context, const char *topic, int32_t partition, int64_t committed,
+mr_status mr_follower_begins(void *context, const char *topic, int32_t partition, int64_t committed, const char *note,
                              int64_t *offset_out, struct mr_err *err);
 mr_status mr_follower_began(void *context, const char *topic, int32_t partition, int64_t offset, struct mr_err *err);
+const char *mr_follower_note(void *context, const char *topic, int32_t partition);
 void mr_follower_reached(void *context, const struct mr_position *position);
 void mr_follower_revoked(void *context, const struct mr_position *positions, size_t count, bool is_lost);
 void mr_follower_undeliverable(void *context, struct mr_box *box, struct mr_record *record, mr_reason reason,

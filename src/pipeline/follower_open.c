@@ -43,6 +43,7 @@ static mr_status options_make(struct mr_follower *follower, struct mr_err *err)
 {
     static const char start[] = "earliest";
     const char *const earliest = start, *const group = follower->group;
+    const int stop = 0; /* the first choice */
     const struct mr_job *const job = follower->run->job;
     const struct mr_source_ops *const ops = job->source;
     const struct mr_map *const given = follower->run->properties;
@@ -56,6 +57,7 @@ static mr_status options_make(struct mr_follower *follower, struct mr_err *err)
     option_set(ops, follower->source_options, "properties", &follower->properties, sizeof follower->properties);
     option_set(ops, follower->source_options, "group", &group, sizeof group);
     option_set(ops, follower->source_options, "start", &earliest, sizeof earliest);
+    option_set(ops, follower->source_options, "lost_offsets", &stop, sizeof stop);
     return MR_OK;
 }
 
@@ -136,6 +138,7 @@ mr_status mr_follower_open(struct mr_follower *follower, struct mr_err *err)
         .events = {.context = follower,
                    .start = mr_follower_begins,
                    .began = mr_follower_began,
+                   .note = mr_follower_note,
                    .reached = mr_follower_reached,
                    .revoke = mr_follower_revoked}};
     follower->must_restart = false;

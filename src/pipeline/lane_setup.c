@@ -166,9 +166,10 @@ static void lane_revoked(void *context, const struct mr_position *positions, siz
     mr_lane_revoked(context, positions, count, is_lost);
 }
 
-static mr_status lane_start(void *context, const char *topic, int32_t partition, int64_t committed, int64_t *offset_out,
-                            struct mr_err *err)
+static mr_status lane_start(void *context, const char *topic, int32_t partition, int64_t committed, const char *note,
+                            int64_t *offset_out, struct mr_err *err)
 {
+    (void)note;
     return mr_lane_state_start(context, topic, partition, committed, offset_out, err);
 }
 

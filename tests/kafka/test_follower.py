@@ -2,6 +2,7 @@
 """Sinks outside Kafka in an exactly-once job: a follower gives them what is committed. A file holds each output once, whatever is killed."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -258,7 +259,6 @@ def case_refused(rig):
         expect(left == content, "the file was changed")
 
     refused(whole[:-5], mark, "records are gone")
-    refused(None, mark, "records are gone")
     refused(whole, mark[:-3], "is cut off")
     refused(whole, mark.replace(b"bytes ", b"bytes 1"), "checksum is wrong")
     refused(whole, None, "is not empty")
@@ -342,5 +342,113 @@ def case_moved(rig):
     return f"{len(first)} and {len(second)} bytes"
 
 
+def case_old(rig):
+    """An old mark, put back beside a newer file, or with the file of its time: what came since comes again, each once. Nothing is cut off that the
+    topic does not have any more; then the error's remedy works."""
+    rig.trio("old", partitions=1)
+    job, path = exact(rig, "old")
+    rig.produce("old", 1000)
+    rig.run(job, "--until", "end").expect_end(0)
+    for name in (path, path + ".offsets"):
+        shutil.copy(name, name + ".then")
+    rig.produce("old", 3000, first=1000)
+    rig.run(job, "--until", "end").expect_end(0)
+    for names in ([path + ".offsets"], [path, path + ".offsets"]):
+        for name in names:
+            shutil.copy(name + ".then", name)
+        run = rig.run(job, "--until", "end").expect_end(0)
+        expect("no other file has what is between" in run.err(), run.err()[-1500:])
+        expect(same(rig, "old.out", path) == 4000, "not all were written")
+    with open(path, "rb") as file:
+        whole = file.read()
+    rig.trim("old.out", 2000)
+    shutil.copy(path + ".offsets.then", path + ".offsets")
+    run = rig.run(job, "--until", "end").expect_end(65)
+    expect("does not have all of them any more: nothing was changed" in run.err(), run.err()[-1500:])
+    with open(path, "rb") as file:
+        expect(file.read() == whole, "the file was changed")
+    for name in (path, path + ".offsets"):
+        os.rename(name, name + ".away")
+    rig.produce("old", 1000, first=4000)
+    rig.run(job, "--until", "end").expect_end(0)
+    with open(path, "rb") as file:
+        lines = whole.splitlines() + file.read().splitlines()
+    expect(len(lines) == len(set(lines)) == 5000, f"{len(lines)} lines in both, {len(set(lines))} different ones")
+    return ""
+
+
+def case_anew(rig):
+    """The output topic is deleted and made anew, or loses records before they are written: an error of the sink whose remedy works, whatever the input
+    does about lost offsets."""
+    rig.trio("anew", partitions=1)
+    job, path = exact(rig, "anew", {"type": "console"}, source__lost_offsets="earliest", source__membership="dynamic")
+    rig.produce("anew", 1000)
+    rig.run(job, "--until", "end", "--quiet").expect_end(0)
+    rig.delete("anew.out")
+    rig.topics("anew.out:1")
+    rig.produce("anew", 100, first=1000)
+    for _ in range(2):
+        run = rig.run(job, "--until", "end", "--quiet").expect_end(65)
+        expect(f'file sink: "{path}" holds records of anew.out[0] up to offset 100' in run.err() and "move the file and its .offsets away" in run.err(), run.err()[-1500:])
+        expect("kafka source:" not in run.err(), run.err()[-1500:])
+    with open(path, "rb") as file:
+        expect(len(file.read().splitlines()) == 1000, "the file was changed")
+    for name in (path, path + ".offsets"):
+        os.rename(name, name + ".away")
+    rig.run(job, "--until", "end", "--quiet").expect_end(0)
+    expect(same(rig, "anew.out", path) == 100, "not all were written")
+
+    os.rename(path, path + ".aside")  # a sink that is a folder ends the run before anything is written
+    os.mkdir(path)
+    rig.produce("anew", 1000, first=1100)
+    rig.run(job, "--until", "end", "--quiet").expect_end(74)
+    os.rmdir(path)
+    os.rename(path + ".aside", path)
+    rig.run(rig.job("anew", delivery="exactly-once", source__membership="dynamic"), "--until", "end").expect_end(0)
+    rig.trim("anew.out", 500)
+    run = rig.run(job, "--until", "end", "--quiet").expect_end(65)
+    expect("were deleted before they were written to it" in run.err() and "kafka source:" not in run.err(), run.err()[-1500:])
+    for group in ("anew.file.anew.jsonl", "anew.console"):
+        rig.kafka("ConsumerGroupCommand", "--reset-offsets", "--to-earliest", "--group", group, "--topic", "anew.out", "--execute")
+    run = rig.run(job, "--until", "end", "--quiet").expect_end(0)
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    want = outputs(rig, "anew.out")
+    expect(lines[100:] == sorted(want, key=want.get), f"{len(lines)} lines, {len(want)} records")
+    return ""
+
+
+def case_deleted(rig):
+    """The file is deleted, while the job works and while it does not: a new one begins where the old one's mark ends."""
+    rig.trio("del", partitions=2)
+    job, path = exact(rig, "del")
+    rig.produce("del", 1000)
+    rig.run(job, "--until", "end").expect_end(0)
+    first = same(rig, "del.out", path)
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    os.unlink(path)
+    run = rig.run(job)
+    run.wait_log("is not there, and had")
+    rig.produce("del", 1000, first=1000)
+    wait_for(lambda: os.path.exists(path) and len(open(path, "rb").read().splitlines()) == 1000, "the second thousand")
+    wait_for(lambda: f"bytes {os.path.getsize(path)}\n" in open(path + ".offsets", encoding="ascii").read(), "its mark")
+    with open(path, encoding="utf-8") as file:
+        lines += file.read().splitlines()
+    os.unlink(path)
+    rig.produce("del", 1000, first=2000)
+    run.wait_out(2000)
+    wait_for(lambda: os.path.exists(path) and len(open(path, "rb").read().splitlines()) == 1000, "the third thousand")
+    run.signal(signal.SIGTERM)
+    run.expect_end(0, 10)
+    with open(path, encoding="utf-8") as file:
+        lines += file.read().splitlines()
+    with open(path + ".all", "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    expect(same(rig, "del.out", path + ".all") == first + 2000 == 3000, "not all were written")
+    return ""
+
+
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_verify, case_moments, case_late, case_stalled, case_open, case_refused, case_shared, case_full, case_moved])
+    main([case_plain, case_kill, case_verify, case_moments, case_late, case_stalled, case_open, case_refused, case_shared, case_full, case_moved, case_old,
+          case_anew, case_deleted])

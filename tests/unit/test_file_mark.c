@@ -31,7 +31,7 @@ static int folder_remove(void **state)
 
 static struct mr_file_mark sample(void)
 {
-    struct mr_file_mark mark = {.topic = "scores.out", .bytes = 123456789012};
+    struct mr_file_mark mark = {.topic = "scores.out", .file = 0xfedcba9876543210, .bytes = 123456789012};
     assert_true(mr_file_mark_begin(&mark, 3, 0));
     assert_true(mr_file_mark_begin(&mark, 0, 70));
     mr_file_mark_advance(&mark, 3, 5);
@@ -81,12 +81,13 @@ static void comes_back(void **state)
     assert_int_equal(mr_file_mark_read(path, &got, &err), MR_EINPUT);
     assert_int_equal(mr_file_mark_write(path, &mark, &err), MR_OK);
     text_get(text, sizeof text);
-    static const char want[] = "millrace-offsets 1\ntopic scores.out\nbytes 123456789012\nrange 3 0 5\nrange 0 70 70\n"
-                               "range 3 9 9007199254740993\nchecksum ";
+    static const char want[] = "millrace-offsets 1\ntopic scores.out\nfile fedcba9876543210\nbytes 123456789012\n"
+                               "range 3 0 5\nrange 0 70 70\nrange 3 9 9007199254740993\nchecksum ";
     assert_memory_equal(text, want, sizeof want - 1);
     if (mr_file_mark_read(path, &got, &err)) fail_msg("%s", err.text);
     assert_string_equal(got.topic, mark.topic);
     assert_int_equal(got.bytes, mark.bytes);
+    assert_true(got.file == mark.file);
     assert_int_equal(got.count, 3);
     for (size_t i = 0; i < got.count; i++) {
         assert_int_equal(got.range[i].partition, mark.range[i].partition);
@@ -140,7 +141,7 @@ static void strange_lines_are_refused(void **state)
         int64_t bytes, first, next;
         const char *why;
     } rows[] = {
-        {"two\nlines", 1, 0, 1, "it has no length"}, {"", 1, 0, 1, "it names no topic"},
+        {"two\nlines", 1, 0, 1, "it has no name"},   {"", 1, 0, 1, "it names no topic"},
         {"t", -1, 0, 1, "it has no length"},         {"t", 1, 5, 4, "a range is out of bounds"},
         {"t", 1, -1, 4, "a range is out of bounds"},
     };

@@ -78,7 +78,8 @@ mr_status mr_file_mark_write(const char *path, const struct mr_file_mark *mark, 
     FILE *const out = open_memstream(&text, &bytes);
     bool is_made = out;
     if (out) {
-        fprintf(out, HEAD "%d\ntopic %s\nbytes %" PRId64 "\n", FORMAT, mark->topic, mark->bytes);
+        fprintf(out, HEAD "%d\ntopic %s\nfile %016" PRIx64 "\nbytes %" PRId64 "\n", FORMAT, mark->topic, mark->file,
+                mark->bytes);
         for (size_t i = 0; i < mark->count; i++)
             fprintf(out, "range %" PRId32 " %" PRId64 " %" PRId64 "\n", mark->range[i].partition, mark->range[i].first,
                     mark->range[i].next);
@@ -102,7 +103,8 @@ static mr_status refuse(const char *path, const char *what, struct mr_err *err)
 {
     return mr_fail(err, MR_EDATA,
                    "file sink: \"%s" SUFFIX "\": %s: nothing was changed; put back a copy of it and of the file that "
-                   "belong together, or move both away: then a new file begins with what comes next",
+                   "belong together (what came since comes again), or move both away: then a new file begins where the "
+                   "group was committed last",
                    path, what);
 }
 
@@ -154,6 +156,15 @@ static bool number_take(const char **at, char stop, int64_t max, int64_t *out)
     return true;
 }
 
+/* Takes 16 digits and the line break behind them. */
+static bool hex_take(const char **at, uint64_t *out)
+{
+    if (strspn(*at, "0123456789abcdef") != 16 || (*at)[16] != '\n') return false;
+    *out = strtoull(*at, NULL, 16);
+    *at += 17;
+    return true;
+}
+
 static bool word_take(const char **at, const char *word)
 {
     const size_t bytes = strlen(word);
@@ -175,6 +186,7 @@ static const char *lines_parse(const char *text, struct mr_file_mark *mark)
     if (!bytes || bytes >= sizeof mark->topic) return "it names no topic";
     memcpy(mark->topic, at, bytes);
     at += bytes + 1;
+    if (!word_take(&at, "file ") || !hex_take(&at, &mark->file)) return "it has no name of the file";
     if (!word_take(&at, "bytes ") || !number_take(&at, '\n', INT64_MAX, &mark->bytes)) return "it has no length";
     while (word_take(&at, "range ")) {
         if (!number_take(&at, ' ', INT32_MAX, &partition) || !number_take(&at, ' ', INT64_MAX, &first) ||

@@ -5,6 +5,7 @@
  *
  *     millrace-offsets 1
  *     topic NAME
+ *     file 16 HEX DIGITS              by which the group's notes (holders.h) know it; drawn when the mark is made
  *     bytes LENGTH
  *     range PARTITION FIRST NEXT      records with FIRST <= offset < NEXT; of a partition, the last range goes on
  *     checksum 16 hex digits          XXH3 of everything before this line
@@ -27,6 +28,7 @@ struct mr_file_range {
 /** Zeroed: empty, of no topic. */
 struct mr_file_mark {
     char topic[MR_FILE_TOPIC_BYTES];
+    uint64_t file;
     int64_t bytes;
     struct mr_file_range *range; /* [count] */
     size_t count, cap;

@@ -226,8 +226,10 @@ static mr_status start_ask(struct mr_source *source, rd_kafka_topic_partition_t 
     const struct mr_source_events *const events = &source->open.events;
     int64_t offset = -1;
     if (!events->start) return MR_OK;
+    char note[MR_KAFKA_NOTE_BYTES] = "";
+    if (entry->metadata && entry->metadata_size < sizeof note) memcpy(note, entry->metadata, entry->metadata_size);
     const mr_status status = events->start(events->context, entry->topic, entry->partition,
-                                           entry->offset < 0 ? -1 : entry->offset, &offset, err);
+                                           entry->offset < 0 ? -1 : entry->offset, note, &offset, err);
     if (!status && offset >= 0) entry->offset = offset;
     return status;
 }

@@ -94,6 +94,15 @@ static bool report_take(struct mr_source *source, int64_t wait_us, rd_kafka_resp
     return true;
 }
 
+/* What the lane wants to be kept with the offset; without memory for it, nothing. */
+static void note_add(const struct mr_source *source, rd_kafka_topic_partition_t *entry)
+{
+    const struct mr_source_events *const events = &source->open.events;
+    const char *const note = events->note ? events->note(events->context, entry->topic, entry->partition) : NULL;
+    entry->metadata = note ? strdup(note) : NULL; /* the list frees it */
+    entry->metadata_size = entry->metadata ? strlen(note) : 0;
+}
+
 /* What is acknowledged and not stored; NULL: nothing. */
 static rd_kafka_topic_partition_list_t *due_list(struct mr_source *source)
 {
@@ -102,8 +111,10 @@ static rd_kafka_topic_partition_list_t *due_list(struct mr_source *source)
         const struct partition *part = &source->partition[i];
         if (part->commit_offset < 0 || part->commit_offset == part->stored_offset) continue;
         if (!list) list = rd_kafka_topic_partition_list_new((int)source->partition_count);
-        rd_kafka_topic_partition_list_add(list, source->topic[part->topic], part->partition)->offset =
-            part->commit_offset;
+        rd_kafka_topic_partition_t *const entry =
+            rd_kafka_topic_partition_list_add(list, source->topic[part->topic], part->partition);
+        entry->offset = part->commit_offset;
+        note_add(source, entry);
     }
     return list;
 }

@@ -9,8 +9,9 @@
 #include "millrace/source.h"
 #include "source/kafka/options.h"
 
-#define MR_TOPIC_COUNT_MAX 1024
-#define MR_HANDLE_CAP      256 /* a power of two */
+#define MR_TOPIC_COUNT_MAX  1024
+#define MR_HANDLE_CAP       256 /* a power of two */
+#define MR_KAFKA_NOTE_BYTES 1024
 
 /** A partition that this consumer owns. */
 struct partition {
