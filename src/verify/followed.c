@@ -17,7 +17,9 @@
 /* A file that is being compared. */
 struct compared {
     struct mr_verify *verify;
+    size_t sink;
     const char *path;
+    uint64_t wrong; /* findings before it was looked at */
     struct mr_file_mark mark;
     FILE *file;
     char *line; /* as getline() wants it */
@@ -169,6 +171,7 @@ static mr_status topic_check(struct compared *file, bool *is_there, struct mr_er
             *is_there = false;
         }
     }
+    if (!status && *is_there) status = mr_verify_covered(verify, file->sink, file->path, &file->mark, &parts, err);
     mr_look_parts_deinit(&parts);
     return status;
 }
@@ -176,7 +179,6 @@ static mr_status topic_check(struct compared *file, bool *is_there, struct mr_er
 static mr_status compare(struct compared *file, struct mr_err *err)
 {
     struct mr_proof *const proof = file->verify->proof;
-    const uint64_t wrong = proof->total;
     struct stat info;
     bool has_read = true, is_left = true;
     mr_status status = MR_OK;
@@ -202,12 +204,14 @@ static mr_status compare(struct compared *file, struct mr_err *err)
     }
     if (status) return status;
     mr_match_end(file->match);
-    if (mr_match_is_ambiguous(file->match))
+    const bool is_ambiguous = mr_match_is_ambiguous(file->match);
+    if (is_ambiguous)
         mr_proof_note(proof, "file \"%s\": records of several partitions are alike, so their order is not judged",
                       file->path);
-    if (proof->total == wrong)
-        mr_proof_fact(proof, "file \"%s\": %llu lines, each once, in the order of topic \"%s\"", file->path,
-                      (unsigned long long)mr_match_count(file->match), file->mark.topic);
+    if (proof->total == file->wrong)
+        mr_proof_fact(proof, "file \"%s\": %llu lines, each once, %s topic \"%s\"", file->path,
+                      (unsigned long long)mr_match_count(file->match),
+                      is_ambiguous ? "as they are in" : "in the order of", file->mark.topic);
     return MR_OK;
 }
 
@@ -233,7 +237,8 @@ static mr_status file_prove(struct compared *file, struct mr_err *err)
 static mr_status sink_prove(struct mr_verify *verify, size_t sink, const char *path, struct mr_err *err)
 {
     const char *const topic = mr_job_followed_topic(verify->job);
-    struct compared file = {.verify = verify, .path = path, .window = WINDOW};
+    struct compared file = {
+        .verify = verify, .sink = sink, .path = path, .wrong = verify->proof->total, .window = WINDOW};
     mr_status status = mr_file_mark_read(path, &file.mark, err);
     if (status == MR_EINPUT) {
         mr_proof_note(verify->proof, "sinks[%zu]: \"%s\" has no .offsets: what it holds is not known", sink, path);

@@ -3,6 +3,7 @@
 #define MR_VERIFY_INSIDE_H
 
 #include "base/part_index.h"
+#include "sink/file/mark.h"
 #include "state/log.h"
 #include "verify/look.h"
 #include "verify/match.h"
@@ -106,6 +107,10 @@ void mr_verify_specials_tell(struct mr_verify *verify, const struct mr_verify_ou
 
 /** followed.c: holds the files that followers write against the topic that they were fed from. */
 mr_status mr_verify_followed(struct mr_verify *verify, struct mr_err *err);
+
+/** covered.c: what of the topic (all its partitions, with bounds) the mark of a sink's file leaves out. */
+mr_status mr_verify_covered(struct mr_verify *verify, size_t sink, const char *path, const struct mr_file_mark *mark,
+                            const struct mr_look_parts *parts, struct mr_err *err);
 
 /** chain.c: what a job that learns has in its state topics. */
 mr_status mr_verify_state_read(struct mr_verify *verify, struct mr_err *err);

@@ -14,7 +14,9 @@
 #define DECIDED_MS 45000 /* longer than a transaction may last */
 #define PAUSE_NS   50000000
 
-mr_status mr_look_open(struct mr_look *look, const struct mr_job *job, bool is_uncommitted, struct mr_err *err)
+/* group: NULL for the job's. */
+static mr_status open_as(struct mr_look *look, const struct mr_job *job, const char *group, bool is_uncommitted,
+                         struct mr_err *err)
 {
     const struct mr_kafka_source_options *const opt = job->source_options;
     const struct mr_kafka_default defaults[] = {
@@ -31,11 +33,21 @@ mr_status mr_look_open(struct mr_look *look, const struct mr_job *job, bool is_u
     if (strcmp(job->source->name, "kafka") != 0)
         return mr_fail(err, MR_ECONFIG, "source.type \"%s\": only what was read from Kafka can be looked at again",
                        job->source->name);
-    mr_kafka_group(opt->group, job->name, look->group, sizeof look->group);
+    mr_kafka_group(group ? group : opt->group, job->name, look->group, sizeof look->group);
     look->servers = mr_kafka_property(&opt->properties, "bootstrap.servers");
     if (!look->servers) look->servers = "no bootstrap.servers";
     const mr_status status = mr_kafka_conf_create("reader", &opt->properties, defaults, &conf, err);
     return status ? status : mr_kafka_client_create("reader", RD_KAFKA_CONSUMER, conf, &look->client, err);
+}
+
+mr_status mr_look_open(struct mr_look *look, const struct mr_job *job, bool is_uncommitted, struct mr_err *err)
+{
+    return open_as(look, job, NULL, is_uncommitted, err);
+}
+
+mr_status mr_look_open_group(struct mr_look *look, const struct mr_job *job, const char *group, struct mr_err *err)
+{
+    return open_as(look, job, group, false, err);
 }
 
 void mr_look_close(struct mr_look *look)
@@ -161,6 +173,21 @@ mr_status mr_look_committed(struct mr_look *look, struct mr_look_parts *parts, s
         parts->part[i].committed = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
     rd_kafka_topic_partition_list_destroy(list);
     return MR_OK;
+}
+
+mr_status mr_look_notes(struct mr_look *look, const struct mr_look_parts *parts, char **note_out, struct mr_err *err)
+{
+    rd_kafka_topic_partition_list_t *list;
+    mr_status status = ask(look, rd_kafka_committed, "the group's offsets", parts, RD_KAFKA_OFFSET_INVALID, &list, err);
+    if (status) return status;
+    for (size_t i = 0; i < parts->count && !status; i++) {
+        const rd_kafka_topic_partition_t *const entry = &list->elems[i];
+        if (!entry->metadata) continue;
+        note_out[i] = strndup(entry->metadata, entry->metadata_size);
+        if (!note_out[i]) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
 }
 
 mr_status mr_look_time(struct mr_look *look, const struct mr_look_part *part, int64_t time_ms, int64_t *offset_out,

@@ -30,6 +30,8 @@ struct mr_look_parts {
 
 /** The job's source must be "kafka" (MR_ECONFIG). group: that of the job. No network. */
 mr_status mr_look_open(struct mr_look *look, const struct mr_job *job, bool is_uncommitted, struct mr_err *err);
+/** The same for another group, read committed. */
+mr_status mr_look_open_group(struct mr_look *look, const struct mr_job *job, const char *group, struct mr_err *err);
 void mr_look_close(struct mr_look *look); /* accepts a zeroed one */
 
 /** Adds all partitions of a topic. MR_EINPUT: it does not exist; MR_EKAFKA. */
@@ -42,6 +44,10 @@ void mr_look_parts_deinit(struct mr_look_parts *parts);
 /** Fill low and end, or committed, of all. MR_EKAFKA: no answer within 15 s. */
 mr_status mr_look_bounds(struct mr_look *look, struct mr_look_parts *parts, struct mr_err *err);
 mr_status mr_look_committed(struct mr_look *look, struct mr_look_parts *parts, struct mr_err *err);
+
+/** What the group keeps with its offsets: note_out[parts->count], each to be freed, NULL for nothing. Errors likewise.
+ */
+mr_status mr_look_notes(struct mr_look *look, const struct mr_look_parts *parts, char **note_out, struct mr_err *err);
 
 /** The first offset of a time; -1: none. */
 mr_status mr_look_time(struct mr_look *look, const struct mr_look_part *part, int64_t time_ms, int64_t *offset_out,

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Sinks outside Kafka in an exactly-once job: a follower gives them what is committed. A file holds each output once, whatever is killed."""
+import ctypes
+import ctypes.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -59,6 +62,26 @@ def followed(run, index=0):
     return run.report["followers"][index]
 
 
+def verified(job, code):
+    """The report of verify, which must end so."""
+    done = subprocess.run([MILLRACE, "verify", job, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    expect(done.returncode == code, f"exit code {done.returncode}, not {code}: {done.stdout[-2000:]}{done.stderr[-1000:]}")
+    return json.loads(done.stdout)
+
+
+def mark_edit(path, change):
+    """Changes the text of a mark, under a checksum that is right."""
+    with open(path + ".offsets", encoding="ascii") as file:
+        text = change(file.read().rsplit("checksum ", 1)[0])
+    library = ctypes.util.find_library("xxhash")
+    if not library:
+        raise Skip("libxxhash is not there as a library")
+    xxh3 = ctypes.CDLL(library).XXH3_64bits
+    xxh3.restype, xxh3.argtypes = ctypes.c_uint64, (ctypes.c_char_p, ctypes.c_size_t)
+    with open(path + ".offsets", "w", encoding="ascii") as file:
+        file.write(f"{text}checksum {xxh3(text.encode(), len(text)):016x}\n")
+
+
 def case_plain(rig):
     """From start to end: what was committed last is in the file, too; the group has no lag, and the report says so."""
     rig.trio("plain")
@@ -113,19 +136,14 @@ def case_verify(rig):
     with open(path, encoding="utf-8") as file:
         lines = file.read().splitlines(keepends=True)
 
-    def verify(code):
-        done = subprocess.run([MILLRACE, "verify", job, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        expect(done.returncode == code, f"exit code {done.returncode}, not {code}: {done.stdout[-2000:]}{done.stderr[-1000:]}")
-        return json.loads(done.stdout)
-
     def finds(kind, text, changed):
         with open(path, "w", encoding="utf-8") as file:
             file.write("".join(changed))
-        report = verify(70)
+        report = verified(job, 70)
         expect(kind in report["kinds"] and report["violations"] <= 2, f"no {kind}, or more than that: {report}")
         expect(any(one["kind"] == kind and text in one["text"] for one in report["findings"]), f"not \"{text}\": {report['findings']}")
 
-    report = verify(0)
+    report = verified(job, 0)
     expect(any(f"{len(lines)} lines, each once" in fact for fact in report["proved"]) and not report["not_proved"], f"{report}")
     at = 5000
     near = next(i for i in range(at + 1, len(lines)) if where[lines[i].strip()][0] == where[lines[at].strip()][0])
@@ -137,8 +155,62 @@ def case_verify(rig):
     finds("different", f"line {at + 1} ", lines[:at] + [lines[at].replace("prediction", "Prediction")] + lines[at + 1:])
     with open(path, "w", encoding="utf-8") as file:
         file.write("".join(lines) + "what is behind the mark does not count\n")
-    verify(0)
+    verified(job, 0)
     return f"{len(lines)} lines"
+
+
+def case_gaps(rig):
+    """What a file's mark leaves out, verify says: a hole that no other file has is wrong, what may be elsewhere, gone or not written yet is not proved."""
+    rig.trio("gap", partitions=2)
+    rig.produce("gap", 4000)
+    job, path = exact(rig, "gap", lanes=1)
+    rig.run(job, "--until", "end").expect_end(0)
+    where = outputs(rig, "gap.out")
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines(keepends=True)
+    with open(path + ".offsets", encoding="ascii") as file:
+        mark = file.read()
+
+    def has(kept, change):
+        """The file with some of its lines only, and a mark that fits; kept: of partition and offset."""
+        with open(path + ".offsets", "w", encoding="ascii") as file:
+            file.write(mark)
+        some = "".join(line for line in lines if kept(*where[line.strip()]))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(some)
+        mark_edit(path, lambda text: re.sub("bytes .*", f"bytes {len(some)}", change(text)))
+
+    def notes(report, words):
+        expect(any(words in one for one in report["not_proved"]), f"\"{words}\" is not in {report['not_proved']}")
+        expect(any("each once" in one for one in report["proved"]), f"{report['proved']}")
+
+    report = verified(job, 0)
+    expect(not report["not_proved"] and any("in the order of topic" in one for one in report["proved"]), f"{report}")
+    split = lambda text: re.sub("range 0 0 ", "range 0 0 500\nrange 0 1000 ", text)
+    has(lambda partition, offset: partition or not 500 <= offset < 1000, split)
+    report = verified(job, 70)
+    expect(report["kinds"] == {"missing": 1} and report["findings"][0]["offset"] == 500 and not any(path in one for one in report["proved"]), f"{report}")
+    expect("leave out 500 records from here to offset 1000" in report["findings"][0]["text"], f"{report['findings']}")
+    mark_edit(path, lambda text: re.sub("file .*", "file 00000000000000ab", text))  # as if another one's had it, by the group
+    notes(verified(job, 0), "the file of another process may have them")
+    has(lambda partition, offset: partition or offset >= 1000, lambda text: text.replace("range 0 0 ", "range 0 1000 "))
+    notes(verified(job, 0), "are not in it (partition 0, 0 to 999): its first range begins behind them")
+    has(lambda partition, offset: partition, lambda text: re.sub("range 0 .*\n", "", text))
+    notes(verified(job, 0), "it has no range of the partition")
+    has(lambda partition, offset: partition or offset < 1000, lambda text: re.sub("range 0 0 .*", "range 0 0 1000", text))
+    notes(verified(job, 0), "its mark is that far behind the end of the topic")
+    rig.trim("gap.out", 1200)
+    has(lambda partition, offset: offset >= 1200, lambda text: re.sub("range 0 0 ", "range 0 0 0\nrange 0 1200 ", text.replace("range 1 0 ", "range 1 1200 ")))
+    done = subprocess.run([MILLRACE, "verify", job], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    expect("1200 offsets of topic" in done.stdout and "the topic does not have them any more" in done.stdout, f"{done.stdout}{done.stderr}")
+    rig.trio("alike", partitions=2)
+    rig.produce("alike", 1000)
+    job, _ = exact(rig, "alike", emit={"fields": {"prediction": "regime.class"}})
+    rig.run(job, "--until", "end").expect_end(0)
+    report = verified(job, 0)
+    notes(report, "their order is not judged")
+    expect(not any(".jsonl" in one and "in the order" in one for one in report["proved"]), f"{report}")
+    return ""
 
 
 def case_moments(rig):
@@ -450,5 +522,5 @@ def case_deleted(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_verify, case_moments, case_late, case_stalled, case_open, case_refused, case_shared, case_full, case_moved, case_old,
+    main([case_plain, case_kill, case_verify, case_gaps, case_moments, case_late, case_stalled, case_open, case_refused, case_shared, case_full, case_moved, case_old,
           case_anew, case_deleted])
