@@ -43,6 +43,7 @@ struct mr_verify_output {
     struct mr_look_parts parts;
     int64_t *next;                     /* [parts.count] */
     struct mr_scored_list *list;       /* [parts.count of the inputs], of scorers: which version made what */
+    int64_t *early;                    /* [parts.count], of scorers: what is before it is older than the state */
     struct mr_verify_special *special; /* dead letters: [special_count] */
     size_t special_count, special_cap;
     bool is_sorted;

@@ -215,11 +215,11 @@ mr_status mr_verify_learned(struct mr_verify *verify, struct mr_err *err)
         status = mr_verify_snapshot_take(verify, entry[base].commit->snapshot, err);
         if (!status) status = pending_skip(verify, entry[base].commit, err);
     }
-    if (!status) status = mr_verify_scored_commit(verify, base == SIZE_MAX ? NULL : entry[base].commit, err);
+    if (!status) status = mr_verify_scored_commit(verify, base, err);
     for (size_t at = base == SIZE_MAX ? 0 : base + 1; at < count && !status; at++) {
         status = commit_work(verify, entry, count, at, err);
         if (!status && is_equal) status = mr_verify_weights(verify, at, &is_equal, err);
-        if (!status && is_equal) status = mr_verify_scored_commit(verify, entry[at].commit, err);
+        if (!status && is_equal) status = mr_verify_scored_commit(verify, at, err);
         verify->proof->commits++;
     }
     if (!status) status = rest_work(verify, entry[count - 1].commit, err);

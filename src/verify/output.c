@@ -120,6 +120,7 @@ void mr_verify_outputs_close(struct mr_verify *verify)
         mr_match_destroy(output->match);
         for (size_t s = 0; output->list && s < verify->parts.count; s++) free(output->list[s].entry);
         free(output->list);
+        free(output->early);
         mr_look_parts_deinit(&output->parts);
         free(output->next);
         free(output->special);

@@ -17,13 +17,22 @@ struct mr_scored_entry {
     int64_t source_offset, offset;
     uint64_t hash, version; /* MR_NO_VERSION: none was found */
     int32_t partition;
+    bool is_equal; /* to what its version makes */
 };
 
 /* Outputs of a source that one version has made, one behind the other. */
 struct piece {
     uint64_t version;
     uint32_t output, source;
-    size_t first, count;
+    size_t first, count; /* count 0: compared */
+    bool is_tried;       /* with the first making of the version; what did not fit is to be held against the next */
+};
+
+/* What the state topic says of a version: numbers come a second time after a roll-back, with other weights. */
+struct making {
+    bool comes_again; /* behind the commit at work */
+    bool was_before;  /* it has been compared with one */
+    bool is_unsure;   /* one of its makings is gone, or another unit's: what does not fit is not wrong */
 };
 
 struct mr_verify_scored {
@@ -35,12 +44,12 @@ struct mr_verify_scored {
     size_t masked_cap;
     struct piece *piece; /* [piece_count], by version, once everything is paired */
     size_t piece_count, piece_cap;
-    bool is_sorted, has_gone_back, has_no_memory;
+    bool is_sorted, has_no_memory;
     uint64_t equal, unproved, versions;
     /* at work: */
     const struct piece *now;
-    size_t seq; /* of the next output */
-    bool is_own_unit;
+    size_t seq, misses; /* of the next output; outputs of the piece that did not fit */
+    struct making making;
 };
 
 static void *grown(void *list, size_t *cap, size_t least, size_t bytes)
@@ -152,7 +161,7 @@ void mr_verify_scored_pair(struct mr_verify_output *output, const struct mr_matc
     list->entry = entry;
     for (; list->count <= pair->seq; list->count++) entry[list->count].version = MR_NO_VERSION;
     entry[pair->seq] =
-        (struct mr_scored_entry){pair->source_offset, pair->offset, pair->hash, pair->version, pair->partition};
+        (struct mr_scored_entry){pair->source_offset, pair->offset, pair->hash, pair->version, pair->partition, false};
 }
 
 /* ---- runs of outputs by version ---- */
@@ -180,16 +189,41 @@ static mr_status list_cut(struct mr_verify_scored *scored, uint32_t output, uint
         struct piece *const piece = grown(scored->piece, &scored->piece_cap, scored->piece_count + 1, sizeof *piece);
         if (!piece) return mr_fail(err, MR_ENOMEM, "out of memory");
         scored->piece = piece;
-        piece[scored->piece_count++] = (struct piece){version, output, source, first, at - first};
+        piece[scored->piece_count++] = (struct piece){version, output, source, first, at - first, false};
     }
     return MR_OK;
 }
 
-static mr_status pieces_make(struct mr_verify_scored *scored, struct mr_err *err)
+/*
+ * Outputs that are older than all that the state topic holds may name a version that it holds, and that was made before
+ * with other weights: a roll-back that compaction has taken.
+ */
+static mr_status early_find(const struct mr_verify *trainer, struct mr_verify_output *output, struct mr_err *err)
+{
+    struct mr_verify *const verify = output->verify;
+    size_t count;
+    const struct mr_state_entry *const entry = mr_state_log_entries(trainer->log[0], &count);
+    const size_t base = count ? mr_verify_base(trainer, entry, count) : SIZE_MAX;
+    mr_status status = MR_OK;
+    output->early = calloc(output->parts.count + 1, sizeof *output->early);
+    if (!output->early) return mr_fail(err, MR_ENOMEM, "out of memory");
+    if (base == SIZE_MAX || base == count || !entry[0].commit->seq_before) return MR_OK;
+    for (size_t p = 0; p < output->parts.count && !status; p++) {
+        const struct mr_look_part *const part = &output->parts.part[p];
+        int64_t offset = -1; /* times of inputs say nothing of when it was written */
+        if (!verify->job->emit.timestamp)
+            status = mr_look_time(&verify->look, part, entry[base].commit->time_ms, &offset, err);
+        output->early[part->partition] = offset >= 0 ? offset : INT64_MAX;
+    }
+    return status;
+}
+
+static mr_status pieces_make(struct mr_verify_scored *scored, const struct mr_verify *trainer, struct mr_err *err)
 {
     const struct mr_verify *const verify = scored->verify;
     mr_status status = scored->has_no_memory ? mr_fail(err, MR_ENOMEM, "no memory for what outputs name") : MR_OK;
     for (size_t o = 0; o < verify->output_count; o++) {
+        if (!status) status = early_find(trainer, &verify->output[o], err);
         for (size_t s = 0; verify->output[o].list && s < verify->parts.count && !status; s++)
             status = list_cut(scored, (uint32_t)o, (uint32_t)s, err);
     }
@@ -199,6 +233,27 @@ static mr_status pieces_make(struct mr_verify_scored *scored, struct mr_err *err
 }
 
 /* ---- the same, made again ---- */
+
+/* Of a version that the commit `at` has made. SIZE_MAX: the beginning. */
+static struct making making_find(const struct mr_verify *trainer, size_t at, uint64_t version)
+{
+    struct making making = {0};
+    size_t count;
+    const struct mr_state_entry *const entry = mr_state_log_entries(trainer->log[0], &count);
+    const size_t base = count ? mr_verify_base(trainer, entry, count) : SIZE_MAX;
+    bool has_gone_back = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct mr_state_commit *const commit = entry[i].commit;
+        const bool is_back = commit->kind == MR_STATE_ROLLED_BACK, is_it = commit->version_after == version;
+        const bool is_gone = base != SIZE_MAX && i < base; /* it is not made again */
+        if (at == SIZE_MAX || i > at) has_gone_back |= is_back;
+        making.comes_again |= is_it && has_gone_back;
+        making.is_unsure |= is_it && (is_gone || !mr_recall_is_own_unit(trainer->offline->run, commit));
+        making.is_unsure |= is_back && base != SIZE_MAX && i <= base && version > commit->version_after &&
+                            version <= commit->version_before;
+    }
+    return making;
+}
 
 /* One output of the piece at work. For mr_offline_to. */
 static mr_status output_compare(void *context, const struct mr_record *record, size_t row, struct mr_err *err)
@@ -212,20 +267,25 @@ static mr_status output_compare(void *context, const struct mr_record *record, s
     const size_t bytes = record->value_bytes - (is_array ? 2 : 0), seq = scored->seq++;
     (void)row, (void)err;
     if (seq < piece->first || seq >= piece->first + piece->count || !value) return MR_OK;
-    const struct mr_scored_entry *const entry = &output->list[piece->source].entry[seq];
+    struct mr_scored_entry *const entry = &output->list[piece->source].entry[seq];
+    if (entry->is_equal) return MR_OK; /* the making before this one has made it */
     if (entry->source_offset == record->offset && XXH3_64bits(value, bytes) == entry->hash) {
+        entry->is_equal = true;
         scored->equal++;
         return MR_OK;
     }
-    if (!scored->is_own_unit || scored->has_gone_back) {
+    scored->misses++;
+    if (scored->making.comes_again) return MR_OK;
+    if (scored->making.is_unsure || entry->offset < output->early[entry->partition]) {
         scored->unproved++;
         return MR_OK;
     }
     mr_proof_found(verify->proof, MR_FOUND_DIFFERENT, output->topic, entry->partition, entry->offset,
-                   "it names version %llu, which makes %.*s%s of %s[%d] offset %lld; something else stands there",
+                   "it names version %llu, which makes %.*s%s of %s[%d] offset %lld; something else stands there%s",
                    (unsigned long long)piece->version, bytes < 120 ? (int)bytes : 120, value, bytes < 120 ? "" : "...",
                    verify->input[piece->source].name, (int)verify->input[piece->source].partition,
-                   (long long)entry->source_offset);
+                   (long long)entry->source_offset,
+                   scored->making.was_before ? ", which was not made before the roll-back either" : "");
     return MR_OK;
 }
 
@@ -251,6 +311,7 @@ static mr_status piece_work(struct mr_verify_scored *scored, const struct piece 
     for (size_t i = 0; i < list->count; i++) list->message[i].topic = input->topic;
     scored->now = piece;
     scored->seq = first;
+    scored->misses = 0;
     while (!status && cursor.message < list->count) {
         mr_offline_clear(verify->offline);
         status = mr_offline_decode(verify->offline, list->message, &cursor, list->count, err);
@@ -276,17 +337,9 @@ static mr_status models_take(struct mr_verify_scored *scored, const struct mr_ve
     return status;
 }
 
-mr_status mr_verify_scored_commit(struct mr_verify *trainer, const struct mr_state_commit *commit, struct mr_err *err)
+/* Index of the first piece of a version, or of a later one. */
+static size_t piece_first(const struct mr_verify_scored *scored, uint64_t version)
 {
-    struct mr_verify_scored *const scored = trainer->scorers ? trainer->scorers->scored : NULL;
-    const uint64_t version = commit ? commit->version_after : 0;
-    bool has_models = false;
-    if (!scored || scored->followed != 1) return MR_OK;
-    if (commit && commit->kind == MR_STATE_ROLLED_BACK) scored->has_gone_back = true;
-    mr_status status = scored->is_sorted ? MR_OK : pieces_make(scored, err);
-    scored->is_own_unit = !commit || mr_recall_is_own_unit(scored->verify->offline->run, commit);
-    scored->verify->offline->to =
-        (struct mr_offline_to){.context = scored->verify, .output = output_compare, .dead = nothing_dead};
     size_t low = 0, high = scored->piece_count;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
@@ -295,22 +348,49 @@ mr_status mr_verify_scored_commit(struct mr_verify *trainer, const struct mr_sta
         else
             high = middle;
     }
-    for (; low < scored->piece_count && scored->piece[low].version == version && !status; low++) {
-        struct piece *const piece = &scored->piece[low];
+    return low;
+}
+
+mr_status mr_verify_scored_commit(struct mr_verify *trainer, size_t at, struct mr_err *err)
+{
+    struct mr_verify_scored *const scored = trainer->scorers ? trainer->scorers->scored : NULL;
+    size_t count;
+    const struct mr_state_entry *const entry = mr_state_log_entries(trainer->log[0], &count);
+    const uint64_t version = at == SIZE_MAX ? 0 : entry[at].commit->version_after;
+    bool has_models = false;
+    if (!scored || scored->followed != 1) return MR_OK;
+    mr_status status = scored->is_sorted ? MR_OK : pieces_make(scored, trainer, err);
+    scored->verify->offline->to =
+        (struct mr_offline_to){.context = scored->verify, .output = output_compare, .dead = nothing_dead};
+    for (size_t p = piece_first(scored, version);
+         p < scored->piece_count && scored->piece[p].version == version && !status; p++) {
+        struct piece *const piece = &scored->piece[p];
         if (!piece->count) continue; /* compared at an earlier commit of this version */
-        if (!has_models) status = models_take(scored, trainer, err);
-        if (!has_models) scored->versions++;
-        has_models = true;
+        if (!has_models) {
+            status = models_take(scored, trainer, err);
+            scored->making = making_find(trainer, at, version);
+            scored->versions += !piece->is_tried;
+            has_models = true;
+        }
+        scored->making.was_before = piece->is_tried;
         if (!status) status = piece_work(scored, piece, err);
-        piece->count = 0;
+        if (scored->making.comes_again && scored->misses)
+            piece->is_tried = true;
+        else
+            piece->count = 0;
     }
     return status;
 }
 
 void mr_verify_scored_end(const struct mr_verify_scored *scored, struct mr_proof *proof)
 {
-    uint64_t gone = 0;
-    for (size_t i = 0; i < scored->piece_count; i++) gone += scored->piece[i].count;
+    uint64_t gone = 0, unproved = scored->unproved;
+    for (size_t i = 0; i < scored->piece_count; i++) {
+        const struct piece *const piece = &scored->piece[i];
+        if (!piece->is_tried) gone += piece->count;
+        for (size_t e = piece->first; piece->is_tried && e < piece->first + piece->count; e++) /* not reached again */
+            unproved += !scored->verify->output[piece->output].list[piece->source].entry[e].is_equal;
+    }
     if (scored->followed != 1) {
         mr_proof_note(proof,
                       "predictions: with several models that learn, an output names no single commit of them all");
@@ -323,10 +403,9 @@ void mr_verify_scored_end(const struct mr_verify_scored *scored, struct mr_proof
         mr_proof_note(proof,
                       "the predictions of %llu outputs: the state topic does not hold the versions that they name",
                       (unsigned long long)gone);
-    if (scored->unproved)
-        mr_proof_note(
-            proof,
-            "the predictions of %llu outputs: they name no version, another unit made it, or it was made twice "
-            "(a roll-back)",
-            (unsigned long long)scored->unproved);
+    if (unproved)
+        mr_proof_note(proof,
+                      "the predictions of %llu outputs: they name no version, another unit made it, or it was made "
+                      "twice (a roll-back) and the state topic no longer holds the first one",
+                      (unsigned long long)unproved);
 }

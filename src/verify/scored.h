@@ -11,7 +11,6 @@
 struct mr_verify;
 struct mr_verify_output;
 struct mr_verify_scored;
-struct mr_state_commit;
 
 /** What became of the outputs of a source. */
 struct mr_scored_entry;
@@ -38,9 +37,12 @@ uint64_t mr_verify_scored_version(const struct mr_verify_scored *scored, const c
 /** Receives a pair: the entry of the record is noted. For mr_match_open.paired. */
 void mr_verify_scored_pair(struct mr_verify_output *output, const struct mr_match_pair *pair);
 
-/** Compares the outputs that name the version of a commit; trainer: its models are those of the commit now. commit
- * NULL: those that they begin with. */
-mr_status mr_verify_scored_commit(struct mr_verify *trainer, const struct mr_state_commit *commit, struct mr_err *err);
+/**
+ * Compares the outputs that name the version of commit `at` of the trainer's first log; its models are those of that
+ * commit now. SIZE_MAX: those that they begin with. Where the log makes a version twice, an output must be what one of
+ * both makes.
+ */
+mr_status mr_verify_scored_commit(struct mr_verify *trainer, size_t at, struct mr_err *err);
 
 /** Tells what was compared, and what was not. */
 void mr_verify_scored_end(const struct mr_verify_scored *scored, struct mr_proof *proof);
