@@ -231,6 +231,7 @@ static void output_fact(struct mr_proof *proof, const struct mr_verify_output *o
 {
     const unsigned long long count = mr_match_count(output->match), near = mr_match_near_count(output->match),
                              far = mr_match_far_count(output->match);
+    const bool has_order = !output->is_dead && output->place != MR_PLACE_ANY && !mr_match_is_ambiguous(output->match);
     char how[128];
     snprintf(how, sizeof how, "byte for byte%s",
              output->verify->scored && !output->is_dead ? " but for what models say" : "");
@@ -239,8 +240,7 @@ static void output_fact(struct mr_proof *proof, const struct mr_verify_output *o
                  "%llu byte for byte, of the others all but a model's numbers, these within 1e-6 of their terms",
                  count - near);
     mr_proof_fact(proof, "topic \"%s\": %llu %s, each once%s, %s%s", output->topic, count,
-                  output->is_dead ? "dead letters" : "outputs",
-                  output->is_dead || output->place == MR_PLACE_ANY ? "" : ", in order", how,
+                  output->is_dead ? "dead letters" : "outputs", has_order ? ", in order" : "", how,
                   output->verify->job->emit.framing != MR_EMIT_SINGLE && !output->is_dead ? ", record by record" : "");
     if (mr_match_repeated_count(output->match))
         mr_proof_note(proof,
@@ -279,7 +279,7 @@ mr_status mr_verify_outputs_end(struct mr_verify *verify, struct mr_err *err)
         const unsigned long long before = mr_match_before_count(output->match);
         if (mr_match_is_ambiguous(output->match) && !output->is_dead)
             mr_proof_note(proof,
-                          "topic \"%s\": records are alike, so their order is not judged "
+                          "topic \"%s\": records are alike, so the order is not judged "
                           "(emit a field or emit.provenance that tells them apart)",
                           output->topic);
         if (before)

@@ -120,6 +120,21 @@ def case_keys(rig):
     return report["proved"][-1]
 
 
+def case_alike(rig):
+    """Five partitions into one: outputs that tell their records apart are in order; of those that do not the report does not say so."""
+    told = []
+    for name, fields in (("apart", {"id": "id", "prediction": "regime.class"}), ("alike", {"prediction": "regime.class"})):
+        rig.trio(name, 5, out=1)
+        rig.produce(name, 2000)
+        job = exact(rig, name, emit={"fields": fields, "key": False})
+        rig.run(job, "--until", "end").expect_end(0)
+        report = verify(job, 0)
+        told.append(next(fact for fact in report["proved"] if f"{name}.out" in fact))
+        is_judged = not any("the order is not judged" in note for note in report["not_proved"])
+        expect(is_judged == (name == "apart") and ("in order" in told[-1]) == is_judged, f"{report}")
+    return "; ".join(told)
+
+
 def learning(rig, name, topic=None, new=True, **changes):
     if new:
         rig.topics(f"{name}.in:1", f"{name}.out:1", f"{name}.dead:1", f"{name}.near:1:cleanup.policy=compact")
@@ -347,5 +362,5 @@ def case_versions(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_grown, case_keys, case_offsets, case_stranger, case_missing, case_rollback, case_killed, case_arrival, case_arrival_killed, case_scores,
+    main([case_plain, case_grown, case_keys, case_alike, case_offsets, case_stranger, case_missing, case_rollback, case_killed, case_arrival, case_arrival_killed, case_scores,
           case_units, case_versions])
