@@ -14,6 +14,13 @@
 #define CHUNK  4096  /* offsets, or lines, read at once */
 #define WINDOW 16384 /* records that topic and file may be apart, to begin with */
 
+/* A line that stands behind a later record of its partition. */
+struct late {
+    long long line;
+    int32_t partition;
+    int64_t offset;
+};
+
 /* A file that is being compared. */
 struct compared {
     struct mr_verify *verify;
@@ -30,12 +37,14 @@ struct compared {
     uint32_t part_count;
     size_t window;
     struct mr_match *match;
+    struct late late[MR_FINDINGS_SHOWN]; /* the first of them: told at the end, unless records turn out to be alike */
+    uint64_t late_count;
 };
 
 static void fault_tell(void *context, mr_match_fault fault, const struct mr_match_place *expected,
                        const struct mr_match_place *actual)
 {
-    const struct compared *const file = context;
+    struct compared *const file = context;
     struct mr_proof *const proof = file->verify->proof;
     const char *const topic = file->mark.topic;
     const struct mr_match_place *const shown = actual ? actual : expected;
@@ -57,14 +66,24 @@ static void fault_tell(void *context, mr_match_fault fault, const struct mr_matc
                        topic, bytes, value);
         return;
     case MR_MATCH_REORDERED:
-        mr_proof_found(proof, MR_FOUND_REORDERED, file->path, -1, -1,
-                       "line %lld, of %s[%d] offset %lld, stands behind a later record of its partition", line, topic,
-                       (int)expected->source, (long long)expected->offset);
+        if (file->late_count < MR_FINDINGS_SHOWN)
+            file->late[file->late_count] = (struct late){line, (int32_t)expected->source, expected->offset};
+        file->late_count++;
         return;
     case MR_MATCH_DIFFERENT:
         mr_proof_found(proof, MR_FOUND_DIFFERENT, file->path, -1, -1,
                        "line %lld stands in the place of %s[%d] offset %lld: %.*s", line, topic, (int)expected->source,
                        (long long)expected->offset, bytes, value);
+    }
+}
+
+static void late_tell(const struct compared *file)
+{
+    for (uint64_t i = 0; i < file->late_count; i++) {
+        const struct late *const late = &file->late[i < MR_FINDINGS_SHOWN ? i : MR_FINDINGS_SHOWN - 1];
+        mr_proof_found(file->verify->proof, MR_FOUND_REORDERED, file->path, -1, -1,
+                       "line %lld, of %s[%d] offset %lld, stands behind a later record of its partition", late->line,
+                       file->mark.topic, (int)late->partition, (long long)late->offset);
     }
 }
 
@@ -208,6 +227,8 @@ static mr_status compare(struct compared *file, struct mr_err *err)
     if (is_ambiguous)
         mr_proof_note(proof, "file \"%s\": records of several partitions are alike, so their order is not judged",
                       file->path);
+    else
+        late_tell(file);
     if (proof->total == file->wrong)
         mr_proof_fact(proof, "file \"%s\": %llu lines, each once, %s topic \"%s\"", file->path,
                       (unsigned long long)mr_match_count(file->match),
