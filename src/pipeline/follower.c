@@ -100,8 +100,9 @@ static mr_status bounds_ask(const struct mr_follower *follower, int32_t partitio
     while ((status = mr_topic_bounds_ask(follower->ends, partition, low_out, end_out, ENDS_TIMEOUT_MS, err)) &&
            mr_clock_ns() < deadline_ns && !is_aborted(follower))
         nanosleep(&(struct timespec){.tv_nsec = ENDS_PAUSE_NS}, NULL);
-    if (status && err) err->status = MR_EKAFKA;
-    return status ? MR_EKAFKA : MR_OK;
+    if (!status) return MR_OK;
+    mr_log(MR_LOG_WARN, "follower", "%s: %s", follower->group, err->text);
+    return err->status = MR_ERESTART; /* brokers may be away for as long as they like */
 }
 
 mr_status mr_follower_begins(void *context, const char *topic, int32_t partition, int64_t committed, const char *note,

@@ -141,7 +141,7 @@ mr_status mr_follower_open(struct mr_follower *follower, struct mr_err *err)
                    .note = mr_follower_note,
                    .reached = mr_follower_reached,
                    .revoke = mr_follower_revoked}};
-    follower->must_restart = false;
+    follower->must_restart = follower->has_explained = false;
     mr_status status = sink->ops->open(&sink_open, &follower->sink.sink, err);
     if (!status) status = follower->source_ops->open(&source_open, &follower->source, err);
     return !status && follower->source_ops->join ? follower->source_ops->join(follower->source, err) : status;
