@@ -93,6 +93,7 @@ static void lane_thread_add(struct mr_summary *report, const struct mr_lane *lan
 void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
 {
     struct rusage usage;
+    struct mr_err still;
     memset(report, 0, sizeof *report);
     report->first_out_s = -1;
     report->seconds = (double)(mr_clock_ns() - run->started_ns) / 1e9;
@@ -104,6 +105,7 @@ void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
     if (labels) report->matched = mr_stats_get(&mr_join_counts(labels->join)->matched);
     report->has_followers = run->follower_count;
     report->follower_lag = mr_followers_lag(run);
+    for (size_t i = 0; i < run->models.count; i++) report->still_count += mr_follow_is_still(run->follow, i, &still);
     getrusage(RUSAGE_SELF, &usage);
     report->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;

@@ -224,15 +224,18 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
 void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *before, const struct mr_summary *now,
                       unsigned cols)
 {
-    char text[4][32], matched[48] = "", behind[48] = "", count[32];
+    char text[4][32], matched[48] = "", behind[48] = "", still[48] = "", count[32];
     const double seconds = now->seconds - before->seconds;
     const unsigned whole = (unsigned)now->seconds;
     if (now->has_labels) snprintf(matched, sizeof matched, "  matched %s", mr_grouped(now->matched, count));
     if (now->has_followers && now->follower_lag >= 0)
         snprintf(behind, sizeof behind, "  sinks behind %s", mr_grouped((uint64_t)now->follower_lag, count));
-    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s%s%s  %s records/s  p50 %.1f ms  p99 %.1f ms",
+    if (now->still_count)
+        snprintf(still, sizeof still, "  %zu model%s stand%s still", now->still_count, now->still_count == 1 ? "" : "s",
+                 now->still_count == 1 ? "s" : "");
+    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s%s%s%s  %s records/s  p50 %.1f ms  p99 %.1f ms",
              whole / 60, whole % 60, mr_grouped(now->records_in, text[0]), mr_grouped(now->records_out, text[1]),
-             mr_grouped(now->records_dead, text[2]), matched, behind,
+             mr_grouped(now->records_dead, text[2]), matched, behind, still,
              scaled(rate(now->records_out - before->records_out, seconds), text[3]),
              (double)mr_histogram_quantile(&now->process_ns, 0.5) / 1e6,
              (double)mr_histogram_quantile(&now->process_ns, 0.99) / 1e6);

@@ -72,10 +72,12 @@ static void models_print(FILE *out, const struct mr_run *run)
         const struct mr_model_at_work *const model = &run->models.item[i];
         const struct mr_learn_stats *const stats = &model->stats;
         char text[2][32];
+        struct mr_err why;
         if (!model->learn && model->job->topic)
             fprintf(out, "  followed  version %s of %s, %s taken while it scored\n",
                     mr_grouped(atomic_load(&model->version), text[0]), model->job->name,
                     mr_grouped(atomic_load(&model->swaps), text[1]));
+        if (mr_follow_is_still(run->follow, i, &why)) fprintf(out, "  stands still at this version: %s\n", why.text);
         if (!model->learn) continue;
         const uint64_t rows = atomic_load(&stats->rows), undone = atomic_load(&stats->undone);
         fprintf(out, "  learned   %12s rows in %s batches: %s", mr_grouped(rows, text[0]),
@@ -104,6 +106,8 @@ static void models_add(cJSON *root, const struct mr_run *run)
             cJSON_AddNumberToObject(item, "version", (double)atomic_load(&model->version));
         if (!model->learn && model->job->topic)
             cJSON_AddNumberToObject(item, "versions_taken", (double)atomic_load(&model->swaps));
+        struct mr_err why;
+        if (mr_follow_is_still(run->follow, i, &why)) cJSON_AddStringToObject(item, "stands_still", why.text);
     }
 }
 

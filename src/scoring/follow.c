@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -14,7 +15,10 @@
 struct followed {
     size_t model; /* index */
     struct mr_state_follower *follower;
-    bool has_failed; /* it goes on with the version that it has */
+    uint64_t
+        seq; /* of the commit whose model is at work; 0: the file's. Version numbers come again after a roll-back */
+    bool is_unreadable;  /* its log can take nothing more */
+    struct mr_err still; /* why it stands still, under the lock; status 0: it does not */
 };
 
 struct mr_follow {
@@ -24,6 +28,7 @@ struct mr_follow {
     struct followed *followed; /* [count] */
     size_t count;
     struct mr_model_bytes *first; /* [model_count] */
+    pthread_mutex_t lock;         /* of what is told to others */
     pthread_t thread;
     bool has_thread;
     _Atomic bool is_over;
@@ -99,6 +104,7 @@ static mr_status first_take(struct mr_follow *follow, struct followed *followed,
         const mr_status status = version_wait(follow, followed, wait, &is_last, err);
         if (status && status != MR_AGAIN) return status;
     }
+    followed->seq = commit ? commit->seq : 0;
     if (commit)
         follow->first[followed->model] = (struct mr_model_bytes){
             .name = model->topic, .data = span.data, .count = span.bytes, .version = commit->version_after};
@@ -121,6 +127,7 @@ mr_status mr_follow_open(const struct mr_job *job, const struct mr_map *properti
         return mr_fail(err, MR_ENOMEM, "out of memory");
     }
     mr_status status = MR_OK;
+    pthread_mutex_init(&follow->lock, NULL);
     follow->job = job;
     follow->properties = properties;
     for (size_t i = 0; i < job->model_count && !status; i++) {
@@ -143,41 +150,83 @@ const struct mr_model_bytes *mr_follow_first(const struct mr_follow *follow)
 }
 
 /* Puts the newest version of a model to work. */
-static mr_status version_take(struct mr_follow *follow, const struct followed *followed, struct mr_err *err)
+static mr_status version_take(struct mr_follow *follow, struct followed *followed, struct mr_err *err)
 {
     struct mr_model_at_work *const model = &follow->models->item[followed->model];
     struct mr_span span;
     const struct mr_state_commit *const commit = mr_state_log_model(mr_state_follow_log(followed->follower), &span);
-    if (!commit || commit->version_after == atomic_load(&model->version)) return MR_OK;
+    if (!commit || commit->seq == followed->seq) return MR_OK;
     const struct mr_model_bytes bytes = {model->job->topic, span.data, span.bytes, commit->version_after};
     mr_models_lock(follow->models);
     const mr_status status = mr_models_replace(follow->models, followed->model, &bytes, err);
     mr_models_unlock(follow->models);
     if (status) return status;
+    followed->seq = commit->seq;
     atomic_fetch_add(&model->swaps, 1);
     mr_log(MR_LOG_DEBUG, "follow", "%s: version %llu of commit %llu", model->job->name,
            (unsigned long long)commit->version_after, (unsigned long long)commit->seq);
     return MR_OK;
 }
 
+/* Notes, and says once, that a model stands still (err), or that it goes on (NULL). */
+static void still_set(struct mr_follow *follow, struct followed *followed, const struct mr_err *err)
+{
+    const struct mr_model_at_work *const model = &follow->models->item[followed->model];
+    const bool was_still = followed->still.status;
+    const unsigned long long version = atomic_load(&model->version);
+    if (was_still == (err != NULL)) return;
+    pthread_mutex_lock(&follow->lock);
+    followed->still = err ? *err : (struct mr_err){0};
+    pthread_mutex_unlock(&follow->lock);
+    if (err)
+        mr_log(MR_LOG_ERROR, "follow", "%s stays at version %llu: %s", model->job->name, version, err->text);
+    else
+        mr_log(MR_LOG_INFO, "follow", "%s: its topic is whole again: it goes on with version %llu", model->job->name,
+               version);
+}
+
+/*
+ * Takes what has come. Behind a record that is wrong a model keeps its version: what follows may build upon it. Reading
+ * goes on, and so does the model when a whole roll-back stands behind the damage.
+ */
+static void followed_step(struct mr_follow *follow, struct followed *followed, int timeout_ms)
+{
+    struct mr_err err = {0};
+    mr_status status = mr_state_follow_poll(followed->follower, timeout_ms, &err);
+    if (status == MR_AGAIN || status == MR_EKAFKA) return; /* brokers come back */
+    followed->is_unreadable = status && status != MR_EINVARIANT;
+    if (!status && followed->still.status) status = mr_state_log_check(mr_state_follow_log(followed->follower), &err);
+    if (!status) status = version_take(follow, followed, &err);
+    still_set(follow, followed, status ? &err : NULL);
+}
+
 static void *follow_main(void *argument)
 {
     struct mr_follow *const follow = argument;
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
     pthread_setname_np(pthread_self(), "follow");
     while (!atomic_load(&follow->is_over)) {
+        size_t read_count = 0;
         for (size_t i = 0; i < follow->count; i++) {
-            struct followed *const followed = &follow->followed[i];
-            struct mr_err err;
-            if (followed->has_failed) continue;
-            mr_status status = mr_state_follow_poll(followed->follower, POLL_MS / (int)follow->count + 1, &err);
-            if (!status) status = version_take(follow, followed, &err);
-            if (status == MR_OK || status == MR_AGAIN || status == MR_EKAFKA) continue; /* brokers come back */
-            followed->has_failed = true;
-            mr_log(MR_LOG_ERROR, "follow", "%s stays at version %llu: %s", follow->job->model[followed->model].name,
-                   (unsigned long long)atomic_load(&follow->models->item[followed->model].version), err.text);
+            if (follow->followed[i].is_unreadable) continue;
+            read_count++;
+            followed_step(follow, &follow->followed[i], POLL_MS / (int)follow->count + 1);
         }
+        if (!read_count) nanosleep(&pause, NULL);
     }
     return NULL;
+}
+
+bool mr_follow_is_still(struct mr_follow *follow, size_t model, struct mr_err *why_out)
+{
+    *why_out = (struct mr_err){0};
+    for (size_t i = 0; follow && i < follow->count; i++) {
+        if (follow->followed[i].model != model) continue;
+        pthread_mutex_lock(&follow->lock);
+        *why_out = follow->followed[i].still;
+        pthread_mutex_unlock(&follow->lock);
+    }
+    return why_out->status;
 }
 
 mr_status mr_follow_start(struct mr_follow *follow, struct mr_models *models, struct mr_err *err)
@@ -196,6 +245,7 @@ void mr_follow_close(struct mr_follow *follow)
     atomic_store(&follow->is_over, true);
     if (follow->has_thread) pthread_join(follow->thread, NULL);
     for (size_t i = 0; follow->followed && i < follow->count; i++) mr_state_follow_close(follow->followed[i].follower);
+    if (follow->job) pthread_mutex_destroy(&follow->lock);
     free(follow->followed);
     free(follow->first);
     free(follow);

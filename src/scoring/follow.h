@@ -32,6 +32,12 @@ const struct mr_model_bytes *mr_follow_first(const struct mr_follow *follow);
 /** Begins to put new versions into the place of those in `models`, which are planned. Accepts NULL. */
 mr_status mr_follow_start(struct mr_follow *follow, struct mr_models *models, struct mr_err *err);
 
+/**
+ * Whether a model stands still, at the version that it has: its topic has a record that is wrong, or a version that
+ * does not fit. It goes on when a roll-back has put a whole one behind that. *why_out: why. Any thread; accepts NULL.
+ */
+bool mr_follow_is_still(struct mr_follow *follow, size_t model, struct mr_err *why_out);
+
 /** Ends the thread. Accepts NULL. */
 void mr_follow_close(struct mr_follow *follow);
 

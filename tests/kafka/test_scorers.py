@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""millrace verify, repair, rebuild and model, of a job file with a trainer and scorers."""
+"""millrace verify, repair, rebuild and model, of a job file with a trainer and scorers; how scorers follow roll-backs, and a topic that breaks."""
 import json
 import os
 import signal
+import subprocess
 
-from rig import expect, main
+from rig import MILLRACE, expect, main, wait_for
 from test_verify import RECORDS, finds, learning, millrace, shift, verify
+
+TURN = 1024  # records, in blocks of 256
 
 
 def case_scorers(rig):
@@ -90,5 +93,95 @@ def case_twice(rig):
     return f"{told} of the first are not proved"
 
 
+def divided(rig, name, **changes):
+    """A job with one lane of scorers, whose small model is written whole at each commit that is due."""
+    return learning(rig, name, scorers=1, models=[{"name": "near", "type": "kmeans", "learn": True, "k": 6, "topic": f"{name}.near"}],
+                    state={"bytes_per_s": "8MiB"}, **changes)
+
+
+def rows_of(job):
+    """What `model list` says of commits."""
+    return [row for row in map(json.loads, millrace(0, "model", "list", job, "--json")[0].splitlines()) if "commit" in row]
+
+
+def train(rig, job):
+    """Lets the trainer read to the end; the last commit."""
+    rig.run(job, "--until", "end", "--role", "trainer").expect_end(0)
+    return rows_of(job)[-1]
+
+
+def at_work(run):
+    """What the scorers say of their model."""
+    return run.models[0] if run.models else {}
+
+
+def told(rig, topic):
+    """All committed values, in their order."""
+    done = subprocess.run([MILLRACE, "tap", topic, "-b", rig.broker.address, "-e", "-J"], stdout=subprocess.PIPE, check=True)
+    values = [json.loads(line)["value"] for line in done.stdout.splitlines()]
+    return [json.loads(value) if isinstance(value, str) else value for value in values]
+
+
+def case_same_number(rig):
+    """A roll-back to other weights of the version that the scorers have already: they take them."""
+    job = divided(rig, "num")
+    rig.produce("num", TURN)
+    begun = train(rig, job)
+    rig.produce("num", TURN, first=TURN)
+    first = train(rig, job)
+    millrace(0, "model", "rollback", job, "--commit", begun["commit"])
+    rig.produce("num", TURN, first=2 * TURN)
+    again = train(rig, job)
+    expect(again["version"] == first["version"] > begun["version"] and again["checksum"] != first["checksum"], f"{begun} {first} {again}")
+    run = rig.run(job, "--role", "scorers")
+    run.wait_out(3 * TURN)
+    expect(at_work(run)["version"] == again["version"], f"{at_work(run)}")
+    taken = at_work(run)["versions_taken"]
+    millrace(0, "model", "rollback", job, "--commit", first["commit"])
+    wait_for(lambda: at_work(run)["versions_taken"] > taken, f"the other weights of version {first['version']}; {run.err()[-1000:]}")
+    rig.produce("num", TURN, first=3 * TURN)
+    run.wait_out(4 * TURN)
+    run.signal(signal.SIGTERM)
+    run.expect_end(0)
+    weights = os.path.join(rig.folder, "num.safetensors")
+    millrace(0, "rebuild", job, "--commit", first["commit"], "-o", weights)
+    rig.topics("num.want:1")
+    still = learning(rig, "num", new=False, source__group="num-want", models=[{"name": "near", "type": "kmeans", "file": weights}], batch={"records_max": 256},
+                     sinks=[{"type": "kafka", "topic": "num.want"}])
+    rig.run(still, "--until", "end").expect_end(0)
+    got, want = told(rig, "num.out")[-TURN:], told(rig, "num.want")[-TURN:]
+    wrong = [(one, other) for one, other in zip(got, want) if one != other]
+    expect(len(got) == TURN and not wrong, f"{len(wrong)} of {len(got)} outputs are not of commit {first['commit']}: {wrong[:2]}")
+    return f"version {first['version']} of commits {again['commit']} and {first['commit']}"
+
+
+def case_repaired(rig):
+    """A record that is no state's stops the scorers' model, and they say so; a roll-back puts a whole one behind it, and they go on with what comes then."""
+    rig.topics("mend.in:1", "mend.out:1", "mend.dead:1", "mend.near:1")  # not compacted: it takes a record without a key
+    job = divided(rig, "mend", new=False)
+    rig.produce("mend", TURN)
+    first = train(rig, job)
+    run = rig.run(job, "--role", "scorers")
+    run.wait_out(TURN)
+    line = os.path.join(rig.folder, "hello")
+    with open(line, "w", encoding="utf-8") as file:
+        file.write("hello\n")
+    millrace(0, "replay", line, "--topic", "mend.near", "-b", rig.broker.address)
+    why = wait_for(lambda: at_work(run).get("stands_still"), f"that it stands still; {run.err()[-1000:]}")
+    expect("mend.near" in why and "rollback" in why and at_work(run)["version"] == first["version"], f"{at_work(run)}")
+    run.wait_log(f"near stays at version {first['version']}")
+    millrace(0, "model", "rollback", job, "--commit", first["commit"])
+    wait_for(lambda: "stands_still" not in at_work(run), f"that it goes on; {run.err()[-1000:]}")
+    rig.produce("mend", TURN, first=TURN)
+    last = train(rig, job)
+    wait_for(lambda: at_work(run)["version"] == last["version"], f"version {last['version']}; {at_work(run)}")
+    rig.produce("mend", TURN, first=2 * TURN)
+    run.wait_out(3 * TURN)
+    run.signal(signal.SIGTERM)
+    run.expect_end(0)
+    expect(run.err().count("stays at version") == 1, run.err()[-2000:])
+    return f"version {first['version']} stood still, then {last['version']}"
+
+
 if __name__ == "__main__":
-    main([case_scorers, case_twice])
+    main([case_scorers, case_twice, case_same_number, case_repaired])
