@@ -118,7 +118,7 @@ static mr_status model_send(struct back *back, struct topic *topic, uint64_t run
     const size_t pending = mr_state_pending_count(back->last);
     struct mr_blob record = {0};
     char unit[MR_STATE_NAME_BYTES_MAX];
-    mr_units_describe(&back->past.run->units, unit, sizeof unit);
+    mr_units_kind(&back->past.run->units, unit, sizeof unit);
     /* A topic may have lost its end: what was read is what the furthest one says. */
     struct mr_state_commit commit = *back->last;
     commit.model = last->model;

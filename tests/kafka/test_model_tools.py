@@ -3,9 +3,10 @@
 import json
 import os
 import re
+import subprocess
 
-from rig import expect, main, wait_for
-from test_verify import learning, millrace, shift, verify
+from rig import MILLRACE, expect, main, wait_for
+from test_verify import finds, learning, millrace, shift, verify
 
 RECORDS = 8000
 
@@ -141,5 +142,23 @@ def case_new_topic(rig):
     wait_for(lambda: rows_of(job)[0], "commits in the new topic")
 
 
+def case_last_digit(rig):
+    """Behind a roll-back an output that differs in its last digit is found all the same: nobody but the unit at hand has computed anything."""
+    job = learned(rig, "digit", turns=2, models=[{"name": "near", "type": "kmeans", "learn": True, "k": 6, "topic": "digit.near"}])
+    commits, _ = rows_of(job)
+    millrace(0, "model", "rollback", job, "--commit", commits[0]["commit"])
+    rig.produce("digit", 1000, first=RECORDS)
+    rig.run(job, "--until", "end").expect_end(0)
+    verify(job, 0)
+    done = subprocess.run([MILLRACE, "tap", "digit.out", "-b", rig.broker.address, "-e", "-J"], stdout=subprocess.PIPE, check=True)
+    values = [str(json.loads(line)["value"]) for line in done.stdout.splitlines()]
+    at = max(i for i, value in enumerate(values) if len(re.search(r"([\d.]*)}$", value)[1]) > 8)
+    topic = rig.doctored("digit.out", "digit.changed", "change", 0, at)
+    found = finds(changed(rig, job, "digit-changed", lambda text: text["sinks"][0].update(topic=topic)), "different", topic, offset=at)
+    units = {json.loads(millrace(0, "model", "show", job, "--commit", row["commit"], "--json")[0])["unit"] for row in rows_of(job)[0]}
+    expect(len(units) == 1, f"{units}")
+    return found["text"][:70]
+
+
 if __name__ == "__main__":
-    main([case_follower, case_typo, case_damaged, case_wrong_job, case_new_topic])
+    main([case_follower, case_typo, case_damaged, case_wrong_job, case_new_topic, case_last_digit])

@@ -156,7 +156,7 @@ static void outputs_copy(const struct topic *topic, const char *fault, size_t at
         } else if (!strcmp(fault, "change")) {
             char *const value = malloc(message->len);
             memcpy(value, message->payload, message->len);
-            value[message->len - 2]++; /* before the bracket */
+            value[message->len - 2] += value[message->len - 2] == '9' ? -1 : 1; /* before the bracket */
             record_send(message, value, message->len);
             free(value);
         }
