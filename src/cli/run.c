@@ -659,7 +659,8 @@ const struct mr_command mr_command_run = {
                 "millrace run datasets/temperature/job.json --feed datasets/temperature/readings.jsonl --until end",
     .notes =
         "SIGTERM and the first Ctrl-C finish and commit what was taken in, within 10 s; the second leaves at once.\n"
-        "That is a normal end (0), unless --until asked for more: then the exit code is 75.\n"
+        "That is a normal end (0), unless --until asked for more: then the exit code is 75. Of a job with scorers, a\n"
+        "process that hangs is killed: 12 s after the first, 3 s after the second.\n"
         "Offsets are committed only when every output of a batch is acknowledged: a restart repeats, it never skips.",
     .flags = run_flags,
     .options_size = sizeof(struct run_options),

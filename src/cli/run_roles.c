@@ -17,11 +17,12 @@
 #include "base/term.h"
 #include "config/roles.h"
 
-#define TICK_NS       20000000
-#define LIVE_NS       200000000
-#define STOP_LIMIT_NS (20 * 1000000000LL) /* children end by themselves within 12 s, whatever hangs */
-#define LINE_BYTES    256
-#define ROLE_COUNT    2
+#define TICK_NS        20000000
+#define LIVE_NS        200000000
+#define STOP_LIMIT_NS  (12 * 1000000000LL) /* children end by themselves within 11 s, whatever hangs */
+#define LEAVE_LIMIT_NS (3 * 1000000000LL)  /* and within that from the second signal on */
+#define LINE_BYTES     256
+#define ROLE_COUNT     2
 
 /* What a child shows; odd while it writes. */
 struct line {
@@ -191,8 +192,9 @@ static mr_status end_judge(mr_job_role role, int how, struct mr_err *err)
     const bool is_crash =
         signal == SIGSEGV || signal == SIGABRT || signal == SIGBUS || signal == SIGILL || signal == SIGFPE;
     if (signal)
-        return mr_fail(err, is_crash ? MR_EINVARIANT : MR_ERETRY, "the %s was ended by signal %d (%s)%s", name, signal,
-                       strsignal(signal), is_crash ? "" : ": start again to go on");
+        return mr_fail(err, is_crash ? MR_EINVARIANT : MR_ERETRY, "the %s %s ended by signal %d (%s)%s", name,
+                       role == MR_ROLE_SCORERS ? "were" : "was", signal, strsignal(signal),
+                       is_crash ? "" : ": start again to go on");
     const mr_status status = status_of(WEXITSTATUS(how));
     return status ? mr_fail(err, status, "the %s ended with exit code %d: what it says above", name, WEXITSTATUS(how))
                   : MR_OK;
@@ -221,6 +223,20 @@ static unsigned ended_take(bool is_limited, struct mr_err *first)
     return left;
 }
 
+/* What does not end is not waited for. */
+static void children_kill(void)
+{
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        const mr_job_role role = roles.child[i].role;
+        if (roles.child[i].pid)
+            mr_log(MR_LOG_ERROR, "run",
+                   "the %s %s not end in time and %s killed: what is not committed will be repeated",
+                   mr_job_role_name(role), role == MR_ROLE_SCORERS ? "do" : "does",
+                   role == MR_ROLE_SCORERS ? "are" : "is");
+    }
+    children_signal(SIGKILL);
+}
+
 static bool is_any_stopped(void)
 {
     bool is_any = false;
@@ -241,7 +257,12 @@ mr_status mr_roles_watch(const sigset_t *set, bool is_limited, bool is_live, str
         const int64_t now_ns = mr_clock_ns();
         if (number > 0) children_signal(signal_count++ ? MR_ROLES_LEAVE : number);
         if (is_any_stopped() && !kill_due_ns) kill_due_ns = now_ns + STOP_LIMIT_NS;
-        if (kill_due_ns && now_ns >= kill_due_ns) children_signal(SIGKILL);
+        if (number > 0 && signal_count == 2 && kill_due_ns > now_ns + LEAVE_LIMIT_NS)
+            kill_due_ns = now_ns + LEAVE_LIMIT_NS;
+        if (kill_due_ns && now_ns >= kill_due_ns) {
+            children_kill();
+            kill_due_ns = INT64_MAX;
+        }
         if (is_live && now_ns >= live_due_ns) {
             live_print(false);
             live_due_ns = now_ns + LIVE_NS;
