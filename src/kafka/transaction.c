@@ -91,10 +91,12 @@ static mr_txn_outcome old_fail(const struct mr_transaction *transaction, const c
 
 static mr_txn_outcome fenced_fail(struct mr_err *err, const char *what, const char *reason)
 {
-    mr_fail(err, MR_EFENCED,
-            "%s: another process has taken this one's place, or this one was away for longer than its transaction may "
-            "last (%s): nothing of it was committed; see that only one runs with this job name and instance",
-            what, reason);
+    mr_fail(
+        err, MR_EFENCED,
+        "%s: another process has taken this one's place, or this one was away for longer than its transaction may "
+        "last (%s): nothing of it was committed; see that only one runs with this job name and instance. Of a job that "
+        "learns, `millrace model rollback` takes that place, too: then start again, and it goes on from there",
+        what, reason);
     return MR_TXN_FENCED;
 }
 

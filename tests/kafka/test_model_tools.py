@@ -66,6 +66,7 @@ def case_typo(rig):
     commits, _ = rows_of(job)
     millrace(0, "model", "rollback", job, "--commit", commits[-1]["commit"])
     run.expect_end(73)
+    expect("`millrace model rollback` takes that place, too" in run.err(), run.err()[-1000:])
     rig.stop_producing(sender)
     rig.run(job, "--until", "end").expect_end(0)
     verify(job, 0)
