@@ -1,16 +1,25 @@
 /* millrace repair: the group's offsets are those of the state again. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/options.h"
 #include "cli/override.h"
 #include "cli/shared_flags.h"
+#include "config/followed.h"
 #include "config/roles.h"
+#include "kafka/client.h"
+#include "kafka/group_offsets.h"
+#include "source/kafka/options.h"
 #include "verify/look.h"
 #include "verify/past.h"
 
+#define SESSION_S 45.0 /* librdkafka's */
+
+#define ASK_MS 15000
+
 struct repair_options {
-    bool to_state, yes;
+    bool to_state, yes, leave_unanswered;
     struct mr_map properties;
 };
 
@@ -24,9 +33,10 @@ static int64_t state_offset(const struct mr_state_commit *last, const struct mr_
     return -1;
 }
 
-/* Says what is to be changed, and notes it in the parts. */
+/* Says what is to be changed, and notes it in the parts; before[parts->count]: what they were. */
 static mr_status changes_list(const struct mr_look *look, struct mr_look_parts *parts,
-                              const struct mr_state_commit *last, size_t *count_out, struct mr_err *err)
+                              const struct mr_state_commit *last, int64_t *before, size_t *count_out,
+                              struct mr_err *err)
 {
     size_t kept = 0;
     for (size_t i = 0; i < parts->count; i++) {
@@ -40,11 +50,54 @@ static mr_status changes_list(const struct mr_look *look, struct mr_look_parts *
                            look->group, (long long)part.committed, part.topic, (int)part.partition, look->servers,
                            look->group, part.topic, (int)part.partition);
         printf("%s[%d]: %lld -> %lld\n", part.topic, (int)part.partition, (long long)part.committed, (long long)offset);
+        before[kept] = part.committed;
         part.committed = offset;
         parts->part[kept++] = part;
     }
     *count_out = parts->count = kept;
     return MR_OK;
+}
+
+/*
+ * Records that a trainer has read, and the scorers of the same job have not: up to so many were learned from, and never
+ * answered. Where a job has no trainer, what was learned from was answered in the same transaction.
+ */
+static mr_status unanswered_count(const struct mr_look *look, const struct mr_job *job,
+                                  const struct mr_look_parts *parts, const int64_t *before, int64_t *count_out,
+                                  struct mr_err *err)
+{
+    const struct mr_kafka_source_options *const opt = job->source_options;
+    char group[2 * MR_GROUP_BYTES];
+    *count_out = 0;
+    if (job->role == MR_ROLE_TRAINER) return MR_OK;
+    rd_kafka_topic_partition_list_t *const list = rd_kafka_topic_partition_list_new((int)parts->count + 1);
+    for (size_t i = 0; i < parts->count; i++)
+        rd_kafka_topic_partition_list_add(list, parts->part[i].topic, parts->part[i].partition);
+    mr_job_trainer_group(look->group, group, sizeof group);
+    const mr_status status = mr_kafka_group_offsets(&opt->properties, group, list, ASK_MS, err);
+    for (size_t i = 0; i < parts->count && !status; i++) {
+        const struct mr_look_part *const part = &parts->part[i];
+        const int64_t read = list->elems[i].offset, from = before[i] < 0 ? 0 : before[i];
+        const int64_t end = read < part->committed ? read : part->committed;
+        if (end <= from) continue;
+        printf("%lld records of %s[%d], offset %lld to %lld, would never be answered\n", (long long)(end - from),
+               part->topic, (int)part->partition, (long long)from, (long long)end - 1);
+        *count_out += end - from;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+static mr_status unanswered_refuse(const struct mr_look *look, const struct mr_job *job, int64_t count,
+                                   struct mr_err *err)
+{
+    return mr_fail(
+        err, MR_EUSAGE,
+        "nothing was changed: %lld records would never be answered. The job had \"scorers\", and its trainer, "
+        "group \"%s.trainer\", was ahead of them: put \"scorers\" back, and let both read to the end while "
+        "nothing is written (`millrace run %s --until end`), then take it out. --leave-unanswered goes on "
+        "without these answers",
+        (long long)count, look->group, job->path);
 }
 
 static mr_status agreement_get(bool is_given, struct mr_err *err)
@@ -57,6 +110,22 @@ static mr_status agreement_get(bool is_given, struct mr_err *err)
     return mr_fail(err, MR_EUSAGE, "nothing was changed");
 }
 
+static mr_status members_refuse(const struct mr_look *look, const struct mr_job *job, int members, const char *names,
+                                struct mr_err *err)
+{
+    const struct mr_kafka_source_options *const opt = job->source_options;
+    const char *const given = mr_kafka_property(&opt->properties, "session.timeout.ms");
+    return mr_fail(
+        err, MR_ERETRY,
+        "group \"%s\" has %d member%s (%s): stop the job first. One that %s stays a member until its session "
+        "ends: wait %g s from then (session.timeout.ms)",
+        look->group, members, members == 1 ? "" : "s", names,
+        opt->membership == MR_MEMBER_STATIC
+            ? "was killed, and with membership \"static\" also one that has ended in order,"
+            : "was killed",
+        given ? atof(given) / 1e3 : SESSION_S);
+}
+
 static mr_status group_repair(const struct repair_options *opt, const struct mr_job *job,
                               const struct mr_state_commit *last, struct mr_look *look, struct mr_look_parts *parts,
                               struct mr_err *err)
@@ -64,21 +133,23 @@ static mr_status group_repair(const struct repair_options *opt, const struct mr_
     char names[256];
     int members;
     size_t count = 0;
+    int64_t unanswered = 0;
     mr_status status = mr_look_members(look, &members, names, sizeof names, err);
-    if (!status && members)
-        status = mr_fail(err, MR_ERETRY,
-                         "group \"%s\" has %d member%s (%s): stop the job first; one that was killed stays a member "
-                         "until its session ends (session.timeout.ms, 45 s)",
-                         look->group, members, members == 1 ? "" : "s", names);
+    if (!status && members) status = members_refuse(look, job, members, names, err);
     if (!status) status = mr_look_inputs(look, job, parts, err);
     if (!status) status = mr_look_committed(look, parts, err);
-    if (!status) status = changes_list(look, parts, last, &count, err);
+    int64_t *const before = status ? NULL : calloc(parts->count + 1, sizeof *before);
+    if (!status && !before) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!status) status = changes_list(look, parts, last, before, &count, err);
+    if (!status && count) status = unanswered_count(look, job, parts, before, &unanswered, err);
+    free(before);
     if (status) return status;
     if (!count) {
         printf("nothing to do: the offsets of group \"%s\" are those of commit %llu\n", look->group,
                (unsigned long long)last->seq);
         return MR_OK;
     }
+    if (unanswered && !opt->leave_unanswered) return unanswered_refuse(look, job, unanswered, err);
     status = agreement_get(opt->yes, err);
     if (!status) status = mr_look_commit(look, parts, err);
     if (!status)
@@ -135,6 +206,11 @@ static const struct mr_flag repair_flags[] = {
              .type = MR_OPT_BOOL,
              .offset = AT(to_state),
              .doc = "Set the offsets of the job's group to those of its last committed state."}},
+    {.row = {.key = "leave-unanswered",
+             .type = MR_OPT_BOOL,
+             .offset = AT(leave_unanswered),
+             .doc = "Also where records are passed over that were learned from and never answered: of a job that had "
+                    "\"scorers\", which were behind its trainer."}},
     {.letter = 'y', .row = {.key = "yes", .type = MR_OPT_BOOL, .offset = AT(yes), .doc = "Do not ask."}},
     MR_FLAG_PROPERTY(AT(properties)),
     {0},

@@ -1,6 +1,7 @@
 #include "config/roles.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,15 +27,20 @@ unsigned mr_job_role_lanes(const struct mr_job *job, unsigned lane_count)
     return job->role == MR_ROLE_WHOLE ? lane_count : (unsigned)job->scorers + 1;
 }
 
+void mr_job_trainer_group(const char *group, char *name, size_t bytes)
+{
+    snprintf(name, bytes, "%s.trainer", group);
+}
+
 /* Its models learn under a group of their own, and nothing is written but what they have learned. */
 static mr_status trainer_apply(struct mr_job *job, struct mr_err *err)
 {
     char **const group =
         (char **)(uintptr_t)mr_option_value(job->source->options, job->source_options, "group", MR_OPT_STRING);
-    char name[GROUP_BYTES];
+    char own[GROUP_BYTES], name[GROUP_BYTES + sizeof ".trainer"];
     assert(group); /* the source is Kafka's */
-    mr_kafka_group(*group, job->name, name, sizeof name - sizeof ".trainer");
-    strcat(name, ".trainer");
+    mr_kafka_group(*group, job->name, own, sizeof own);
+    mr_job_trainer_group(own, name, sizeof name);
     char *const copy = strdup(name);
     if (!copy) return mr_fail(err, MR_ENOMEM, "out of memory");
     free(*group);

@@ -19,6 +19,9 @@ const char *mr_job_role_name(mr_job_role role);
  */
 mr_status mr_job_role_apply(struct mr_job *job, mr_job_role role, struct mr_err *err);
 
+/** The group that the trainer reads with: "<group>.trainer"; cut to fit. */
+void mr_job_trainer_group(const char *group, char *name, size_t bytes);
+
 /** Whether a model of the job learns. */
 bool mr_job_model_learns(const struct mr_job_model *model);
 

@@ -131,49 +131,25 @@ static void loss_tell(const struct mr_lane *lane, const struct known *known, int
         (long long)committed);
 }
 
-/* The models begin, and their group does not: there is no state to set its offsets to. */
-static mr_status new_state_refuse(const struct mr_lane *lane, const char *topic, int32_t partition, int64_t committed,
-                                  struct mr_err *err)
-{
-    const struct mr_job *const job = lane->run->job;
-    char *const *const given = mr_option_value(job->source->options, job->source_options, "group", MR_OPT_STRING);
-    const char *const servers = mr_kafka_property(lane->run->properties, "bootstrap.servers");
-    char group[256];
-    mr_kafka_group(given ? *given : NULL, job->name, group, sizeof group);
-    return mr_fail(err, MR_EINVARIANT,
-                   "the models' topics hold no commit: they begin from nothing; but group \"%s\" has read %s[%d] up to "
-                   "offset %lld, and what is before that would never be learned. Name a new group in source.group, or "
-                   "delete this one (kafka-consumer-groups --bootstrap-server %s --delete --group %s): then all that "
-                   "the topics hold is read, and answered again",
-                   group, topic, (int)partition, (long long)committed, servers ? servers : "HOST:PORT", group);
-}
-
 mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t partition, int64_t committed,
                               int64_t *offset_out, struct mr_err *err)
 {
     struct mr_lane_state *const state = lane->state;
     struct known *const known = mr_known_find(state, topic, partition);
     const int64_t offset = known ? known->offset : -1;
-    char at[32] = "no offset", group[32] = "none";
     if (state->is_file && known && lane->run->job->delivery == MR_DELIVERY_AT_LEAST_ONCE)
         *offset_out = file_start(known, committed);
     else if (state->is_file && known)
         loss_tell(lane, known, committed);
     if (state->is_file || offset == committed) return MR_OK;
-    if (offset >= 0) snprintf(at, sizeof at, "offset %lld", (long long)offset);
-    if (committed >= 0) snprintf(group, sizeof group, "%lld", (long long)committed);
-    if (!is_again(state, topic, partition, offset, committed))
-        return mr_fail(err, MR_ERESTART,
-                       "the models have learned from %s[%d] up to %s, the group's offset is %s: another process may "
-                       "have committed since the models were read",
-                       topic, (int)partition, at, group);
-    if (!state->seq) return new_state_refuse(lane, topic, partition, committed, err);
-    return mr_fail(err, MR_EINVARIANT,
-                   "the models have learned from %s[%d] up to %s (commit %llu), but the group's offset is %s: one of "
-                   "them was changed from outside, and going on would skip records or learn them twice. `millrace "
-                   "repair %s --to-state` sets the group's offsets to those of the models; a new group and new state "
-                   "topics begin from nothing",
-                   topic, (int)partition, at, (unsigned long long)state->seq, group, lane->run->job->path);
+    const struct mr_mismatch mismatch = {topic, partition, offset, committed};
+    if (!is_again(state, topic, partition, offset, committed)) return mr_mismatch_again(&mismatch, err);
+    return mr_mismatch_refuse(lane, &mismatch, err);
+}
+
+bool mr_lane_state_is_doubted(const struct mr_lane_state *state)
+{
+    return state->mismatch.topic;
 }
 
 mr_status mr_lane_state_began(struct mr_lane *lane, const char *topic, int32_t partition, int64_t offset,

@@ -1,4 +1,5 @@
-/** Inside what a lane keeps of what it learns: lane_state.c (what both have), _topic.c (transactions), _file.c. */
+/** Inside what a lane keeps of what it learns: lane_state.c (what both have), _topic.c (transactions), _file.c,
+ * _refuse.c (models and group that do not agree). */
 #ifndef MR_PIPELINE_LANE_STATE_INSIDE_H
 #define MR_PIPELINE_LANE_STATE_INSIDE_H
 
@@ -82,6 +83,19 @@ mr_status mr_kept_store(struct mr_lane *lane, struct kept *kept, bool is_stored,
 
 /** The commit is made: the next one follows it. */
 void mr_lane_state_follow(struct mr_lane_state *state, const struct mr_state_commit *commit);
+
+/** A partition of which the models and the group say two different things; -1: no offset. */
+struct mr_mismatch {
+    const char *topic;
+    int32_t partition;
+    int64_t learned, committed;
+};
+
+/** MR_ERESTART: somebody may just be committing. */
+mr_status mr_mismatch_again(const struct mr_mismatch *mismatch, struct mr_err *err);
+
+/** MR_EINVARIANT: what it comes from as far as that can be seen, and what to do. Asks the broker of other groups. */
+mr_status mr_mismatch_refuse(const struct mr_lane *lane, const struct mr_mismatch *mismatch, struct mr_err *err);
 
 /** The two ways of restoring. */
 mr_status mr_lane_state_topics_restore(struct mr_lane *lane, struct mr_err *err);

@@ -183,5 +183,58 @@ def case_repaired(rig):
     return f"version {first['version']} stood still, then {last['version']}"
 
 
+def case_changed_roles(rig):
+    """A job loses its scorers, and gets them again: what is said then loses no answer, and repair passes no record over without being told to."""
+    job = divided(rig, "role")
+    whole = learning(rig, "role", new=False, models=[{"name": "near", "type": "kmeans", "learn": True, "k": 6, "topic": "role.near"}], state={"bytes_per_s": "8MiB"})
+    rig.produce("role", TURN)
+    rig.run(job, "--until", "end").expect_end(0)
+    rig.produce("role", 500, first=TURN)
+    train(rig, job)
+    run = rig.run(whole, "--until", "end").expect_end(70)
+    expect('"scorers" was taken out of this job' in run.err() and "--to-state" not in run.err(), run.err()[-1500:])
+    said, talk = millrace(64, "repair", whole, "--to-state", "--yes")
+    expect("500 records of role.in[0]" in said and "--leave-unanswered" in talk, said + talk)
+    rig.run(job, "--until", "end").expect_end(0)
+    rig.produce("role", TURN, first=TURN + 500)
+    rig.run(whole, "--until", "end").expect_end(0)
+    rig.produce("role", TURN, first=2 * TURN + 500)
+    run = rig.run(job, "--until", "end").expect_end(70)
+    expect('"scorers" was added to a job that has learned' in run.err(), run.err()[-1500:])
+    millrace(0, "repair", job, "--to-state", "--yes")
+    rig.run(job, "--until", "end").expect_end(0)
+    ids = [row["id"] for row in told(rig, "role.out")]
+    expect(ids == list(range(3 * TURN + 500)), f"{len(ids)} answers")
+    rig.produce("role", 100, first=3 * TURN + 500)
+    train(rig, job)
+    millrace(0, "repair", whole, "--to-state", "--yes", "--leave-unanswered")
+    rig.run(whole, "--until", "end").expect_end(0)
+    expect(len(told(rig, "role.out")) == len(ids), "records that were passed over are answered")
+    return f"{len(ids)} records, each answered once; then 100 passed over as was asked for"
+
+
+def case_member(rig):
+    """repair at once after an end in good order: a static member is still there, and it is said for how long."""
+    job = learning(rig, "stay", source__membership="static", source__properties={"bootstrap.servers": rig.broker.address, "session.timeout.ms": "7000"})
+    rig.produce("stay", TURN)
+    rig.run(job, "--until", "end").expect_end(0)
+    _, talk = millrace(75, "repair", job, "--to-state", "--yes")
+    expect("ended in order" in talk and "wait 7 s" in talk, talk)
+
+
+def case_hangs(rig):
+    """A child that hangs does not take the second signal: its parent kills it."""
+    job = divided(rig, "hang")
+    rig.produce("hang", TURN)
+    run = rig.run(job)
+    run.wait_out(TURN)
+    os.kill(run.pids()["scorers"], signal.SIGSTOP)
+    run.signal(signal.SIGINT)
+    wait_for(lambda: "role=trainer component=run msg=\"Ctrl-C: finishing" in run.err(), "that the first signal is taken")
+    run.signal(signal.SIGINT)
+    run.expect_end(75)
+    expect("the scorers do not end in time and are killed" in run.err() and "the scorers were ended by signal 9" in run.err(), run.err()[-1500:])
+
+
 if __name__ == "__main__":
-    main([case_scorers, case_twice, case_same_number, case_repaired])
+    main([case_scorers, case_twice, case_same_number, case_repaired, case_changed_roles, case_member, case_hangs])
