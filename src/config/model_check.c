@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "config/load.h"
+#include "config/roles.h"
+#include "pipeline/lane.h"
 #include "pipeline/layout.h"
 #include "scoring/follow.h"
 
@@ -25,7 +27,47 @@ static uint32_t find_named(const struct mr_load *load, const char *text, const c
     return best;
 }
 
-static void check_layout(struct mr_load *load, const struct mr_model_info *const *info)
+/* What a run of this job, or of its role, would say of its memory: at its smallest number of lanes, if it chooses. */
+static mr_status memory_try(const struct mr_job *job, bool learns, const struct mr_model_info **info,
+                            struct mr_layout *layout, size_t *least_out, struct mr_err *err)
+{
+    const bool is_ordered = learns || job->labels.topics.count;
+    const struct mr_run run = {.job = job,
+                               .layout = layout,
+                               .models = {.job = job, .info = info, .learns = learns},
+                               .learns_by_offsets = learns && job->batch.by == MR_BATCH_OFFSETS,
+                               .is_ordered = is_ordered,
+                               .lane_count = is_ordered || job->lanes < 1 ? 1 : (unsigned)job->lanes};
+    *least_out = mr_run_memory_least(&run);
+    return mr_run_memory_check(&run, err);
+}
+
+static void check_memory(struct mr_load *load, const struct mr_model_info **info, struct mr_layout *layout)
+{
+    const struct mr_job *const job = load->job;
+    struct mr_err err = {0}, other = {0};
+    const char *rest;
+    size_t least, other_least;
+    bool learns = false;
+    mr_status status;
+    for (size_t i = 0; i < job->model_count; i++) learns |= mr_job_model_learns(&job->model[i]);
+    if (job->scorers) {
+        const struct mr_job trainer = mr_job_role_view(job, MR_ROLE_TRAINER);
+        const struct mr_job scorers = mr_job_role_view(job, MR_ROLE_SCORERS);
+        status = memory_try(&trainer, true, info, layout, &least, &err);
+        if (memory_try(&scorers, false, info, layout, &other_least, &other) && (!status || other_least > least)) {
+            err = other;
+            status = err.status;
+        }
+    } else {
+        status = memory_try(job, learns, info, layout, &least, &err);
+    }
+    if (!status) return;
+    const uint32_t node = find_named(load, err.text, &rest);
+    mr_load_error(load, node, "%s", rest);
+}
+
+static void check_layout(struct mr_load *load, const struct mr_model_info **info)
 {
     struct mr_layout *layout = NULL;
     struct mr_err err = {0};
@@ -35,6 +77,8 @@ static void check_layout(struct mr_load *load, const struct mr_model_info *const
     else if (err.text[0]) {
         const uint32_t node = find_named(load, err.text, &rest);
         mr_load_error(load, node, "%s", rest);
+    } else {
+        check_memory(load, info, layout);
     }
     mr_layout_destroy(layout);
 }

@@ -27,6 +27,24 @@ unsigned mr_job_role_lanes(const struct mr_job *job, unsigned lane_count)
     return job->role == MR_ROLE_WHOLE ? lane_count : (unsigned)job->scorers + 1;
 }
 
+int64_t mr_job_role_memory(const struct mr_job *job, mr_job_role role)
+{
+    const int64_t trainer = job->memory / (job->scorers + 1);
+    return role == MR_ROLE_TRAINER ? trainer : role == MR_ROLE_SCORERS ? job->memory - trainer : job->memory;
+}
+
+struct mr_job mr_job_role_view(const struct mr_job *job, mr_job_role role)
+{
+    struct mr_job view = *job;
+    view.role = (int)role;
+    view.memory = mr_job_role_memory(job, role);
+    view.lanes = role == MR_ROLE_TRAINER ? 1 : job->scorers;
+    if (role != MR_ROLE_TRAINER) return view;
+    view.sink_count = 0;
+    view.bad_records.topic = view.bad_records.file = NULL;
+    return view;
+}
+
 void mr_job_trainer_group(const char *group, char *name, size_t bytes)
 {
     snprintf(name, bytes, "%s.trainer", group);
@@ -51,7 +69,7 @@ static mr_status trainer_apply(struct mr_job *job, struct mr_err *err)
     job->bad_records.topic = job->bad_records.file = NULL;
     job->bad_records.drop = true;
     job->lanes = 1;
-    job->memory = job->memory / (job->scorers + 1);
+    job->memory = mr_job_role_memory(job, MR_ROLE_TRAINER);
     return MR_OK;
 }
 
@@ -66,7 +84,7 @@ static void scorers_apply(struct mr_job *job)
         model->save = NULL;
     }
     job->lanes = job->scorers;
-    job->memory -= job->memory / (job->scorers + 1);
+    job->memory = mr_job_role_memory(job, MR_ROLE_SCORERS);
 }
 
 mr_status mr_job_role_apply(struct mr_job *job, mr_job_role role, struct mr_err *err)

@@ -19,6 +19,13 @@ const char *mr_job_role_name(mr_job_role role);
  */
 mr_status mr_job_role_apply(struct mr_job *job, mr_job_role role, struct mr_err *err);
 
+/** What of job->memory's whole a role has: an equal share a lane. */
+int64_t mr_job_role_memory(const struct mr_job *job, mr_job_role role);
+
+/** A job with scorers as one of its roles sees it, for sizes alone: what it points to is the job's, nothing is freed.
+ */
+struct mr_job mr_job_role_view(const struct mr_job *job, mr_job_role role);
+
 /** The group that the trainer reads with: "<group>.trainer"; cut to fit. */
 void mr_job_trainer_group(const char *group, char *name, size_t bytes);
 

@@ -60,6 +60,13 @@ struct mr_lane {
 /** What the lanes of a run have of the job's memory. */
 size_t mr_run_lane_memory(const struct mr_run *run);
 
+/** Whether the lanes of a run (lane_count of them) have what they need. MR_ECONFIG says how much that is. Needs of the
+ * run the job, the layout and the facts of the models. */
+mr_status mr_run_memory_check(const struct mr_run *run, struct mr_err *err);
+
+/** The least that the job's memory may be for these lanes, MiB; of a role, that of the whole job. */
+size_t mr_run_memory_least(const struct mr_run *run);
+
 /** The least of the job's memory that a lane needs, bytes. */
 size_t mr_lane_bytes_min(const struct mr_run *run);
 

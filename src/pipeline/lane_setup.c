@@ -88,6 +88,39 @@ size_t mr_run_lane_memory(const struct mr_run *run)
     return bytes > followers ? bytes - followers : 0;
 }
 
+size_t mr_run_memory_least(const struct mr_run *run)
+{
+    const struct mr_job *job = run->job;
+    const unsigned lanes = mr_job_role_lanes(job, run->lane_count);
+    const size_t bytes = mr_lane_bytes_min(run) * run->lane_count + mr_followers_bytes(job);
+    return (bytes * lanes / run->lane_count >> 20) + 1;
+}
+
+mr_status mr_run_memory_check(const struct mr_run *run, struct mr_err *err)
+{
+    const struct mr_job *job = run->job;
+    const size_t least = mr_lane_bytes_min(run);
+    const unsigned lanes = mr_job_role_lanes(job, run->lane_count);
+    const char *const plural = run->lane_count == 1 ? "" : "s";
+    if (least <= mr_run_lane_memory(run) / run->lane_count) return MR_OK;
+    if (job->role != MR_ROLE_WHOLE)
+        return mr_fail(err, MR_ECONFIG,
+                       "memory: trainer and scorers share it, an equal part for each of %u lanes, and the %s %s too "
+                       "little, %lld MiB for %u lane%s: batches of %lld records need %zu MiB a lane: raise memory to "
+                       "%zuMiB, or lower batch.records_max%s",
+                       lanes, mr_job_role_name((mr_job_role)job->role), job->role == MR_ROLE_TRAINER ? "has" : "have",
+                       (long long)(job->memory >> 20), run->lane_count, plural, (long long)job->batch.records_max,
+                       least >> 20, mr_run_memory_least(run), job->scorers > 1 ? " or scorers" : "");
+    return mr_fail(err, MR_ECONFIG,
+                   "memory: %lld MiB for %u lane%s is too little: batches of %lld records%s need %zu MiB a lane: raise "
+                   "memory to %zuMiB, or lower batch.records_max%s",
+                   (long long)(job->memory >> 20), run->lane_count, plural, (long long)job->batch.records_max,
+                   has_labels(run) ? ", and what waits for labels," : "", least >> 20, mr_run_memory_least(run),
+                   has_labels(run)       ? " or labels.records_max"
+                   : run->lane_count > 1 ? " or lanes"
+                                         : "");
+}
+
 /*
  * Splits the lane's share of the budget: what is fixed first, then two thirds of the rest for prefetched messages, one
  * third for the sinks' queues.
@@ -95,20 +128,9 @@ size_t mr_run_lane_memory(const struct mr_run *run)
 static mr_status memory_split(const struct mr_run *run, size_t *source_out, size_t *sink_out, struct mr_err *err)
 {
     const struct mr_job *job = run->job;
-    const size_t share = mr_run_lane_memory(run) / run->lane_count;
-    const size_t fixed = fixed_bytes(run), least = mr_lane_bytes_min(run);
-    const unsigned lanes = mr_job_role_lanes(job, run->lane_count);
-
-    if (least > share) {
-        return mr_fail(
-            err, MR_ECONFIG,
-            "memory: %lld MiB for %u lane%s is too little: batches of %lld records%s need %zu MiB a lane: raise "
-            "memory to %zuMiB, or lower batch.records_max%s",
-            (long long)(job->memory >> 20), run->lane_count, run->lane_count == 1 ? "" : "s",
-            (long long)job->batch.records_max, has_labels(run) ? ", and what waits for labels," : "", least >> 20,
-            ((least * run->lane_count + mr_followers_bytes(job)) * lanes / run->lane_count >> 20) + 1,
-            has_labels(run) ? " or labels.records_max" : " or lanes");
-    }
+    const size_t share = mr_run_lane_memory(run) / run->lane_count, fixed = fixed_bytes(run);
+    const mr_status status = mr_run_memory_check(run, err);
+    if (status) return status;
     *source_out = (share - fixed) / 3 * 2;
     const size_t direct = mr_job_direct_count(job); /* none: a trainer, whose transactions hold its models alone */
     *sink_out = (share - fixed) / 3 / (direct ? direct : 1);

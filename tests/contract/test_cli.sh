@@ -66,6 +66,26 @@ expect 78 err '<stdin>:1:1: the file is empty' check -
 head -c 2000000 /dev/zero | tr '\0' ' ' >big.json
 expect 78 err 'larger than' check big.json
 
+# Memory that does not hold the lanes is refused before the run; trainer and scorers share it.
+small() {
+    cat >small.json <<END
+{"job": "small", "memory": "$1", $2 "delivery": "exactly-once", "record": {"format": "json", "features": ["x"]},
+ "source": {"type": "kafka", "topics": ["in"], "properties": {"bootstrap.servers": "localhost:1"}},
+ "models": [{"name": "m", "type": "kmeans", "k": 3, "learn": true, "topic": "m"}],
+ "emit": {"fields": {"y": "m.class"}}, "sinks": [{"type": "kafka", "topic": "out"}], "bad_records": {"topic": "dead"}}
+END
+}
+small 16MiB '"scorers": 1,'
+expect 78 err 'small.json:1:28: memory: trainer and scorers share it, an equal part for each of 2 lanes' check small.json
+expect 78 err 'lower batch.records_max$' check small.json
+least=$("$MILLRACE" check small.json 2>&1 | grep -o 'raise memory to [0-9]*MiB' | grep -o '[0-9]*MiB')
+small "$least" '"scorers": 1,'
+expect 0 out '^ok' check small.json
+small 16MiB '"batch": {"records_max": 65536},'
+expect 78 err 'memory: 16 MiB for 1 lane is too little' check small.json
+small 64MiB ''
+expect 0 out '^ok' check small.json
+
 # A job is checked against its model file: an output that the model does not have, a width that does not fit, no file at all.
 if [[ -e $root/datasets/temperature/regime.safetensors ]]; then
     cp "$root"/datasets/temperature/regime.safetensors .
