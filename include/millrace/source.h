@@ -104,7 +104,7 @@ struct mr_source_ops {
      * Required. Fills messages with up to cap messages: blocks up to wait_us for the first one, then up to fill_us more
      * for the batch to fill. MR_OK with *count_out 0 when nothing came; with cap 0 it only serves group events. MR_END
      * when a bounded source has handed over all. The messages stay valid until release() of the same batch.
-     * MR_ERESTART: brokers gave no answer in time of which the share depends that has come: a source that is opened
+     * MR_AGAIN: brokers gave no answer in time of which the share depends that has come: a source that is opened
      * anew, once they are back, gets it. Other errors end the lane.
      */
     mr_status (*poll)(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us,

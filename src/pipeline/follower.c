@@ -438,6 +438,7 @@ static mr_status poll_turn(struct mr_follower *follower, int64_t wait_us, struct
         follower->source_ops->poll(follower->source, batch->message,
                                    is_full ? 0 : follower->flight.box[0].out.record_cap, wait_us, 0, &count, err);
     if (status == MR_EDATA && !follower->has_explained) lost_explain(follower, err);
+    if (status == MR_AGAIN) status = err->status = MR_ERESTART; /* brokers may be away for as long as they like */
     if (status || !count) return status ? status : reached_take(follower, err);
     progress_note(follower);
     batch->count = count;

@@ -318,7 +318,7 @@ mr_status mr_label_topic_poll(struct mr_label_topic *topic, mr_label_fn *take, v
     mr_status status = ops->poll(topic->source, raw->message, is_full ? 0 : raw->cap, 0, 0, &count, err);
     if (!is_full) topic->is_at_end = status == MR_END;
     topic->was_fed = count != 0;
-    if (status == MR_ERESTART) status = err->status = MR_EKAFKA; /* records wait in memory for their labels */
+    if (status == MR_AGAIN) status = err->status = MR_EKAFKA; /* records wait in memory for their labels */
     if ((status && status != MR_END) || !count) return status == MR_END ? MR_OK : status;
     raw->is_used = true;
     raw->count = count;

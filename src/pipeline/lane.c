@@ -67,9 +67,9 @@ static void end_reached(struct mr_lane *lane, bool is_over)
 static mr_status poll_judge(const struct mr_lane *lane, mr_status status, struct mr_err *err)
 {
     bool has_joined = false;
-    if (status != MR_ERESTART || (lane->state && mr_lane_state_is_doubted(lane->state))) return status;
+    if (status != MR_AGAIN) return status;
     for (unsigned i = 0; i < lane->run->lane_count; i++) has_joined |= atomic_load(&lane->run->lane[i]->has_joined);
-    return has_joined && (lane->exact || lane->state) ? status : (err->status = MR_EKAFKA);
+    return err->status = has_joined && (lane->exact || lane->state) ? MR_ERESTART : MR_EKAFKA;
 }
 
 /* Nothing may be polled now: serves events and acknowledgements instead. */

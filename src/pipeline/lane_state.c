@@ -147,11 +147,6 @@ mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t p
     return mr_mismatch_refuse(lane, &mismatch, err);
 }
 
-bool mr_lane_state_is_doubted(const struct mr_lane_state *state)
-{
-    return state->mismatch.topic;
-}
-
 mr_status mr_lane_state_began(struct mr_lane *lane, const char *topic, int32_t partition, int64_t offset,
                               struct mr_err *err)
 {

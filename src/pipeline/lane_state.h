@@ -35,9 +35,6 @@ mr_status mr_lane_state_start(struct mr_lane *lane, const char *topic, int32_t p
 mr_status mr_lane_state_began(struct mr_lane *lane, const char *topic, int32_t partition, int64_t offset,
                               struct mr_err *err);
 
-/** Whether models and group did not agree when it was last asked where they begin: they are read once more. */
-bool mr_lane_state_is_doubted(const struct mr_lane_state *state);
-
 /** What was taken and learned from since the last commit. */
 struct mr_taken *mr_lane_state_taken(struct mr_lane_state *state);
 

@@ -335,7 +335,7 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
         mr_status status = partitions_take(source, list, &err);
         if (!status) status = mr_kafka_rest_note(source, &err);
         if (status) {
-            if (status == MR_EKAFKA && source->was_unanswered) err.status = MR_ERESTART;
+            if (status == MR_EKAFKA && source->was_unanswered) err.status = MR_AGAIN;
             if (!source->failure.status) source->failure = err;
             return;
         }
