@@ -377,6 +377,36 @@ def case_shared(rig):
     return " and ".join(f"{os.path.getsize(path)} bytes" for path in paths)
 
 
+def case_taken(rig):
+    """A process is killed, another one with a file of its own takes its partitions over, and the first one comes back: its mark is behind the group
+    rightly, and each output is in one of the files."""
+    rig.trio("take", partitions=2)
+    jobs, paths = [], []
+    for name in ("one", "two"):
+        os.mkdir(os.path.join(rig.folder, f"take-{name}"))
+        paths.append(os.path.join(rig.folder, f"take-{name}", "take.jsonl"))
+        job = rig.job("take", delivery="exactly-once", lanes=1, source__membership="dynamic", source__instance=name,
+                      sinks=[{"type": "kafka", "topic": "take.out"}, {"type": "file", "path": paths[-1]}],
+                      source__properties={"bootstrap.servers": rig.broker.address, "session.timeout.ms": "6000"})
+        jobs.append(job)
+    rig.produce("take", 1000)
+    first = rig.run(jobs[0])
+    first.wait_out(1000)
+    lags = lambda: set(group_lag(rig, "take.file.take.jsonl").values())
+    wait_for(lambda: lags() == {"0"}, "all written and committed", 30, 0.5)
+    first.signal(signal.SIGKILL)
+    first.end()
+    rig.produce("take", 1000, first=1000)
+    rig.run(jobs[1], "--until", "end").expect_end(0)
+    rig.produce("take", 1000, first=2000)
+    again = rig.run(jobs[0], "--until", "end").expect_end(0)
+    expect("what is between was given to another process" in again.err() and "level=warn component=file" not in again.err(), again.err()[-2000:])
+    expect(same(rig, "take.out", *paths) == 3000, "not all were written")
+    left = verified(jobs[0], 0)["not_proved"]
+    expect(len(left) == 1 and "1000 offsets of topic" in left[0] and "the file of another process may have them" in left[0], f"{left}")
+    return ""
+
+
 def case_full(rig):
     """An error of the sink ends the job with the sink's error; what is committed comes when it works again."""
     rig.trio("full", partitions=1)
@@ -522,5 +552,5 @@ def case_deleted(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_verify, case_gaps, case_moments, case_late, case_stalled, case_open, case_refused, case_shared, case_full, case_moved, case_old,
+    main([case_plain, case_kill, case_verify, case_gaps, case_moments, case_late, case_stalled, case_open, case_refused, case_shared, case_taken, case_full, case_moved, case_old,
           case_anew, case_deleted])
