@@ -348,6 +348,8 @@ struct slot {
 
 static struct result *results; /* [CASE_COUNT] shared with the cases' processes */
 static size_t deviations, hangs, crashes;
+static size_t again[CASE_COUNT], again_count; /* cases to run once more, alone */
+static bool is_alone;
 static int64_t longest_ns;
 
 static void log_show(FILE *log)
@@ -367,6 +369,12 @@ static bool is_as_wanted(char outcome, char want)
            (want == UNLESS_OVER && (is_on || outcome == REFUSED || outcome == LOST || outcome == NO_INPUT));
 }
 
+/* Where many cases share few cores an answer may come late by itself, and a late one replaces the producer. */
+static bool may_be_late(char outcome, char want)
+{
+    return !is_alone && want == COMMITTED && outcome == RECYCLED;
+}
+
 static void case_end(struct slot *slot, int code)
 {
     const struct result *const result = &results[slot->index];
@@ -379,7 +387,9 @@ static void case_end(struct slot *slot, int code)
     const bool is_hang = WIFEXITED(code) && WEXITSTATUS(code) == 3;
     crashes += is_crash;
     hangs += is_hang;
-    if (is_crash || is_hang || !is_as_wanted(result->outcome, want) || !result->was_reached) {
+    if (!is_crash && !is_hang && result->was_reached && may_be_late(result->outcome, want)) {
+        again[again_count++] = slot->index;
+    } else if (is_crash || is_hang || !is_as_wanted(result->outcome, want) || !result->was_reached) {
         deviations++;
         print_message("%-55s got %c want %c, %llu restarts, %llu recycled, %.1f s%s%s %s\n", name,
                       result->outcome ? result->outcome : '-', want, (unsigned long long)result->restarts,
@@ -414,46 +424,67 @@ static bool is_wanted(size_t index)
     return only || index % SHARE == 0;
 }
 
-static void all_cases(void **state)
+static void slot_start(struct slot *slot, size_t index)
+{
+    *slot = (struct slot){.index = index, .since_ns = mr_clock_ns(), .log = tmpfile()};
+    assert_non_null(slot->log);
+    slot->pid = case_fork(index, &results[index], slot->log);
+    assert_true(slot->pid > 0);
+}
+
+/* Ends one case that is over; false when none is. */
+static bool slots_reap(struct slot *slot, size_t counts[128])
+{
+    int code;
+    const pid_t pid = waitpid(-1, &code, WNOHANG);
+    if (!pid) return false;
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        if (slot[i].pid != pid) continue;
+        counts[results[slot[i].index].outcome & 127]++;
+        case_end(&slot[i], code);
+        return true;
+    }
+    fail_msg("process %d is no case", (int)pid);
+    return false;
+}
+
+/* Runs the cases of which index holds the numbers, at_once of them at a time. */
+static void cases_run(const size_t *index, size_t count, size_t at_once, size_t counts[128])
 {
     struct slot slot[AT_ONCE] = {0};
-    size_t next = 0, busy = 0, run_count = 0, counts[128] = {0};
+    for (size_t next = 0, busy = 0; next < count || busy;) {
+        for (size_t i = 0; i < at_once && next < count; i++) {
+            if (slot[i].pid) continue;
+            slot_start(&slot[i], index[next++]);
+            busy++;
+        }
+        if (slots_reap(slot, counts))
+            busy--;
+        else
+            slots_watch(slot);
+    }
+}
+
+static void all_cases(void **state)
+{
+    static size_t wanted[CASE_COUNT];
+    size_t run_count = 0, counts[128] = {0};
     const int64_t started_ns = mr_clock_ns();
     (void)state;
-    for (;;) {
-        while (next < CASE_COUNT && !is_wanted(next)) next++;
-        for (size_t i = 0; i < AT_ONCE && next < CASE_COUNT; i++) {
-            if (slot[i].pid) continue;
-            slot[i] = (struct slot){.index = next, .since_ns = mr_clock_ns(), .log = tmpfile()};
-            assert_non_null(slot[i].log);
-            slot[i].pid = case_fork(next, &results[next], slot[i].log);
-            assert_true(slot[i].pid > 0);
-            busy++;
-            run_count++;
-            do next++;
-            while (next < CASE_COUNT && !is_wanted(next));
-        }
-        if (!busy) break;
-        int code;
-        const pid_t pid = waitpid(-1, &code, WNOHANG);
-        if (!pid) {
-            slots_watch(slot);
-            continue;
-        }
-        for (size_t i = 0; i < AT_ONCE; i++) {
-            if (slot[i].pid != pid) continue;
-            counts[results[slot[i].index].outcome & 127]++;
-            case_end(&slot[i], code);
-            busy--;
-        }
+    for (size_t i = 0; i < CASE_COUNT; i++) {
+        if (is_wanted(i)) wanted[run_count++] = i;
     }
+    cases_run(wanted, run_count, AT_ONCE, counts);
+    is_alone = true;
+    cases_run(again, again_count, 1, counts);
+    counts[RECYCLED] -= again_count;
     print_message(
         "%zu cases (%zu APIs and codes) in %.0f s, the longest %.1f s: %zu committed, %zu committed and recycled, %zu "
         "rebuilt, %zu dead letters, %zu fenced, %zu refused, %zu without input; %zu hang, %zu crash or leak, "
-        "%zu deviate\n",
+        "%zu deviate, %zu were run again\n",
         run_count, ROW_COUNT, (double)(mr_clock_ns() - started_ns) / 1e9, (double)longest_ns / 1e9, counts[COMMITTED],
         counts[RECYCLED], counts[REBUILT], counts[DEAD], counts[FENCED], counts[REFUSED], counts[NO_INPUT], hangs,
-        crashes, deviations);
+        crashes, deviations, again_count);
     assert_int_equal(deviations, 0);
 }
 
