@@ -3,12 +3,14 @@
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import os
 import queue
 import random
 import shutil
 import signal
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import frame  # noqa: E402
@@ -18,6 +20,7 @@ from rig import Skip, Wrong, client_version  # noqa: E402
 from worker import WORKERS_MAX, Worker  # noqa: E402
 
 START_S = 8  # of brokers
+WIDE_AT_ONCE = 2  # runs with more than one broker: two cores do not keep three of them at work
 
 
 def options():
@@ -96,16 +99,17 @@ def take(wanted, runs, row, verdict):
 
 
 def run_all(wanted, runs, left):
-    workers, idle = [Worker() for _ in range(min(wanted.jobs, len(left)))], queue.SimpleQueue()
+    workers, idle, wide = [Worker() for _ in range(min(wanted.jobs, len(left)))], queue.SimpleQueue(), threading.Semaphore(WIDE_AT_ONCE)
     for worker in workers:
         idle.put(worker)
 
     def attempt(row, seed):
-        worker = idle.get()
-        try:
-            return row, worker.attempt(row, seed, wanted.ci)
-        finally:
-            idle.put(worker)
+        with wide if row.nodes > 1 else contextlib.nullcontext():
+            worker = idle.get()
+            try:
+                return row, worker.attempt(row, seed, wanted.ci)
+            finally:
+                idle.put(worker)
 
     pool = concurrent.futures.ThreadPoolExecutor(wanted.jobs)
     try:

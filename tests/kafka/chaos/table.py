@@ -10,7 +10,8 @@ from rig import ROOT, median
 
 HEAD = ("row", "fault", "seed", "runs", "faults", "lost", "duplicated", "reordered", "longest stall", "pass")
 # What decides how a run ends: the program and the tests. Other changes do not make runs obsolete.
-TESTED = ("src", "include", "kernels", "cmake", "CMakeLists.txt", "CMakePresets.json", "tests/kafka", "tests/hooks", "scripts/kafka", "scripts/kafka.d")
+TESTED = ("src", "include", "kernels", "cmake", "CMakeLists.txt", "CMakePresets.json", "tests/kafka/chaos", "tests/kafka/oracle",
+          "tests/kafka/proxy", "tests/kafka/rig.py", "tests/kafka/kills.py", "tests/hooks", "scripts/kafka", "scripts/kafka.d")
 
 
 def git(*words):
