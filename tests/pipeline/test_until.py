@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """SIGTERM and Ctrl-C: a run without a limit ends with 0, one that is not yet where --until ends it with 75, in every phase; started again it goes on."""
+import fcntl
 import json
 import os
 import pathlib
@@ -129,8 +130,9 @@ def while_ending(folder, servers):
     value["emit"]["fields"]["t"] = "Temperature"
     job.write_text(json.dumps(value))
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
     try:
-        run = Run(job, "--until", "300ms")  # more comes than a pipe holds, and nobody reads it yet
+        run = Run(job, "--until", "2s")  # more comes than the pipe holds, and nobody reads it yet
         run.wait_said("the time of --until is over")
         run.process.send_signal(signal.SIGTERM)
         run.wait_said("ending already")
