@@ -125,6 +125,25 @@ def case_more_partitions(rig):
     return "2 -> 5 partitions, all 5000 new records answered once"
 
 
+def case_more_partitions_away(rig):
+    """Partitions added while a static member is away are read when it comes back in its session: it gets its old share, and sees that there is more."""
+    rig.trio("away", 2, out=2)
+    rig.produce("away", 1000)
+    job = rig.job("away", emit__partition="sticky")
+    run = rig.run(job)
+    for lane in (0, 1):
+        run.wait_log(f"lane {lane} reads 1 partition")
+    run.wait_out(1000)
+    run.signal(signal.SIGKILL)
+    run.end()
+    rig.oracle("grow", "away.in", 5)
+    rig.produce("away", 4000, "--partitions", 5, first=1000)  # every broker has heard of the five
+    run = rig.run(job, "--until", "end").expect_end(0, 60)
+    expect('no member of group \\"away\\" has 3 of its 5 partitions' in run.err(), run.err()[-3000:])
+    rig.check("away", "--count", 5000)
+    return "3 of 5 partitions were nobody's"
+
+
 def case_more_partitions_in_order(rig):
     """The input grows more than the output: what has its partition stays in it, the rest goes by key, and the log says so."""
     rig.trio("wider", 2, out=2)
@@ -217,5 +236,5 @@ def case_deleted(rig):
 
 
 if __name__ == "__main__":
-    main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions, case_more_partitions_in_order, case_fewer_lanes,
+    main([case_eager, case_cooperative, case_broker_side, case_same_instance, case_frozen, case_more_partitions, case_more_partitions_away, case_more_partitions_in_order, case_fewer_lanes,
           case_bounded_pair, case_deleted, case_more_partitions_alone], settings=("group.min.session.timeout.ms=1000",))

@@ -341,6 +341,7 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
         }
         mr_log(MR_LOG_INFO, "kafka", "lane %u reads %zu partition%s as group \"%s\"", source->open.lane,
                source->partition_count, source->partition_count == 1 ? "" : "s", source->group);
+        mr_kafka_unread_start(source, mr_clock_us());
         if (is_cooperative)
             check_rebalance(source, rd_kafka_incremental_assign(client, list), "incremental assign");
         else

@@ -212,6 +212,16 @@ static bool is_mock(struct mr_source *source)
     return is_named || mr_kafka_is_embedded(&source->opt->properties);
 }
 
+rd_kafka_resp_err_t mr_kafka_subscribe(struct mr_source *source)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->opt->topics.count);
+    for (size_t i = 0; i < source->opt->topics.count; i++)
+        rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], RD_KAFKA_PARTITION_UA);
+    const rd_kafka_resp_err_t code = rd_kafka_subscribe(source->client, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
 static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
 {
     /*
@@ -229,14 +239,9 @@ static mr_status kafka_join(struct mr_source *source, struct mr_err *err)
             mr_kafka_pattern_check(source->opt, false, err); /* only here is it known what the broker is */
         return status ? status : mr_kafka_assign_share(source, err);
     }
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->opt->topics.count);
-    for (size_t i = 0; i < source->opt->topics.count; i++) {
-        rd_kafka_topic_partition_list_add(list, source->opt->topics.item[i], RD_KAFKA_PARTITION_UA);
-    }
     source->unassigned_us = mr_clock_us();
     source->is_member = true;
-    const rd_kafka_resp_err_t code = rd_kafka_subscribe(source->client, list);
-    rd_kafka_topic_partition_list_destroy(list);
+    const rd_kafka_resp_err_t code = mr_kafka_subscribe(source);
     return code ? mr_fail(err, MR_EKAFKA, "kafka source: subscribe: %s", rd_kafka_err2str(code)) : MR_OK;
 }
 
@@ -342,6 +347,7 @@ static void kafka_close(struct mr_source *source)
         mr_kafka_partitions_clear(source);
         if (source->queue) rd_kafka_queue_destroy(source->queue);
         if (source->reports) rd_kafka_queue_destroy(source->reports);
+        if (source->unread.answers) rd_kafka_queue_destroy(source->unread.answers);
         rd_kafka_destroy_flags(source->client, is_fenced ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
     }
     for (uint32_t i = 0; i < source->topic_count; i++) free(source->topic[i]);

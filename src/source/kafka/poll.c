@@ -219,6 +219,7 @@ mr_status mr_kafka_poll(struct mr_source *source, struct mr_message *messages, s
     assignment_miss(source, now_us);
     if (cap) mr_kafka_gone_check(source, now_us); /* else offsets may be on their way */
     mr_kafka_growth_check(source, now_us);
+    mr_kafka_unread_check(source, now_us);
     if (source->failure.status) {
         if (err) *err = source->failure;
         return source->failure.status;

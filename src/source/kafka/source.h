@@ -68,6 +68,12 @@ struct mr_source {
     rd_kafka_topic_partition_list_t *rest;           /* all partitions that the run began with; NULL: not known yet */
     int64_t rest_sum;                                /* what others had committed of theirs at the last look */
     int64_t rest_since_us, rest_due_us, rest_end_us; /* first and next look, and when nothing has moved for too long */
+    struct {                                         /* unread.c: of a static member */
+        rd_kafka_queue_t *answers;
+        int64_t due_us; /* of the next look; 0: none */
+        unsigned looks_left, subscribes_left;
+        bool has_begun, is_asked;
+    } unread;
     int64_t growth_due_us;       /* membership none: the next look whether the topics have grown; 0: never */
     bool knows_topics;           /* initial_count has all topics that a pattern matched at start: others are new */
     bool has_told_rest, is_gone; /* is_gone: a topic was missing at the last look */
@@ -107,6 +113,17 @@ struct partition *mr_kafka_partition_of(struct mr_source *source, const rd_kafka
 /** The rebalance callback of the consumer; opaque is the source. */
 void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
                         void *opaque);
+
+/** Subscribes to the topics of the job: joins the group, or joins it again. */
+rd_kafka_resp_err_t mr_kafka_subscribe(struct mr_source *source);
+
+/** Behind the first share of a static member: from now on mr_kafka_unread_check looks whether each partition is with
+ * some member of the group. */
+void mr_kafka_unread_start(struct mr_source *source, int64_t now_us);
+
+/** A look that is due: asks, or takes the answer and joins again where partitions are with nobody. Does not wait but
+ * for the counts of partitions, 1 s a topic at most. */
+void mr_kafka_unread_check(struct mr_source *source, int64_t now_us);
 
 /** Membership none: takes this lane's share of all partitions of the topics. */
 mr_status mr_kafka_assign_share(struct mr_source *source, struct mr_err *err);
