@@ -347,7 +347,6 @@ static void kafka_close(struct mr_source *source)
         mr_kafka_partitions_clear(source);
         if (source->queue) rd_kafka_queue_destroy(source->queue);
         if (source->reports) rd_kafka_queue_destroy(source->reports);
-        if (source->unread.answers) rd_kafka_queue_destroy(source->unread.answers);
         rd_kafka_destroy_flags(source->client, is_fenced ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
     }
     for (uint32_t i = 0; i < source->topic_count; i++) free(source->topic[i]);

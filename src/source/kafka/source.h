@@ -69,10 +69,9 @@ struct mr_source {
     int64_t rest_sum;                                /* what others had committed of theirs at the last look */
     int64_t rest_since_us, rest_due_us, rest_end_us; /* first and next look, and when nothing has moved for too long */
     struct {                                         /* unread.c: of a static member */
-        rd_kafka_queue_t *answers;
-        int64_t due_us; /* of the next look; 0: none */
+        int64_t due_us;                              /* of the next look; 0: none */
         unsigned looks_left, subscribes_left;
-        bool has_begun, is_asked;
+        bool has_begun;
     } unread;
     int64_t growth_due_us;       /* membership none: the next look whether the topics have grown; 0: never */
     bool knows_topics;           /* initial_count has all topics that a pattern matched at start: others are new */
@@ -121,8 +120,8 @@ rd_kafka_resp_err_t mr_kafka_subscribe(struct mr_source *source);
  * some member of the group. */
 void mr_kafka_unread_start(struct mr_source *source, int64_t now_us);
 
-/** A look that is due: asks, or takes the answer and joins again where partitions are with nobody. Does not wait but
- * for the counts of partitions, 1 s a topic at most. */
+/** A look that is due: joins again where partitions are with nobody. Waits for brokers, 1 s each question at most; done
+ * once it has found that all are with somebody, which is the first look as a rule. */
 void mr_kafka_unread_check(struct mr_source *source, int64_t now_us);
 
 /** Membership none: takes this lane's share of all partitions of the topics. */

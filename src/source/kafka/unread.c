@@ -4,6 +4,9 @@
  * away would be read by nobody for as long as all members stay (KAFKA-13435; KIP-814 mends it for clients that know
  * JoinGroup 9, which librdkafka does not). So a static member looks, behind its first share, whether somebody has each
  * partition. If not it subscribes anew: of the leader's joining again the broker makes a rebalance.
+ *
+ * rd_kafka_DescribeConsumerGroups() would do without waiting; but where a broker dies meanwhile it ends the process
+ * (librdkafka#4605, seen with 2.0.2).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,30 +17,60 @@
 
 #define LOOK_INTERVAL_US    5000000
 #define LOOK_COUNT_MAX      12
-#define ANSWER_TIMEOUT_MS   5000
-#define COUNT_TIMEOUT_MS    1000
 #define SUBSCRIBE_COUNT_MAX 3
+#define ANSWER_TIMEOUT_MS   1000
+#define COUNT_TIMEOUT_MS    1000
 
-enum { MEMBERS_MOVE = -1 }; /* a rebalance is under way: nothing can be said */
+enum { NOT_KNOWN = -1 };
 
-/* How many partitions of a topic the members have between them. */
-static int32_t shared_count(const rd_kafka_ConsumerGroupDescription_t *group, const char *topic)
+/* A share as members send it: version, then each topic and its partitions (Kafka's ConsumerProtocolAssignment.json);
+ * big-endian. */
+struct share {
+    const unsigned char *at, *end;
+};
+
+static bool number_take(struct share *share, size_t bytes, uint32_t *value_out)
 {
-    int32_t count = 0;
-    for (size_t i = 0; i < rd_kafka_ConsumerGroupDescription_member_count(group); i++) {
-        const rd_kafka_MemberDescription_t *const member = rd_kafka_ConsumerGroupDescription_member(group, i);
-        const rd_kafka_MemberAssignment_t *const share = rd_kafka_MemberDescription_assignment(member);
-        const rd_kafka_topic_partition_list_t *const list = share ? rd_kafka_MemberAssignment_partitions(share) : NULL;
-        for (int k = 0; list && k < list->cnt; k++) count += !strcmp(list->elems[k].topic, topic);
-    }
-    return count;
+    if ((size_t)(share->end - share->at) < bytes) return false;
+    *value_out = 0;
+    while (bytes--) *value_out = *value_out << 8 | *share->at++;
+    return true;
 }
 
-/* How many partitions of the source's topics nobody has, or MEMBERS_MOVE. */
-static int32_t unread_count(struct mr_source *source, const rd_kafka_ConsumerGroupDescription_t *group)
+/* The next topic of a share, and how many partitions of it. False: there is none. */
+static bool topic_take(struct share *share, struct mr_span *topic_out, uint32_t *count_out)
+{
+    uint32_t bytes;
+    if (!number_take(share, 2, &bytes) || (size_t)(share->end - share->at) < bytes) return false;
+    *topic_out = (struct mr_span){(const char *)share->at, bytes};
+    share->at += bytes;
+    if (!number_take(share, 4, count_out) || (size_t)(share->end - share->at) / 4 < *count_out) return false;
+    share->at += (size_t)*count_out * 4;
+    return true;
+}
+
+/* How many partitions of a topic the members have between them. */
+static int32_t shared_count(const struct rd_kafka_group_info *group, const char *topic)
+{
+    int32_t shared = 0;
+    for (int i = 0; i < group->member_cnt; i++) {
+        const struct rd_kafka_group_member_info *const member = &group->members[i];
+        struct share share = {member->member_assignment, member->member_assignment};
+        uint32_t version, topics, count;
+        struct mr_span name;
+        if (share.at) share.end += member->member_assignment_size;
+        if (!number_take(&share, 2, &version) || !number_take(&share, 4, &topics)) continue;
+        while (topics-- && topic_take(&share, &name, &count)) {
+            if (name.bytes == strlen(topic) && !memcmp(name.data, topic, name.bytes)) shared += (int32_t)count;
+        }
+    }
+    return shared;
+}
+
+/* How many partitions of the source's topics nobody has. */
+static int32_t unread_count(struct mr_source *source, const struct rd_kafka_group_info *group)
 {
     int32_t unread = 0;
-    if (rd_kafka_ConsumerGroupDescription_state(group) != RD_KAFKA_CONSUMER_GROUP_STATE_STABLE) return MEMBERS_MOVE;
     for (uint32_t i = 0; i < source->topic_count; i++) {
         int32_t count = source->initial_count[i];
         mr_kafka_partition_count(source->client, source->servers, source->topic[i], COUNT_TIMEOUT_MS, &count, NULL);
@@ -50,36 +83,19 @@ static int32_t unread_count(struct mr_source *source, const rd_kafka_ConsumerGro
     return unread;
 }
 
-static void ask(struct mr_source *source)
+/* The same, or NOT_KNOWN: a rebalance is under way, or no broker tells. */
+static int32_t look(struct mr_source *source)
 {
-    const char *group = source->group;
-    rd_kafka_AdminOptions_t *const options =
-        rd_kafka_AdminOptions_new(source->client, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
-    if (!source->unread.answers) source->unread.answers = rd_kafka_queue_new(source->client);
-    rd_kafka_AdminOptions_set_request_timeout(options, ANSWER_TIMEOUT_MS, NULL, 0);
-    rd_kafka_DescribeConsumerGroups(source->client, &group, 1, options, source->unread.answers);
-    rd_kafka_AdminOptions_destroy(options);
-    source->unread.is_asked = true;
-}
-
-/* The next look, or none: nothing is left out, or nobody tells. */
-static void answer_take(struct mr_source *source, rd_kafka_event_t *event, int64_t now_us)
-{
-    size_t count = 0;
-    const rd_kafka_DescribeConsumerGroups_result_t *const result =
-        rd_kafka_event_error(event) ? NULL : rd_kafka_event_DescribeConsumerGroups_result(event);
-    const rd_kafka_ConsumerGroupDescription_t **const group =
-        result ? rd_kafka_DescribeConsumerGroups_result_groups(result, &count) : NULL;
-    source->unread.due_us = 0;
-    if (!count || rd_kafka_ConsumerGroupDescription_error(group[0])) return;
-    const int32_t unread = unread_count(source, group[0]);
-    if (!unread || !source->unread.looks_left) return;
-    source->unread.looks_left--;
-    source->unread.due_us = now_us + LOOK_INTERVAL_US;
-    if (unread == MEMBERS_MOVE || !source->unread.subscribes_left) return;
-    source->unread.subscribes_left--;
-    const rd_kafka_resp_err_t code = mr_kafka_subscribe(source);
-    if (code) mr_log(MR_LOG_WARN, "kafka", "subscribe: %s", rd_kafka_err2str(code));
+    const struct rd_kafka_group_list *groups;
+    int32_t unread = NOT_KNOWN;
+    if (rd_kafka_list_groups(source->client, source->group, &groups, ANSWER_TIMEOUT_MS)) return NOT_KNOWN;
+    for (int i = 0; i < groups->group_cnt; i++) {
+        const struct rd_kafka_group_info *const group = &groups->groups[i];
+        if (!group->err && !strcmp(group->group, source->group) && !strcmp(group->state, "Stable"))
+            unread = unread_count(source, group);
+    }
+    rd_kafka_group_list_destroy(groups);
+    return unread;
 }
 
 void mr_kafka_unread_start(struct mr_source *source, int64_t now_us)
@@ -94,13 +110,10 @@ void mr_kafka_unread_start(struct mr_source *source, int64_t now_us)
 void mr_kafka_unread_check(struct mr_source *source, int64_t now_us)
 {
     if (!source->unread.due_us || now_us < source->unread.due_us) return;
-    if (!source->unread.is_asked) {
-        ask(source);
-        return;
-    }
-    rd_kafka_event_t *const event = rd_kafka_queue_poll(source->unread.answers, 0);
-    if (!event) return;
-    source->unread.is_asked = false;
-    answer_take(source, event, now_us);
-    rd_kafka_event_destroy(event);
+    const int32_t unread = look(source);
+    source->unread.due_us = unread && --source->unread.looks_left ? now_us + LOOK_INTERVAL_US : 0;
+    if (unread <= 0 || !source->unread.subscribes_left) return;
+    source->unread.subscribes_left--;
+    const rd_kafka_resp_err_t code = mr_kafka_subscribe(source);
+    if (code) mr_log(MR_LOG_WARN, "kafka", "subscribe: %s", rd_kafka_err2str(code));
 }
