@@ -54,18 +54,23 @@ static inline float *rows_make(size_t rows, size_t cols, double size)
     return x;
 }
 
+/* Under a sanitizer, or another machine's emulation, every path through the code matters and not every number. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CASES_EVERY_CPU 5
+#define CASES_EVERY_CPU         5
+#define CASES_EVERY_EMULATED(n) (2 * (n) + 1)
 #else
+#ifndef CASES_EVERY_CPU
 #define CASES_EVERY_CPU 1
 #endif
+#define CASES_EVERY_EMULATED(n) (n)
+#endif
 
-/** One case in so many is checked, where cases are each of one thing with each of another: all on a CPU, but under a
- * sanitizer, to which every path through the code matters and not every number; `emulated` on an emulated device, every
- * launch of which starts hundreds of threads. */
+/** One case in so many is checked, where cases are each of one thing with each of another: all on a CPU where nothing
+ * slows it down; `emulated` on an emulated device, every launch of which starts hundreds of threads. */
 static inline size_t cases_every(const struct mr_kernel *kernel, size_t emulated)
 {
-    return kernel >= mr_kernels && kernel < mr_kernels + mr_kernel_count ? CASES_EVERY_CPU : emulated;
+    return kernel >= mr_kernels && kernel < mr_kernels + mr_kernel_count ? CASES_EVERY_CPU
+                                                                         : CASES_EVERY_EMULATED(emulated);
 }
 
 /** Skips the test, with its reason, where the kernel cannot run here. */

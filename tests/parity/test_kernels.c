@@ -192,19 +192,22 @@ static const struct shape mlp_large[] = {
 
 static size_t mlp_check(const struct mr_kernel *kernel, size_t *case_count)
 {
-    size_t near_ties = 0;
+    const size_t every = cases_every(kernel, 1);
+    size_t near_ties = 0, number = 0;
     for (unsigned hidden = MR_ACT_IDENTITY; hidden < MR_ACT_SOFTMAX; hidden++) {
         for (unsigned last = MR_ACT_IDENTITY; last <= MR_ACT_SOFTMAX; last++) {
             for (size_t i = 0; i < sizeof mlp_small / sizeof *mlp_small; i++) {
                 /* All row counts for one shape of each pair, the tails of registers and tiles for the others. */
                 for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++) {
                     if (row_counts[r] > 65 && i != (hidden + last) % 9) continue;
+                    if (number++ % every) continue;
                     near_ties +=
                         case_check(kernel, &mlp_small[i], (mr_activation)hidden, (mr_activation)last, row_counts[r]);
                     ++*case_count;
                 }
             }
             for (size_t i = 0; i < sizeof mlp_large / sizeof *mlp_large; i++) {
+                if (number++ % every) continue;
                 near_ties +=
                     case_check(kernel, &mlp_large[i], (mr_activation)hidden, (mr_activation)last, i % 2 ? 65 : 17);
                 ++*case_count;
@@ -224,19 +227,22 @@ static const struct shape reduced_large[] = {
 static size_t reduced_check(const struct mr_kernel *kernel, size_t *case_count)
 {
     enum { SMALL = sizeof reduced_shapes / sizeof *reduced_shapes };
-    size_t near_ties = 0;
+    const size_t every = cases_every(kernel, 1);
+    size_t near_ties = 0, number = 0;
     for (unsigned hidden = MR_ACT_IDENTITY; hidden < MR_ACT_SOFTMAX; hidden++) {
         for (unsigned last = MR_ACT_IDENTITY; last <= MR_ACT_SOFTMAX; last++) {
             for (size_t i = 0; i < SMALL; i++) {
                 for (size_t r = 0; r < ROW_COUNTS; r++) {
                     if (row_counts[r] > 17 && i != (hidden + last) % SMALL) continue;
                     if (row_counts[r] > 65 && hidden != MR_ACT_RELU) continue;
+                    if (number++ % every) continue;
                     near_ties += case_check(kernel, &reduced_shapes[i], (mr_activation)hidden, (mr_activation)last,
                                             row_counts[r]);
                     ++*case_count;
                 }
             }
             for (size_t i = 0; i < sizeof reduced_large / sizeof *reduced_large; i++) {
+                if (number++ % every) continue;
                 near_ties +=
                     case_check(kernel, &reduced_large[i], (mr_activation)hidden, (mr_activation)last, i % 2 ? 17 : 49);
                 ++*case_count;
@@ -325,13 +331,14 @@ static void cost_print(const struct mr_kernel *kernel)
 static size_t linear_check(const struct mr_kernel *kernel, size_t *case_count)
 {
     static const size_t cols[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 1000, 1024};
-    size_t near_ties = 0;
+    const size_t every = cases_every(kernel, 1);
+    size_t near_ties = 0, number = 0;
     for (size_t c = 0; c < sizeof cols / sizeof *cols; c++) {
         for (size_t out = 1; out <= 14; out++) {
             for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++) {
                 const struct shape shape = {{cols[c], out}};
                 const mr_activation last[] = {MR_ACT_IDENTITY, out == 1 ? MR_ACT_SIGMOID : MR_ACT_SOFTMAX};
-                if (row_counts[r] * cols[c] * out > 200000) continue;
+                if (row_counts[r] * cols[c] * out > 200000 || number++ % every) continue;
                 near_ties += case_check(kernel, &shape, MR_ACT_IDENTITY, last[r % 2], row_counts[r]);
                 ++*case_count;
             }
