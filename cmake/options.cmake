@@ -24,9 +24,6 @@ target_compile_options(mr_warnings INTERFACE
 if(MILLRACE_WERROR)
   target_compile_options(mr_warnings INTERFACE -Werror)
 endif()
-if(MILLRACE_FUZZ)
-  add_compile_options(-fsanitize=fuzzer-no-link) # libFuzzer sees where the library went
-endif()
 if(MILLRACE_SANITIZE)
   add_compile_options(-fsanitize=${MILLRACE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${MILLRACE_SANITIZE})
