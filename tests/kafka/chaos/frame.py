@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -12,6 +13,7 @@ import rig as base
 from rig import Wrong, expect, wait_for
 
 ROWS = []
+KEEP = "MILLRACE_CHAOS_KEEP"  # a folder for what is left of runs that failed
 ENDLESS = 100_000_000  # records: more than any row sends before it is over
 SOON = ("-X", "session.timeout.ms=3000", "-X", "heartbeat.interval.ms=300")  # a member that is gone is missed after 3 s, not after 45
 LATE = ("-X", "session.timeout.ms=1500", "-X", "heartbeat.interval.ms=300", "-X", "max.poll.interval.ms=1500")
@@ -195,6 +197,20 @@ class Trial:
         verdict["wrong"] = "" if done.returncode == 0 else f"{done.stdout[-1500:]}{done.stderr[-1500:]}"
         return verdict
 
+    def keep(self, folder):
+        """What is left of a run that failed: the job, what its processes said, and the files of its topics and of the groups' offsets."""
+        folder = os.path.join(folder, self.name)
+        os.makedirs(folder, exist_ok=True)
+        if self.job:
+            shutil.copy(self.job, folder)
+        for number, run in enumerate(self.runs):
+            with open(os.path.join(folder, f"run-{number}.log"), "w", encoding="utf-8") as file:
+                file.write(f"exit code {run.process.returncode}\n{run.err()}")
+        for path, names, _ in os.walk(self.rig.broker.folder):
+            for name in names:
+                if name.startswith((self.name, "__consumer_offsets", "__transaction_state")):
+                    shutil.copytree(os.path.join(path, name), os.path.join(folder, os.path.basename(path), name), dirs_exist_ok=True)
+
     def close(self):
         if self.silence.is_alive():
             self.silence.end()
@@ -251,6 +267,8 @@ def attempt(rig, row_, seed, is_short):
         verdict["wrong"] = traceback.format_exc()  # a fault of the test's own: the other rows go on
     finally:
         trial.close()
+        if verdict["wrong"] and os.environ.get(KEEP) and not row_.must_fail:
+            trial.keep(os.environ[KEEP])
         rig.proxy.heal()
         rig.end_all()
     return {"row": row_.name, "seed": seed, **verdict, "faults": trial.faults, "stall_s": round(trial.silence.longest_s, 3), "notes": trial.notes,

@@ -34,6 +34,7 @@ def options():
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--keep")
     try:
         wanted = parser.parse_args()
     except SystemExit:
@@ -48,6 +49,8 @@ def options():
     if not 1 <= wanted.jobs <= WORKERS_MAX:
         print(f"scripts/chaos: --jobs takes a number from 1 to {WORKERS_MAX}", file=sys.stderr)
         sys.exit(64)
+    if wanted.keep:
+        os.environ[frame.KEEP] = os.path.abspath(wanted.keep)  # the processes that make the runs have it from here
     return wanted
 
 
