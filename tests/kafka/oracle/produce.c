@@ -192,9 +192,11 @@ static long send_in_transactions(struct sending *sending)
 int produce(const struct options *opt)
 {
     struct sending sending = {.opt = opt};
+    /* One request at a time: where a broker is killed while more are on their way the client (2.0.2) may send them
+     * again in another order, and the broker refuses them. */
     /* clang-format off */
     const char *const extra[] = {
-        "enable.idempotence", "true", "linger.ms", "2", "reconnect.backoff.max.ms", "500", "message.max.bytes", "11000000",
+        "enable.idempotence", "true", "max.in.flight.requests.per.connection", "1", "linger.ms", "2", "reconnect.backoff.max.ms", "500", "message.max.bytes", "11000000",
         "queue.buffering.max.messages", "200000", "transaction.timeout.ms", "60000",
         opt->transaction ? "transactional.id" : NULL, opt->transaction, NULL};
     /* clang-format on */
