@@ -198,7 +198,7 @@ class Trial:
         return verdict
 
     def keep(self, folder):
-        """What is left of a run that failed: the job, what its processes said, and the files of its topics and of the groups' offsets."""
+        """What is left of a run that failed: the job, what its processes and brokers said, and the files of its topics and of the groups' offsets."""
         folder = os.path.join(folder, self.name)
         os.makedirs(folder, exist_ok=True)
         if self.job:
@@ -208,8 +208,8 @@ class Trial:
                 file.write(f"exit code {run.process.returncode}\n{run.err()}")
         for path, names, _ in os.walk(self.rig.broker.folder):
             for name in names:
-                if name.startswith((self.name, "__consumer_offsets", "__transaction_state")):
-                    shutil.copytree(os.path.join(path, name), os.path.join(folder, os.path.basename(path), name), dirs_exist_ok=True)
+                if name.startswith((self.name, "__consumer_offsets", "__transaction_state")) or name == "log":
+                    shutil.copytree(os.path.join(path, name), os.path.join(folder, os.path.relpath(path, self.rig.broker.folder), name), dirs_exist_ok=True)
 
     def close(self):
         if self.silence.is_alive():
