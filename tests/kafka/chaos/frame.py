@@ -206,10 +206,14 @@ class Trial:
         for number, run in enumerate(self.runs):
             with open(os.path.join(folder, f"run-{number}.log"), "w", encoding="utf-8") as file:
                 file.write(f"exit code {run.process.returncode}\n{run.err()}")
-        for path, names, _ in os.walk(self.rig.broker.folder):
+        for path, names, files in os.walk(self.rig.broker.folder):
+            into = os.path.join(folder, os.path.relpath(path, self.rig.broker.folder))
             for name in names:
-                if name.startswith((self.name, "__consumer_offsets", "__transaction_state")) or name == "log":
-                    shutil.copytree(os.path.join(path, name), os.path.join(folder, os.path.relpath(path, self.rig.broker.folder), name), dirs_exist_ok=True)
+                if name.startswith((self.name, "__consumer_offsets", "__transaction_state")):
+                    shutil.copytree(os.path.join(path, name), os.path.join(into, name), dirs_exist_ok=True)
+            if "log" in files and not os.path.basename(path).startswith("data"):
+                os.makedirs(into, exist_ok=True)
+                shutil.copy(os.path.join(path, "log"), into)
 
     def close(self):
         if self.silence.is_alive():
