@@ -9,7 +9,7 @@ import threading
 from kills import RECORDS, group_lag, interrupted, kill, more_to_do
 from rig import LONG, MILLRACE, expect, main, wait_for
 
-KILLS = 1000 if LONG else 20
+KILLS = 1000 if LONG else 12
 
 
 def exact(rig, name, **changes):
