@@ -8,13 +8,11 @@
 #include "cli/shared_flags.h"
 #include "config/followed.h"
 #include "config/roles.h"
-#include "kafka/client.h"
 #include "kafka/group_offsets.h"
+#include "kafka/timeouts.h"
 #include "source/kafka/options.h"
 #include "verify/look.h"
 #include "verify/past.h"
-
-#define SESSION_S 45.0 /* librdkafka's */
 
 #define ASK_MS 15000
 
@@ -114,7 +112,6 @@ static mr_status members_refuse(const struct mr_look *look, const struct mr_job 
                                 struct mr_err *err)
 {
     const struct mr_kafka_source_options *const opt = job->source_options;
-    const char *const given = mr_kafka_property(&opt->properties, "session.timeout.ms");
     return mr_fail(
         err, MR_ERETRY,
         "group \"%s\" has %d member%s (%s): stop the job first. One that %s stays a member until its session "
@@ -123,7 +120,7 @@ static mr_status members_refuse(const struct mr_look *look, const struct mr_job 
         opt->membership == MR_MEMBER_STATIC
             ? "was killed, and with membership \"static\" also one that has ended in order,"
             : "was killed",
-        given ? atof(given) / 1e3 : SESSION_S);
+        (double)mr_timeouts_session_ms(&opt->properties) / 1e3);
 }
 
 static mr_status group_repair(const struct repair_options *opt, const struct mr_job *job,

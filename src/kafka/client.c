@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "kafka/embedded.h"
 
 #define NEWS_INTERVAL_US 5000000
@@ -15,10 +16,13 @@
 
 const char *mr_kafka_property(const struct mr_map *properties, const char *key)
 {
-    for (size_t i = 0; i < properties->count; i++) {
-        if (!strcmp(properties->item[i].key, key)) return properties->item[i].value;
-    }
-    return NULL;
+    return mr_map_get(properties, key);
+}
+
+int64_t mr_kafka_property_whole(const struct mr_map *properties, const char *key, int64_t fallback)
+{
+    const char *const given = mr_kafka_property(properties, key);
+    return given ? atoll(given) : fallback;
 }
 
 void mr_kafka_instance(const char *job, const char *instance, unsigned lane, char *name, size_t bytes)

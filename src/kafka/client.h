@@ -4,6 +4,7 @@
 
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "millrace/option.h"
 
@@ -33,6 +34,9 @@ mr_status mr_kafka_property_check(const char *key, const char *value, struct mr_
 
 /** Value that the user gave a property, or NULL. */
 const char *mr_kafka_property(const struct mr_map *properties, const char *key);
+
+/** The same of a property that is a whole number; fallback where the user gave none. */
+int64_t mr_kafka_property_whole(const struct mr_map *properties, const char *key, int64_t fallback);
 
 /** "<job>-<instance>-<lane>": what a lane is called in its group and in its transactions; instance NULL: the host's
  * name. */

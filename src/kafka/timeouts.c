@@ -1,19 +1,23 @@
 #include "kafka/timeouts.h"
 
-#include <stdlib.h>
-
 #include "base/log.h"
 #include "kafka/client.h"
 
 #define TRANSACTION_MS 30000
 #define SOCKET_MS      10000
 #define BROKER_MAX_MS  900000 /* transaction.max.timeout.ms of a broker where nobody changed it */
+#define SESSION_MS     45000  /* librdkafka's, of a member of a group */
 #define SOCKET_MORE_MS 100    /* librdkafka: a request may take that much longer than its transaction */
 
+/* -1: nothing was. */
 static int64_t given(const struct mr_map *properties, const char *key)
 {
-    const char *const text = mr_kafka_property(properties, key);
-    return text ? atoll(text) : -1;
+    return mr_kafka_property_whole(properties, key, -1);
+}
+
+int64_t mr_timeouts_session_ms(const struct mr_map *properties)
+{
+    return mr_kafka_property_whole(properties, "session.timeout.ms", SESSION_MS);
 }
 
 static int64_t larger(int64_t a, int64_t b)

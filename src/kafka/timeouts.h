@@ -1,4 +1,5 @@
-/** How long a transaction, a request and a message of it may take: what the user gives of it must fit together. */
+/** How long a transaction, a request and a message of it may take: what the user gives of it must fit together; and
+ * how long a member of a group may be silent. */
 #ifndef MR_KAFKA_TIMEOUTS_H
 #define MR_KAFKA_TIMEOUTS_H
 
@@ -19,5 +20,8 @@ struct mr_timeouts {
  */
 mr_status mr_timeouts_choose(const struct mr_map *properties, int64_t commit_interval_us, struct mr_timeouts *out,
                              struct mr_err *err);
+
+/** session.timeout.ms: after it the group forgets a member that says nothing. The user's, or librdkafka's default. */
+int64_t mr_timeouts_session_ms(const struct mr_map *properties);
 
 #endif

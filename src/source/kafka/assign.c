@@ -358,8 +358,7 @@ void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_t
 
 static int64_t growth_interval_us(const struct mr_source *source)
 {
-    const char *given = mr_kafka_property(&source->opt->properties, "topic.metadata.refresh.interval.ms");
-    const int64_t ms = given ? atoll(given) : 0;
+    const int64_t ms = mr_kafka_property_whole(&source->opt->properties, "topic.metadata.refresh.interval.ms", 0);
     return 1000 * (ms > 0 ? ms : GROWTH_INTERVAL_MS);
 }
 

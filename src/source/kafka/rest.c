@@ -7,13 +7,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/client.h"
+#include "kafka/timeouts.h"
 #include "source/kafka/source.h"
 
-#define LOOK_INTERVAL_US   500000
-#define LOOK_TIMEOUT_MS    5000
-#define QUIET_US           3000000
-#define SESSION_TIMEOUT_MS 45000 /* librdkafka's default */
-#define MARGIN_MS          15000
+#define LOOK_INTERVAL_US 500000
+#define LOOK_TIMEOUT_MS  5000
+#define QUIET_US         3000000
+#define MARGIN_MS        15000
 
 static mr_end_state state_of(const struct mr_source *source, const rd_kafka_topic_partition_t *entry)
 {
@@ -89,8 +89,7 @@ static int64_t committed_trim(struct mr_source *source, rd_kafka_topic_partition
 /* A member that has ended is forgotten after its session, and its partitions come here: nothing moves for so long. */
 static int64_t patience_ms(const struct mr_source *source)
 {
-    const char *given = mr_kafka_property(&source->opt->properties, "session.timeout.ms");
-    return (given ? atoll(given) : SESSION_TIMEOUT_MS) + MARGIN_MS;
+    return mr_timeouts_session_ms(&source->opt->properties) + MARGIN_MS;
 }
 
 static mr_status others_wait(struct mr_source *source, const rd_kafka_topic_partition_list_t *list, int64_t sum,
