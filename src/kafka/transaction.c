@@ -13,6 +13,7 @@
 
 #define STEP_MS          1000  /* of init and commit: then they are called again, and go on where they were */
 #define OFFSETS_MS       10000 /* cannot be resumed: sent again it would be another request */
+#define NOTICE_MS        1000  /* librdkafka looks for requests that are over once a second */
 #define REFUSALS_WAIT_MS 1000
 #define PROBE_EVERY_US   100000 /* how often to ask whether a transaction that waits for reports has failed */
 
@@ -86,6 +87,19 @@ static mr_txn_outcome old_fail(const struct mr_transaction *transaction, const c
     mr_fail(err, MR_ERESTART,
             "%s: no answer, and the broker would soon end the transaction (transaction.timeout.ms, %g s)", what,
             (double)transaction->timeouts.transaction_ms / 1e3);
+    return MR_TXN_ABORT;
+}
+
+/* Fenced: by the coordinator, because a call took longer than it was given (it waits for requests in flight, each for
+ * socket.timeout.ms), or by another process. */
+static mr_txn_outcome fence_judge(const struct mr_transaction *transaction, mr_txn_outcome outcome, const char *what,
+                                  struct mr_err *err)
+{
+    const int64_t limit_ms = transaction->timeouts.transaction_ms;
+    if (outcome != MR_TXN_FENCED || !mr_age_is_over(&transaction->age, mr_clock_us(), limit_ms)) return outcome;
+    mr_fail(err, MR_ERESTART,
+            "%s: the broker answered so late that it had ended the transaction (transaction.timeout.ms, %g s)", what,
+            (double)limit_ms / 1e3);
     return MR_TXN_ABORT;
 }
 
@@ -256,11 +270,13 @@ mr_txn_outcome mr_transaction_offsets(struct mr_transaction *transaction, const 
     const int wait_ms = left_ms(transaction, OFFSETS_MS);
     if (!wait_ms) return old_fail(transaction, what, err);
     transaction->is_open = false;
-    const mr_txn_outcome outcome = mr_transaction_judge(
+    mr_txn_outcome outcome = mr_transaction_judge(
         transaction->client, rd_kafka_send_offsets_to_transaction(transaction->client, list, group, wait_ms), what,
         err);
-    seen(transaction, wait_ms);
-    return outcome ? outcome : fatal_check(transaction, what, err);
+    /* On its way to the coordinator of the group it waits for two requests whatever it was given. */
+    seen(transaction, wait_ms + transaction->timeouts.socket_ms + NOTICE_MS);
+    if (!outcome) outcome = fatal_check(transaction, what, err);
+    return fence_judge(transaction, outcome, what, err);
 }
 
 mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct mr_err *err)
@@ -269,12 +285,11 @@ mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct 
     seen(transaction, 0);
     if (!left_ms(transaction, STEP_MS)) return old_fail(transaction, what, err);
     transaction->is_open = false;
-    const mr_txn_outcome outcome =
+    mr_txn_outcome outcome =
         mr_transaction_judge(transaction->client, rd_kafka_commit_transaction(transaction->client, STEP_MS), what, err);
     seen(transaction, STEP_MS);
-    if (outcome) return outcome;
-    const mr_txn_outcome fatal = fatal_check(transaction, what, err);
-    if (fatal) return fatal;
+    if (!outcome) outcome = fatal_check(transaction, what, err);
+    if (outcome) return fence_judge(transaction, outcome, what, err);
     if (transaction->acknowledged != transaction->sent) {
         mr_fail(err, MR_ERESTART, "%s: %llu of %llu messages were acknowledged", what,
                 (unsigned long long)transaction->acknowledged, (unsigned long long)transaction->sent);

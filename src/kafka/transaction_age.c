@@ -26,3 +26,8 @@ int mr_age_left_ms(const struct mr_transaction_age *age, int64_t now_us, int64_t
     const int64_t left_ms = limit_ms - margin_ms - (now_us - age->known_us) / 1000;
     return left_ms <= 0 ? 0 : left_ms < most_ms ? (int)left_ms : most_ms;
 }
+
+bool mr_age_is_over(const struct mr_transaction_age *age, int64_t now_us, int64_t limit_ms)
+{
+    return age->known_us && !age->has_stood_still && now_us - age->known_us >= limit_ms * 1000;
+}

@@ -32,4 +32,8 @@ void mr_age_seen(struct mr_transaction_age *age, int64_t now_us, int64_t allowed
  * transaction is to be given up. */
 int mr_age_left_ms(const struct mr_transaction_age *age, int64_t now_us, int64_t limit_ms, int most_ms);
 
+/** Whether the coordinator may have ended it for its age: then nobody need have taken the process's place. Not where
+ * the process stood still. */
+bool mr_age_is_over(const struct mr_transaction_age *age, int64_t now_us, int64_t limit_ms);
+
 #endif

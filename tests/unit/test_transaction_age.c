@@ -56,9 +56,23 @@ static void test_stood_still(void **state)
     assert_int_equal(mr_age_left_ms(&age, 230 * S, 30000, 1000), 0);
 }
 
+/* A fence behind the limit need not be another process. */
+static void test_over(void **state)
+{
+    (void)state;
+    assert_false(mr_age_is_over(&age, 1000 * S, 30000)); /* the coordinator has not heard of it */
+    mr_age_known(&age, 100 * S);
+    work(100 * S, 131 * S);
+    assert_false(mr_age_is_over(&age, 130 * S - 1, 30000));
+    assert_true(mr_age_is_over(&age, 130 * S, 30000));
+    mr_age_seen(&age, 140 * S, 0);
+    assert_false(mr_age_is_over(&age, 141 * S, 30000)); /* stood still: another may have taken its place */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_given_up_before_the_broker_does, setup),
-                                       cmocka_unit_test_setup(test_stood_still, setup)};
+                                       cmocka_unit_test_setup(test_stood_still, setup),
+                                       cmocka_unit_test_setup(test_over, setup)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
