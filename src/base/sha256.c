@@ -45,17 +45,50 @@ static void block_add(uint32_t h[8], const unsigned char *block)
     for (int i = 0; i < 8; i++) h[i] += v[i];
 }
 
-void mr_sha256_text(const void *bytes, size_t byte_count, char text_out[MR_SHA256_TEXT_BYTES])
+void mr_sha256_init(struct mr_sha256 *sha)
 {
-    uint32_t h[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    *sha = (struct mr_sha256){0};
+    memcpy(sha->state, start, sizeof start);
+}
+
+void mr_sha256_add(struct mr_sha256 *sha, const void *bytes, size_t byte_count)
+{
+    const unsigned char *data = bytes;
+    const size_t held = sha->byte_count % BLOCK_BYTES;
+    if (!byte_count) return;
+    sha->byte_count += byte_count;
+    if (held) {
+        const size_t room = BLOCK_BYTES - held, taken = byte_count < room ? byte_count : room;
+        memcpy(sha->rest + held, data, taken);
+        data += taken;
+        byte_count -= taken;
+        if (taken < room) return;
+        block_add(sha->state, sha->rest);
+    }
+    for (; byte_count >= BLOCK_BYTES; data += BLOCK_BYTES, byte_count -= BLOCK_BYTES) block_add(sha->state, data);
+    if (byte_count) memcpy(sha->rest, data, byte_count);
+}
+
+void mr_sha256_end(const struct mr_sha256 *sha, char text_out[MR_SHA256_TEXT_BYTES])
+{
+    uint32_t h[8];
     unsigned char tail[2 * BLOCK_BYTES] = {0};
-    const unsigned char *const data = bytes;
-    const size_t whole = byte_count / BLOCK_BYTES * BLOCK_BYTES, rest = byte_count - whole;
+    const size_t rest = sha->byte_count % BLOCK_BYTES;
     const size_t tail_bytes = rest + 9 > BLOCK_BYTES ? 2 * BLOCK_BYTES : BLOCK_BYTES;
-    for (size_t at = 0; at < whole; at += BLOCK_BYTES) block_add(h, data + at);
-    if (rest) memcpy(tail, data + whole, rest);
+    memcpy(h, sha->state, sizeof h);
+    if (rest) memcpy(tail, sha->rest, rest);
     tail[rest] = 0x80;
-    for (size_t i = 0; i < 8; i++) tail[tail_bytes - 1 - i] = (unsigned char)((uint64_t)byte_count * 8 >> (8 * i));
+    for (size_t i = 0; i < 8; i++) tail[tail_bytes - 1 - i] = (unsigned char)(sha->byte_count * 8 >> (8 * i));
     for (size_t at = 0; at < tail_bytes; at += BLOCK_BYTES) block_add(h, tail + at);
     for (size_t i = 0; i < 8; i++) snprintf(text_out + 8 * i, 9, "%08x", (unsigned)h[i]);
+}
+
+void mr_sha256_text(const void *bytes, size_t byte_count, char text_out[MR_SHA256_TEXT_BYTES])
+{
+    struct mr_sha256 sha;
+    mr_sha256_init(&sha);
+    mr_sha256_add(&sha, bytes, byte_count);
+    mr_sha256_end(&sha, text_out);
 }

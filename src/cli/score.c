@@ -23,8 +23,8 @@ static void rejects_report(struct score *score)
         const struct mr_reject *const reject = &rows->reject[i];
         score->bad[reject->reason]++;
         if (score->bad_count++ >= (uint64_t)score->options->errors_max) continue;
-        fprintf(stderr, "%s: %s %llu: %s", score->input.path, score->input.cut == SCORE_PACKED ? "row" : "line",
-                (unsigned long long)score_input_place(&score->input, reject->first),
+        fprintf(stderr, "%s: %s %llu: %s", score->input.path, score->input.cut == MR_CUT_PACKED ? "row" : "line",
+                (unsigned long long)mr_input_place(&score->input, reject->first),
                 mr_reason_name((mr_reason)reject->reason));
         if (reject->field != MR_FIELD_NONE)
             fprintf(stderr, ": field \"%s\"", score->layout->schema.field[reject->field].path);
@@ -133,14 +133,14 @@ static mr_status input_open(struct score *score, const char *path, struct mr_err
                 return mr_fail(err, MR_EUSAGE, "features by place need the bytes of a row: --record stride=N");
         }
         row_bytes = stride ? strtoul(stride, NULL, 10) : score->layout->schema.feature_count * sizeof(float);
-        if (!row_bytes || row_bytes > SCORE_BLOCK_BYTES)
+        if (!row_bytes || row_bytes > MR_INPUT_BLOCK_BYTES)
             return mr_fail(err, MR_EUSAGE, "--record stride=%s: expected bytes of a row", stride);
     }
-    return score_input_open(&score->input, path,
-                            score_is_packed(score)                   ? SCORE_PACKED
-                            : !strcmp(score->job.codec->name, "csv") ? SCORE_QUOTED
-                                                                     : SCORE_LINES,
-                            row_bytes, mr_score_needs_header(score), err);
+    return mr_input_open(&score->input, path,
+                         score_is_packed(score)                   ? MR_CUT_PACKED
+                         : !strcmp(score->job.codec->name, "csv") ? MR_CUT_QUOTED
+                                                                  : MR_CUT_LINES,
+                         row_bytes, mr_score_needs_header(score), err);
 }
 
 static mr_status score_all(struct score *score, const struct mr_words *words, struct mr_err *err)
@@ -151,7 +151,7 @@ static mr_status score_all(struct score *score, const struct mr_words *words, st
     if (!status) status = input_open(score, words->count > 1 ? words->item[1] : NULL, err);
     if (status) return status;
     const int64_t start_ns = mr_clock_ns();
-    while (!(status = score_input_next(&score->input, &message, err)) && !(status = block_score(score, &message, err)))
+    while (!(status = mr_input_next(&score->input, &message, err)) && !(status = block_score(score, &message, err)))
         continue;
     if (status != MR_END) return status;
     report_print(score, (double)(mr_clock_ns() - start_ns) / 1e9);
@@ -164,7 +164,7 @@ static mr_status score_run(const void *options, const struct mr_words *words, st
 {
     struct score score = {.options = options};
     const mr_status status = score_all(&score, words, err);
-    if (score.input.buffer) score_input_close(&score.input);
+    if (score.input.buffer) mr_input_close(&score.input);
     mr_score_machine_close(&score);
     mr_score_job_close(&score);
     return status;

@@ -5,10 +5,10 @@
 #ifndef MR_CLI_SCORE_H
 #define MR_CLI_SCORE_H
 
-#include "cli/score_input.h"
 #include "config/job.h"
 #include "pipeline/encode.h"
 #include "scoring/precision.h"
+#include "table/input.h"
 
 #define SCORE_ROW_CAP    4096
 #define SCORE_RECORD_CAP 64
@@ -48,7 +48,7 @@ struct score {
     struct mr_queue *queue;
     struct mr_models models; /* the one below: for what fewer bits cost */
     struct mr_model_at_work at_work;
-    struct score_input input;
+    struct mr_input input;
     struct mr_rows rows;
     struct mr_scores scores, exact;
     struct mr_outbox box;

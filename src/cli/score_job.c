@@ -6,6 +6,7 @@
 #include "cli/score.h"
 #include "modelfile/safetensors.h"
 #include "registry.h"
+#include "table/table.h"
 
 #define MODEL_NAME "model"
 
@@ -71,17 +72,6 @@ static mr_status model_open(struct score *score, const char *path, struct mr_err
     return status;
 }
 
-/* A feature name as a path: in quotes when it holds what paths are made of. */
-static bool feature_add(struct score *score, const char *name)
-{
-    char quoted[512];
-    if (score->job.codec->captures_json && strpbrk(name, ".[@") && strlen(name) < sizeof quoted - 3) {
-        snprintf(quoted, sizeof quoted, "\"%s\"", name);
-        name = quoted;
-    }
-    return mr_strings_add(&score->job.record.features, name);
-}
-
 /* Features as given, or those that the model was trained with, or by place. */
 static mr_status features_fill(struct score *score, struct mr_err *err)
 {
@@ -95,9 +85,10 @@ static mr_status features_fill(struct score *score, struct mr_err *err)
                        "the model file names no features: say which fields they are with --features a,b,...");
     }
     for (size_t i = 0; !given->count && i < info->feature_count && is_added; i++) {
-        char number[32];
+        char number[32], path[MR_FIELD_PATH_MAX];
         snprintf(number, sizeof number, "%zu", i + 1);
-        is_added = feature_add(score, info->feature ? info->feature[i] : number);
+        is_added = mr_strings_add(&score->job.record.features,
+                                  mr_field_path(score->job.codec, info->feature ? info->feature[i] : number, path));
     }
     return is_added ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 }

@@ -40,8 +40,25 @@ static void known_digests(void **state)
     assert_string_equal(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+/* The same bytes in parts of any length give the digest of the whole. */
+static void parts_are_the_whole(void **state)
+{
+    char bytes[1000], whole[MR_SHA256_TEXT_BYTES], parts[MR_SHA256_TEXT_BYTES];
+    (void)state;
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)(i * 7);
+    mr_sha256_text(bytes, sizeof bytes, whole);
+    for (size_t step = 1; step < 200; step++) {
+        struct mr_sha256 sha;
+        mr_sha256_init(&sha);
+        for (size_t at = 0; at < sizeof bytes; at += step)
+            mr_sha256_add(&sha, bytes + at, step < sizeof bytes - at ? step : sizeof bytes - at);
+        mr_sha256_end(&sha, parts);
+        assert_string_equal(parts, whole);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(known_digests)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(known_digests), cmocka_unit_test(parts_are_the_whole)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
