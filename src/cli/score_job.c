@@ -4,7 +4,7 @@
 
 #include "base/options.h"
 #include "cli/score.h"
-#include "modelfile/safetensors.h"
+#include "modelfile/model_type.h"
 #include "registry.h"
 #include "table/table.h"
 
@@ -16,24 +16,6 @@ const char *const score_formats[] = {
 #include "registry.def"
 #undef MR_CODEC
     NULL};
-
-/* Which type of model is in the file. */
-static mr_status model_ops_find(const char *path, const struct mr_model_ops **ops_out, struct mr_err *err)
-{
-    struct mr_safetensors *file;
-    mr_status status = mr_safetensors_open(path, &file, err);
-    if (status) return status;
-    const char *const type = mr_safetensors_metadata(file, "millrace.type");
-    *ops_out = type ? mr_model_find(type) : NULL;
-    if (!type) {
-        status =
-            mr_fail(err, MR_EDATA, "model \"%s\": no millrace.type in its metadata: not written for millrace", path);
-    } else if (!*ops_out) {
-        status = mr_fail(err, MR_EDATA, "model \"%s\": unknown millrace.type \"%.40s\"", path, type);
-    }
-    mr_safetensors_close(file);
-    return status;
-}
 
 /* --precision, as an option of the model. */
 static mr_status precision_set(struct score *score, struct mr_err *err)
@@ -53,7 +35,7 @@ static mr_status precision_set(struct score *score, struct mr_err *err)
 static mr_status model_open(struct score *score, const char *path, struct mr_err *err)
 {
     struct mr_job_model *const entry = &score->job_model;
-    mr_status status = model_ops_find(path, &entry->ops, err);
+    mr_status status = mr_model_type_find(path, &entry->ops, err);
     if (status) return status;
     entry->name = strdup(MODEL_NAME);
     entry->file = strdup(path);

@@ -31,17 +31,18 @@ static struct mr_class_slot *slot_find(const struct mr_classes *classes, const c
 /* Room for one more, and for half of the slots to be free. */
 static bool slots_grow(struct mr_classes *classes)
 {
-    struct mr_classes larger = *classes;
     if (classes->slot && classes->slot_count < classes->slot_cap / 2) return true;
-    larger.slot_cap = classes->slot_cap ? 2 * classes->slot_cap : SLOTS_MIN;
-    larger.slot = calloc(larger.slot_cap, sizeof *larger.slot);
-    if (!larger.slot) return false;
-    for (size_t i = 0; i < classes->slot_cap; i++) {
-        const struct mr_class_slot *const slot = &classes->slot[i];
-        if (slot->text) *slot_find(&larger, slot->text, slot->bytes, slot->hash) = *slot;
+    const struct mr_classes old = *classes;
+    const size_t cap = old.slot ? 2 * old.slot_cap : SLOTS_MIN;
+    struct mr_class_slot *const slot = calloc(cap, sizeof *slot);
+    if (!slot) return false;
+    classes->slot = slot;
+    classes->slot_cap = cap;
+    for (size_t i = 0; old.slot && i < old.slot_cap; i++) {
+        const struct mr_class_slot *const from = &old.slot[i];
+        if (from->text) *slot_find(classes, from->text, from->bytes, from->hash) = *from;
     }
-    free(classes->slot);
-    *classes = larger;
+    free(old.slot);
     return true;
 }
 

@@ -53,7 +53,8 @@ static mr_status classes_sort(const struct mr_table *table, struct mr_matrix *ma
                                          sizeof *matrix->class_name, name_compare);
             index[i] = (double)(found - matrix->class_name);
         }
-        for (size_t row = 0; row < matrix->rows; row++) matrix->label[row] = index[(size_t)matrix->label[row]];
+        for (size_t row = 0; matrix->label && row < matrix->rows; row++)
+            matrix->label[row] = index[(size_t)matrix->label[row]];
     }
     free(index);
     return is_whole ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
