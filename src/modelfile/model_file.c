@@ -1,11 +1,13 @@
 #include "modelfile/model_file.h"
 
+#include <assert.h>
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NAME_COUNT_MAX (1 << 20)
+#define MORE_MAX       8 /* metadata beside what all models have */
 
 mr_status mr_model_file_open(const struct mr_model_open *open, const char *type, struct mr_safetensors **file_out,
                              struct mr_err *err)
@@ -263,24 +265,35 @@ static char *names_text(const char *const *names, size_t count)
     return text;
 }
 
-mr_status mr_model_store(const struct mr_model_info *info, const struct mr_names *activations,
-                         const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_blob *out,
-                         struct mr_err *err)
+mr_status mr_model_store_with(const struct mr_model_info *info, const struct mr_names *activations,
+                              const struct mr_tensor_out *tensors, size_t tensor_count,
+                              const struct mr_metadata_out *more, size_t more_count, struct mr_blob *out,
+                              struct mr_err *err)
 {
     char *const features = names_text(info->feature, info->feature_count);
     char *const labels = names_text(info->label, info->class_count);
     char *const layers = activations ? names_text((const char *const *)activations->item, activations->count) : NULL;
-    struct mr_metadata_out metadata[5] = {{"millrace.type", info->type}, {"millrace.version", info->version}};
+    struct mr_metadata_out metadata[5 + MORE_MAX] = {{"millrace.type", info->type},
+                                                     {"millrace.version", info->version}};
     size_t count = 2;
     mr_status status = MR_OK;
+    assert(more_count <= MORE_MAX);
     if ((info->feature && !features) || (info->label && !labels) || (activations && !layers))
         status = mr_fail(err, MR_ENOMEM, "model %s: out of memory", info->type);
     if (features) metadata[count++] = (struct mr_metadata_out){"millrace.features", features};
     if (labels) metadata[count++] = (struct mr_metadata_out){"millrace.labels", labels};
     if (layers) metadata[count++] = (struct mr_metadata_out){"millrace.activations", layers};
+    for (size_t i = 0; i < more_count; i++) metadata[count++] = more[i];
     if (!status) status = mr_safetensors_store(info->type, tensors, tensor_count, metadata, count, out, err);
     cJSON_free(features);
     cJSON_free(labels);
     cJSON_free(layers);
     return status;
+}
+
+mr_status mr_model_store(const struct mr_model_info *info, const struct mr_names *activations,
+                         const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_blob *out,
+                         struct mr_err *err)
+{
+    return mr_model_store_with(info, activations, tensors, tensor_count, NULL, 0, out, err);
 }

@@ -62,6 +62,12 @@ mr_status mr_model_store(const struct mr_model_info *info, const struct mr_names
                          const struct mr_tensor_out *tensors, size_t tensor_count, struct mr_blob *out,
                          struct mr_err *err);
 
+/** The same with more metadata, whose keys are none of those that millrace knows. */
+mr_status mr_model_store_with(const struct mr_model_info *info, const struct mr_names *activations,
+                              const struct mr_tensor_out *tensors, size_t tensor_count,
+                              const struct mr_metadata_out *more, size_t more_count, struct mr_blob *out,
+                              struct mr_err *err);
+
 /** Adds a layer to info's counts of parameters and operations. */
 void mr_model_info_add(struct mr_model_info *info, const struct mr_mlp_layer *layer);
 

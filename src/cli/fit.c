@@ -1,0 +1,310 @@
+/* millrace fit: a model from a file of rows. */
+#include "cli/fit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/options.h"
+#include "cli/command.h"
+#include "cli/data_flags.h"
+
+static const struct fit_kind *const kinds[] = {&fit_kmeans, &fit_mlp, &fit_linear, &fit_logistic, &fit_scaler};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static const char *const kind_names[] = {"kmeans", "mlp", "linear", "logistic", "scaler", NULL};
+
+/* Flags that only some kinds take. */
+static mr_status flags_check(const struct fit *fit, struct mr_err *err)
+{
+    const struct fit_options *const o = fit->options;
+    const struct {
+        const char *flag, *kinds;
+        bool is_given;
+    } rows[] = {
+        {"k", "kmeans", o->k},
+        {"start", "kmeans", o->start},
+        {"labels", "kmeans", o->labels},
+        {"restarts", "kmeans", o->restarts != FIT_UNSET},
+        {"silhouette", "kmeans", o->silhouette != FIT_UNSET},
+        {"iterations", "kmeans, mlp, linear, logistic", o->iterations != FIT_UNSET},
+        {"tolerance", "kmeans, mlp, linear, logistic", o->tolerance >= 0},
+        {"l2", "mlp, linear, logistic", o->l2 >= 0},
+        {"held-out", "mlp, linear, logistic", o->held_out >= 0},
+        {"validation", "mlp, linear, logistic", o->validation >= 0},
+        {"layers", "mlp", o->layers},
+        {"activation", "mlp", o->activation},
+        {"solver", "mlp", o->solver},
+        {"batch", "mlp", o->batch != FIT_UNSET},
+        {"step", "mlp", o->step >= 0},
+        {"patience", "mlp", o->patience != FIT_UNSET},
+        {"regression", "mlp", o->is_regression},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].is_given && !strstr(rows[i].kinds, fit->kind->name))
+            return mr_fail(err, MR_EUSAGE, "--%s is of: %s; not of %s", rows[i].flag, rows[i].kinds, fit->kind->name);
+    }
+    if (!o->data.label && fit->label != MR_LABEL_NONE)
+        return mr_fail(err, MR_EUSAGE, "%s learns from answers: say with --label which field has them",
+                       fit->kind->name);
+    return MR_OK;
+}
+
+static mr_status data_read(struct fit *fit, const char *path, struct mr_err *err)
+{
+    struct mr_table_options data = fit->options->data;
+    data.wants_hash = true;
+    mr_status status = mr_table_open(path, &data, fit->label, &fit->table, err);
+    if (status) return status;
+    size_t cols;
+    fit->feature = mr_table_feature(fit->table, &cols);
+    if (fit->kind->streams)
+        fit->matrix.cols = cols;
+    else
+        status = mr_matrix_read(fit->table, &fit->matrix, err);
+    if (!status && !fit->kind->streams && !fit->matrix.rows)
+        status = mr_fail(err, MR_EDATA, "%s: there are no rows", mr_table_path(fit->table));
+    return status;
+}
+
+/* What the card says of where the model comes from. */
+static bool report_begin(struct fit *fit)
+{
+    fit->report = cJSON_CreateObject();
+    cJSON_AddStringToObject(fit->report, "command", "fit");
+    cJSON_AddStringToObject(fit->report, "kind", fit->kind->name);
+    if (!fit->kind->streams) fit_data(fit, fit->matrix.rows);
+    cJSON_AddNumberToObject(fit->report, "features", (double)fit->matrix.cols);
+    cJSON_AddNumberToObject(fit->report, "seed", (double)fit->options->seed);
+    cJSON_AddStringToObject(fit->report, "backend", mr_crew_describe(fit->crew));
+    return cJSON_AddObjectToObject(fit->report, "scores") != NULL;
+}
+
+static mr_status fit_all(struct fit *fit, const struct mr_words *words, struct mr_err *err)
+{
+    const struct fit_options *const options = fit->options;
+    for (size_t i = 0; i < KINDS; i++)
+        if (!strcmp(words->item[0], kinds[i]->name)) fit->kind = kinds[i];
+    fit->label = options->is_regression ? MR_LABEL_NUMBER : fit->kind->label;
+    mr_status status = flags_check(fit, err);
+    if (!status) status = mr_crew_open(options->backend, (unsigned)options->threads, &fit->crew, err);
+    mr_fit_stop_on_signals();
+    if (!status) status = data_read(fit, words->count > 1 ? words->item[1] : "-", err);
+    if (!status && !report_begin(fit)) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!status) status = fit->kind->run(fit, err);
+    if (!status && options->json) {
+        char *const text = cJSON_PrintUnformatted(fit->report);
+        if (text) puts(text);
+        cJSON_free(text);
+    }
+    return status;
+}
+
+static mr_status fit_run(const void *options, const struct mr_words *words, struct mr_err *err)
+{
+    struct fit fit = {.options = options};
+    const mr_status status = fit_all(&fit, words, err);
+    cJSON_Delete(fit.report);
+    mr_matrix_deinit(&fit.matrix);
+    mr_table_close(fit.table);
+    mr_crew_close(fit.crew);
+    return status;
+}
+
+#define AT(field) offsetof(struct fit_options, field)
+static const struct mr_flag fit_flags[] = {
+    {.letter = 'o',
+     .argument = "FILE",
+     .row = {.key = "output",
+             .type = MR_OPT_STRING,
+             .offset = AT(output),
+             .is_path = true,
+             .doc = "The model file; without it KIND.safetensors. What was there stays until the new one is whole."}},
+    MR_FLAGS_DATA(AT(data)),
+    MR_FLAG_LABEL(AT(data)),
+    {.argument = "N",
+     .row = {.key = "seed",
+             .type = MR_OPT_INT,
+             .offset = AT(seed),
+             .fallback = "1",
+             .min = 0,
+             .max = 9e15,
+             .doc = "What all that is random begins from: the same data, flags and seed give the same model."}},
+    {.argument = "N",
+     .row = {.key = "threads",
+             .type = MR_OPT_INT,
+             .offset = AT(threads),
+             .fallback = "0",
+             .min = 0,
+             .max = 256,
+             .doc = "Threads on a CPU; 0: as many as there are cores. The model does not depend on it."}},
+    {.argument = "NAME",
+     .row = {.key = "backend",
+             .type = MR_OPT_STRING,
+             .offset = AT(backend),
+             .fallback = "cpu",
+             .doc = "Where to compute: cpu, cpu:avx2, opencl, cuda ..."}},
+    {.argument = "TEXT",
+     .row = {.key = "model-version",
+             .type = MR_OPT_STRING,
+             .offset = AT(version),
+             .doc = "Version that the model file carries."}},
+    {.argument = "N|A..B",
+     .row = {.key = "k",
+             .type = MR_OPT_STRING,
+             .offset = AT(k),
+             .doc =
+                 "kmeans: clusters. A range fits each of them, shows the curve of their inertia, and keeps the knee: "
+                 "the k behind which more clusters bring little."}},
+    {.argument = "HOW",
+     .row = {.key = "start",
+             .type = MR_OPT_STRING,
+             .offset = AT(start),
+             .doc =
+                 "kmeans: first centres by kmeans++ (the default), kmeans|| (for large k: few passes over the data), "
+                 "random, or the centres of a model file."}},
+    {.argument = "N",
+     .row = {.key = "restarts",
+             .type = MR_OPT_INT,
+             .offset = AT(restarts),
+             .fallback = "-1",
+             .min = -1,
+             .max = 10000,
+             .doc = "kmeans: runs with seeds of their own, of which the best counts; 1 unless given."}},
+    {.argument = "N",
+     .row = {.key = "silhouette",
+             .type = MR_OPT_INT,
+             .offset = AT(silhouette),
+             .fallback = "-1",
+             .min = -1,
+             .max = 100000,
+             .doc =
+                 "kmeans: rows that the silhouette is taken of (2000 unless given, 0: none); their square in time."}},
+    {.argument = "FILE",
+     .row = {.key = "labels",
+             .type = MR_OPT_STRING,
+             .offset = AT(labels),
+             .is_path = true,
+             .doc = "kmeans: also writes the rows with the number of their cluster as \"label\": CSV, or JSON lines "
+                    "where the name ends in .jsonl."}},
+    {.argument = "N",
+     .row = {.key = "iterations",
+             .type = MR_OPT_INT,
+             .offset = AT(iterations),
+             .fallback = "-1",
+             .min = -1,
+             .max = 1e9,
+             .doc = "Most iterations, or epochs of Adam; unless given 300 of kmeans, 200 of Adam, 1000 of L-BFGS."}},
+    {.argument = "SIZE",
+     .row = {.key = "tolerance",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(tolerance),
+             .fallback = "-1",
+             .min = -1,
+             .max = 1,
+             .doc = "kmeans: it ends when the centres move less (squared, as a share of the features' mean variance); "
+                    "mlp: less is no gain, as a share of the loss. 1e-4 unless given."}},
+    {.argument = "SIZE",
+     .row = {.key = "l2",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(l2),
+             .fallback = "-1",
+             .min = -1,
+             .max = 1e12,
+             .doc = "mlp, linear, logistic: half of this times the squared weights (of standardised features) is added "
+                    "to the mean loss. Unless given 0 of linear, 1 / rows of logistic, 1e-4 / rows of mlp: what "
+                    "scikit-learn has."}},
+    {.argument = "SHARE",
+     .row = {.key = "held-out",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(held_out),
+             .fallback = "-1",
+             .min = -1,
+             .max = 0.9,
+             .doc =
+                 "mlp, linear, logistic: rows, chosen by the seed, that the model is judged by and does not see; 0.2 "
+                 "unless given."}},
+    {.argument = "SHARE",
+     .row = {.key = "validation",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(validation),
+             .fallback = "-1",
+             .min = -1,
+             .max = 0.9,
+             .doc = "Of the other rows: those that decide when to end and which weights to keep; 0.1 of mlp unless "
+                    "given."}},
+    {.argument = "SIZES",
+     .row = {.key = "layers",
+             .type = MR_OPT_STRING,
+             .offset = AT(layers),
+             .doc = "mlp: units of each layer, the features first, the classes last: 1,6,8,6."}},
+    {.argument = "NAME",
+     .row = {.key = "activation",
+             .type = MR_OPT_STRING,
+             .offset = AT(activation),
+             .doc = "mlp: of the layers between: relu (the default), sigmoid, tanh, gelu, identity."}},
+    {.argument = "NAME",
+     .row = {.key = "solver",
+             .type = MR_OPT_STRING,
+             .offset = AT(solver),
+             .doc = "mlp: adam (the default), in batches; or lbfgs, over all rows: better for few of them."}},
+    {.argument = "ROWS",
+     .row = {.key = "batch",
+             .type = MR_OPT_INT,
+             .offset = AT(batch),
+             .fallback = "-1",
+             .min = -1,
+             .max = 1e9,
+             .doc = "mlp with adam: rows of a step, rounded down to a multiple of 64; 256 unless given."}},
+    {.argument = "SIZE",
+     .row = {.key = "step",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(step),
+             .fallback = "-1",
+             .min = -1,
+             .max = 100,
+             .doc = "mlp with adam: how far a step goes; 0.001 unless given."}},
+    {.argument = "N",
+     .row = {.key = "patience",
+             .type = MR_OPT_INT,
+             .offset = AT(patience),
+             .fallback = "-1",
+             .min = -1,
+             .max = 1e9,
+             .doc = "mlp: it ends after so many epochs without gain; 10 unless given, 0: never."}},
+    {.row = {.key = "regression",
+             .type = MR_OPT_BOOL,
+             .offset = AT(is_regression),
+             .doc = "mlp: the label is a number to be met, not the name of a class."}},
+    {.letter = 'q',
+     .row = {.key = "quiet", .type = MR_OPT_BOOL, .offset = AT(quiet), .doc = "No progress and no log of success."}},
+    {.row = {.key = "json",
+             .type = MR_OPT_BOOL,
+             .offset = AT(json),
+             .doc = "What was found as one JSON object on stdout, in place of the tables."}},
+    {0},
+};
+#undef AT
+
+const struct mr_command mr_command_fit = {
+    .name = "fit",
+    .summary = "Make a model from a file of rows",
+    .usage = "kmeans|mlp|linear|logistic|scaler [DATA] [flags]",
+    .examples =
+        "millrace fit kmeans readings.csv --k 2..20 --labels labelled.csv   # which k? and rows with their cluster\n"
+        "millrace fit kmeans points.f32 -F x,y --k 64 --start 'kmeans||' -o regions.safetensors\n"
+        "millrace fit scaler readings.jsonl -o scaler.safetensors           # mean and deviation of each feature",
+    .notes =
+        "DATA is CSV with a header, JSON lines or packed float32, by the end of its name or --format; without it, "
+        "standard input. The model file says in its metadata (millrace.card) what it was made of, how, and how good "
+        "it is; `millrace run`, `score` and `inspect` take it as it is. Features are standardised before a fit of mlp, "
+        "linear or logistic, and the file says by what. Ctrl-C ends the fit with the best model so "
+        "far, and writes that.",
+    .flags = fit_flags,
+    .options_size = sizeof(struct fit_options),
+    .word_min = 1,
+    .word_max = 2,
+    .choices = kind_names,
+    .completes_files = true,
+    .run = fit_run,
+};

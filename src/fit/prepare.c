@@ -1,0 +1,124 @@
+#include "fit/prepare.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "fit/random.h"
+#include "kernels/moments/moments.h"
+
+static void rows_swap(struct mr_matrix *matrix, size_t a, size_t b)
+{
+    float *const left = &matrix->x[mr_tile_at(a, 0, matrix->cols)];
+    float *const right = &matrix->x[mr_tile_at(b, 0, matrix->cols)];
+    for (size_t c = 0; c < matrix->cols; c++) {
+        const float kept = left[c * MR_TILE_ROWS];
+        left[c * MR_TILE_ROWS] = right[c * MR_TILE_ROWS];
+        right[c * MR_TILE_ROWS] = kept;
+    }
+    if (!matrix->label) return;
+    const double kept = matrix->label[a];
+    matrix->label[a] = matrix->label[b];
+    matrix->label[b] = kept;
+}
+
+void mr_matrix_shuffle(struct mr_matrix *matrix, uint64_t seed)
+{
+    for (size_t left = matrix->rows; left > 1; left--) {
+        const size_t other = mr_random_below(&seed, left);
+        if (other != left - 1) rows_swap(matrix, left - 1, other);
+    }
+}
+
+static void *mapping(size_t bytes)
+{
+    void *const at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+mr_status mr_matrix_hold_out(struct mr_matrix *matrix, double share, struct mr_matrix *held_out, struct mr_err *err)
+{
+    size_t rows = (size_t)(share * (double)matrix->rows + 0.5);
+    *held_out = (struct mr_matrix){.cols = matrix->cols};
+    if (share > 0 && rows < 1) rows = 1;
+    if (rows >= matrix->rows) rows = matrix->rows - 1;
+    if (!rows || !(share > 0)) return MR_OK;
+    held_out->x_cap_bytes = mr_tile_count(rows) * MR_TILE_ROWS * matrix->cols * sizeof(float);
+    held_out->label_cap_bytes = rows * sizeof(double);
+    held_out->x = mapping(held_out->x_cap_bytes);
+    if (matrix->label) held_out->label = mapping(held_out->label_cap_bytes);
+    if (!held_out->x || (matrix->label && !held_out->label)) {
+        const size_t bytes = held_out->x_cap_bytes;
+        mr_matrix_deinit(held_out);
+        return mr_fail(err, MR_ENOMEM, "out of memory for %zu bytes of rows that are held out", bytes);
+    }
+    held_out->rows = rows;
+    matrix->rows -= rows;
+    for (size_t row = 0; row < rows; row++) {
+        float *const from = &matrix->x[mr_tile_at(matrix->rows + row, 0, matrix->cols)];
+        float *const to = &held_out->x[mr_tile_at(row, 0, matrix->cols)];
+        for (size_t c = 0; c < matrix->cols; c++) {
+            to[c * MR_TILE_ROWS] = from[c * MR_TILE_ROWS];
+            from[c * MR_TILE_ROWS] = 0;
+        }
+        if (matrix->label) held_out->label[row] = matrix->label[matrix->rows + row];
+    }
+    return MR_OK;
+}
+
+mr_status mr_matrix_moments(struct mr_crew *crew, const struct mr_matrix *matrix, struct mr_standard *standard,
+                            struct mr_err *err)
+{
+    const size_t cols = matrix->cols;
+    float *const near = malloc((2 * cols + 1) * sizeof *near);
+    const struct mr_scale_params params = {.cols = cols, .shift = near, .scale = near ? near + cols : NULL};
+    double *const sums = malloc(mr_moments_count(&params) * sizeof *sums);
+    struct mr_plan *plan = NULL;
+    mr_status status = near && sums ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+    for (size_t c = 0; c < cols && !status; c++) {
+        near[c] = matrix->x[mr_tile_at(0, c, cols)]; /* any value of it keeps the digits of the variance */
+        near[cols + c] = 1;
+    }
+    if (!status) status = mr_crew_plan_create(crew, MR_OP_MOMENTS, &params, cols, 0, &plan, err);
+    const struct mr_pass pass = {
+        .x = matrix->x, .rows = matrix->rows, .cols = cols, .sum = plan, .sum_count = mr_moments_count(&params)};
+    if (!status) status = mr_crew_pass(crew, &pass, sums, err);
+    if (!status && matrix->rows) mr_standard_add(standard, near, sums, (double)matrix->rows);
+    if (!status) mr_standard_refresh(standard);
+    if (!status && !mr_standard_fits(standard))
+        status = mr_fail(err, MR_EDATA, "the mean or the variance of a feature is beyond float32: scale it");
+    mr_crew_plan_destroy(crew, plan);
+    free(near);
+    free(sums);
+    return status;
+}
+
+struct standardising {
+    struct mr_matrix *matrix;
+    const struct mr_standard *standard;
+};
+
+static mr_status chunk_standardise(void *context, struct mr_hand *hand, const struct mr_chunk *chunk, double *sums,
+                                   struct mr_err *err)
+{
+    const struct standardising *const work = context;
+    const size_t cols = work->matrix->cols;
+    (void)hand, (void)sums, (void)err;
+    for (size_t first = chunk->first; first < chunk->first + chunk->rows; first += MR_TILE_ROWS) {
+        const size_t left = chunk->first + chunk->rows - first, rows = left < MR_TILE_ROWS ? left : MR_TILE_ROWS;
+        for (size_t c = 0; c < cols; c++) {
+            float *const x = &work->matrix->x[mr_tile_at(first, c, cols)];
+            const double mean = work->standard->mean[c], factor = work->standard->factor[c];
+            for (size_t i = 0; i < rows; i++) x[i] = (float)(((double)x[i] - mean) * factor);
+        }
+    }
+    return MR_OK;
+}
+
+mr_status mr_matrix_standardise(struct mr_crew *crew, struct mr_matrix *matrix, const struct mr_standard *standard,
+                                struct mr_err *err)
+{
+    struct standardising work = {matrix, standard};
+    return mr_crew_walk(crew, matrix->rows, matrix->cols, 0, chunk_standardise, &work, NULL, err);
+}

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""millrace fit: the numbers of scikit-learn (tests/golden/fit), the same file whatever the threads, what goes on to `score`, and what is refused."""
+import csv
+import json
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
+ROWS = ROOT / "tests/golden/fit/rows.csv"
+GOLDEN = json.loads((ROOT / "tests/golden/fit/golden.json").read_text())
+FEATURES = ("-F", "a,b,c")
+
+
+def fail(text):
+    sys.exit(f"FAIL: {text}")
+
+
+def fit(*words, code=0, data=None):
+    done = subprocess.run([MILLRACE, "fit", *map(str, words)], capture_output=True, text=True, input=data, timeout=120, check=False)
+    if done.returncode != code:
+        fail(f"fit {' '.join(map(str, words))}: exit code {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def read(path):
+    """Tensors and metadata of a model file."""
+    data = pathlib.Path(path).read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header, rest, tensors = json.loads(data[8:8 + size]), data[8 + size:], {}
+    for name, tensor in header.items():
+        if name == "__metadata__":
+            continue
+        first, last = tensor["data_offsets"]
+        kind, width = {"F32": ("f", 4), "F64": ("d", 8)}[tensor["dtype"]]
+        tensors[name] = struct.unpack(f"<{(last - first) // width}{kind}", rest[first:last])
+    return tensors, header["__metadata__"]
+
+
+def near(what, got, want, relative, absolute=0.0):
+    got, want = list(got), list(want)
+    if len(got) != len(want):
+        fail(f"{what}: {len(got)} numbers, not {len(want)}")
+    for a, b in zip(got, want):
+        if not abs(a - b) <= relative * abs(b) + absolute:
+            fail(f"{what}: {got} is not {want}")
+
+
+def flat(rows):
+    return [value for row in rows for value in row]
+
+
+def raw(tensors):
+    """Weights and biases of features as they are."""
+    mean, scale = tensors["input.mean"], tensors["input.scale"]
+    cols = len(mean)
+    weight = [w / scale[i % cols] for i, w in enumerate(tensors["weight"])]
+    bias = [b - sum(weight[o * cols + c] * mean[c] for c in range(cols)) for o, b in enumerate(tensors["bias"])]
+    return weight, bias
+
+
+def check_regressions(folder):
+    path = folder / "model"
+    common = (ROWS, *FEATURES, "--held-out", 0, "-q", "-o", path)
+    for name, words in (("linear", ()), ("ridge 0.1", ("--l2", 0.1))):
+        fit("linear", *common, "--label", "y", *words)
+        weight, bias = raw(read(path)[0])
+        near(name, weight, flat(GOLDEN[name]["weight"]), 1e-4, 1e-5)
+        near(name, bias, GOLDEN[name]["bias"], 1e-4, 0.06)  # 1,000 times the error of a weight
+    for name, label in (("binary", "is_yew"), ("three", "tree")):
+        want = GOLDEN[f"logistic {name}"]
+        said = json.loads(fit("logistic", *common, "--label", label, "--l2", want["l2"], "--json").stdout)
+        tensors, metadata = read(path)
+        weight, bias = raw(tensors)
+        near(name, weight, flat(want["weight"]), 2e-3)
+        near(name, bias, want["bias"], 2e-3, 0.05)
+        if said["ended"] != "converged" or json.loads(metadata["millrace.labels"]) != (["0", "1"] if name == "binary" else ["ash", "beech", "yew"]):
+            fail(f"{name}: {said}, {metadata}")
+        scored = subprocess.run([MILLRACE, "score", path, ROWS, "-f", "csv", "-e", "label=model.label"], capture_output=True, text=True, check=True).stdout
+        with open(ROWS, encoding="utf-8") as file:
+            right = sum(json.loads(line)["label"] == row[label] for line, row in zip(scored.splitlines(), csv.DictReader(file)))
+        near(f"{name}: accuracy", [right / GOLDEN["rows"]], [want["accuracy"]], 0)
+
+
+def check_scaler(folder):
+    path = folder / "scaler"
+    fit("scaler", "-", "-f", "csv", *FEATURES, "-q", "-o", path, data=ROWS.read_text())
+    tensors, metadata = read(path)
+    near("mean", tensors["mean"], GOLDEN["scaler"]["mean"], 1e-12)
+    near("variance", tensors["variance"], GOLDEN["scaler"]["variance"], 1e-9)
+    card = json.loads(metadata["millrace.card"])
+    if card["data"]["rows"] != GOLDEN["rows"] or len(card["data"]["sha256"]) != 64:
+        fail(f"scaler: {card}")
+
+
+def centers_file(path, rows, cols):
+    """A k-means model with these centres."""
+    data = struct.pack(f"<{rows * cols}d", *first_rows(rows))
+    header = json.dumps({"__metadata__": {"millrace.type": "kmeans"}, "centers": {"dtype": "F64", "shape": [rows, cols], "data_offsets": [0, len(data)]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
+
+
+def first_rows(count):
+    with open(ROWS, encoding="utf-8") as file:
+        return flat([[float(row[name]) for name in "abc"] for row, _ in zip(csv.DictReader(file), range(count))])
+
+
+def check_kmeans(folder):
+    start, path, labels = folder / "start.safetensors", folder / "kmeans", folder / "labels.csv"
+    centers_file(start, 4, 3)
+    want = GOLDEN["kmeans"]
+    said = json.loads(fit("kmeans", ROWS, *FEATURES, "--start", start, "--iterations", 5, "--tolerance", 0, "--json", "-q", "-o", path).stdout)
+    near("centres", read(path)[0]["centers"], flat(sorted(want["centers"])), 1e-5)
+    near("inertia", [said["scores"]["inertia"]], [want["inertia"]], 1e-5)
+    near("silhouette", [said["scores"]["silhouette"]], [want["silhouette"]], 1e-5)
+    for how in ("kmeans++", "kmeans||", "random"):
+        said = json.loads(fit("kmeans", ROWS, *FEATURES, "--k", 3, "--start", how, "--restarts", 20, "--tolerance", 0, "--json", "-q", "-o", path,
+                              "--labels", labels).stdout)
+        near(f"{how}: inertia", [said["scores"]["inertia"]], [GOLDEN["kmeans 3"]["inertia"]], 1e-4)
+    with open(labels, encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    counts = [sum(row["label"] == str(i) for row in rows) for i in range(3)]
+    near("labels", counts, read(path)[0]["weights"], 0)
+    curve = fit("kmeans", ROWS, *FEATURES, "--k", "1..8", "-q", "-o", path).stdout
+    if "<- knee" not in curve or len(curve.splitlines()) < 10:
+        fail(f"no curve: {curve}")
+
+
+def check_same_bytes(folder):
+    """Threads change nothing; the seed does."""
+    big = folder / "big.f32"
+    values = [((i * 2654435761) % 1000003) / 1000003 for i in range(40000)]
+    big.write_bytes(struct.pack("<40000f", *values))
+    files = []
+    for number, (threads, seed) in enumerate(((1, 1), (2, 1), (2, 2))):
+        files.append(folder / f"same-{number}")
+        fit("kmeans", big, "-F", "x,y", "--k", 20, "--threads", threads, "--seed", seed, "-q", "-o", files[-1])
+    tensors = [read(path)[0] for path in files]
+    if tensors[0] != tensors[1] or tensors[1] == tensors[2]:
+        fail("the same seed gives another model, or another seed the same")
+
+
+def check_mlp(folder):
+    path = folder / "mlp"
+    for words in (("--solver", "adam", "--step", 0.01), ("--solver", "lbfgs", "--iterations", 100)):
+        said = json.loads(fit("mlp", ROWS, *FEATURES, "--label", "tree", "--layers", "3,8,3", *words, "--json", "-q", "-o", path).stdout)
+        if said["held_out_rows"] != 120 or said["scores"]["held_out_accuracy"] < 0.9:
+            fail(f"{words}: {said}")
+    said = json.loads(fit("mlp", ROWS, *FEATURES, "--label", "y", "--regression", "--layers", "3,16,1", "--step", 0.01, "--json", "-q", "-o", path).stdout)
+    if said["scores"]["held_out_r2"] < 0.95:
+        fail(f"regression: {said}")
+
+
+def refused(code, text, *words, data=None):
+    done = fit(*words, code=code, data=data)
+    if text not in done.stderr:
+        fail(f"fit {words}: \"{text}\" is not in: {done.stderr}")
+
+
+def check_refusals(folder):
+    bad = "a,b,label\n1,2,x\n3,,y\n"
+    path = folder / "kept.safetensors"
+    path.write_text("as it was")
+    refused(65, "line 3", "logistic", "-", "-f", "csv", "--label", "label", "-o", path, data=bad)
+    refused(65, "\"b\"", "logistic", "-", "-f", "csv", "--label", "label", "-o", path, data=bad)
+    refused(65, "all rows are of one class", "logistic", "-", "-f", "csv", "--label", "label", "--bad-rows", "skip", "-o", path, data=bad)
+    refused(65, "fewer than", "kmeans", "-", "-f", "csv", "-F", "a", "--k", 9, "-o", path, data="a\n1\n2\n")
+    refused(65, "there are no rows", "kmeans", "-", "-f", "csv", "--k", 2, "-o", path, data="a\n")
+    refused(64, "--k 6", "kmeans", ROWS, *FEATURES, "-o", path)
+    refused(64, "--label", "linear", ROWS, "-o", path)
+    refused(64, "--layers", "mlp", ROWS, *FEATURES, "--label", "tree", "-o", path)
+    refused(64, "the last is the number of classes, which is 3", "mlp", ROWS, *FEATURES, "--label", "tree", "--layers", "3,4,2", "-o", path)
+    refused(64, "--layers is of: mlp", "kmeans", ROWS, *FEATURES, "--k", 2, "--layers", "1,2", "-o", path)
+    refused(64, "expected a number of clusters", "kmeans", ROWS, *FEATURES, "--k", "9..2", "-o", path)
+    refused(66, "nothing-here.csv", "scaler", "nothing-here.csv", "-o", path)
+    if path.read_text() != "as it was":
+        fail("a fit that failed has written its file")
+    refused(74, "no-such-folder", "scaler", ROWS, *FEATURES, "-o", "/no-such-folder/model")
+
+
+def check_stop(folder):
+    """Ctrl-C in the middle: the best so far is written."""
+    path, big = folder / "stopped", folder / "many.f32"
+    big.write_bytes(struct.pack("<400000f", *[((i * 2654435761) % 1000003) / 1000003 for i in range(400000)]))
+    work = subprocess.Popen([MILLRACE, "fit", "kmeans", big, "-F", "x,y", "--k", "500", "--tolerance", "0", "--iterations", "1000000", "--restarts", "10000",
+                             "--silhouette", "0", "-o", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in work.stderr:
+        if "step" in line:
+            break
+    work.send_signal(signal.SIGINT)
+    work.communicate(timeout=60)
+    if work.returncode != 0 or len(read(path)[0]["centers"]) != 1000:
+        fail(f"stopped: exit code {work.returncode}")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for check in (check_regressions, check_scaler, check_kmeans, check_same_bytes, check_mlp, check_refusals, check_stop):
+            check(folder)
+            print("ok", check.__name__, flush=True)
+
+
+main()
