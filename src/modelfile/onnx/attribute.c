@@ -1,0 +1,134 @@
+/* AttributeProto: read when an operator asks for one. */
+#include <string.h>
+
+#include "modelfile/onnx/graph.h"
+
+enum { ATTRIBUTE_F = 2, ATTRIBUTE_I = 3, ATTRIBUTE_S = 4, ATTRIBUTE_T = 5 };
+enum { ATTRIBUTE_FLOATS = 7, ATTRIBUTE_INTS = 8, ATTRIBUTE_STRINGS = 9 };
+
+static const struct mr_onnx_attribute *attribute_find(const struct mr_onnx_node *node, const char *name)
+{
+    for (size_t i = 0; i < node->attribute_count; i++) {
+        if (mr_onnx_span_is(node->attribute[i].name, name)) return &node->attribute[i];
+    }
+    return NULL;
+}
+
+/* The last field of a number and kind; false: there is none. */
+static bool field_find(const struct mr_onnx_node *node, const char *name, uint32_t number, int kind,
+                       struct mr_onnx_field *field_out)
+{
+    const struct mr_onnx_attribute *const attribute = attribute_find(node, name);
+    struct mr_onnx_cursor cursor = {0};
+    struct mr_onnx_field field;
+    bool is_found = false;
+    if (attribute) cursor.left = attribute->proto;
+    while (mr_onnx_next(&cursor, &field)) {
+        if (field.number != number || (int)field.kind != kind) continue;
+        *field_out = field;
+        is_found = true;
+    }
+    return is_found;
+}
+
+bool mr_onnx_attribute_has(const struct mr_onnx_node *node, const char *name)
+{
+    return attribute_find(node, name) != NULL;
+}
+
+int64_t mr_onnx_attribute_int(const struct mr_onnx_node *node, const char *name, int64_t fallback)
+{
+    struct mr_onnx_field field;
+    return field_find(node, name, ATTRIBUTE_I, MR_WIRE_VARINT, &field) ? (int64_t)field.value : fallback;
+}
+
+float mr_onnx_attribute_float(const struct mr_onnx_node *node, const char *name, float fallback)
+{
+    struct mr_onnx_field field;
+    float value = fallback;
+    if (!field_find(node, name, ATTRIBUTE_F, MR_WIRE_32, &field)) return fallback;
+    const uint32_t bits = (uint32_t)field.value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+struct mr_onnx_span mr_onnx_attribute_text(const struct mr_onnx_node *node, const char *name, const char *fallback)
+{
+    struct mr_onnx_field field;
+    if (field_find(node, name, ATTRIBUTE_S, MR_WIRE_BYTES, &field)) return field.bytes;
+    return (struct mr_onnx_span){(const unsigned char *)fallback, strlen(fallback)};
+}
+
+/* One element of a list, or a packed run of them; into the tensor, or counted alone when that is NULL. */
+static bool elements_take(const struct mr_onnx_field *field, struct mr_onnx_tensor *list, size_t *count)
+{
+    struct mr_onnx_span left = field->bytes;
+    uint64_t value = field->value;
+    if (field->number == ATTRIBUTE_STRINGS) {
+        if (list) list->text[*count] = field->bytes;
+        ++*count;
+        return field->kind == MR_WIRE_BYTES;
+    }
+    do {
+        if (field->kind == MR_WIRE_BYTES && !left.bytes) break;
+        if (field->kind == MR_WIRE_BYTES && field->number == ATTRIBUTE_INTS && !mr_onnx_varint(&left, &value))
+            return false;
+        if (field->kind == MR_WIRE_BYTES && field->number == ATTRIBUTE_FLOATS) {
+            if (left.bytes < 4) return false;
+            value = mr_onnx_u32(left.data);
+            left.data += 4;
+            left.bytes -= 4;
+        }
+        const uint32_t bits = (uint32_t)value;
+        if (list && field->number == ATTRIBUTE_INTS) list->i64[*count] = (int64_t)value;
+        if (list && field->number == ATTRIBUTE_FLOATS) memcpy(&list->f32[*count], &bits, sizeof bits);
+        ++*count;
+    } while (left.bytes);
+    return true;
+}
+
+static bool list_walk(struct mr_onnx_span proto, uint32_t number, struct mr_onnx_tensor *list, size_t *count_out)
+{
+    struct mr_onnx_cursor cursor = {.left = proto};
+    struct mr_onnx_field field;
+    *count_out = 0;
+    while (mr_onnx_next(&cursor, &field)) {
+        if (field.number == number && !elements_take(&field, list, count_out)) return false;
+    }
+    return !cursor.is_broken;
+}
+
+/* Which list an attribute has. Empty ones have no field: their type says what they are. */
+static uint32_t list_number(struct mr_onnx_span proto)
+{
+    struct mr_onnx_cursor cursor = {.left = proto};
+    struct mr_onnx_field field;
+    uint32_t number = 0;
+    while (mr_onnx_next(&cursor, &field)) {
+        if (field.number >= ATTRIBUTE_FLOATS && field.number <= ATTRIBUTE_STRINGS) number = field.number;
+        if (field.number == 20 && field.kind == MR_WIRE_VARINT && field.value >= 6 && field.value <= 8 && !number)
+            number = (uint32_t)field.value + 1;
+    }
+    return number;
+}
+
+mr_status mr_onnx_attribute_list(const struct mr_onnx_model *model, const struct mr_onnx_node *node, const char *name,
+                                 struct mr_onnx_arena *arena, struct mr_onnx_tensor **list_out, struct mr_err *err)
+{
+    static const mr_onnx_type types[] = {MR_ONNX_FLOAT, MR_ONNX_INT64, MR_ONNX_STRING};
+    const struct mr_onnx_attribute *const attribute = attribute_find(node, name);
+    struct mr_onnx_field field;
+    size_t count;
+    *list_out = NULL;
+    if (!attribute) return MR_OK;
+    if (field_find(node, name, ATTRIBUTE_T, MR_WIRE_BYTES, &field))
+        return mr_onnx_tensor_read(&model->place, field.bytes, arena, list_out, NULL, err);
+    const uint32_t number = list_number(attribute->proto);
+    if (!number) return MR_OK;
+    if (!list_walk(attribute->proto, number, NULL, &count))
+        return mr_onnx_node_fail(model, node, err, MR_EDATA, "its attribute %s is broken", name);
+    *list_out = mr_onnx_tensor_make(arena, types[number - ATTRIBUTE_FLOATS], 1, (const int64_t[]){(int64_t)count});
+    if (!*list_out) return mr_onnx_node_fail(model, node, err, MR_ENOMEM, "out of memory");
+    (void)list_walk(attribute->proto, number, *list_out, &count);
+    return MR_OK;
+}
