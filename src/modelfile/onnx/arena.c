@@ -8,36 +8,38 @@ struct mr_onnx_block {
     _Alignas(16) struct mr_onnx_block *before;
 };
 
-/* A block of its own for what is large, fresh from the system where that is zeroed already. */
-static void *block_add(struct mr_onnx_arena *arena, size_t bytes)
+/* Fresh from the system, which has zeroed what is large. */
+static struct mr_onnx_block *block_make(size_t bytes)
 {
-    struct mr_onnx_block *const block = calloc(1, sizeof *block + bytes);
+    return calloc(1, sizeof(struct mr_onnx_block) + bytes);
+}
+
+/* A block of its own for what is large, behind the one at hand. */
+static void *large_take(struct mr_onnx_arena *arena, size_t bytes)
+{
+    struct mr_onnx_block **const place = arena->block ? &arena->block->before : &arena->block;
+    struct mr_onnx_block *const block = block_make(bytes);
     if (!block) return NULL;
-    if (bytes > BLOCK_BYTES / 2 && arena->block) { /* the one at hand stays it */
-        block->before = arena->block->before;
-        arena->block->before = block;
-        return block + 1;
-    }
-    block->before = arena->block;
-    arena->block = block;
-    arena->used = arena->cap = bytes;
+    block->before = *place;
+    *place = block;
+    arena->taken += bytes;
     return block + 1;
 }
 
 void *mr_onnx_take(struct mr_onnx_arena *arena, size_t count, size_t size)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > arena->bytes_max - arena->taken) return NULL;
-    bytes = (bytes + 15) & ~(size_t)15;
-    if (!bytes) bytes = 16;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > arena->bytes_max) return NULL;
+    bytes = bytes ? (bytes + 15) & ~(size_t)15 : 16;
     if (bytes > arena->bytes_max - arena->taken) return NULL;
+    if (bytes > BLOCK_BYTES / 2) return large_take(arena, bytes);
     if (bytes > arena->cap - arena->used) {
-        const size_t block_bytes = bytes > BLOCK_BYTES / 2 ? bytes : BLOCK_BYTES;
-        char *const fresh = block_add(arena, block_bytes);
-        if (!fresh) return NULL;
-        arena->taken += bytes;
-        if (bytes <= BLOCK_BYTES / 2) arena->used = bytes;
-        return fresh;
+        struct mr_onnx_block *const block = block_make(BLOCK_BYTES);
+        if (!block) return NULL;
+        block->before = arena->block;
+        arena->block = block;
+        arena->used = 0;
+        arena->cap = BLOCK_BYTES;
     }
     char *const at = (char *)(arena->block + 1) + arena->used;
     arena->used += bytes;
