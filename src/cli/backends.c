@@ -7,7 +7,7 @@
 #include "base/cores.h"
 #include "cli/command.h"
 #include "kernels/kernels.h"
-#include "modelfile/safetensors.h"
+#include "modelfile/model_file.h"
 #include "pipeline/layout.h"
 #include "registry.h"
 #include "scoring/choose.h"
@@ -122,7 +122,7 @@ static mr_status file_choices(struct choice *choices, size_t count, const char *
 {
     struct mr_safetensors *file;
     struct file_measured measured = {0};
-    mr_status status = mr_safetensors_open(path, &file, err);
+    mr_status status = mr_model_file_load(path, NULL, 0, &file, err);
     if (status) return status;
     const char *const type = mr_safetensors_metadata(file, "millrace.type");
     measured.ops = type ? mr_model_find(type) : NULL;

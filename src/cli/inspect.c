@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file_map.h"
 #include "base/near.h"
 #include "base/sha256.h"
 #include "cli/command.h"
 #include "kernels/kernels.h"
-#include "modelfile/safetensors.h"
+#include "modelfile/model_file.h"
 #include "registry.h"
 
 struct inspect_options {
@@ -18,14 +19,14 @@ struct inspect_options {
 /* A model file that is open twice: as bytes, and as the model that would score. */
 struct subject {
     const char *path;
-    struct mr_safetensors *file;
+    struct mr_file_map map;
+    struct mr_safetensors *file; /* what the bytes hold, or were imported to */
     const struct mr_model_ops *ops;
     struct mr_model *model;
     const struct mr_model_info *info;
     struct mr_mlp_layer single; /* the one layer of a linear model */
     const struct mr_mlp_layer *layer;
     size_t layer_count;
-    size_t byte_count;
     char sha256[MR_SHA256_TEXT_BYTES];
 };
 
@@ -59,6 +60,7 @@ static void subject_close(struct subject *subject)
 {
     if (subject->model) subject->ops->close(subject->model);
     mr_safetensors_close(subject->file);
+    mr_file_unmap(&subject->map);
 }
 
 /* Which model type the file says it is. */
@@ -99,14 +101,14 @@ static void layers_find(struct subject *subject)
 static mr_status subject_open(struct subject *subject, const char *path, struct mr_err *err)
 {
     *subject = (struct subject){.path = path};
-    mr_status status = mr_safetensors_open(path, &subject->file, err);
+    mr_status status = mr_file_map(path, &subject->map, err);
+    if (!status) status = mr_model_file_load(path, subject->map.bytes, subject->map.byte_count, &subject->file, err);
     if (!status) status = type_find(subject, err);
     if (!status) status = subject->ops->open(&(struct mr_model_open){.file = path}, &subject->model, err);
     if (status) return status;
     subject->info = subject->ops->info(subject->model);
     layers_find(subject);
-    const void *const bytes = mr_safetensors_bytes(subject->file, &subject->byte_count);
-    mr_sha256_text(bytes, subject->byte_count, subject->sha256);
+    mr_sha256_text(subject->map.bytes, subject->map.byte_count, subject->sha256);
     return MR_OK;
 }
 
@@ -153,6 +155,7 @@ static void print_tensors(const struct subject *subject)
 static void print_text(const struct subject *subject)
 {
     const struct mr_model_info *const info = subject->info;
+    const char *const origin = mr_safetensors_metadata(subject->file, "millrace.origin");
     printf("%s: %s%s", subject->path, info->type, *info->version ? ", version " : "");
     print_safe(info->version);
     printf(", %zu feature%s -> ", info->feature_count, info->feature_count == 1 ? "" : "s");
@@ -160,6 +163,11 @@ static void print_text(const struct subject *subject)
         printf("%zu classes\n", info->class_count);
     } else {
         printf("%zu number%s\n", info->width, info->width == 1 ? "" : "s");
+    }
+    if (origin) {
+        fputs("  origin    ", stdout);
+        print_safe(origin);
+        puts("");
     }
     print_names("features", info->feature, info->feature_count);
     print_names("classes", info->label, info->class_count);
@@ -176,8 +184,8 @@ static void print_text(const struct subject *subject)
     if (mr_safetensors_find(subject->file, "input.scale"))
         puts("  input     standardised: mean and scale of the file are applied");
     printf("  cost      %zu parameters, %.0f operations a row\n", info->parameter_count, info->flops_per_row);
-    printf("  file      %zu bytes, %zu tensors, sha256 %s\n", subject->byte_count, mr_safetensors_count(subject->file),
-           subject->sha256);
+    printf("  file      %zu bytes, %zu tensors, sha256 %s\n", subject->map.byte_count,
+           mr_safetensors_count(subject->file), subject->sha256);
 }
 
 static void add_names(cJSON *root, const char *key, const char *const *names, size_t count)
@@ -224,10 +232,12 @@ static void add_tensors(cJSON *root, const struct subject *subject)
 static mr_status print_json(const struct subject *subject, struct mr_err *err)
 {
     const struct mr_model_info *const info = subject->info;
+    const char *const origin = mr_safetensors_metadata(subject->file, "millrace.origin");
     cJSON *const root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "path", subject->path);
     cJSON_AddStringToObject(root, "type", info->type);
     cJSON_AddStringToObject(root, "version", info->version);
+    if (origin) cJSON_AddStringToObject(root, "origin", origin);
     cJSON_AddNumberToObject(root, "feature_count", (double)info->feature_count);
     add_names(root, "features", info->feature, info->feature_count);
     cJSON_AddNumberToObject(root, "width", (double)info->width);
@@ -237,7 +247,7 @@ static mr_status print_json(const struct subject *subject, struct mr_err *err)
     add_layers(root, subject);
     cJSON_AddNumberToObject(root, "parameter_count", (double)info->parameter_count);
     cJSON_AddNumberToObject(root, "flops_per_row", info->flops_per_row);
-    cJSON_AddNumberToObject(root, "bytes", (double)subject->byte_count);
+    cJSON_AddNumberToObject(root, "bytes", (double)subject->map.byte_count);
     cJSON_AddStringToObject(root, "sha256", subject->sha256);
     add_tensors(root, subject);
     char *const text = cJSON_PrintUnformatted(root);
@@ -274,6 +284,7 @@ const struct mr_command mr_command_inspect = {
     .summary = "Say what is in a model file",
     .usage = "MODEL [--json]",
     .examples = "millrace inspect regime.safetensors\n"
+                "millrace inspect notebook.onnx               # what its graph is as a model of ours\n"
                 "millrace inspect regime.safetensors --json   # every tensor, for scripts",
     .flags = inspect_flags,
     .options_size = sizeof(struct inspect_options),

@@ -68,8 +68,8 @@ static const struct mr_option model_selectors[] = {
      .type = MR_OPT_STRING,
      .offset = AT(file),
      .is_path = true,
-     .doc =
-         "The model file; a relative path counts from the job file's folder. A model that learns may start without."},
+     .doc = "The model file, safetensors or ONNX; a relative path counts from the job file's folder. A model that "
+            "learns may start without."},
     {.key = "input",
      .type = MR_OPT_STRING,
      .offset = AT(input),

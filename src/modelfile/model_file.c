@@ -6,15 +6,59 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file_map.h"
+#include "modelfile/onnx/import.h"
+
 #define NAME_COUNT_MAX (1 << 20)
 #define MORE_MAX       8 /* metadata beside what all models have */
+
+/* Whether the first bytes, or the name where they are nothing else, say that a file is ONNX. */
+static bool is_onnx(const char *path, const unsigned char *bytes, size_t byte_count)
+{
+    const char *const ending = strrchr(path, '.');
+    if (mr_onnx_is(bytes, byte_count)) return true;
+    return ending && !strcmp(ending, ".onnx") && !(byte_count > 8 && bytes[8] == '{');
+}
+
+static mr_status import(const char *path, const void *bytes, size_t byte_count, struct mr_safetensors **file_out,
+                        struct mr_err *err)
+{
+    const char *const slash = strrchr(path, '/');
+    char *const folder = strndup(slash ? path : "./", slash ? (size_t)(slash - path) + 1 : 2);
+    const struct mr_onnx_place place = {path, folder};
+    struct mr_blob blob = {0};
+    mr_status status = MR_ENOMEM;
+    if (folder)
+        status = mr_onnx_import(&place, bytes, byte_count, &blob, err);
+    else
+        mr_fail(err, status, "model \"%s\": out of memory", path);
+    if (!status) status = mr_safetensors_take(path, &blob, file_out, err);
+    mr_blob_deinit(&blob);
+    free(folder);
+    return status;
+}
+
+mr_status mr_model_file_load(const char *path, const void *bytes, size_t byte_count, struct mr_safetensors **file_out,
+                             struct mr_err *err)
+{
+    struct mr_file_map map = {0};
+    *file_out = NULL;
+    if (bytes)
+        return is_onnx(path, bytes, byte_count) ? import(path, bytes, byte_count, file_out, err)
+                                                : mr_safetensors_parse(path, bytes, byte_count, file_out, err);
+    mr_status status = mr_file_map(path, &map, err);
+    if (status) return status;
+    const bool is_imported = is_onnx(path, map.bytes, map.byte_count);
+    if (is_imported) status = import(path, map.bytes, map.byte_count, file_out, err);
+    mr_file_unmap(&map);
+    return is_imported ? status : mr_safetensors_open(path, file_out, err);
+}
 
 mr_status mr_model_file_open(const struct mr_model_open *open, const char *type, struct mr_safetensors **file_out,
                              struct mr_err *err)
 {
     const char *const path = open->file;
-    const mr_status status = open->bytes ? mr_safetensors_parse(path, open->bytes, open->byte_count, file_out, err)
-                                         : mr_safetensors_open(path, file_out, err);
+    const mr_status status = mr_model_file_load(path, open->bytes, open->byte_count, file_out, err);
     if (status) return status;
     const char *const found = mr_safetensors_metadata(*file_out, "millrace.type");
     if (found && !strcmp(found, type)) return MR_OK;

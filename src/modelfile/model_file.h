@@ -18,6 +18,14 @@ struct mr_model_meta {
     struct mr_names features, labels, activations;
 };
 
+/**
+ * Opens whatever holds a model: safetensors as it is, ONNX as the native model that it is imported to (onnx/import.h),
+ * told apart by what is in the file. bytes: the file's contents, where they are in memory; NULL: `path` is read. Errors
+ * as mr_safetensors_open and mr_onnx_import; on error *file_out is NULL.
+ */
+mr_status mr_model_file_load(const char *path, const void *bytes, size_t byte_count, struct mr_safetensors **file_out,
+                             struct mr_err *err);
+
 /** Opens a model file, or its bytes in memory, and checks that its metadata says `type`; open->file is not NULL. Errors
  * as mr_safetensors_open; on error *file_out is NULL. */
 mr_status mr_model_file_open(const struct mr_model_open *open, const char *type, struct mr_safetensors **file_out,

@@ -1,7 +1,7 @@
 #include "modelfile/model_type.h"
 
 #include "base/near.h"
-#include "modelfile/safetensors.h"
+#include "modelfile/model_file.h"
 #include "registry.h"
 
 static mr_status type_unknown(const char *path, const char *type, struct mr_err *err)
@@ -17,7 +17,7 @@ static mr_status type_unknown(const char *path, const char *type, struct mr_err 
 mr_status mr_model_type_find(const char *path, const struct mr_model_ops **ops_out, struct mr_err *err)
 {
     struct mr_safetensors *file;
-    mr_status status = mr_safetensors_open(path, &file, err);
+    mr_status status = mr_model_file_load(path, NULL, 0, &file, err);
     if (status) return status;
     const char *const type = mr_safetensors_metadata(file, "millrace.type");
     *ops_out = type ? mr_model_find(type) : NULL;

@@ -1,22 +1,19 @@
 #include "modelfile/safetensors.h"
 
 #include <cjson/cJSON.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/file_map.h"
 #include "base/utf8.h"
 
 struct mr_safetensors {
     char *name;
     const unsigned char *bytes;
     size_t byte_count;
-    void *mapping; /* NULL when the bytes are the caller's */
+    struct mr_file_map map; /* the bytes, unless they are the caller's, */
+    struct mr_blob blob;    /*   or were taken over from there */
     cJSON *header;
     const cJSON *metadata;      /* NULL when there is none */
     struct mr_tensor *tensor;   /* [tensor_count], by position in the file; `data` starts as an offset */
@@ -268,29 +265,27 @@ mr_status mr_safetensors_parse(const char *name, const void *bytes, size_t byte_
 
 mr_status mr_safetensors_open(const char *path, struct mr_safetensors **file_out, struct mr_err *err)
 {
-    struct stat info;
+    struct mr_file_map map;
     *file_out = NULL;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not keep us */
-    if (fd < 0 || fstat(fd, &info)) {
-        const int error = errno;
-        if (fd >= 0) close(fd);
-        return mr_fail(err, MR_EINPUT, "model \"%s\": %s", path, strerror(error));
-    }
-    if (!S_ISREG(info.st_mode) || info.st_size <= 0) {
-        close(fd);
-        return mr_fail(err, MR_EDATA, "model \"%s\": %s", path,
-                       S_ISREG(info.st_mode) ? "the file is empty" : "not a file");
-    }
-    void *const mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    const int error = errno;
-    close(fd);
-    if (mapping == MAP_FAILED) return mr_fail(err, MR_EINPUT, "model \"%s\": %s", path, strerror(error));
-    const mr_status status = mr_safetensors_parse(path, mapping, (size_t)info.st_size, file_out, err);
-    if (status) {
-        munmap(mapping, (size_t)info.st_size);
-    } else {
-        (*file_out)->mapping = mapping;
-    }
+    mr_status status = mr_file_map(path, &map, err);
+    if (status) return status;
+    status = mr_safetensors_parse(path, map.bytes, map.byte_count, file_out, err);
+    if (status)
+        mr_file_unmap(&map);
+    else
+        (*file_out)->map = map;
+    return status;
+}
+
+mr_status mr_safetensors_take(const char *name, struct mr_blob *blob, struct mr_safetensors **file_out,
+                              struct mr_err *err)
+{
+    const mr_status status = mr_safetensors_parse(name, blob->data, blob->bytes, file_out, err);
+    if (status)
+        mr_blob_deinit(blob);
+    else
+        (*file_out)->blob = *blob;
+    *blob = (struct mr_blob){0};
     return status;
 }
 
@@ -359,7 +354,8 @@ int64_t mr_tensor_integer(const struct mr_tensor *tensor, uint64_t index)
 void mr_safetensors_close(struct mr_safetensors *file)
 {
     if (!file) return;
-    if (file->mapping) munmap(file->mapping, file->byte_count);
+    mr_file_unmap(&file->map);
+    mr_blob_deinit(&file->blob);
     cJSON_Delete(file->header);
     free(file->by_name);
     free(file->tensor);

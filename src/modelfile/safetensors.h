@@ -47,7 +47,12 @@ mr_status mr_safetensors_open(const char *path, struct mr_safetensors **file_out
 mr_status mr_safetensors_parse(const char *name, const void *bytes, size_t byte_count, struct mr_safetensors **file_out,
                                struct mr_err *err);
 
-/** Name given to open or parse. */
+/** As mr_safetensors_parse, from bytes that are taken over: on error they are freed; the blob is empty in either case.
+ */
+mr_status mr_safetensors_take(const char *name, struct mr_blob *blob, struct mr_safetensors **file_out,
+                              struct mr_err *err);
+
+/** Name given to open, parse or take. */
 const char *mr_safetensors_name(const struct mr_safetensors *file);
 
 /** Size of the whole file, and its bytes. */

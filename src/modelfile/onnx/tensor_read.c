@@ -12,6 +12,10 @@
 enum { PROTO_DIMS = 1, PROTO_TYPE = 2, PROTO_SEGMENT = 3, PROTO_NAME = 8, PROTO_RAW = 9, PROTO_EXTERNAL = 13 };
 enum { PROTO_F32 = 4, PROTO_I32 = 5, PROTO_TEXT = 6, PROTO_I64 = 7, PROTO_F64 = 10, PROTO_U64 = 11, PROTO_WHERE = 14 };
 
+/* What external data adds to the bound of the arena: so many times its bytes, up to a limit for all. */
+#define EXTERNAL_FACTOR    8
+#define EXTERNAL_BYTES_MAX ((size_t)32 << 30)
+
 /* What the fields of one tensor said. */
 struct reading {
     const struct mr_onnx_place *place;
@@ -191,6 +195,10 @@ static mr_status external_load(struct reading *at, struct mr_onnx_arena *arena, 
             mr_fail(err, MR_EDATA,
                     "model \"%s\": tensor \"%.*s\": \"%s\" is no file, or shorter than offset %llu and %llu bytes",
                     at->place->name, NAMED(at->name), path, (unsigned long long)at->offset, (unsigned long long)bytes);
+    /* They are there, so they may take memory, several times over; but not without end. */
+    if (!status && bytes > (EXTERNAL_BYTES_MAX - arena->bytes_max) / EXTERNAL_FACTOR)
+        status = refuse(at, err, "with it the external data of the model is more than is read");
+    if (!status) arena->bytes_max += (size_t)bytes * EXTERNAL_FACTOR;
     if (!status) at->tensor = mr_onnx_tensor_make(arena, at->type, at->rank, at->dim);
     if (!status && !at->tensor) status = mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", at->place->name);
     if (!status && !read_at(file, at->tensor->data, (size_t)bytes, at->offset))
