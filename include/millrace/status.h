@@ -22,6 +22,7 @@ typedef enum {
     MR_EFENCED,    /* another instance has taken this one's place */
     MR_EINVARIANT, /* a promise of the program does not hold: never restart unseen */
     MR_ERETRY,     /* stopped before its work was done: start again to go on */
+    MR_EDIFFER,    /* what was compared is further apart than is tolerated */
     MR_ERESTART,   /* the open transaction was given up: the lane is rebuilt from what is committed; no exit code */
 } mr_status;
 

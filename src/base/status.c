@@ -8,14 +8,12 @@ static const struct {
     const char *name;
     int exit_code;
 } statuses[] = {
-    [MR_OK] = {"ok", 0},           [MR_AGAIN] = {"again", 75},
-    [MR_END] = {"end", 0},         [MR_EUSAGE] = {"usage", 64},
-    [MR_ECONFIG] = {"config", 78}, [MR_EDATA] = {"data", 65},
-    [MR_EINPUT] = {"input", 66},   [MR_EKAFKA] = {"kafka", 69},
-    [MR_ESINK] = {"sink", 69},     [MR_EIO] = {"io", 74},
-    [MR_ENOMEM] = {"memory", 71},  [MR_EBACKEND] = {"backend", 69},
-    [MR_EFENCED] = {"fenced", 73}, [MR_EINVARIANT] = {"invariant", 70},
-    [MR_ERETRY] = {"retry", 75},   [MR_ERESTART] = {"restart", 75},
+    [MR_OK] = {"ok", 0},           [MR_AGAIN] = {"again", 75},          [MR_END] = {"end", 0},
+    [MR_EUSAGE] = {"usage", 64},   [MR_ECONFIG] = {"config", 78},       [MR_EDATA] = {"data", 65},
+    [MR_EINPUT] = {"input", 66},   [MR_EKAFKA] = {"kafka", 69},         [MR_ESINK] = {"sink", 69},
+    [MR_EIO] = {"io", 74},         [MR_ENOMEM] = {"memory", 71},        [MR_EBACKEND] = {"backend", 69},
+    [MR_EFENCED] = {"fenced", 73}, [MR_EINVARIANT] = {"invariant", 70}, [MR_ERETRY] = {"retry", 75},
+    [MR_EDIFFER] = {"differ", 1},  [MR_ERESTART] = {"restart", 75},
 };
 
 mr_status(mr_fail)(struct mr_err *err, mr_status status, const char *format, ...)

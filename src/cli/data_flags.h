@@ -23,7 +23,7 @@
          .row = {.key = "features",                                                                                    \
                  .type = MR_OPT_STRINGS,                                                                               \
                  .offset = MR_DATA_AT(at, features),                                                                   \
-                 .doc = "Fields in their order: a.b, x[0], CSV columns by name or number."}},                          \
+                 .doc = "Fields in their order: a.b, x[0..15], CSV columns by name or number."}},                      \
         {.argument = "KEY=VALUE",                                                                                      \
          .row = {.key = "record",                                                                                      \
                  .type = MR_OPT_MAP,                                                                                   \
@@ -50,6 +50,40 @@
             .type = MR_OPT_STRING,                                                                                     \
             .offset = MR_DATA_AT(at, label),                                                                           \
             .doc = "The field with the answers: a class (text or number) or a number."                                 \
+        }                                                                                                              \
+    }
+
+/** char *: a file of outputs; struct mr_strings: its fields; double. */
+#define MR_FLAG_EXPECT(at)                                                                                             \
+    {                                                                                                                  \
+        .argument = "FILE", .row = {                                                                                   \
+            .key = "expect",                                                                                           \
+            .type = MR_OPT_STRING,                                                                                     \
+            .offset = (at),                                                                                            \
+            .doc =                                                                                                     \
+                "The outputs that the model should give, a row for each of the data: CSV with a header, JSON lines "   \
+                "or float32, by the file's name."                                                                      \
+        }                                                                                                              \
+    }
+#define MR_FLAG_EXPECT_FIELDS(at)                                                                                      \
+    {                                                                                                                  \
+        .argument = "LIST", .row = {                                                                                   \
+            .key = "expect-fields",                                                                                    \
+            .type = MR_OPT_STRINGS,                                                                                    \
+            .offset = (at),                                                                                            \
+            .doc = "Which fields of that file are the outputs, in their order: p[0..2]. Without it all numbers."       \
+        }                                                                                                              \
+    }
+#define MR_FLAG_TOLERANCE(at)                                                                                          \
+    {                                                                                                                  \
+        .argument = "SIZE", .row = {                                                                                   \
+            .key = "tolerance",                                                                                        \
+            .type = MR_OPT_DOUBLE,                                                                                     \
+            .offset = (at),                                                                                            \
+            .fallback = "1e-5",                                                                                        \
+            .min = 0,                                                                                                  \
+            .max = 1e9,                                                                                                \
+            .doc = "Largest error, relative to the largest output of the row; past it the exit code is 1."             \
         }                                                                                                              \
     }
 

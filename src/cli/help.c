@@ -123,10 +123,10 @@ static void print_program(FILE *out, bool is_short)
     print_heading(out, "Flags of every command");
     print_flags(out, mr_common_flags);
     print_heading(out, "Exit codes");
-    print_indented(
-        out, "0 done   64 usage   65 bad data or model   66 no input   69 broker, sink or device unreachable\n"
-             "70 a promise of the program is broken   71 out of memory   73 fenced off   74 file input or output\n"
-             "75 stopped early, start again   78 bad job file");
+    print_indented(out,
+                   "0 done   1 compared and found different   64 usage   65 bad data or model   66 no input\n"
+                   "69 broker, sink or device unreachable   70 a promise of the program is broken   71 out of memory\n"
+                   "73 fenced off   74 file input or output   75 stopped early, start again   78 bad job file");
     print_heading(out, "Environment");
     print_indented(out, "MILLRACE_LOG=pretty|logfmt|json  form of log lines: pretty on a terminal, else logfmt\n"
                         "NO_COLOR=1                       no colours");

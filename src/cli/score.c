@@ -12,6 +12,7 @@
 #include "base/options.h"
 #include "base/term.h"
 #include "cli/command.h"
+#include "cli/data_flags.h"
 #include "cli/no_source.h"
 #include "pipeline/slot.h"
 
@@ -88,10 +89,11 @@ static mr_status block_score(struct score *score, const struct mr_message *messa
         score->rows.reject_cap = 2 * SCORE_ROW_CAP; /* the encoder may add one for each row */
         if (score->rows.row_count) {
             mr_rows_tail_zero(&score->rows);
-            if (score->layout->want[0]) status = mr_score_rows(score, err);
+            if (score->layout->want[0] || score->options->expect) status = mr_score_rows(score, err);
             if (!status) status = rows_print(score, message, err);
         }
         rejects_report(score);
+        if (!status) status = mr_score_expect_rows(score, err);
     }
     return status;
 }
@@ -149,13 +151,14 @@ static mr_status score_all(struct score *score, const struct mr_words *words, st
     mr_status status = mr_score_job_open(score, words->item[0], err);
     if (!status) status = mr_score_machine_open(score, err);
     if (!status) status = input_open(score, words->count > 1 ? words->item[1] : NULL, err);
+    if (!status) status = mr_score_expect_open(score, err);
     if (status) return status;
     const int64_t start_ns = mr_clock_ns();
     while (!(status = mr_input_next(&score->input, &message, err)) && !(status = block_score(score, &message, err)))
         continue;
     if (status != MR_END) return status;
     report_print(score, (double)(mr_clock_ns() - start_ns) / 1e9);
-    if (!score->bad_count) return MR_OK;
+    if (!score->bad_count) return mr_score_expect_end(score, err);
     return mr_fail(err, MR_EDATA, "%llu of %llu rows could not be scored", (unsigned long long)score->bad_count,
                    (unsigned long long)(score->bad_count + score->scored_count));
 }
@@ -165,6 +168,7 @@ static mr_status score_run(const void *options, const struct mr_words *words, st
     struct score score = {.options = options};
     const mr_status status = score_all(&score, words, err);
     if (score.input.buffer) mr_input_close(&score.input);
+    mr_score_expect_close(&score);
     mr_score_machine_close(&score);
     mr_score_job_close(&score);
     return status;
@@ -237,6 +241,9 @@ static const struct mr_flag score_flags[] = {
              .min = 0,
              .max = 1e9,
              .doc = "How many bad rows are named on stderr."}},
+    MR_FLAG_EXPECT(AT(expect)),
+    MR_FLAG_EXPECT_FIELDS(AT(expect_fields)),
+    MR_FLAG_TOLERANCE(AT(tolerance)),
     {.row = {.key = "json",
              .type = MR_OPT_BOOL,
              .offset = AT(json),
@@ -249,10 +256,13 @@ const struct mr_command mr_command_score = {
     .name = "score",
     .summary = "Score rows from a pipe or a file with a model file alone",
     .usage = "MODEL [FILE] [flags]",
-    .examples = "millrace score regime.safetensors < readings.jsonl\n"
-                "millrace score regime.safetensors --format csv readings.csv   # the first line names the columns\n"
-                "millrace score m.safetensors -f csv -F 2,3 -e id=1 -e p=model.probability < rows.csv\n"
-                "kcat -C -t example_1 | millrace score regime.safetensors --json >scores.jsonl",
+    .examples =
+        "millrace score regime.safetensors < readings.jsonl\n"
+        "millrace score regime.safetensors --format csv readings.csv   # the first line names the columns\n"
+        "millrace score m.safetensors -f csv -F 2,3 -e id=1 -e p=model.probability < rows.csv\n"
+        "kcat -C -t example_1 | millrace score regime.safetensors --json >scores.jsonl\n"
+        "millrace score m.safetensors -f csv rows.csv --expect probabilities.csv >/dev/null   # exit code 1 past "
+        "--tolerance",
     .notes = "Scores go to stdout, one JSON object a line, in the order of the rows. Rows that cannot be scored are "
              "named on stderr with their line; the others are "
              "scored all the same, and the exit code is 65. The model is called \"model\" in --emit.",

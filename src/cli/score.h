@@ -1,11 +1,13 @@
 /**
- * `millrace score` in three parts: score_job.c makes a job of the flags and the model file, score_machine.c takes the
- * backend and the buffers, score.c reads, scores and prints.
+ * `millrace score` in four parts: score_job.c makes a job of the flags and the model file, score_machine.c takes the
+ * backend and the buffers, score_expect.c holds scores against a file, score.c reads, scores and prints.
  */
 #ifndef MR_CLI_SCORE_H
 #define MR_CLI_SCORE_H
 
 #include "config/job.h"
+#include "evaluate/differences.h"
+#include "evaluate/expected.h"
 #include "pipeline/encode.h"
 #include "scoring/precision.h"
 #include "table/input.h"
@@ -29,6 +31,9 @@ struct score_options {
     int precision; /* index into score_precisions */
     double precision_tolerance;
     int64_t errors_max;
+    char *expect; /* NULL: nothing is held against the scores */
+    struct mr_strings expect_fields;
+    double tolerance;
     bool json;
 };
 
@@ -52,6 +57,8 @@ struct score {
     struct mr_rows rows;
     struct mr_scores scores, exact;
     struct mr_outbox box;
+    struct mr_expected expected;
+    struct mr_differences differences;
     uint64_t scored_count, bad_count, bad[MR_REASON_COUNT];
 };
 
@@ -75,5 +82,12 @@ void mr_score_machine_close(struct score *score);
 
 /** Scores the rows, and the first of them also in float32 where fewer bits are asked for (scoring/precision.h). */
 mr_status mr_score_rows(struct score *score, struct mr_err *err);
+
+/** --expect, all of them nothing without it. rows: the scores of a batch; MR_EDATA: a bad row has no score, or the file
+ * ends. end: says how far they are apart, MR_EDIFFER past the tolerance. */
+mr_status mr_score_expect_open(struct score *score, struct mr_err *err);
+mr_status mr_score_expect_rows(struct score *score, struct mr_err *err);
+mr_status mr_score_expect_end(struct score *score, struct mr_err *err);
+void mr_score_expect_close(struct score *score);
 
 #endif

@@ -21,7 +21,7 @@ static mr_status backend_open(struct score *score, struct mr_err *err)
     const mr_op op = score->job_model.ops->op(score->model, &params);
     const bool is_reduced = score->at_work.reduced.name;
     unsigned want = score->layout->want[0];
-    if (is_reduced) want |= MR_WANT_Y | (score->info->is_classifier ? MR_WANT_CLASS : 0);
+    if (is_reduced || score->options->expect) want |= MR_WANT_Y | (score->info->is_classifier ? MR_WANT_CLASS : 0);
     status = mr_plan_model(score->backend_ops, score->backend, score->job_model.ops, score->model, SCORE_ROW_CAP, want,
                            &score->plan, err);
     if (!status && is_reduced)

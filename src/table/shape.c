@@ -7,6 +7,7 @@
 #include "base/near.h"
 #include "base/options.h"
 #include "codec/csv/csv.h"
+#include "pipeline/paths.h"
 #include "registry.h"
 #include "table/inside.h"
 
@@ -280,14 +281,19 @@ const char *mr_field_path(const struct mr_codec_ops *codec, const char *name, ch
     return out;
 }
 
-/* Those that were given. */
+/* Those that were given; x[0..15] is sixteen of them. */
 static mr_status given_take(struct mr_table *table, const struct mr_table_options *options, struct mr_err *err)
 {
     table->has_names = !is_packed(table);
     for (size_t i = 0; i < options->features.count; i++) {
-        const char *const path = options->features.item[i];
+        const mr_status status =
+            mr_paths_expand("--features", options->features.item[i], MR_FIELD_NONE - 1, &table->path, err);
+        if (status) return as_usage(status, err);
+    }
+    for (size_t i = 0; i < table->path.count; i++) {
+        const char *const path = table->path.item[i];
         if (is_packed(table)) table->has_names = *path != '[';
-        if (!mr_strings_add(&table->feature, path) || !mr_strings_add(&table->path, path)) return out_of_memory(err);
+        if (!mr_strings_add(&table->feature, path)) return out_of_memory(err);
     }
     if (options->label && !(table->label_path = strdup(options->label))) return out_of_memory(err);
     return MR_OK;

@@ -174,6 +174,22 @@ static void json_takes_keys_with_numbers(void **state)
     fails(&options, MR_LABEL_CLASS, MR_EDATA, "no key with a number");
 }
 
+static void ranges_of_features(void **state)
+{
+    static const char *const names[] = {"x[0]", "x[1]", "o.a"};
+    static const double x[] = {1, 2, 3};
+    char *items[] = {word("x[0..1]"), word("o.a")};
+    const struct mr_table_options options = {.features = list(items, 2)};
+    (void)state;
+    file_make(".jsonl", "{\"x\":[1,2],\"o\":{\"a\":3}}\n");
+    struct mr_table *const table = opened(&options, MR_LABEL_NONE);
+    features_are(table, names, COUNT(names));
+    rows_are(table, x, NULL, 1, 3);
+    mr_table_close(table);
+    items[0] = word("x[3..1]");
+    fails(&options, MR_LABEL_NONE, MR_EUSAGE, "--features");
+}
+
 static void packed_rows(void **state)
 {
     static const float rows[] = {1, 2, 30, 4, 5, 60};
@@ -347,6 +363,7 @@ int main(void)
         cmocka_unit_test(csv_without_header),
         cmocka_unit_test(tabs_by_the_name),
         cmocka_unit_test(json_takes_keys_with_numbers),
+        cmocka_unit_test(ranges_of_features),
         cmocka_unit_test(packed_rows),
         cmocka_unit_test(bad_rows_are_named_or_left_out),
         cmocka_unit_test(what_is_not_there),
