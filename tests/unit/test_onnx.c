@@ -1,4 +1,5 @@
 /* The import of ONNX: what graphs become, and each way in which a file can lie or be none of our models. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -9,12 +10,12 @@
 
 #include <cmocka.h>
 
+#include "modelfile/model_file.h"
 #include "modelfile/onnx/import.h"
-#include "modelfile/safetensors.h"
 
 /* A message while it is written. */
 struct message {
-    unsigned char bytes[4096];
+    unsigned char bytes[8192];
     size_t count;
 };
 
@@ -90,11 +91,15 @@ static void port_put(struct message *graph, unsigned field, const char *name, in
 }
 
 /* A float tensor whose values count up from 1, in raw data. */
+#define VALUES_MAX 256
+static float put_instead = 0; /* of value 130, if it is not 0 */
+
 static void tensor_put(struct message *graph, const char *name, uint64_t rows, uint64_t cols, size_t value_count)
 {
     struct message tensor = {.count = 0};
-    float value[64];
-    for (size_t i = 0; i < 64; i++) value[i] = (float)i + 1;
+    float value[VALUES_MAX];
+    for (size_t i = 0; i < VALUES_MAX; i++) value[i] = (float)i + 1;
+    if (put_instead != 0) value[130] = put_instead;
     number_put(&tensor, 1, rows);
     if (cols) number_put(&tensor, 1, cols);
     number_put(&tensor, 2, 1);
@@ -377,13 +382,39 @@ static void external_data_stays_below_the_folder(void **state)
     unlink(path);
 }
 
+/* A weight that is no number passes the import, and is named when the model is opened. */
+static void weights_that_are_not_finite_are_named(void **state)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct message graph = graph_make();
+        const struct mr_tensor *weight;
+        struct mr_err err = {0};
+        put_instead = i < 3 ? bad[i] : 0;
+        tensor_put(&graph, "w", 50, 4, 200);
+        put_instead = 0;
+        node_put(&graph, "Gemm x,w > y", "transB", 1);
+        const struct message model = model_make(&graph, 17, "y");
+        struct mr_safetensors *const file = accept(&model, "linear");
+        assert_int_equal(mr_model_tensor(file, "weight", 2, 0, &weight, &err), i < 3 ? MR_EDATA : MR_OK);
+        if (i < 3) assert_non_null(strstr(err.text, "value 130 is not finite"));
+        mr_safetensors_close(file);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_perceptron_is_read),         cmocka_unit_test(cut_files_are_refused),
-        cmocka_unit_test(constants_are_folded),         cmocka_unit_test(inputs_name_features),
-        cmocka_unit_test(other_graphs_are_refused),     cmocka_unit_test(wrong_tensors_are_refused),
-        cmocka_unit_test(opsets_and_ports_are_checked), cmocka_unit_test(external_data_stays_below_the_folder),
+        cmocka_unit_test(a_perceptron_is_read),
+        cmocka_unit_test(cut_files_are_refused),
+        cmocka_unit_test(constants_are_folded),
+        cmocka_unit_test(inputs_name_features),
+        cmocka_unit_test(other_graphs_are_refused),
+        cmocka_unit_test(wrong_tensors_are_refused),
+        cmocka_unit_test(opsets_and_ports_are_checked),
+        cmocka_unit_test(external_data_stays_below_the_folder),
+        cmocka_unit_test(weights_that_are_not_finite_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

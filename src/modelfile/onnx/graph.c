@@ -360,8 +360,8 @@ mr_status mr_onnx_model_read(const struct mr_onnx_place *place, struct mr_onnx_s
     return status ? status : graph_read(&at, graph);
 }
 
-mr_status mr_onnx_node_fail(const struct mr_onnx_model *model, const struct mr_onnx_node *node, struct mr_err *err,
-                            mr_status status, const char *format, ...)
+mr_status(mr_onnx_node_fail)(const struct mr_onnx_model *model, const struct mr_onnx_node *node, struct mr_err *err,
+                             mr_status status, const char *format, ...)
 {
     char reason[MR_ERR_TEXT_BYTES];
     va_list arguments;

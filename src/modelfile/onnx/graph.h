@@ -77,6 +77,11 @@ mr_status mr_onnx_attribute_list(const struct mr_onnx_model *model, const struct
 mr_status mr_onnx_node_fail(const struct mr_onnx_model *model, const struct mr_onnx_node *node, struct mr_err *err,
                             mr_status status, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+#ifdef __clang_analyzer__ /* as with mr_fail: what it returns is not MR_OK */
+#define mr_onnx_node_fail(model, node, err, status, ...)                                                               \
+    ((mr_onnx_node_fail)(model, node, err, status, __VA_ARGS__), (status))
+#endif
+
 /** Printf arguments of "%.*s" for a span, cut at 80 bytes. */
 #define MR_ONNX_TEXT(span) (int)((span).bytes > 80 ? 80 : (span).bytes), (span).bytes ? (const char *)(span).data : ""
 

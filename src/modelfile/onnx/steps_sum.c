@@ -6,6 +6,21 @@
 #define NOT_ROWS    "it computes two values from the features with each other, or has no constant where one must be"
 #define BEHIND_ROOT "it computes with distances: export labels and distances of k-means alone"
 
+#define BLOCK 32 /* a side of what is transposed at a time: both sides of it stay in the cache */
+
+/* [in][out] as [out][in]. */
+static void transpose(const float *from, size_t in, size_t out, float *to)
+{
+    for (size_t i = 0; i < in; i += BLOCK) {
+        for (size_t o = 0; o < out; o += BLOCK) {
+            const size_t rows = in - i < BLOCK ? in - i : BLOCK, cols = out - o < BLOCK ? out - o : BLOCK;
+            for (size_t c = 0; c < cols; c++) {
+                for (size_t r = 0; r < rows; r++) to[(o + c) * in + i + r] = from[(i + r) * out + o + c];
+            }
+        }
+    }
+}
+
 /* Weights [out][in] from a constant that lies so, or the other way round. float32 as it is where alpha is 1. */
 static const char *weights_take(struct mr_onnx_compile *compile, const struct mr_onnx_tensor *from, bool is_transposed,
                                 double alpha, const double **w_out, const float **w32_out)
@@ -16,9 +31,7 @@ static const char *weights_take(struct mr_onnx_compile *compile, const struct mr
     if (from->type == MR_ONNX_FLOAT && alpha == 1) {
         float *const w = is_transposed ? from->f32 : mr_onnx_take(compile->forms.arena, out, in * sizeof *w);
         compile->forms.is_out_of_memory |= !w;
-        for (size_t i = 0; w && !is_transposed && i < in; i++) {
-            for (size_t o = 0; o < out; o++) w[o * in + i] = from->f32[i * out + o];
-        }
+        if (w && !is_transposed) transpose(from->f32, in, out, w);
         *w32_out = w;
         return NULL;
     }
@@ -151,7 +164,8 @@ static const char *gelu_take(struct mr_onnx_compile *compile, const struct mr_on
     const struct mr_onnx_chain *const u = erf->chain;
     const double root = sqrt(2);
     double ratio = 0;
-    if (!u->is_erf || !erf->source || x->chain != u->before || x->width != u->width || erf->width != u->width)
+    if (!u->is_erf || !erf->source || x->squares != 0 || x->is_root || x->chain != u->before || x->width != u->width ||
+        erf->width != u->width)
         return other;
     const struct mr_onnx_form inner = {
         .kind = MR_FORM_ROWS, .width = u->width, .chain = u->before, .w = u->w, .w32 = u->w32, .b = u->b};

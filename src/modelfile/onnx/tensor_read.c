@@ -196,7 +196,8 @@ static mr_status external_load(struct reading *at, struct mr_onnx_arena *arena, 
                     "model \"%s\": tensor \"%.*s\": \"%s\" is no file, or shorter than offset %llu and %llu bytes",
                     at->place->name, NAMED(at->name), path, (unsigned long long)at->offset, (unsigned long long)bytes);
     /* They are there, so they may take memory, several times over; but not without end. */
-    if (!status && bytes > (EXTERNAL_BYTES_MAX - arena->bytes_max) / EXTERNAL_FACTOR)
+    const size_t room = arena->bytes_max < EXTERNAL_BYTES_MAX ? EXTERNAL_BYTES_MAX - arena->bytes_max : 0;
+    if (!status && bytes > room / EXTERNAL_FACTOR)
         status = refuse(at, err, "with it the external data of the model is more than is read");
     if (!status) arena->bytes_max += (size_t)bytes * EXTERNAL_FACTOR;
     if (!status) at->tensor = mr_onnx_tensor_make(arena, at->type, at->rank, at->dim);
