@@ -21,6 +21,7 @@ from rig import Rig, Skip, Wrong  # noqa: E402
 
 MODULES = (network, brokers, processes, groups, data, learning, followers)  # each declares its rows
 SETTINGS = ("transaction.abort.timed.out.transaction.cleanup.interval.ms=1000", "group.min.session.timeout.ms=1000", "log.cleaner.backoff.ms=100")
+RUNS_MAX = 60  # that the same brokers serve: each leaves topics, and a broker that is started again reads them all
 PORTS, PORTS_EACH, WORKERS_MAX = 10000, 1000, 22  # of brokers: a worker's is never another's, not even while the broker that has it is dead
 
 
@@ -75,17 +76,19 @@ class Worker:
 
 
 class Brokers:
-    """Those of this process, of as many nodes as the row wants; others after a run that failed, which may have left them in any state."""
+    """Those of this process, of as many nodes as the row wants; others after a run that failed, which may have left them in any state, and after
+    many."""
 
     def __init__(self):
-        self.rig, self.nodes = None, 0
+        self.rig, self.nodes, self.runs = None, 0, 0
 
     def of(self, row):
-        if self.nodes != row.nodes:
+        self.runs += 1
+        if self.nodes != row.nodes or self.runs > RUNS_MAX:
             self.close()
             self.rig = Rig(SETTINGS, row.nodes, proxy=True)
             self.rig.broker.start()
-            self.nodes = row.nodes
+            self.nodes, self.runs = row.nodes, 1
         return self.rig
 
     def close(self):
