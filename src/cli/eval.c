@@ -13,7 +13,7 @@
 
 struct eval_options {
     struct mr_table_options data;
-    char *backend;
+    char *backend, *svg;
     bool json;
 };
 
@@ -202,6 +202,7 @@ static mr_status eval_all(struct eval *eval, const struct mr_words *words, struc
     if (status != MR_END) return status;
     eval->result.seconds = (double)(mr_clock_ns() - start_ns) / 1e9;
     status = result_take(eval, err);
+    if (!status && eval->options->svg) status = mr_eval_draw(&eval->result, eval->options->svg, err);
     if (status) return status;
     if (eval->options->json) return mr_eval_print_json(&eval->result, err);
     mr_eval_print(&eval->result);
@@ -232,6 +233,11 @@ static const struct mr_flag eval_flags[] = {
              .offset = AT(backend),
              .fallback = "cpu",
              .doc = "Where to compute: cpu, cpu:avx2, cuda ..."}},
+    {.argument = "DIR",
+     .row = {.key = "svg",
+             .type = MR_OPT_STRING,
+             .offset = AT(svg),
+             .doc = "A folder for pictures of a classifier: confusion.svg, calibration.svg, roc.svg."}},
     {.row = {.key = "json", .type = MR_OPT_BOOL, .offset = AT(json), .doc = "One JSON object on stdout."}},
     {0},
 };
@@ -241,9 +247,11 @@ const struct mr_command mr_command_eval = {
     .name = "eval",
     .summary = "Say how good a model is on rows whose answers are known",
     .usage = "MODEL [DATA] [flags]",
-    .examples = "millrace eval regime.safetensors held_out.csv --label regime\n"
-                "millrace eval m.safetensors rows.jsonl -l y --json | jq .metrics.auc\n"
-                "millrace eval centres.safetensors readings.csv -F Temperature   # k-means: inertia and sizes",
+    .examples =
+        "millrace eval regime.safetensors held_out.csv --label regime\n"
+        "millrace eval m.safetensors rows.jsonl -l y --json | jq .metrics.auc\n"
+        "millrace eval m.safetensors rows.csv -l y --svg pictures   # confusion matrix, calibration, ROC curve\n"
+        "millrace eval centres.safetensors readings.csv -F Temperature   # k-means: inertia and sizes",
     .notes = "A classifier: accuracy, balanced accuracy, log loss, AUC (of more than two classes the mean of each\n"
              "against the rest), calibration, confusion matrix, precision and recall of each class. A model of a\n"
              "number: MSE, RMSE, MAE, R2. k-means: inertia and sizes. All as scikit-learn has them.\n"

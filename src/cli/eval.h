@@ -1,4 +1,5 @@
-/** `millrace eval` in parts: eval.c reads and scores, eval_print.c says what came out, as text or JSON. */
+/** `millrace eval` in parts: eval.c reads and scores, eval_print.c says what came out, as text or JSON,
+ * eval_svg.c draws it. */
 #ifndef MR_CLI_EVAL_H
 #define MR_CLI_EVAL_H
 
@@ -38,5 +39,9 @@ const char *mr_eval_class_name(const struct mr_model_info *info, size_t k, char 
 
 void mr_eval_print(const struct eval_result *result);
 mr_status mr_eval_print_json(const struct eval_result *result, struct mr_err *err);
+
+/** Draws confusion.svg, calibration.svg and roc.svg of a classifier into a folder, which is made if need be. MR_EIO;
+ * MR_EUSAGE: the model is no classifier. */
+mr_status mr_eval_draw(const struct eval_result *result, const char *folder, struct mr_err *err);
 
 #endif

@@ -7,6 +7,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from xml.etree import ElementTree
 
 PROGRAM = os.environ["MILLRACE"]
 MODELS = pathlib.Path("tests/golden/models")
@@ -140,6 +142,28 @@ def check_labels(expected):
         fail("no rows")
 
 
+def check_pictures(expected):
+    """Each is XML with what it is about; a folder that cannot be made, and a model that has none."""
+    name = "logistic_multinomial"
+    rows = Rows(name, expected["classes"][name]["labels"])
+    with tempfile.TemporaryDirectory() as parent:
+        folder = pathlib.Path(parent) / "pictures"
+        run(MODELS / f"{name}.safetensors", "-f", "csv", "-l", "y", "--svg", folder, data=rows.csv())
+        texts = {}
+        for picture in ("confusion", "calibration", "roc"):
+            root = ElementTree.parse(folder / f"{picture}.svg").getroot()
+            texts[picture] = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+        want = [str(n) for row in expected["classes"][name]["confusion"] for n in row]
+        if Counter(want) - Counter(texts["confusion"]):
+            fail(f"confusion.svg has {texts['confusion']}")
+        if sum(": AUC 0." in t for t in texts["roc"]) != len(expected["classes"][name]["recall"]):
+            fail(f"roc.svg has {texts['roc']}")
+        if "calibration" not in texts["calibration"]:
+            fail("calibration.svg")
+        run(MODELS / f"{name}.safetensors", "-f", "csv", "-l", "y", "--svg", folder / "no" / "folder", data=rows.csv(), code=74)
+        run(GOLDEN / "kmeans.safetensors", GOLDEN / "kmeans.csv", "--svg", folder, code=64)
+
+
 def check_errors():
     model = MODELS / "logistic_binary.safetensors"
     if "--label" not in run(model, "-f", "csv", data=b"a\n1\n", code=64)[1]:
@@ -165,6 +189,7 @@ def main():
         out = json.loads(run(MODELS / "mlp_relu.safetensors", file.name, "-l", "y", "--json")[0])
         near("a file", out["metrics"]["auc"], want["auc"])
     check_labels(expected)
+    check_pictures(expected)
     check_errors()
 
 
