@@ -14,6 +14,8 @@
 struct eval_options {
     struct mr_table_options data;
     char *backend, *svg;
+    int64_t top;
+    double relevant;
     bool json;
 };
 
@@ -40,16 +42,29 @@ static mr_status kind_find(struct eval *eval, const char *model, mr_label_kind *
 {
     const struct mr_model_info *const info = eval->scorer.info;
     eval->result.kind = info->has_no_probability ? EVAL_CLUSTERS : info->is_classifier ? EVAL_CLASSES : EVAL_NUMBERS;
-    *label_out = eval->result.kind == EVAL_NUMBERS ? MR_LABEL_NUMBER : MR_LABEL_CLASS;
+    if (info->column_count) eval->result.kind = EVAL_RATINGS;
+    *label_out =
+        eval->result.kind == EVAL_NUMBERS || eval->result.kind == EVAL_RATINGS ? MR_LABEL_NUMBER : MR_LABEL_CLASS;
     if (eval->result.kind == EVAL_CLUSTERS && !eval->options->data.label) *label_out = MR_LABEL_NONE;
     if (info->is_transform)
         return mr_fail(err, MR_EUSAGE, "%s: a model of type %s predicts nothing that could be judged", model,
                        info->type);
-    if (info->column_count)
-        return mr_fail(err, MR_EUSAGE, "%s: a model of type %s reads ids, not numbers", model, info->type);
     if (eval->result.kind == EVAL_NUMBERS && info->width != 1)
         return mr_fail(err, MR_EUSAGE, "%s gives %zu numbers a row: one label can not judge them", model, info->width);
     return MR_OK;
+}
+
+/* The model; a recommender as one that estimates ratings. */
+static mr_status scorer_open(struct eval *eval, const char *path, struct mr_err *err)
+{
+    char key[] = "output", value[] = "rating";
+    struct mr_pair pair = {key, value};
+    const struct mr_map rating = {&pair, 1};
+    const char *const backend = eval->options->backend;
+    const mr_status status = mr_scorer_open(&eval->scorer, path, NULL, backend, err);
+    if (status || !eval->scorer.info->item_count) return status;
+    mr_scorer_close(&eval->scorer);
+    return mr_scorer_open(&eval->scorer, path, &rating, backend, err);
 }
 
 static mr_status eval_open(struct eval *eval, const struct mr_words *words, struct mr_err *err)
@@ -58,12 +73,19 @@ static mr_status eval_open(struct eval *eval, const struct mr_words *words, stru
     const char *const model = words->item[0], *const data = words->count > 1 ? words->item[1] : NULL;
     struct eval_result *const result = &eval->result;
     mr_label_kind label = MR_LABEL_NONE;
-    mr_status status = mr_scorer_open(&eval->scorer, model, NULL, options->backend, err);
+    mr_status status = scorer_open(eval, model, err);
     if (status) return status;
     result->info = eval->scorer.info;
     status = kind_find(eval, model, &label, err);
-    if (!status) status = mr_data_open(data, &options->data, label, result->info, &eval->table, err);
+    struct mr_table_options rows = options->data;
+    if (result->kind == EVAL_RATINGS) {
+        rows.reader_ops = eval->scorer.ops;
+        rows.reader = eval->scorer.model;
+    }
+    if (!status) status = mr_data_open(data, &rows, label, result->info, &eval->table, err);
     if (status) return status;
+    result->top = (size_t)options->top;
+    result->relevant = options->relevant;
     const size_t classes = result->info->class_count;
     result->model = model;
     result->data = mr_table_path(eval->table);
@@ -162,11 +184,26 @@ static void clusters_take(struct eval *eval, size_t rows)
     }
 }
 
+static mr_status ratings_take(struct eval *eval, const struct mr_block *block, struct mr_err *err)
+{
+    const float *const y = eval->scorer.scores.y;
+    mr_number_sums_add(&eval->result.numbers, y, block->label, block->rows);
+    for (size_t row = 0; row < block->rows; row++) {
+        const float user = block->x[mr_tile_at(row, 0, eval->scorer.cols)]; /* its index, or below 0 */
+        if (user < 0)
+            eval->result.strangers++;
+        else if (!mr_rank_sums_add(&eval->result.ranks, (uint32_t)user, y[row], (float)block->label[row]))
+            return mr_fail(err, MR_ENOMEM, "out of memory");
+    }
+    return MR_OK;
+}
+
 static mr_status block_take(struct eval *eval, const struct mr_block *block, struct mr_err *err)
 {
     const mr_status status = mr_scorer_run(&eval->scorer, block->x, eval->scorer.cols, NULL, block->rows, err);
     if (status) return status;
     if (eval->result.kind == EVAL_CLASSES) return classes_take(eval, block, err);
+    if (eval->result.kind == EVAL_RATINGS) return ratings_take(eval, block, err);
     if (eval->result.kind == EVAL_NUMBERS)
         mr_number_sums_add(&eval->result.numbers, eval->scorer.scores.y, block->label, block->rows);
     else
@@ -183,10 +220,11 @@ static mr_status result_take(struct eval *eval, struct mr_err *err)
         result->rows = result->classes.rows;
         result->unfit = result->classes.unfit;
         status = mr_class_sums_end(&result->classes, &result->class_metrics, result->class_metric, err);
-    } else if (result->kind == EVAL_NUMBERS) {
+    } else if (result->kind == EVAL_NUMBERS || result->kind == EVAL_RATINGS) {
         result->rows = result->numbers.rows;
         result->unfit = result->numbers.unfit;
         mr_number_sums_end(&result->numbers, &result->number_metrics);
+        mr_rank_sums_end(&result->ranks, result->top, result->relevant, &result->rank_metrics);
     }
     if (status || result->rows) return status;
     return mr_fail(err, MR_EDATA, "%s: no row to judge the model by (%llu bad, %llu with labels that it does not know)",
@@ -214,6 +252,7 @@ static mr_status eval_run(const void *options, const struct mr_words *words, str
     struct eval eval = {.options = options};
     const mr_status status = eval_all(&eval, words, err);
     mr_class_sums_deinit(&eval.result.classes);
+    mr_rank_sums_deinit(&eval.result.ranks);
     free(eval.result.class_metric);
     free(eval.result.cluster_rows);
     free(eval.class_of);
@@ -233,6 +272,22 @@ static const struct mr_flag eval_flags[] = {
              .offset = AT(backend),
              .fallback = "cpu",
              .doc = "Where to compute: cpu, cpu:avx2, cuda ..."}},
+    {.argument = "N",
+     .row = {.key = "top",
+             .type = MR_OPT_INT,
+             .offset = AT(top),
+             .fallback = "10",
+             .min = 1,
+             .max = 1e6,
+             .doc = "Recommenders: how many items a list has, for precision and recall."}},
+    {.argument = "RATING",
+     .row = {.key = "relevant",
+             .type = MR_OPT_DOUBLE,
+             .offset = AT(relevant),
+             .fallback = "3.5",
+             .min = -1e6,
+             .max = 1e6,
+             .doc = "Recommenders: the rating from which on an item is one that the user likes."}},
     {.argument = "DIR",
      .row = {.key = "svg",
              .type = MR_OPT_STRING,
@@ -251,12 +306,15 @@ const struct mr_command mr_command_eval = {
         "millrace eval regime.safetensors held_out.csv --label regime\n"
         "millrace eval m.safetensors rows.jsonl -l y --json | jq .metrics.auc\n"
         "millrace eval m.safetensors rows.csv -l y --svg pictures   # confusion matrix, calibration, ROC curve\n"
-        "millrace eval centres.safetensors readings.csv -F Temperature   # k-means: inertia and sizes",
-    .notes = "A classifier: accuracy, balanced accuracy, log loss, AUC (of more than two classes the mean of each\n"
-             "against the rest), calibration, confusion matrix, precision and recall of each class. A model of a\n"
-             "number: MSE, RMSE, MAE, R2. k-means: inertia and sizes. All as scikit-learn has them.\n"
-             "Labels are matched with the names of the model's classes, or their indices where it names none; one\n"
-             "that it does not have is a bad row. Rows are read in the order of the file and not kept.",
+        "millrace eval centres.safetensors readings.csv -F Temperature   # k-means: inertia and sizes\n"
+        "millrace eval ratings.safetensors held_out.csv -F user,item -l rating --top 10",
+    .notes =
+        "A classifier: accuracy, balanced accuracy, log loss, AUC (of more than two classes the mean of each\n"
+        "against the rest), calibration, confusion matrix, precision and recall of each class. A model of a\n"
+        "number: MSE, RMSE, MAE, R2. k-means: inertia and sizes. All as scikit-learn has them. A recommender: the\n"
+        "errors of its estimates; precision and recall at N, as Surprise has them, of the users that it knows.\n"
+        "Labels are matched with the names of the model's classes, or their indices where it names none; one\n"
+        "that it does not have is a bad row. Rows are read in the order of the file and not kept.",
     .flags = eval_flags,
     .options_size = sizeof(struct eval_options),
     .word_min = 1,

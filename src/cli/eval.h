@@ -5,6 +5,7 @@
 
 #include "evaluate/class_sums.h"
 #include "evaluate/number_sums.h"
+#include "evaluate/rank_sums.h"
 #include "scoring/scorer.h"
 
 /** How a model is judged. */
@@ -12,6 +13,7 @@ typedef enum {
     EVAL_CLASSES,
     EVAL_NUMBERS,
     EVAL_CLUSTERS, /* by the distances to the nearest centre */
+    EVAL_RATINGS,  /* numbers, and the lists that they make */
 } eval_kind;
 
 /** Everything that is said about a model on some data. */
@@ -29,6 +31,11 @@ struct eval_result {
     struct mr_class_metric *class_metric; /* [class_count] */
     struct mr_number_sums numbers;
     struct mr_number_metrics number_metrics;
+    struct mr_rank_sums ranks;
+    struct mr_rank_metrics rank_metrics;
+    size_t top;             /* of the lists */
+    double relevant;        /* the rating from which on an item is */
+    uint64_t strangers;     /* rows of users that the model does not know: in no list */
     double inertia;         /* sum of the squared distances */
     uint64_t *cluster_rows; /* [class_count] */
 };

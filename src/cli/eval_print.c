@@ -116,6 +116,19 @@ static void numbers_print(const struct eval_result *result)
     line_print("largest error", metrics->error_max, "in the label's unit");
 }
 
+static void ratings_print(const struct eval_result *result)
+{
+    const struct mr_rank_metrics *const metrics = &result->rank_metrics;
+    char text[96];
+    numbers_print(result);
+    snprintf(text, sizeof text, "of %zu items a user, how many of those recommended are liked", result->top);
+    line_print("precision at N", metrics->precision, text);
+    line_print("recall at N", metrics->recall, "how many of those that are liked are recommended");
+    printf(
+        "  %llu users; an item is liked from %g on; %llu rows of users that the model does not know are in no list\n",
+        (unsigned long long)metrics->users, result->relevant, (unsigned long long)result->strangers);
+}
+
 static void clusters_print(const struct eval_result *result)
 {
     char text[EVAL_NAME_BYTES];
@@ -145,6 +158,7 @@ void mr_eval_print(const struct eval_result *result)
     if (result->kind == EVAL_CLASSES) classes_print(result);
     if (result->kind == EVAL_NUMBERS) numbers_print(result);
     if (result->kind == EVAL_CLUSTERS) clusters_print(result);
+    if (result->kind == EVAL_RATINGS) ratings_print(result);
 }
 
 /* ---- JSON ---- */
@@ -199,7 +213,7 @@ static void classes_add(cJSON *root, const struct eval_result *result)
     }
 }
 
-static void numbers_add(cJSON *root, const struct mr_number_metrics *metrics)
+static cJSON *numbers_add(cJSON *root, const struct mr_number_metrics *metrics)
 {
     cJSON *const object = cJSON_AddObjectToObject(root, "metrics");
     number_add(object, "rmse", metrics->rmse);
@@ -208,6 +222,18 @@ static void numbers_add(cJSON *root, const struct mr_number_metrics *metrics)
     number_add(object, "r2", metrics->r2);
     number_add(object, "mean_error", metrics->bias);
     number_add(object, "error_max", metrics->error_max);
+    return object;
+}
+
+static void ratings_add(cJSON *root, const struct eval_result *result)
+{
+    cJSON *const object = numbers_add(root, &result->number_metrics);
+    number_add(object, "precision", result->rank_metrics.precision);
+    number_add(object, "recall", result->rank_metrics.recall);
+    cJSON_AddNumberToObject(root, "top", (double)result->top);
+    cJSON_AddNumberToObject(root, "relevant", result->relevant);
+    cJSON_AddNumberToObject(root, "users", (double)result->rank_metrics.users);
+    cJSON_AddNumberToObject(root, "unknown_users", (double)result->strangers);
 }
 
 static void clusters_add(cJSON *root, const struct eval_result *result)
@@ -234,6 +260,7 @@ mr_status mr_eval_print_json(const struct eval_result *result, struct mr_err *er
     if (result->kind == EVAL_CLASSES) classes_add(root, result);
     if (result->kind == EVAL_NUMBERS) numbers_add(root, &result->number_metrics);
     if (result->kind == EVAL_CLUSTERS) clusters_add(root, result);
+    if (result->kind == EVAL_RATINGS) ratings_add(root, result);
     cJSON_AddNumberToObject(root, "seconds", result->seconds);
     char *const text = cJSON_PrintUnformatted(root);
     if (text) puts(text);

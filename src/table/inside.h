@@ -17,6 +17,10 @@ struct mr_table {
     bool has_header;  /* CSV whose first line names the columns */
     bool is_by_text;  /* classes are captured; else they are numbers of the decoder */
     size_t row_bytes; /* of packed rows */
+    size_t cols;      /* of x: the features, or what the reader makes of them */
+    const struct mr_model_ops *reader_ops;
+    const struct mr_model *reader;
+    void *reader_scratch;
     struct mr_schema schema;
     struct mr_decoder *decoder;
     /* where they are read */
@@ -37,6 +41,13 @@ struct mr_table {
  * table whatever the outcome. */
 mr_status mr_table_shape(struct mr_table *table, const char *path, const struct mr_table_options *options,
                          struct mr_err *err);
+
+/** A bad row as an error, with the remedy. */
+mr_status mr_table_bad_row(const struct mr_table *table, const struct mr_reject *reject, struct mr_err *err);
+
+/** Rows from `first` on whose features were captured: fills their columns by the reader; rows that it refuses are left
+ * out, or the first of them is the error. Labels move with their rows. */
+mr_status mr_table_texts_take(struct mr_table *table, size_t first, double *label, struct mr_err *err);
 
 /**
  * Decodes rows to x (tiles) and label, [MR_TABLE_ROW_CAP] of each, both as in struct mr_block. MR_END: there are none.

@@ -63,7 +63,7 @@ static mr_status classes_sort(const struct mr_table *table, struct mr_matrix *ma
 mr_status mr_matrix_read(struct mr_table *table, struct mr_matrix *matrix, struct mr_err *err)
 {
     mr_status status = MR_OK;
-    *matrix = (struct mr_matrix){.cols = table->path.count};
+    *matrix = (struct mr_matrix){.cols = table->cols};
     while (!status) {
         size_t rows;
         if (!matrix_grow(matrix, table->kind != MR_LABEL_NONE)) {

@@ -320,15 +320,18 @@ static mr_status decoder_create(struct mr_table *table, struct mr_err *err)
     const size_t count = table->path.count;
     struct mr_field *const field = calloc(count + 1, sizeof *field);
     if (!field) return out_of_memory(err);
+    table->cols = table->reader ? table->reader_ops->info(table->reader)->column_count : count;
     table->is_by_text = table->kind == MR_LABEL_CLASS && !is_packed(table);
     for (size_t i = 0; i < count; i++)
-        field[i] = (struct mr_field){.path = table->path.item[i], .role = MR_FIELD_FEATURE, .column = (uint32_t)i};
+        field[i] = (struct mr_field){.path = table->path.item[i],
+                                     .role = table->reader ? MR_FIELD_CAPTURE : MR_FIELD_FEATURE,
+                                     .column = (uint32_t)i};
     field[count] = (struct mr_field){
         .path = table->label_path, .role = table->is_by_text ? MR_FIELD_CAPTURE : MR_FIELD_LABEL, .required = true};
     table->schema = (struct mr_schema){.field = field,
                                        .field_count = count + (table->label_path != NULL),
-                                       .feature_count = count,
-                                       .capture_count = table->is_by_text,
+                                       .feature_count = table->cols,
+                                       .capture_count = table->reader ? count : table->is_by_text,
                                        .framing = is_packed(table) ? MR_FRAMING_PACKED : MR_FRAMING_LINES,
                                        .depth_max = 32,
                                        .record_bytes_max = 1 << 20};
@@ -359,6 +362,8 @@ mr_status mr_table_shape(struct mr_table *table, const char *path, const struct 
     if ((table->kind != MR_LABEL_NONE) != (options->label != NULL))
         return mr_fail(err, MR_EUSAGE,
                        table->kind ? "which field is the label? Say --label NAME" : "--label: no label is read here");
+    if (options->reader && !options->features.count)
+        return mr_fail(err, MR_EUSAGE, "which fields have the ids? Say --features USER,ITEM");
     table->codec = mr_codec_find(ending ? ending->codec : mr_table_formats[options->format]);
     mr_status status = codec_set(table, options, ending && ending->has_tabs, err);
     if (!status) status = given_take(table, options, err);

@@ -68,7 +68,7 @@ static void row_show(const struct mr_table *table, const struct mr_reject *rejec
     }
 }
 
-static mr_status bad_row(const struct mr_table *table, const struct mr_reject *reject, struct mr_err *err)
+mr_status mr_table_bad_row(const struct mr_table *table, const struct mr_reject *reject, struct mr_err *err)
 {
     const mr_reason reason = (mr_reason)reject->reason;
     const bool is_packed = table->schema.framing == MR_FRAMING_PACKED;
@@ -96,7 +96,7 @@ static mr_status rejects_take(struct mr_table *table, struct mr_err *err)
 {
     const size_t count = table->rows.reject_count;
     if (!count) return MR_OK;
-    if (!table->skips_bad) return bad_row(table, &table->rows.reject[0], err);
+    if (!table->skips_bad) return mr_table_bad_row(table, &table->rows.reject[0], err);
     table->skipped += count;
     return MR_OK;
 }
@@ -171,6 +171,7 @@ mr_status mr_table_fill(struct mr_table *table, float *x, double *label, size_t 
         rows->reject_count = 0;
         table->codec->decode(table->decoder, &table->message, 1, &table->cursor, rows);
         status = rejects_take(table, err);
+        if (!status && table->reader) status = mr_table_texts_take(table, first, label, err);
         if (!status && table->kind == MR_LABEL_CLASS) status = classes_take(table, first, label, err);
     }
     if (status == MR_END && table->wants_hash && !*table->hash) mr_sha256_end(&table->sha, table->hash);
@@ -182,15 +183,20 @@ mr_status mr_table_fill(struct mr_table *table, float *x, double *label, size_t 
 
 static mr_status buffers_create(struct mr_table *table, struct mr_err *err)
 {
-    const size_t cols = table->path.count;
-    table->rows = (struct mr_rows){.capture = calloc(MR_TABLE_ROW_CAP, sizeof(struct mr_span)),
+    const size_t captures = table->schema.capture_count;
+    table->rows = (struct mr_rows){.capture = calloc(MR_TABLE_ROW_CAP * captures + 1, sizeof(struct mr_span)),
                                    .message = calloc(MR_TABLE_ROW_CAP, sizeof(uint32_t)),
                                    .reject = calloc(REJECT_CAP, sizeof(struct mr_reject)),
-                                   .feature_count = cols,
-                                   .capture_count = table->is_by_text,
+                                   .feature_count = table->cols,
+                                   .capture_count = captures,
                                    .row_cap = MR_TABLE_ROW_CAP,
                                    .reject_cap = REJECT_CAP};
     table->cursor.message = 1; /* there is no block yet */
+    if (table->reader) {
+        const size_t bytes = table->reader_ops->info(table->reader)->read_scratch_bytes;
+        table->reader_scratch = aligned_alloc(MR_ALIGN, (bytes / MR_ALIGN + 1) * MR_ALIGN);
+        if (!table->reader_scratch) return mr_fail(err, MR_ENOMEM, "out of memory");
+    }
     if (!table->rows.capture || !table->rows.message || !table->rows.reject)
         return mr_fail(err, MR_ENOMEM, "out of memory");
     return MR_OK;
@@ -205,6 +211,8 @@ mr_status mr_table_open(const char *path, const struct mr_table_options *options
     table->kind = kind;
     table->skips_bad = options->bad_rows == MR_BAD_SKIP;
     table->wants_hash = options->wants_hash;
+    table->reader_ops = options->reader_ops;
+    table->reader = options->reader;
     mr_sha256_init(&table->sha);
     mr_status status = mr_table_shape(table, path, options, err);
     if (!status) status = buffers_create(table, err);
@@ -218,7 +226,7 @@ mr_status mr_table_open(const char *path, const struct mr_table_options *options
 
 static mr_status block_create(struct mr_table *table, struct mr_err *err)
 {
-    const size_t bytes = MR_TABLE_ROW_CAP * table->path.count * sizeof(float);
+    const size_t bytes = MR_TABLE_ROW_CAP * table->cols * sizeof(float);
     table->x = aligned_alloc(MR_ALIGN, bytes);
     table->label = malloc(MR_TABLE_ROW_CAP * sizeof *table->label);
     return table->x && table->label ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
@@ -278,6 +286,7 @@ void mr_table_close(struct mr_table *table)
     mr_classes_deinit(&table->classes);
     free((struct mr_field *)(uintptr_t)table->schema.field);
     free(table->codec_options);
+    free(table->reader_scratch);
     free(table->label_path);
     free(table->rows.capture);
     free(table->rows.message);

@@ -8,9 +8,16 @@
 #include <stdbool.h>
 
 #include "millrace/codec.h"
+#include "millrace/model.h"
 
 /** Rows of a block. */
 #define MR_TABLE_ROW_CAP 4096
+
+/** A model that makes the columns of x from the text of the features (ids): its read() (millrace/model.h). */
+struct mr_table_reader {
+    const struct mr_model_ops *ops;
+    const struct mr_model *model;
+};
 
 /** What the flags say of DATA (cli/data_flags.h). Strings belong to the options. */
 struct mr_table_options {
@@ -21,6 +28,10 @@ struct mr_table_options {
     struct mr_map record;       /* options of the format */
     int bad_rows;               /* mr_table_bad_rows */
     bool wants_hash;            /* mr_table_hash is asked for: a third of the speed at which CSV is read */
+    /* A model whose read() makes the columns of x from the text of the features (ids); then `features` says which, and
+     * a label is a number. NULL: features are numbers. Both outlive the table. */
+    const struct mr_model_ops *reader_ops;
+    const struct mr_model *reader;
 };
 
 /** "auto", then the codecs in the order of registry.def; NULL at the end. */

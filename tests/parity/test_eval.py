@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from xml.etree import ElementTree
 
 PROGRAM = os.environ["MILLRACE"]
@@ -119,6 +119,57 @@ def check_clusters(want):
         fail("no inertia in the text")
 
 
+def precision_recall(predictions, top, threshold):
+    """precision_recall_at_k of Surprise's FAQ, means over the users."""
+    users = defaultdict(list)
+    for user, estimate, rating in predictions:
+        users[user].append((estimate, rating))
+    precisions, recalls = [], []
+    for ratings in users.values():
+        ratings.sort(key=lambda pair: pair[0], reverse=True)
+        relevant = sum(rating >= threshold for _, rating in ratings)
+        recommended = sum(estimate >= threshold for estimate, _ in ratings[:top])
+        both = sum(rating >= threshold and estimate >= threshold for estimate, rating in ratings[:top])
+        precisions.append(both / recommended if recommended else 0)
+        recalls.append(both / relevant if relevant else 0)
+    return sum(precisions) / len(precisions), sum(recalls) / len(recalls)
+
+
+def check_ratings():
+    """A recommender against the estimates of Surprise itself; made-up ratings."""
+    pairs = json.loads(pathlib.Path("tests/golden/surprise/expected.json").read_text())["biased"]["pairs"]
+    model = "datasets/ratings/ratings.safetensors"
+    rows = [(user, item, estimate, 1 + (i * 7919 % 9) / 2) for i, (user, item, estimate) in enumerate(pairs)]
+    users = sorted({user for user, *_ in rows})[:20]  # few users with many ratings each, beside those
+    rows += [(users[i % 20], item, estimate, 5 - (i * 31 % 8) / 2) for i, (user, item, estimate) in enumerate(pairs) if user == users[i % 20]]
+    csv = "who,what,stars\n" + "".join(f"{user},{item},{rating}\n" for user, item, _, rating in rows)
+    jsonl = "".join(json.dumps({"who": user, "what": int(item) if item.isdigit() else item, "stars": rating}) + "\n"
+                    for user, item, _, rating in rows)
+    flags = ("-F", "who,what", "-l", "stars", "--json", "--top", "2", "--relevant", "3")
+    out = json.loads(run(model, "-f", "csv", *flags, data=csv.encode())[0])
+    errors = [estimate - rating for _, _, estimate, rating in rows]
+    near("rmse of ratings", out["metrics"]["rmse"], (sum(e * e for e in errors) / len(errors)) ** 0.5, 1e-5)
+    near("mae of ratings", out["metrics"]["mae"], sum(map(abs, errors)) / len(errors), 1e-5)
+    known = [(user, estimate, rating) for user, _, estimate, rating in rows if user != "nobody"]
+    precision, recall = precision_recall(known, 2, 3)
+    near("precision at 2", out["metrics"]["precision"], precision)
+    near("recall at 2", out["metrics"]["recall"], recall)
+    if (out["unknown_users"], out["users"], out["rows"]) != (2, len({user for user, *_ in known}), len(rows)):
+        fail(f"users: {out}")
+    if json.loads(run(model, "-f", "json", *flags, data=jsonl.encode())[0])["metrics"] != out["metrics"]:
+        fail("ratings as JSON lines")
+    if "precision at N" not in run(model, "-f", "csv", *flags[:4], data=csv.encode())[0]:
+        fail("text of a recommender")
+    if "USER,ITEM" not in run(model, "-f", "csv", "-l", "stars", data=csv.encode(), code=64)[1]:
+        fail("no ids are named")
+    bad = jsonl.encode() + b'{"who":{},"what":3,"stars":1}\n'
+    if f"line {len(rows) + 1}: feature \"who\"" not in run(model, "-f", "json", *flags, data=bad, code=65)[1]:
+        fail("an id that is none")
+    skipped = json.loads(run(model, "-f", "json", *flags, "--bad-rows", "skip", data=bad + jsonl.split("\n")[0].encode())[0])
+    if (skipped["bad"], skipped["rows"]) != (1, len(rows) + 1):
+        fail(f"a bad id that is left out: {skipped}")
+
+
 def check_labels(expected):
     """Labels that the model does not know, bad rows, and none at all."""
     model = MODELS / "logistic_binary.safetensors"
@@ -182,6 +233,7 @@ def main():
     for name, want in expected["numbers"].items():
         check_numbers(name, want)
     check_clusters(expected["kmeans"])
+    check_ratings()
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:  # a file is known by its name
         want = expected["classes"]["mlp_relu"]
         file.write(Rows("mlp_relu", want["labels"]).jsonl())
