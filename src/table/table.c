@@ -245,6 +245,10 @@ mr_status mr_table_rewind(struct mr_table *table, struct mr_err *err)
     if (status) return status;
     table->cursor = (struct mr_cursor){.message = 1};
     table->skipped = 0;
+    if (table->wants_hash && !*table->hash) { /* the end was not reached: what was read so far comes again */
+        mr_sha256_init(&table->sha);
+        table->input.sha = &table->sha;
+    }
     return MR_OK;
 }
 
