@@ -21,7 +21,7 @@ struct fit_options {
     char *output, *backend, *version;
     int64_t threads, seed;
     bool json, quiet;
-    char *k, *start, *labels;              /* kmeans */
+    char *k, *start, *labels, *svg;        /* kmeans */
     int64_t restarts, silhouette;          /* kmeans */
     int64_t iterations;                    /* all that iterate */
     double tolerance;                      /* likewise */

@@ -12,6 +12,7 @@
 #include "fit/knee.h"
 #include "fit/random.h"
 #include "fit/silhouette.h"
+#include "plot/svg.h"
 
 #define K_MAX     65536
 #define BAR_WIDTH 32
@@ -211,6 +212,38 @@ static void centers_print(const struct fit *fit, const struct outcome *outcome)
     }
 }
 
+/* The curve as a picture, its knee marked. */
+static mr_status curve_draw(const struct outcome *outcomes, size_t count, size_t knee, const char *path,
+                            struct mr_err *err)
+{
+    double *const k = malloc(2 * count * sizeof *k), *const inertia = k ? k + count : NULL;
+    char title[96];
+    struct mr_svg svg;
+    struct mr_plot plot = {.svg = &svg, .left = 90, .top = 60, .width = 560, .height = 340};
+    if (!k) return mr_fail(err, MR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        k[i] = (double)outcomes[i].k;
+        inertia[i] = outcomes[i].fitted.inertia;
+        plot.y_max = fmax(plot.y_max, 1.05 * inertia[i]);
+    }
+    plot.x_min = k[0] - 1;
+    plot.x_max = k[count - 1] + 1;
+    if (!(plot.y_max > 0)) plot.y_max = 1;
+    snprintf(title, sizeof title,
+             count > 1 ? "inertia by number of clusters: the knee is at %zu" : "inertia of %zu clusters",
+             outcomes[knee].k);
+    mr_status status = mr_svg_begin(&svg, path, 680, 460, title, err);
+    if (!status) {
+        mr_plot_axes(&plot, "clusters", "inertia");
+        mr_plot_line(&plot, k, inertia, count, MR_SVG_BLUE, true);
+        const double x = mr_plot_x(&plot, k[knee]), bottom = plot.top + plot.height;
+        mr_svg_line(&svg, x, mr_plot_y(&plot, inertia[knee]), x, bottom, MR_SVG_GREY, 1.5);
+        status = mr_svg_end(&svg, err);
+    }
+    free(k);
+    return status;
+}
+
 static void curve_report(struct fit *fit, const struct outcome *outcomes, size_t count, const struct outcome *best)
 {
     cJSON *const curve = cJSON_AddArrayToObject(fit->report, "curve");
@@ -281,6 +314,7 @@ static mr_status range_run(struct fit *fit, const struct range *range, struct mr
             if (!status) centers_print(fit, best);
         }
         curve_report(fit, outcomes, count, best);
+        if (!status && fit->options->svg) status = curve_draw(outcomes, count, knee, fit->options->svg, err);
         if (!status) status = best_save(fit, best, err);
     }
     for (size_t i = 0; i <= range->last - range->first; i++) mr_kmeans_fitted_deinit(&outcomes[i].fitted);

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
@@ -126,9 +127,12 @@ def check_kmeans(folder):
         rows = list(csv.DictReader(file))
     counts = [sum(row["label"] == str(i) for row in rows) for i in range(3)]
     near("labels", counts, read(path)[0]["weights"], 0)
-    curve = fit("kmeans", ROWS, *FEATURES, "--k", "1..8", "-q", "-o", path).stdout
+    picture = folder / "elbow.svg"
+    curve = fit("kmeans", ROWS, *FEATURES, "--k", "1..8", "--svg", picture, "-q", "-o", path).stdout
     if "<- knee" not in curve or len(curve.splitlines()) < 10:
         fail(f"no curve: {curve}")
+    if xml.etree.ElementTree.parse(picture).getroot().tag != "{http://www.w3.org/2000/svg}svg" or "knee is at" not in picture.read_text():
+        fail("the picture is none")
 
 
 def check_same_bytes(folder):
