@@ -245,16 +245,20 @@ static mr_status lanes_start(struct mr_run *run, const sigset_t *set, struct mr_
     const struct timespec tick = {.tv_nsec = START_TICK_NS};
     struct starting starting = {.run = run, .err = err};
     pthread_t starter;
+    int late = 0; /* a signal that came when lanes were at work already, though not all of them */
 
     if (pthread_create(&starter, NULL, start_main, &starting))
         return mr_fail(err, MR_ENOMEM, "could not start a thread");
     while (!atomic_load(&starting.is_over)) {
         const int number = sigtimedwait(set, NULL, &tick);
         if (number < 0) continue;
+        late = number;
+        if (atomic_load(&run->has_begun)) break;
         mr_log(MR_LOG_INFO, "run", "%s while starting: nothing was taken in", number == SIGINT ? "Ctrl-C" : "SIGTERM");
         _exit(mr_until_is_limited(&run->until) ? mr_status_exit(MR_ERETRY) : 0);
     }
     pthread_join(starter, NULL);
+    if (late) kill(getpid(), late); /* for the loop that watches them: it waits there until then */
     return starting.status;
 }
 

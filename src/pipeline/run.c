@@ -142,6 +142,7 @@ mr_status mr_run_start(struct mr_run *run, struct mr_err *err)
     for (unsigned i = 0; i < run->lane_count && !status; i++) status = mr_lane_create(run, i, &run->lane[i], err);
     if (!status) status = mr_followers_open_wait(run, err);
     if (!status) status = mr_follow_start(run->follow, &run->models, err);
+    if (!status) atomic_store(&run->has_begun, true);
     for (unsigned i = 0; i < run->lane_count && !status; i++) {
         if (pthread_create(&run->lane[i]->thread, NULL, mr_lane_main, run->lane[i]))
             status = mr_fail(err, MR_ENOMEM, "could not start lane %u", i);

@@ -45,6 +45,7 @@ struct mr_run {
     struct mr_breaker breaker;
     int64_t started_ns;
     _Atomic int state;                                    /* mr_run_state */
+    _Atomic bool has_begun;                               /* lanes may be at work */
     _Atomic int64_t records_left;                         /* of until.records */
     struct mr_ends ends;                                  /* of until.end */
     int32_t source_partitions_min, source_partitions_max; /* as lane 0 found them: all lanes decide alike */
