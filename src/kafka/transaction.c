@@ -400,7 +400,8 @@ void mr_transaction_poll(struct mr_transaction *transaction, int wait_ms)
 mr_status mr_transaction_failure(struct mr_transaction *transaction, struct mr_err *err)
 {
     struct mr_err *const failure = &transaction->failure;
-    if (!failure->status && transaction->client) fatal_check(transaction, "transaction", failure);
+    if (!failure->status && transaction->client)
+        fence_judge(transaction, fatal_check(transaction, "transaction", failure), "transaction", failure);
     if (failure->status && err) *err = *failure;
     return failure->status;
 }

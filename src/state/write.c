@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "kafka/client.h"
 
 #define LIMIT_NS     (40 * 1000000000LL) /* longer than a message may take */
 #define ROOM_WAIT_MS 10
@@ -12,8 +13,10 @@
 /* What a message that cannot be sent, or has not arrived, means for its transaction. */
 static mr_status message_fail(const struct mr_port *port, rd_kafka_resp_err_t code, struct mr_err *err)
 {
-    return mr_fail(err, code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? MR_EKAFKA : MR_ERESTART,
-                   "state topic \"%s\": %s", port->topic_name, rd_kafka_err2str(code));
+    const mr_status status = code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? MR_EKAFKA
+                             : mr_kafka_status(code) == MR_EFENCED        ? MR_EFENCED
+                                                                          : MR_ERESTART;
+    return mr_fail(err, status, "state topic \"%s\": %s", port->topic_name, rd_kafka_err2str(code));
 }
 
 static void delivered(struct mr_port *port, const rd_kafka_message_t *message)
@@ -22,7 +25,12 @@ static void delivered(struct mr_port *port, const rd_kafka_message_t *message)
         struct mr_port *port;
         struct mr_state_writer *writer;
     } owner = {.port = port};
-    if (message->err && !owner.writer->failure->status) message_fail(port, message->err, owner.writer->failure);
+    struct mr_state_writer *const writer = owner.writer;
+    if (!message->err || writer->failure->status) return;
+    /* What the transaction says of it says more: that another process has taken this one's place, or that it was old.
+     */
+    if (!mr_transaction_failure(writer->transaction, writer->failure))
+        message_fail(port, message->err, writer->failure);
 }
 
 mr_status mr_state_writer_open(struct mr_state_writer *writer, struct mr_transaction *transaction, const char *topic,
