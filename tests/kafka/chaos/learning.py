@@ -120,16 +120,26 @@ def handed_over(trial):
 
 
 def one_ends(old, new):
-    """Of two that write the same model one ends: fenced, or because it was to leave. A dynamic old one that has committed all it took when its
-    partition goes to the new one learns nothing of that; it stands by, and is told to leave. A new one may stand by for a moment: its producer has
-    fenced the old one, which finds out with its next record, ends, and leaves its partition."""
-    both = (old, new)
-    wait_for(lambda: any(run.process.poll() is not None for run in both) or stands_by(old), f"one of two to end:\n{old.err()[-1500:]}\n{new.err()[-1500:]}", 60)
+    """Of two that write the same model one ends: fenced, or because it was to leave. A dynamic member without a partition learns nothing of being
+    fenced; it stands by, and is told to leave: the old one that had committed all it took, or the new one whose place the old one has taken back.
+    The latter shows in commits of the old one; before, it may be about to find out that it is fenced, and leave its partition to the new one."""
+    both, commits = (old, new), []
+
+    def is_settled():
+        now = old.total.get("commits", 0)
+        if not stands_by(new):
+            commits.clear()
+        elif not commits or now > commits[-1]:
+            commits.append(now)
+        return any(run.process.poll() is not None for run in both) or stands_by(old) or len(commits) > 2
+
+    wait_for(is_settled, f"one of two to end:\n{old.err()[-1500:]}\n{new.err()[-1500:]}", 60)
     if all(run.process.poll() is None for run in both):
-        old.signal(signal.SIGTERM)
-        old.expect_end(0)
+        left = old if stands_by(old) else new
+        left.signal(signal.SIGTERM)
+        left.expect_end(0)
     left = old if old.process.poll() is not None else new
-    expect(left.process.returncode in ((0, 73, 75) if left is old else (73,)), f"it left with {left.process.returncode}:\n{left.err()[-2000:]}")
+    expect(left.process.returncode in ((0, 73, 75) if left is old else (0, 73)), f"it left with {left.process.returncode}:\n{left.err()[-2000:]}")
     return left
 
 
