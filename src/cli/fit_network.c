@@ -274,7 +274,7 @@ static mr_status network_save(struct supervised *s, struct mr_err *err)
     const bool is_mlp = !strcmp(s->fit->kind->name, "mlp");
     const size_t cols = s->fit->matrix.cols;
     struct mr_tensor_out tensors[TENSORS_MAX];
-    char names[2 * MR_NETWORK_LAYERS_MAX][32];
+    char names[2 * MR_NETWORK_LAYERS_MAX][48];
     const char *activations[MR_NETWORK_LAYERS_MAX];
     const double *w = network->w, *b = network->w + network->weights;
     size_t count = 0;
