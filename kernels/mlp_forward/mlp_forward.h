@@ -2,6 +2,7 @@
 #ifndef MR_KERNEL_MLP_FORWARD_H
 #define MR_KERNEL_MLP_FORWARD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,9 @@ typedef enum {
 
 /** Stable lower-case name, as model files spell it; never NULL. */
 const char *mr_activation_name(mr_activation activation);
+
+/** The activation of this name; false: there is none. */
+bool mr_activation_find(const char *name, mr_activation *activation_out);
 
 struct mr_mlp_layer {
     size_t in, out;

@@ -5,12 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/term.h"
 #include "cli/fit.h"
 #include "cli/fit_labels.h"
 #include "fit/kmeans.h"
 #include "fit/knee.h"
-#include "fit/random.h"
 #include "fit/silhouette.h"
 #include "plot/svg.h"
 
@@ -148,14 +146,17 @@ static mr_status silhouette_take(struct fit *fit, struct outcome *outcome, struc
     return status;
 }
 
-static const double *sort_center;
-static size_t sort_cols;
+struct centers {
+    const double *center; /* [k][cols] */
+    size_t cols;
+};
 
-static int center_compare(const void *a, const void *b)
+static int center_compare(const void *a, const void *b, void *context)
 {
-    const double *const left = sort_center + *(const size_t *)a * sort_cols;
-    const double *const right = sort_center + *(const size_t *)b * sort_cols;
-    for (size_t c = 0; c < sort_cols; c++)
+    const struct centers *const centers = context;
+    const double *const left = centers->center + *(const size_t *)a * centers->cols;
+    const double *const right = centers->center + *(const size_t *)b * centers->cols;
+    for (size_t c = 0; c < centers->cols; c++)
         if (left[c] != right[c]) return left[c] < right[c] ? -1 : 1;
     return 0;
 }
@@ -170,9 +171,7 @@ static mr_status centers_sort(struct outcome *outcome, size_t cols, struct mr_er
                                                                            malloc(outcome->k * sizeof *count);
     const bool is_whole = order && center && count;
     for (size_t i = 0; i < outcome->k && is_whole; i++) order[i] = i;
-    sort_center = fitted->center;
-    sort_cols = cols;
-    if (is_whole) qsort(order, outcome->k, sizeof *order, center_compare);
+    if (is_whole) qsort_r(order, outcome->k, sizeof *order, center_compare, &(struct centers){fitted->center, cols});
     for (size_t i = 0; i < outcome->k && is_whole; i++) {
         memcpy(center + i * cols, fitted->center + order[i] * cols, cols * sizeof *center);
         count[i] = fitted->count[order[i]];
@@ -212,26 +211,40 @@ static void centers_print(const struct fit *fit, const struct outcome *outcome)
     }
 }
 
-/* The curve as a picture, its knee marked. */
-static mr_status curve_draw(const struct outcome *outcomes, size_t count, size_t knee, const char *path,
-                            struct mr_err *err)
+/* Inertia by number of clusters. */
+struct curve {
+    double *k, *inertia; /* [count] each, in one piece */
+    size_t count, knee;
+};
+
+static mr_status curve_make(const struct outcome *outcomes, size_t count, struct curve *curve, struct mr_err *err)
 {
-    double *const k = malloc(2 * count * sizeof *k), *const inertia = k ? k + count : NULL;
+    double *const k = malloc(2 * count * sizeof *k);
+    if (!k) return mr_fail(err, MR_ENOMEM, "out of memory");
+    *curve = (struct curve){.k = k, .inertia = k + count, .count = count};
+    for (size_t i = 0; i < count; i++) {
+        curve->k[i] = (double)outcomes[i].k;
+        curve->inertia[i] = outcomes[i].fitted.inertia;
+    }
+    curve->knee = mr_knee(curve->k, curve->inertia, count);
+    return MR_OK;
+}
+
+/* The curve as a picture, its knee marked. */
+static mr_status curve_draw(const struct curve *curve, const char *path, struct mr_err *err)
+{
+    const double *const k = curve->k, *const inertia = curve->inertia;
+    const size_t count = curve->count, knee = curve->knee;
     char title[96];
     struct mr_svg svg;
     struct mr_plot plot = {.svg = &svg, .left = 90, .top = 60, .width = 560, .height = 340};
-    if (!k) return mr_fail(err, MR_ENOMEM, "out of memory");
-    for (size_t i = 0; i < count; i++) {
-        k[i] = (double)outcomes[i].k;
-        inertia[i] = outcomes[i].fitted.inertia;
-        plot.y_max = fmax(plot.y_max, 1.05 * inertia[i]);
-    }
+    for (size_t i = 0; i < count; i++) plot.y_max = fmax(plot.y_max, 1.05 * inertia[i]);
     plot.x_min = k[0] - 1;
     plot.x_max = k[count - 1] + 1;
     if (!(plot.y_max > 0)) plot.y_max = 1;
     snprintf(title, sizeof title,
              count > 1 ? "inertia by number of clusters: the knee is at %zu" : "inertia of %zu clusters",
-             outcomes[knee].k);
+             (size_t)k[knee]);
     mr_status status = mr_svg_begin(&svg, path, 680, 460, title, err);
     if (!status) {
         mr_plot_axes(&plot, "clusters", "inertia");
@@ -240,7 +253,6 @@ static mr_status curve_draw(const struct outcome *outcomes, size_t count, size_t
         mr_svg_line(&svg, x, mr_plot_y(&plot, inertia[knee]), x, bottom, MR_SVG_GREY, 1.5);
         status = mr_svg_end(&svg, err);
     }
-    free(k);
     return status;
 }
 
@@ -288,15 +300,23 @@ static mr_status range_fit(struct fit *fit, const struct range *range, struct ou
     return status;
 }
 
-static size_t knee_find(const struct outcome *outcomes, size_t count)
+/* Says and saves what came of the range: the model is that of the knee. */
+static mr_status range_report(struct fit *fit, struct outcome *outcomes, size_t count, struct mr_err *err)
 {
-    double k[256], inertia[256];
-    const size_t looked = count < 256 ? count : 256;
-    for (size_t i = 0; i < looked; i++) {
-        k[i] = (double)outcomes[i].k;
-        inertia[i] = outcomes[i].fitted.inertia;
+    struct curve curve = {0};
+    mr_status status = curve_make(outcomes, count, &curve, err);
+    if (status) return status;
+    struct outcome *const best = &outcomes[curve.knee];
+    status = centers_sort(best, fit->matrix.cols, err);
+    if (!fit->options->json) {
+        curve_print(outcomes, count, curve.knee);
+        if (!status) centers_print(fit, best);
     }
-    return mr_knee(k, inertia, looked);
+    curve_report(fit, outcomes, count, best);
+    if (!status && fit->options->svg) status = curve_draw(&curve, fit->options->svg, err);
+    if (!status) status = best_save(fit, best, err);
+    free(curve.k);
+    return status;
 }
 
 static mr_status range_run(struct fit *fit, const struct range *range, struct mr_err *err)
@@ -305,18 +325,7 @@ static mr_status range_run(struct fit *fit, const struct range *range, struct mr
     size_t count = 0;
     if (!outcomes) return mr_fail(err, MR_ENOMEM, "out of memory");
     mr_status status = range_fit(fit, range, outcomes, &count, err);
-    if (!status && count) {
-        const size_t knee = knee_find(outcomes, count);
-        struct outcome *const best = &outcomes[knee];
-        status = centers_sort(best, fit->matrix.cols, err);
-        if (!fit->options->json) {
-            curve_print(outcomes, count, knee);
-            if (!status) centers_print(fit, best);
-        }
-        curve_report(fit, outcomes, count, best);
-        if (!status && fit->options->svg) status = curve_draw(outcomes, count, knee, fit->options->svg, err);
-        if (!status) status = best_save(fit, best, err);
-    }
+    if (!status && count) status = range_report(fit, outcomes, count, err);
     for (size_t i = 0; i <= range->last - range->first; i++) mr_kmeans_fitted_deinit(&outcomes[i].fitted);
     free(outcomes);
     return status;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/fit.h"
+#include "fit/moments.h"
 #include "fit/network.h"
 #include "fit/prepare.h"
 
@@ -21,7 +22,7 @@ struct supervised {
     struct mr_network_end end;
     double label_mean, label_scale; /* a regression's labels are standardised, too */
     size_t sizes[MR_NETWORK_LAYERS_MAX + 1], layer_count;
-    bool is_classifier;
+    bool is_classifier, is_mlp;
 };
 
 static void supervised_deinit(struct supervised *s)
@@ -82,7 +83,7 @@ static mr_status shape_find(struct supervised *s, struct mr_err *err)
                        "label \"%s\": %zu classes, more than %d: is it a number? then fit linear, or mlp "
                        "--regression",
                        s->fit->options->data.label, matrix->class_count, CLASS_MAX);
-    if (!strcmp(s->fit->kind->name, "mlp")) return layers_read(s, err);
+    if (s->is_mlp) return layers_read(s, err);
     s->layer_count = 1;
     s->sizes[0] = matrix->cols;
     s->sizes[1] = outputs(s);
@@ -108,14 +109,14 @@ static mr_status rows_prepare(struct supervised *s, struct mr_err *err)
     const struct fit_options *const options = s->fit->options;
     struct mr_matrix *const matrix = &s->fit->matrix;
     const double held_out = options->held_out >= 0 ? options->held_out : 0.2;
-    const double validation = options->validation >= 0             ? options->validation
-                              : !strcmp(s->fit->kind->name, "mlp") ? 0.1
-                                                                   : 0;
+    const double validation = options->validation >= 0 ? options->validation : s->is_mlp ? 0.1 : 0;
     mr_matrix_shuffle(matrix, (uint64_t)options->seed);
     mr_status status = mr_matrix_hold_out(matrix, held_out, &s->held_out, err);
     if (!status) status = mr_matrix_hold_out(matrix, validation, &s->validation, err);
     if (!status && !mr_standard_init(&s->standard, matrix->cols)) status = mr_fail(err, MR_ENOMEM, "out of memory");
-    if (!status) status = mr_matrix_moments(s->fit->crew, matrix, &s->standard, err);
+    if (!status) status = mr_rows_moments(s->fit->crew, matrix->x, matrix->rows, &s->standard, err);
+    if (!status && !mr_standard_fits(&s->standard))
+        status = mr_fail(err, MR_EDATA, "the mean or the variance of a feature is beyond float32: scale it");
     if (!status) status = mr_matrix_standardise(s->fit->crew, matrix, &s->standard, err);
     if (!status) status = mr_matrix_standardise(s->fit->crew, &s->held_out, &s->standard, err);
     if (!status) status = mr_matrix_standardise(s->fit->crew, &s->validation, &s->standard, err);
@@ -131,20 +132,15 @@ static void stepped(void *context, size_t epoch, double loss, double validation_
 
 static mr_status activation_read(const char *text, mr_activation *activation_out, struct mr_err *err)
 {
-    for (unsigned i = MR_ACT_IDENTITY; i < MR_ACT_SOFTMAX; i++) {
-        if (strcmp(text, mr_activation_name((mr_activation)i)) != 0) continue;
-        *activation_out = (mr_activation)i;
-        return MR_OK;
-    }
+    if (mr_activation_find(text, activation_out) && *activation_out != MR_ACT_SOFTMAX) return MR_OK;
     return mr_fail(err, MR_EUSAGE, "--activation \"%s\": known are identity, sigmoid, tanh, relu, gelu", text);
 }
 
 static mr_status how_read(struct supervised *s, struct mr_err *err)
 {
     const struct fit_options *const o = s->fit->options;
-    const bool is_mlp = !strcmp(s->fit->kind->name, "mlp");
     const double rows = (double)s->fit->matrix.rows;
-    const bool is_lbfgs = !is_mlp || (o->solver && !strcmp(o->solver, "lbfgs"));
+    const bool is_lbfgs = !s->is_mlp || (o->solver && !strcmp(o->solver, "lbfgs"));
     if (o->solver && strcmp(o->solver, "lbfgs") != 0 && strcmp(o->solver, "adam") != 0)
         return mr_fail(err, MR_EUSAGE, "--solver \"%s\": expected adam or lbfgs", o->solver);
     s->how = (struct mr_network_fit){.solver = is_lbfgs ? MR_SOLVER_LBFGS : MR_SOLVER_ADAM,
@@ -156,11 +152,11 @@ static mr_status how_read(struct supervised *s, struct mr_err *err)
                                      .batch_rows = o->batch > 0 ? (size_t)o->batch : 256,
                                      .step = o->step > 0 ? o->step : 1e-3,
                                      .l2 = o->l2 >= 0         ? o->l2
-                                           : is_mlp           ? 1e-4 / rows
+                                           : s->is_mlp        ? 1e-4 / rows
                                            : s->is_classifier ? 1 / rows
                                                               : 0,
                                      .tolerance = o->tolerance >= 0 ? o->tolerance : 1e-4,
-                                     .patience = !is_mlp            ? 0
+                                     .patience = !s->is_mlp         ? 0
                                                  : o->patience >= 0 ? (size_t)o->patience
                                                                     : 10,
                                      .seed = (uint64_t)o->seed,
@@ -271,7 +267,6 @@ static mr_status network_report(struct supervised *s, struct mr_err *err)
 static mr_status network_save(struct supervised *s, struct mr_err *err)
 {
     const struct mr_network *const network = &s->network;
-    const bool is_mlp = !strcmp(s->fit->kind->name, "mlp");
     const size_t cols = s->fit->matrix.cols;
     struct mr_tensor_out tensors[TENSORS_MAX];
     char names[2 * MR_NETWORK_LAYERS_MAX][48];
@@ -282,8 +277,8 @@ static mr_status network_save(struct supervised *s, struct mr_err *err)
     if (!scale) return mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < s->layer_count; i++) {
         const struct mr_mlp_layer *const layer = &network->layer[i];
-        snprintf(names[2 * i], sizeof *names, is_mlp ? "layer.%zu.weight" : "weight", i);
-        snprintf(names[2 * i + 1], sizeof *names, is_mlp ? "layer.%zu.bias" : "bias", i);
+        snprintf(names[2 * i], sizeof *names, s->is_mlp ? "layer.%zu.weight" : "weight", i);
+        snprintf(names[2 * i + 1], sizeof *names, s->is_mlp ? "layer.%zu.bias" : "bias", i);
         tensors[count++] =
             (struct mr_tensor_out){.name = names[2 * i], .rank = 2, .shape = {layer->out, layer->in}, .f64 = w};
         tensors[count++] = (struct mr_tensor_out){.name = names[2 * i + 1], .rank = 1, .shape = {layer->out}, .f64 = b};
@@ -298,7 +293,7 @@ static mr_status network_save(struct supervised *s, struct mr_err *err)
     const struct fit_model model = {.type = s->fit->kind->name,
                                     .label = s->is_classifier ? (const char *const *)s->fit->matrix.class_name : NULL,
                                     .label_count = s->is_classifier ? s->fit->matrix.class_count : 0,
-                                    .activation = is_mlp ? activations : NULL,
+                                    .activation = s->is_mlp ? activations : NULL,
                                     .activation_count = s->layer_count,
                                     .tensor = tensors,
                                     .tensor_count = count};
@@ -309,7 +304,7 @@ static mr_status network_save(struct supervised *s, struct mr_err *err)
 
 static mr_status supervised_run(struct fit *fit, struct mr_err *err)
 {
-    struct supervised s = {.fit = fit, .is_classifier = fit->label == MR_LABEL_CLASS};
+    struct supervised s = {.fit = fit, .is_classifier = fit->label == MR_LABEL_CLASS, .is_mlp = fit->kind == &fit_mlp};
     mr_status status = shape_find(&s, err);
     if (!status) status = rows_prepare(&s, err);
     if (!status) status = network_fit(&s, err);

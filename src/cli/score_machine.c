@@ -2,20 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/named.h"
 #include "cli/score.h"
-#include "registry.h"
 
 #define ARENA_BYTES (2u << 20)
 
 static mr_status backend_open(struct score *score, struct mr_err *err)
 {
-    const char *const text = score->options->backend, *const colon = strchr(text, ':');
-    char name[32];
-    snprintf(name, sizeof name, "%.*s", colon ? (int)(colon - text) : (int)strlen(text), text);
-    score->backend_ops = mr_backend_find(strcmp(name, "auto") != 0 ? name : "cpu");
-    if (!score->backend_ops)
-        return mr_fail(err, MR_EUSAGE, "--backend: no backend \"%s\"; `millrace backends` lists what there is", name);
-    mr_status status = score->backend_ops->open(colon ? colon + 1 : NULL, &score->backend, err);
+    mr_status status = mr_backend_open_named(score->options->backend, &score->backend_ops, &score->backend, err);
     if (status) return status;
     const void *params;
     const mr_op op = score->job_model.ops->op(score->model, &params);

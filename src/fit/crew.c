@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/named.h"
 #include "base/cores.h"
-#include "registry.h"
 
 #define THREADS_MAX     256
 #define PARTS_MAX       64
@@ -98,17 +98,6 @@ void mr_crew_share(struct mr_crew *crew, size_t count, void (*work)(void *contex
     pthread_mutex_unlock(&crew->lock);
 }
 
-static mr_status backend_open(struct mr_crew *crew, const char *text, struct mr_err *err)
-{
-    const char *const colon = strchr(text, ':');
-    char name[32];
-    snprintf(name, sizeof name, "%.*s", colon ? (int)(colon - text) : (int)strlen(text), text);
-    crew->ops = mr_backend_find(strcmp(name, "auto") != 0 ? name : "cpu");
-    if (!crew->ops)
-        return mr_fail(err, MR_EUSAGE, "--backend: no backend \"%s\"; `millrace backends` lists what there is", name);
-    return crew->ops->open(colon ? colon + 1 : NULL, &crew->backend, err);
-}
-
 static mr_status hands_open(struct mr_crew *crew, unsigned threads, struct mr_err *err)
 {
     const bool is_cpu = !strcmp(crew->ops->name, "cpu");
@@ -140,7 +129,7 @@ mr_status mr_crew_open(const char *backend, unsigned threads, struct mr_crew **c
     if (!crew) return mr_fail(err, MR_ENOMEM, "out of memory");
     pthread_mutex_init(&crew->lock, NULL);
     pthread_cond_init(&crew->changed, NULL);
-    mr_status status = backend_open(crew, backend, err);
+    mr_status status = mr_backend_open_named(backend, &crew->ops, &crew->backend, err);
     if (!status) status = hands_open(crew, threads, err);
     if (status)
         mr_crew_close(crew);

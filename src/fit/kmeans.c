@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fit/moments.h"
 #include "kernels/kmeans_sum/kmeans_sum.h"
-#include "kernels/moments/moments.h"
 
 /* What the iterations work with. */
 struct lloyd {
@@ -180,29 +180,13 @@ static mr_status iterate(struct lloyd *lloyd, double tolerance, struct mr_err *e
 static mr_status variance_mean(struct mr_crew *crew, const struct mr_kmeans_fit *fit, double *variance_out,
                                struct mr_err *err)
 {
-    const size_t cols = fit->cols;
-    float *const shift = malloc(2 * cols * sizeof *shift);
-    double *const sums = malloc((2 * cols + 1) * sizeof *sums);
-    const struct mr_scale_params params = {.cols = cols, .shift = shift, .scale = shift ? shift + cols : NULL};
-    struct mr_plan *plan = NULL;
-    mr_status status = shift && sums ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
-    for (size_t c = 0; c < cols && !status; c++) {
-        shift[c] = fit->x[mr_tile_at(0, c, cols)]; /* any value that is near the others */
-        shift[cols + c] = 1;
-    }
-    if (!status) status = mr_crew_plan_create(crew, MR_OP_MOMENTS, &params, cols, 0, &plan, err);
-    const struct mr_pass pass = {
-        .x = fit->x, .rows = fit->rows, .cols = cols, .sum = plan, .sum_count = mr_moments_count(&params)};
-    if (!status) status = mr_crew_pass(crew, &pass, sums, err);
+    struct mr_standard standard;
     double total = 0;
-    for (size_t c = 0; c < cols && !status; c++) {
-        const double rows = (double)fit->rows, mean = sums[c] / rows;
-        total += fmax(0, sums[cols + c] / rows - mean * mean);
-    }
-    *variance_out = cols ? total / (double)cols : 0;
-    mr_crew_plan_destroy(crew, plan);
-    free(shift);
-    free(sums);
+    mr_status status = mr_standard_init(&standard, fit->cols) ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!status) status = mr_rows_moments(crew, fit->x, fit->rows, &standard, err);
+    for (size_t c = 0; c < fit->cols && !status; c++) total += standard.squares[c] / (double)fit->rows;
+    *variance_out = fit->cols ? total / (double)fit->cols : 0;
+    mr_standard_deinit(&standard);
     return status;
 }
 

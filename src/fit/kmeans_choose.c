@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "fit/kmeans.h"
-#include "fit/random.h"
 #include "kernels/kmeans_sum/kmeans_sum.h"
 
 #define TRIALS_MAX 16

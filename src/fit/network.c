@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "fit/lbfgs.h"
-#include "fit/random.h"
 #include "learn/optimizer.h"
 
 #define LBFGS_MEMORY 10
@@ -244,25 +244,20 @@ static mr_status adam_run(struct work *work, struct mr_err *err)
     return status;
 }
 
-static mr_status lbfgs_evaluate(void *context, const double *w, double *loss_out, double *gradient, struct mr_err *err)
-{
-    struct work *const work = context;
-    mr_status status = weights_set(work, w, err);
-    if (!status) status = rows_sum(work, work->fit->train, 0, work->fit->train->rows, err);
-    if (!status) *loss_out = loss_finish(work, w, gradient);
-    return status;
-}
-
 struct lbfgs_context {
     struct work *work;
     mr_status status;
     struct mr_err *err;
 };
 
-static mr_status lbfgs_look(void *context, const double *w, double *loss_out, double *gradient, struct mr_err *err)
+static mr_status lbfgs_evaluate(void *context, const double *w, double *loss_out, double *gradient, struct mr_err *err)
 {
     const struct lbfgs_context *const own = context;
-    return lbfgs_evaluate(own->work, w, loss_out, gradient, err);
+    struct work *const work = own->work;
+    mr_status status = weights_set(work, w, err);
+    if (!status) status = rows_sum(work, work->fit->train, 0, work->fit->train->rows, err);
+    if (!status) *loss_out = loss_finish(work, w, gradient);
+    return status;
 }
 
 static int lbfgs_iterated(void *context, size_t iteration, const double *w, double loss)
@@ -284,7 +279,7 @@ static mr_status lbfgs_run(struct work *work, struct mr_err *err)
                                    .gradient_tolerance = 1e-7,
                                    .loss_tolerance = 1e-9,
                                    .noise = 1e-6,
-                                   .evaluate = lbfgs_look,
+                                   .evaluate = lbfgs_evaluate,
                                    .iterated = lbfgs_iterated,
                                    .context = &own};
     work->end->loss = NAN;

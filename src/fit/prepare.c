@@ -5,8 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "fit/random.h"
-#include "kernels/moments/moments.h"
+#include "base/random.h"
 
 static void rows_swap(struct mr_matrix *matrix, size_t a, size_t b)
 {
@@ -65,33 +64,6 @@ mr_status mr_matrix_hold_out(struct mr_matrix *matrix, double share, struct mr_m
         if (matrix->label) held_out->label[row] = matrix->label[matrix->rows + row];
     }
     return MR_OK;
-}
-
-mr_status mr_matrix_moments(struct mr_crew *crew, const struct mr_matrix *matrix, struct mr_standard *standard,
-                            struct mr_err *err)
-{
-    const size_t cols = matrix->cols;
-    float *const near = malloc((2 * cols + 1) * sizeof *near);
-    const struct mr_scale_params params = {.cols = cols, .shift = near, .scale = near ? near + cols : NULL};
-    double *const sums = malloc(mr_moments_count(&params) * sizeof *sums);
-    struct mr_plan *plan = NULL;
-    mr_status status = near && sums ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
-    for (size_t c = 0; c < cols && !status; c++) {
-        near[c] = matrix->x[mr_tile_at(0, c, cols)]; /* any value of it keeps the digits of the variance */
-        near[cols + c] = 1;
-    }
-    if (!status) status = mr_crew_plan_create(crew, MR_OP_MOMENTS, &params, cols, 0, &plan, err);
-    const struct mr_pass pass = {
-        .x = matrix->x, .rows = matrix->rows, .cols = cols, .sum = plan, .sum_count = mr_moments_count(&params)};
-    if (!status) status = mr_crew_pass(crew, &pass, sums, err);
-    if (!status && matrix->rows) mr_standard_add(standard, near, sums, (double)matrix->rows);
-    if (!status) mr_standard_refresh(standard);
-    if (!status && !mr_standard_fits(standard))
-        status = mr_fail(err, MR_EDATA, "the mean or the variance of a feature is beyond float32: scale it");
-    mr_crew_plan_destroy(crew, plan);
-    free(near);
-    free(sums);
-    return status;
 }
 
 struct standardising {

@@ -16,10 +16,6 @@ void mr_matrix_shuffle(struct mr_matrix *matrix, uint64_t seed);
  */
 mr_status mr_matrix_hold_out(struct mr_matrix *matrix, double share, struct mr_matrix *held_out, struct mr_err *err);
 
-/** Adds all rows to mean and variance (learn/standard.h), on the crew's threads. */
-mr_status mr_matrix_moments(struct mr_crew *crew, const struct mr_matrix *matrix, struct mr_standard *standard,
-                            struct mr_err *err);
-
 /** Makes every feature (x - mean) * factor, in place; a feature that never varied becomes 0. */
 mr_status mr_matrix_standardise(struct mr_crew *crew, struct mr_matrix *matrix, const struct mr_standard *standard,
                                 struct mr_err *err);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fit/random.h"
+#include "base/random.h"
 #include "kernels/kmeans_assign/kmeans_assign.h"
 
 struct sample {

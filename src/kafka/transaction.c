@@ -160,6 +160,16 @@ static mr_txn_outcome fatal_check(const struct mr_transaction *transaction, cons
     return MR_TXN_FATAL;
 }
 
+/* What a call of the transaction's end came to, which may have taken so long. */
+static mr_txn_outcome call_judge(struct mr_transaction *transaction, rd_kafka_error_t *error, int64_t allowed_ms,
+                                 const char *what, struct mr_err *err)
+{
+    mr_txn_outcome outcome = mr_transaction_judge(transaction->client, error, what, err);
+    seen(transaction, allowed_ms);
+    if (!outcome) outcome = fatal_check(transaction, what, err);
+    return fence_judge(transaction, outcome, what, err);
+}
+
 /* A delivery report, on the lane's thread. */
 static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
 {
@@ -270,13 +280,9 @@ mr_txn_outcome mr_transaction_offsets(struct mr_transaction *transaction, const 
     const int wait_ms = left_ms(transaction, OFFSETS_MS);
     if (!wait_ms) return old_fail(transaction, what, err);
     transaction->is_open = false;
-    mr_txn_outcome outcome = mr_transaction_judge(
-        transaction->client, rd_kafka_send_offsets_to_transaction(transaction->client, list, group, wait_ms), what,
-        err);
+    rd_kafka_error_t *const error = rd_kafka_send_offsets_to_transaction(transaction->client, list, group, wait_ms);
     /* On its way to the coordinator of the group it waits for two requests whatever it was given. */
-    seen(transaction, wait_ms + transaction->timeouts.socket_ms + NOTICE_MS);
-    if (!outcome) outcome = fatal_check(transaction, what, err);
-    return fence_judge(transaction, outcome, what, err);
+    return call_judge(transaction, error, wait_ms + transaction->timeouts.socket_ms + NOTICE_MS, what, err);
 }
 
 mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct mr_err *err)
@@ -285,11 +291,9 @@ mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct 
     seen(transaction, 0);
     if (!left_ms(transaction, STEP_MS)) return old_fail(transaction, what, err);
     transaction->is_open = false;
-    mr_txn_outcome outcome =
-        mr_transaction_judge(transaction->client, rd_kafka_commit_transaction(transaction->client, STEP_MS), what, err);
-    seen(transaction, STEP_MS);
-    if (!outcome) outcome = fatal_check(transaction, what, err);
-    if (outcome) return fence_judge(transaction, outcome, what, err);
+    rd_kafka_error_t *const error = rd_kafka_commit_transaction(transaction->client, STEP_MS);
+    const mr_txn_outcome outcome = call_judge(transaction, error, STEP_MS, what, err);
+    if (outcome) return outcome;
     if (transaction->acknowledged != transaction->sent) {
         mr_fail(err, MR_ERESTART, "%s: %llu of %llu messages were acknowledged", what,
                 (unsigned long long)transaction->acknowledged, (unsigned long long)transaction->sent);

@@ -3,16 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "millrace/batch.h"
-
-/* splitmix64 (Steele, Lea, Flood 2014), to [0, 1). */
-static double unit_next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
 
 /* Takes a row as a centre and lowers the distances to the nearest one; returns their new sum. */
 static double center_take(const float *x, size_t rows, size_t cols, size_t row, double *center, double *distance)
@@ -37,10 +29,10 @@ bool mr_kmeans_start(const float *x, size_t rows, size_t cols, size_t k, uint64_
     if (!distance) return false;
     memset(centers, 0, k * cols * sizeof *centers);
     for (size_t i = 0; i < rows; i++) distance[i] = __builtin_inf();
-    size_t row = (size_t)(unit_next(&seed) * (double)rows);
+    size_t row = (size_t)(mr_random_unit(&seed) * (double)rows);
     for (size_t i = 0; i < k && rows; i++) {
         const double total = center_take(x, rows, cols, row, centers + i * cols, distance);
-        double left = unit_next(&seed) * total;
+        double left = mr_random_unit(&seed) * total;
         for (row = 0; row + 1 < rows && (left >= distance[row] || distance[row] == 0); row++) left -= distance[row];
     }
     free(distance);

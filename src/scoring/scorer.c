@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/named.h"
 #include "base/options.h"
 #include "modelfile/model_type.h"
 #include "registry.h"
@@ -32,13 +33,7 @@ static mr_status model_open(struct mr_scorer *scorer, const char *path, const st
 
 static mr_status backend_open(struct mr_scorer *scorer, const char *text, struct mr_err *err)
 {
-    const char *const colon = strchr(text, ':');
-    char name[32];
-    snprintf(name, sizeof name, "%.*s", colon ? (int)(colon - text) : (int)strlen(text), text);
-    scorer->backend_ops = mr_backend_find(strcmp(name, "auto") != 0 ? name : "cpu");
-    if (!scorer->backend_ops)
-        return mr_fail(err, MR_EUSAGE, "--backend: no backend \"%s\"; `millrace backends` lists what there is", name);
-    mr_status status = scorer->backend_ops->open(colon ? colon + 1 : NULL, &scorer->backend, err);
+    mr_status status = mr_backend_open_named(text, &scorer->backend_ops, &scorer->backend, err);
     const unsigned want =
         MR_WANT_Y | (scorer->info->is_classifier ? MR_WANT_CLASS : 0) | (scorer->info->item_count ? MR_WANT_ITEMS : 0);
     if (!status)

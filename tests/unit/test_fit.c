@@ -10,12 +10,13 @@
 
 #include <cmocka.h>
 
+#include "base/random.h"
 #include "fit/kmeans.h"
 #include "fit/knee.h"
 #include "fit/lbfgs.h"
+#include "fit/moments.h"
 #include "fit/network.h"
 #include "fit/prepare.h"
-#include "fit/random.h"
 #include "fit/silhouette.h"
 
 static struct mr_crew *crew;
@@ -108,8 +109,8 @@ static void test_pass_is_the_same_with_any_threads(void **state)
     (void)state;
     assert_int_equal(mr_crew_open("cpu", 1, &alone, &err), MR_OK);
     assert_true(mr_standard_init(&one, 3) && mr_standard_init(&two, 3));
-    assert_int_equal(mr_matrix_moments(alone, &rows, &one, &err), MR_OK);
-    assert_int_equal(mr_matrix_moments(crew, &rows, &two, &err), MR_OK);
+    assert_int_equal(mr_rows_moments(alone, rows.x, rows.rows, &one, &err), MR_OK);
+    assert_int_equal(mr_rows_moments(crew, rows.x, rows.rows, &two, &err), MR_OK);
     assert_memory_equal(one.mean, two.mean, sizeof(double) * 3);
     assert_memory_equal(one.squares, two.squares, sizeof(double) * 3);
     for (size_t i = 0; i < rows.rows; i++) mean += (double)cloud_value(i, 0) / (double)rows.rows;

@@ -24,17 +24,15 @@ static mr_status activation_read(const struct mr_safetensors *file, const struct
                                  mr_activation *activation_out, struct mr_err *err)
 {
     const char *const name = names->item[index];
-    for (unsigned i = MR_ACT_IDENTITY; i <= MR_ACT_SOFTMAX; i++) {
-        if (strcmp(name, mr_activation_name((mr_activation)i))) continue;
-        *activation_out = (mr_activation)i;
-        if (i != MR_ACT_SOFTMAX || index + 1 == names->count) return MR_OK;
+    if (!mr_activation_find(name, activation_out))
+        return mr_fail(err, MR_EDATA,
+                       "model \"%s\": millrace.activations[%zu] is \"%.40s\": known are identity, sigmoid, tanh, relu, "
+                       "gelu, softmax",
+                       mr_safetensors_name(file), index, name);
+    if (*activation_out == MR_ACT_SOFTMAX && index + 1 != names->count)
         return mr_fail(err, MR_EDATA, "model \"%s\": millrace.activations[%zu]: softmax can only be the last",
                        mr_safetensors_name(file), index);
-    }
-    return mr_fail(
-        err, MR_EDATA,
-        "model \"%s\": millrace.activations[%zu] is \"%.40s\": known are identity, sigmoid, tanh, relu, gelu, softmax",
-        mr_safetensors_name(file), index, name);
+    return MR_OK;
 }
 
 /* Reads layer `index` and checks that it fits behind the one before. */

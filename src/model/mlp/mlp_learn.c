@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "model/mlp/mlp_model.h"
 #include "modelfile/optimizer_file.h"
 
@@ -163,23 +164,13 @@ static bool parameters_fit(const size_t *width, size_t layer_count)
     return true;
 }
 
-/* SplitMix64 (Steele, Lea and Flood 2014): [-1, 1). */
-static double uniform(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    return (double)(z >> 11) * 0x1p-52 - 1;
-}
-
 /* Weights between +- sqrt(6 / (in + out)) (Glorot and Bengio 2010), biases 0. */
 static bool layer_make(struct mr_mlp_layer *layer, size_t in, size_t out, mr_activation activation, uint64_t *state)
 {
     float *const w = malloc(in * out * sizeof *w), *const b = calloc(out, sizeof *b);
     const double size = sqrt(6.0 / (double)(in + out));
     *layer = (struct mr_mlp_layer){.in = in, .out = out, .w = w, .b = b, .activation = activation};
-    for (size_t i = 0; w && i < in * out; i++) w[i] = (float)(uniform(state) * size);
+    for (size_t i = 0; w && i < in * out; i++) w[i] = (float)((2 * mr_random_unit(state) - 1) * size);
     return w && b;
 }
 

@@ -1,6 +1,6 @@
 /** Random numbers that are the same everywhere: splitmix64 (Steele, Lea, Flood 2014). */
-#ifndef MR_FIT_RANDOM_H
-#define MR_FIT_RANDOM_H
+#ifndef MR_BASE_RANDOM_H
+#define MR_BASE_RANDOM_H
 
 #include <stddef.h>
 #include <stdint.h>
