@@ -149,6 +149,11 @@ class Trial:
             return run.records_out() >= wanted or self.sender.poll() is not None
         wait_for(done, f"{records} more records out (now {run.records_out()})\n{run.err()[-1500:]}", deadline_s)
 
+    def is_at_work(self, run, deadline_s=60):
+        """Once it has put something out. False: it has died at its crash point; a group that is new may be shared out twice, with nobody else in it."""
+        wait_for(lambda: run.process.poll() is not None or run.records_out() > 0, f"the first record out\n{run.err()[-1500:]}", deadline_s)
+        return run.process.poll() is None
+
     def kill(self, times):
         """Started and killed at a random moment, so many times."""
         for _ in range(times):

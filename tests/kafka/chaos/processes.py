@@ -25,8 +25,7 @@ def crash_at(trial, point, **changes):
     other = None
     if point in RESTARTING:
         lose(run, gates[0])
-    if point in REVOKING:
-        trial.progress(run, 1)
+    if point in REVOKING and trial.is_at_work(run):
         other = trial.start(*flags, instance="other", source__membership="dynamic", **changes)
         trial.instance = name
     code = run.end(60)
