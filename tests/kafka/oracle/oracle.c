@@ -108,7 +108,42 @@ static rd_kafka_event_t *event_wait(rd_kafka_queue_t *queue, const char *what)
     return event;
 }
 
-/* oracle topic NAME:PARTITIONS[:KEY=VALUE]...: creates topics, and waits until a client can see them. */
+/* Whether a broker can serve the topic: it answers before it can. */
+static bool topic_is_there(rd_kafka_t *client, const char *name)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *const handle = rd_kafka_topic_new(client, name, NULL);
+    bool is_there = false;
+    if (!rd_kafka_metadata(client, 0, handle, &metadata, ADMIN_MS)) {
+        is_there = metadata->topics[0].partition_cnt > 0;
+        rd_kafka_metadata_destroy(metadata);
+    }
+    rd_kafka_topic_destroy(handle);
+    return is_there;
+}
+
+/* Each of the brokers has topics of its own accord, the one later than the other. */
+static void topics_await(const struct options *opt, char **names, int count)
+{
+    char *const servers = strdup(opt->servers), *rest = servers;
+    if (!servers) die("out of memory");
+    for (char *server; (server = strsep(&rest, ","));) {
+        struct options one = *opt;
+        one.servers = server; /* a client asks the broker that it has begun with */
+        rd_kafka_t *const client = client_open(&one, RD_KAFKA_PRODUCER, (const char *const[]){NULL});
+        for (int i = 0, tries = 0; i < count; i++) {
+            while (!topic_is_there(client, names[i])) {
+                if (++tries > ADMIN_MS / 50)
+                    die("%s: %s does not know it after %d s", names[i], server, ADMIN_MS / 1000);
+                rd_kafka_poll(client, 50);
+            }
+        }
+        rd_kafka_destroy(client);
+    }
+    free(servers);
+}
+
+/* oracle topic NAME:PARTITIONS[:KEY=VALUE]...: creates topics, and waits until all brokers know them. */
 static int topics_create(const struct options *opt, char **names, int count)
 {
     rd_kafka_t *client = client_open(opt, RD_KAFKA_PRODUCER, (const char *const[]){NULL});
@@ -133,19 +168,10 @@ static int topics_create(const struct options *opt, char **names, int count)
         topic_results(list, results);
         rd_kafka_event_destroy(event);
         rd_kafka_NewTopic_destroy(topic);
-        for (int tries = 0; tries < 100; tries++) { /* the broker answers before it can serve the topic */
-            const struct rd_kafka_metadata *metadata;
-            rd_kafka_topic_t *handle = rd_kafka_topic_new(client, name, NULL);
-            const bool is_there =
-                !rd_kafka_metadata(client, 0, handle, &metadata, ADMIN_MS) && metadata->topics[0].partition_cnt > 0;
-            rd_kafka_topic_destroy(handle);
-            rd_kafka_metadata_destroy(metadata);
-            if (is_there) break;
-            rd_kafka_poll(client, 50);
-        }
     }
     rd_kafka_queue_destroy(queue);
     rd_kafka_destroy(client);
+    topics_await(opt, names, count);
     return 0;
 }
 
