@@ -9,10 +9,12 @@
 #include "cli/command.h"
 #include "cli/data_flags.h"
 
-static const struct fit_kind *const kinds[] = {&fit_kmeans, &fit_mlp, &fit_linear, &fit_logistic, &fit_scaler};
+static const struct fit_kind *const kinds[] = {&fit_kmeans, &fit_mlp, &fit_linear, &fit_logistic, &fit_scaler, &fit_mf};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-static const char *const kind_names[] = {"kmeans", "mlp", "linear", "logistic", "scaler", NULL};
+static const char *const orders[] = {"parallel", "sequential", NULL};
+
+static const char *const kind_names[] = {"kmeans", "mlp", "linear", "logistic", "scaler", "mf", NULL};
 
 /* Flags that only some kinds take. */
 static mr_status flags_check(const struct fit *fit, struct mr_err *err)
@@ -28,18 +30,21 @@ static mr_status flags_check(const struct fit *fit, struct mr_err *err)
         {"svg", "kmeans", o->svg},
         {"restarts", "kmeans", o->restarts != FIT_UNSET},
         {"silhouette", "kmeans", o->silhouette != FIT_UNSET},
-        {"iterations", "kmeans, mlp, linear, logistic", o->iterations != FIT_UNSET},
+        {"iterations", "kmeans, mlp, linear, logistic, mf", o->iterations != FIT_UNSET},
         {"tolerance", "kmeans, mlp, linear, logistic", o->tolerance >= 0},
-        {"l2", "mlp, linear, logistic", o->l2 >= 0},
-        {"held-out", "mlp, linear, logistic", o->held_out >= 0},
+        {"l2", "mlp, linear, logistic, mf", o->l2 >= 0},
+        {"held-out", "mlp, linear, logistic, mf", o->held_out >= 0},
         {"validation", "mlp, linear, logistic", o->validation >= 0},
         {"layers", "mlp", o->layers},
         {"activation", "mlp", o->activation},
-        {"solver", "mlp", o->solver},
+        {"solver", "mlp, mf", o->solver},
         {"batch", "mlp", o->batch != FIT_UNSET},
-        {"step", "mlp", o->step >= 0},
+        {"step", "mlp, mf", o->step >= 0},
         {"patience", "mlp", o->patience != FIT_UNSET},
         {"regression", "mlp", o->is_regression},
+        {"factors", "mf", o->factors != FIT_UNSET},
+        {"order", "mf", o->order != FIT_ORDER_PARALLEL},
+        {"unbiased", "mf", o->is_unbiased},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].is_given && !strstr(rows[i].kinds, fit->kind->name))
@@ -51,11 +56,12 @@ static mr_status flags_check(const struct fit *fit, struct mr_err *err)
     return MR_OK;
 }
 
-static mr_status data_read(struct fit *fit, const char *path, struct mr_err *err)
+static mr_status data_read(struct fit *fit, struct mr_err *err)
 {
     struct mr_table_options data = fit->options->data;
     data.wants_hash = true;
-    mr_status status = mr_table_open(path, &data, fit->label, &fit->table, err);
+    if (fit->kind->opens) return MR_OK;
+    mr_status status = mr_table_open(fit->path, &data, fit->label, &fit->table, err);
     if (status) return status;
     size_t cols;
     fit->feature = mr_table_feature(fit->table, &cols);
@@ -75,7 +81,7 @@ static bool report_begin(struct fit *fit)
     cJSON_AddStringToObject(fit->report, "command", "fit");
     cJSON_AddStringToObject(fit->report, "kind", fit->kind->name);
     if (!fit->kind->streams) fit_data(fit, fit->matrix.rows);
-    cJSON_AddNumberToObject(fit->report, "features", (double)fit->matrix.cols);
+    if (!fit->kind->opens) cJSON_AddNumberToObject(fit->report, "features", (double)fit->matrix.cols);
     cJSON_AddNumberToObject(fit->report, "seed", (double)fit->options->seed);
     cJSON_AddStringToObject(fit->report, "backend", mr_crew_describe(fit->crew));
     return cJSON_AddObjectToObject(fit->report, "scores") != NULL;
@@ -90,7 +96,8 @@ static mr_status fit_all(struct fit *fit, const struct mr_words *words, struct m
     mr_status status = flags_check(fit, err);
     if (!status) status = mr_crew_open(options->backend, (unsigned)options->threads, &fit->crew, err);
     mr_fit_stop_on_signals();
-    if (!status) status = data_read(fit, words->count > 1 ? words->item[1] : "-", err);
+    fit->path = words->count > 1 ? words->item[1] : "-";
+    if (!status) status = data_read(fit, err);
     if (!status && !report_begin(fit)) status = mr_fail(err, MR_ENOMEM, "out of memory");
     if (!status) status = fit->kind->run(fit, err);
     if (!status && options->json) {
@@ -201,7 +208,8 @@ static const struct mr_flag fit_flags[] = {
              .fallback = "-1",
              .min = -1,
              .max = 1e9,
-             .doc = "Most iterations, or epochs of Adam; unless given 300 of kmeans, 200 of Adam, 1000 of L-BFGS."}},
+             .doc = "Most iterations, or epochs; unless given 300 of kmeans, 200 of Adam, 1000 of L-BFGS, 20 of mf (15 "
+                    "with als)."}},
     {.argument = "SIZE",
      .row = {.key = "tolerance",
              .type = MR_OPT_DOUBLE,
@@ -220,7 +228,8 @@ static const struct mr_flag fit_flags[] = {
              .max = 1e12,
              .doc = "mlp, linear, logistic: half of this times the squared weights (of standardised features) is added "
                     "to the mean loss. Unless given 0 of linear, 1 / rows of logistic, 1e-4 / rows of mlp: what "
-                    "scikit-learn has."}},
+                    "scikit-learn has. mf: this times the squared biases and factors is added to each rating's squared "
+                    "error; 0.02 as in Surprise, with als 0.1."}},
     {.argument = "SHARE",
      .row = {.key = "held-out",
              .type = MR_OPT_DOUBLE,
@@ -229,8 +238,8 @@ static const struct mr_flag fit_flags[] = {
              .min = -1,
              .max = 0.9,
              .doc =
-                 "mlp, linear, logistic: rows, chosen by the seed, that the model is judged by and does not see; 0.2 "
-                 "unless given."}},
+                 "mlp, linear, logistic, mf: rows, chosen by the seed, that the model is judged by and does not see; "
+                 "0.2 unless given. Of mf every user and item keeps one."}},
     {.argument = "SHARE",
      .row = {.key = "validation",
              .type = MR_OPT_DOUBLE,
@@ -254,7 +263,9 @@ static const struct mr_flag fit_flags[] = {
      .row = {.key = "solver",
              .type = MR_OPT_STRING,
              .offset = AT(solver),
-             .doc = "mlp: adam (the default), in batches; or lbfgs, over all rows: better for few of them."}},
+             .doc =
+                 "mlp: adam (the default), in batches; or lbfgs, over all rows: better for few of them. mf: sgd (the "
+                 "default), rating by rating; or als, alternating least squares."}},
     {.argument = "ROWS",
      .row = {.key = "batch",
              .type = MR_OPT_INT,
@@ -270,7 +281,7 @@ static const struct mr_flag fit_flags[] = {
              .fallback = "-1",
              .min = -1,
              .max = 100,
-             .doc = "mlp with adam: how far a step goes; 0.001 unless given."}},
+             .doc = "How far a step goes; mlp with adam 0.001 unless given, mf with sgd 0.005."}},
     {.argument = "N",
      .row = {.key = "patience",
              .type = MR_OPT_INT,
@@ -283,6 +294,26 @@ static const struct mr_flag fit_flags[] = {
              .type = MR_OPT_BOOL,
              .offset = AT(is_regression),
              .doc = "mlp: the label is a number to be met, not the name of a class."}},
+    {.argument = "N",
+     .row = {.key = "factors",
+             .type = MR_OPT_INT,
+             .offset = AT(factors),
+             .fallback = "-1",
+             .min = -1,
+             .max = 65536,
+             .doc = "mf: numbers that stand for a user, and for an item; 100 unless given."}},
+    {.argument = "ORDER",
+     .row = {.key = "order",
+             .type = MR_OPT_ENUM,
+             .offset = AT(order),
+             .fallback = "parallel",
+             .choices = orders,
+             .doc = "mf with sgd: parallel, in float32, on all threads; or sequential, in float64 in the order of "
+                    "Surprise's SVD: the same seed gives its numbers."}},
+    {.row = {.key = "unbiased",
+             .type = MR_OPT_BOOL,
+             .offset = AT(is_unbiased),
+             .doc = "mf: factors alone, without mean and biases."}},
     {.letter = 'q',
      .row = {.key = "quiet", .type = MR_OPT_BOOL, .offset = AT(quiet), .doc = "No progress and no log of success."}},
     {.row = {.key = "json",
@@ -296,10 +327,11 @@ static const struct mr_flag fit_flags[] = {
 const struct mr_command mr_command_fit = {
     .name = "fit",
     .summary = "Make a model from a file of rows",
-    .usage = "kmeans|mlp|linear|logistic|scaler [DATA] [flags]",
+    .usage = "kmeans|mlp|linear|logistic|scaler|mf [DATA] [flags]",
     .examples =
         "millrace fit kmeans readings.csv --k 2..20 --labels labelled.csv   # which k? and rows with their cluster\n"
         "millrace fit kmeans points.f32 -F x,y --k 64 --start 'kmeans||' -o regions.safetensors\n"
+        "millrace fit mf ratings.csv -F uid,item -l rating -o ratings.safetensors\n"
         "millrace fit scaler readings.jsonl -o scaler.safetensors           # mean and deviation of each feature",
     .notes =
         "DATA is CSV with a header, JSON lines or packed float32, by the end of its name or --format; without it, "

@@ -16,6 +16,8 @@
 /** Flags that not all kinds have are NULL or FIT_UNSET where they are not given. */
 #define FIT_UNSET (-1)
 
+enum { FIT_ORDER_PARALLEL, FIT_ORDER_SEQUENTIAL };
+
 struct fit_options {
     struct mr_table_options data;
     char *output, *backend, *version;
@@ -29,6 +31,9 @@ struct fit_options {
     char *layers, *activation, *solver;    /* mlp */
     int64_t batch, patience;               /* mlp */
     bool is_regression;                    /* mlp */
+    int64_t factors;                       /* mf */
+    int order;                             /* mf: FIT_ORDER_... */
+    bool is_unbiased;                      /* mf */
 };
 
 struct fit {
@@ -36,6 +41,7 @@ struct fit {
     const struct fit_kind *kind;
     mr_label_kind label; /* of this fit: an mlp has either */
     struct mr_crew *crew;
+    const char *path; /* of DATA */
     struct mr_table *table;
     struct mr_matrix matrix;
     const char *const *feature; /* [matrix.cols]; NULL: no names */
@@ -47,11 +53,12 @@ struct fit_kind {
     const char *name;
     mr_label_kind label;
     bool streams; /* reads DATA by itself, block by block: matrix stays empty */
+    bool opens;   /* opens it by itself, too: table is its to set */
     /* Makes the model, writes it by fit_save, prints a table of what it has found on stdout unless --json. */
     mr_status (*run)(struct fit *fit, struct mr_err *err);
 };
 
-extern const struct fit_kind fit_kmeans, fit_mlp, fit_linear, fit_logistic, fit_scaler;
+extern const struct fit_kind fit_kmeans, fit_mlp, fit_linear, fit_logistic, fit_scaler, fit_mf;
 
 /** What a model is saved with, beside what fit knows. Strings are borrowed. */
 struct fit_model {
@@ -62,7 +69,11 @@ struct fit_model {
     size_t activation_count;
     const struct mr_tensor_out *tensor;
     size_t tensor_count;
+    const struct mr_metadata_out *metadata; /* [metadata_count], beside what all have */
+    size_t metadata_count;
 };
+
+#define FIT_METADATA_MAX 8 /* of metadata_count */
 
 /** Writes --output; says so. Errors as mr_durable_write. */
 mr_status fit_save(struct fit *fit, const struct fit_model *model, struct mr_err *err);

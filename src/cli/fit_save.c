@@ -50,11 +50,12 @@ mr_status fit_save(struct fit *fit, const struct fit_model *model, struct mr_err
     cJSON_AddStringToObject(fit->report, "file", path);
     cJSON *const card = cJSON_Duplicate(fit->report, true);
     char *const text = card ? cJSON_PrintUnformatted(card) : NULL;
-    const struct mr_metadata_out more = {"millrace.card", text};
+    struct mr_metadata_out more[FIT_METADATA_MAX + 1] = {{"millrace.card", text}};
+    for (size_t i = 0; i < model->metadata_count; i++) more[i + 1] = model->metadata[i];
     mr_status status = text ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
     if (!status)
         status = mr_model_store_with(&info, model->activation ? &activations : NULL, model->tensor, model->tensor_count,
-                                     &more, 1, &blob, err);
+                                     more, model->metadata_count + 1, &blob, err);
     const struct iovec part = {blob.data, blob.bytes};
     if (!status) status = mr_durable_write(path, &part, 1, err);
     cJSON_free(text);

@@ -76,13 +76,16 @@ int64_t mr_tensor_integer(const struct mr_tensor *tensor, uint64_t index);
 /** Accepts NULL. */
 void mr_safetensors_close(struct mr_safetensors *file);
 
-/** A tensor to be written. Exactly one of f32 and f64 is set. */
+/** A tensor to be written. Exactly one of the pointers to values is set. */
 struct mr_tensor_out {
     const char *name;
     size_t rank;
     uint64_t shape[MR_TENSOR_RANK_MAX];
     const float *f32;
     const double *f64;
+    const int64_t *i64;
+    const int32_t *i32;
+    const unsigned char *u8;
 };
 
 /** A metadata pair to be written. */

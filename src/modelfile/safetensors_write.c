@@ -14,23 +14,39 @@ static uint64_t value_count(const struct mr_tensor_out *tensor)
     return count;
 }
 
-static size_t value_bytes(const struct mr_tensor_out *tensor)
+/* What a tensor's values are, where, and how many bytes one has. */
+struct values {
+    mr_dtype dtype;
+    const void *at;
+    size_t bytes;
+};
+
+static struct values values_of(const struct mr_tensor_out *tensor)
 {
-    return tensor->f64 ? sizeof(double) : sizeof(float);
+    if (tensor->f64) return (struct values){MR_DTYPE_F64, tensor->f64, sizeof *tensor->f64};
+    if (tensor->i64) return (struct values){MR_DTYPE_I64, tensor->i64, sizeof *tensor->i64};
+    if (tensor->i32) return (struct values){MR_DTYPE_I32, tensor->i32, sizeof *tensor->i32};
+    if (tensor->u8) return (struct values){MR_DTYPE_U8, tensor->u8, sizeof *tensor->u8};
+    return (struct values){MR_DTYPE_F32, tensor->f32, sizeof *tensor->f32};
+}
+
+static size_t tensor_bytes(const struct mr_tensor_out *tensor)
+{
+    return value_count(tensor) * values_of(tensor).bytes;
 }
 
 /* Adds {"dtype":..., "shape":..., "data_offsets":...} and moves *offset behind the tensor. */
 static bool tensor_describe(cJSON *header, const struct mr_tensor_out *tensor, uint64_t *offset)
 {
     cJSON *const item = cJSON_AddObjectToObject(header, tensor->name);
-    bool is_done = cJSON_AddStringToObject(item, "dtype", tensor->f64 ? "F64" : "F32");
+    bool is_done = cJSON_AddStringToObject(item, "dtype", mr_dtype_name(values_of(tensor).dtype));
     cJSON *const shape = cJSON_AddArrayToObject(item, "shape"), *const offsets =
                                                                     cJSON_AddArrayToObject(item, "data_offsets");
     for (size_t i = 0; i < tensor->rank; i++) {
         is_done &= cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)tensor->shape[i])) != 0;
     }
     is_done &= cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)*offset)) != 0;
-    *offset += value_count(tensor) * value_bytes(tensor);
+    *offset += tensor_bytes(tensor);
     return is_done && cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)*offset)) != 0;
 }
 
@@ -62,14 +78,13 @@ static bool contents_put(struct mr_blob *out, const char *header, size_t header_
     unsigned char size[8];
     size_t bytes = sizeof size + padded;
     for (int i = 0; i < 8; i++) size[i] = (unsigned char)(padded >> (8 * i));
-    for (size_t i = 0; i < tensor_count; i++) bytes += value_count(&tensors[i]) * value_bytes(&tensors[i]);
+    for (size_t i = 0; i < tensor_count; i++) bytes += tensor_bytes(&tensors[i]);
     out->bytes = 0;
     if (!mr_blob_reserve(out, bytes)) return false;
     bool is_done = mr_blob_put(out, size, sizeof size) && mr_blob_put(out, header, header_bytes) &&
                    mr_blob_put(out, "        ", padded - header_bytes);
     for (size_t i = 0; i < tensor_count && is_done; i++) {
-        const void *const values = tensors[i].f64 ? (const void *)tensors[i].f64 : tensors[i].f32;
-        is_done = mr_blob_put(out, values, value_count(&tensors[i]) * value_bytes(&tensors[i]));
+        is_done = mr_blob_put(out, values_of(&tensors[i]).at, tensor_bytes(&tensors[i]));
     }
     return is_done;
 }

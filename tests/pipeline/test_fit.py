@@ -38,7 +38,7 @@ def read(path):
         if name == "__metadata__":
             continue
         first, last = tensor["data_offsets"]
-        kind, width = {"F32": ("f", 4), "F64": ("d", 8)}[tensor["dtype"]]
+        kind, width = {"F32": ("f", 4), "F64": ("d", 8), "I64": ("q", 8), "I32": ("i", 4), "U8": ("B", 1)}[tensor["dtype"]]
         tensors[name] = struct.unpack(f"<{(last - first) // width}{kind}", rest[first:last])
     return tensors, header["__metadata__"]
 
@@ -142,7 +142,6 @@ def check_same_bytes(folder):
     big.write_bytes(struct.pack("<40000f", *values))
     files = []
     for number, (threads, seed) in enumerate(((1, 1), (2, 1), (2, 2))):
-        files.append(folder / f"same-{number}")
         fit("kmeans", big, "-F", "x,y", "--k", 20, "--threads", threads, "--seed", seed, "-q", "-o", files[-1])
     tensors = [read(path)[0] for path in files]
     if tensors[0] != tensors[1] or tensors[1] == tensors[2]:
@@ -158,6 +157,59 @@ def check_mlp(folder):
     said = json.loads(fit("mlp", ROWS, *FEATURES, "--label", "y", "--regression", "--layers", "3,16,1", "--step", 0.01, "--json", "-q", "-o", path).stdout)
     if said["scores"]["held_out_r2"] < 0.95:
         fail(f"regression: {said}")
+
+
+def ratings_of(folder):
+    path = folder / "ratings.csv"
+    rows = subprocess.run([sys.executable, ROOT / "datasets/ratings/generate.py"], capture_output=True, text=True, check=True).stdout
+    path.write_text("uid,item,stars\n" + rows)
+    return path
+
+
+def check_mf(folder):
+    """In Surprise's order the numbers of Surprise; in parallel as good, the same file whatever the threads; by ALS, too."""
+    data, path = ratings_of(folder), folder / "mf"
+    words = ("mf", data, "-F", "uid,item", "-l", "stars", "--factors", 12, "--iterations", 30, "-q", "-o", path)
+    want, meta = read(ROOT / "datasets/ratings/ratings.safetensors")
+    fit(*words, "--held-out", 0, "--seed", 1, "--order", "sequential")
+    got, card = read(path)
+    if sorted(got) != sorted(want):
+        fail(f"mf: tensors {sorted(got)}, not {sorted(want)}")
+    for name in want:
+        near(f"mf: {name}", got[name], want[name], 1e-6 if "factors" in name or "bias" in name else 0, 1e-7)
+    for key in ("millrace.mean", "millrace.scale_min", "millrace.scale_max", "millrace.regularisation"):
+        near(f"mf: {key}", [float(card[key])], [float(meta[key])], 1e-12)
+    scores, models = {}, {}
+    for name, more in (("one", ("--threads", 1)), ("two", ("--threads", 2)), ("sequential", ("--order", "sequential")), ("als", ("--solver", "als"))):
+        scores[name] = json.loads(fit(*words, *more, "--json").stdout)["scores"]
+        models[name] = read(path)[0]
+    if models["one"] != models["two"] or scores["one"] != scores["two"]:
+        fail("mf: another model with another number of threads")
+    if len(models["one"]["seen.items"]) != len(want["seen.items"]):
+        fail("mf: rows that were held out do not count as seen")
+    if not all(score["held_out_rmse"] < 1.02 * scores["sequential"]["held_out_rmse"] for score in scores.values()):
+        fail(f"mf: {scores}")
+
+
+def check_mf_texts(folder):
+    """Ids that are text, and a job that answers with what is left to be seen."""
+    data, path = folder / "texts.jsonl", folder / "texts.safetensors"
+    rows = [{"who": name, "what": what, "stars": 5 if (name < "m") == (what < "m") else 1}
+            for name in ("ada", "bo\"b", "zoë", "yan", "x 1") for what in ("alpha", "beta", "omega", "zeta") for _ in range(6)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows if (row["who"], row["what"]) != ("ada", "beta")))
+    fit("mf", data, "-F", "who,what", "-l", "stars", "--factors", 2, "--solver", "als", "--held-out", 0, "-q", "-o", path)
+    job = {"job": "texts", "source": {"type": "kafka", "topics": ["in"], "group": "texts", "properties": {"bootstrap.servers": "embedded"}},
+           "record": {"format": "json", "features": ["who"]}, "models": [{"name": "best", "type": "mf", "file": str(path), "top": 3}],
+           "emit": {"fields": {"who": "who", "items": "best.items"}}, "sinks": [{"type": "file", "path": str(folder / "out.jsonl")}],
+           "bad_records": {"file": str(folder / "bad.jsonl")}}
+    (folder / "job.json").write_text(json.dumps(job))
+    (folder / "in.jsonl").write_text('{"who":"ada"}\n{"who":"zo\\u00eb"}\n')
+    done = subprocess.run([MILLRACE, "run", folder / "job.json", "--feed", folder / "in.jsonl", "--until", "end"], capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        fail(f"run: exit code {done.returncode}\n{done.stderr}")
+    items = [json.loads(line)["items"] for line in (folder / "out.jsonl").read_text().splitlines()]
+    if items != [["beta"], []]:
+        fail(f"run: {items}")
 
 
 def refused(code, text, *words, data=None):
@@ -181,6 +233,12 @@ def check_refusals(folder):
     refused(64, "the last is the number of classes, which is 3", "mlp", ROWS, *FEATURES, "--label", "tree", "--layers", "3,4,2", "-o", path)
     refused(64, "--layers is of: mlp", "kmeans", ROWS, *FEATURES, "--k", 2, "--layers", "1,2", "-o", path)
     refused(64, "expected a number of clusters", "kmeans", ROWS, *FEATURES, "--k", "9..2", "-o", path)
+    rated = "uid,item,stars\n1,2,3\n1,,4\n"
+    refused(65, "line 3", "mf", "-", "-f", "csv", "-F", "uid,item", "-l", "stars", "-o", path, data=rated)
+    refused(64, "--features USER,ITEM", "mf", "-", "-f", "csv", "-F", "uid", "-l", "stars", "-o", path, data=rated)
+    refused(64, "--label", "mf", "-", "-f", "csv", "-F", "uid,item", "-o", path, data=rated)
+    refused(64, "not of als", "mf", "-", "-f", "csv", "-F", "uid,item", "-l", "stars", "--solver", "als", "--step", 1, "-o", path, data=rated)
+    refused(65, "smaller --step", "mf", ratings_of(folder), "-F", "uid,item", "-l", "stars", "--step", 90, "-q", "-o", path)
     refused(66, "nothing-here.csv", "scaler", "nothing-here.csv", "-o", path)
     if path.read_text() != "as it was":
         fail("a fit that failed has written its file")
@@ -205,7 +263,7 @@ def check_stop(folder):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for check in (check_regressions, check_scaler, check_kmeans, check_same_bytes, check_mlp, check_refusals, check_stop):
+        for check in (check_regressions, check_scaler, check_kmeans, check_same_bytes, check_mlp, check_mf, check_mf_texts, check_refusals, check_stop):
             check(folder)
             print("ok", check.__name__, flush=True)
 

@@ -61,24 +61,24 @@ static void ids_are_found_by_their_characters(void **state)
     struct mr_err err = {0};
     (void)state;
     assert_int_equal(ids_read(INTEGERS, integers, sizeof integers, 3, &ids, &err), MR_OK);
-    assert_int_equal(mr_ids_find(&ids, "196", 3), 0);
-    assert_int_equal(mr_ids_find(&ids, "-7", 2), 1);
-    assert_int_equal(mr_ids_find(&ids, "0", 1), 2);
-    assert_true(mr_ids_find(&ids, "19", 2) == MR_ID_NONE);
-    assert_true(mr_ids_find(&ids, "", 0) == MR_ID_NONE);
+    assert_int_equal(mr_intern_find(&ids.set, "196", 3), 0);
+    assert_int_equal(mr_intern_find(&ids.set, "-7", 2), 1);
+    assert_int_equal(mr_intern_find(&ids.set, "0", 1), 2);
+    assert_true(mr_intern_find(&ids.set, "19", 2) == MR_INTERN_NONE);
+    assert_true(mr_intern_find(&ids.set, "", 0) == MR_INTERN_NONE);
     mr_ids_deinit(&ids);
 
     assert_int_equal(ids_read(TEXTS, &texts, sizeof texts, 2, &ids, &err), MR_OK);
-    assert_int_equal(mr_ids_find(&ids, CAFE, 5), 0);
-    assert_int_equal(mr_ids_find(&ids, "a\"b", 3), 1);
+    assert_int_equal(mr_intern_find(&ids.set, CAFE, 5), 0);
+    assert_int_equal(mr_intern_find(&ids.set, "a\"b", 3), 1);
     assert_int_equal(ids.json[1].bytes, 6);
     assert_memory_equal(ids.json[1].data, "\"a\\\"b\"", 6);
     assert_int_equal(ids.json_bytes_max, 7);
     mr_ids_deinit(&ids);
 
     assert_int_equal(ids_read("{}", "", 0, 12, &ids, &err), MR_OK); /* an id is its index */
-    assert_int_equal(mr_ids_find(&ids, "11", 2), 11);
-    assert_true(mr_ids_find(&ids, "12", 2) == MR_ID_NONE);
+    assert_int_equal(mr_intern_find(&ids.set, "11", 2), 11);
+    assert_true(mr_intern_find(&ids.set, "12", 2) == MR_INTERN_NONE);
     mr_ids_deinit(&ids);
 }
 

@@ -4,19 +4,16 @@
 
 #include <stdint.h>
 
+#include "base/intern.h"
 #include "modelfile/model_file.h"
-
-#define MR_ID_NONE UINT32_MAX
 
 /** An id is its characters: the number 196 and the string "196" are one id. Immutable once read: any thread may look
  * up. */
 struct mr_ids {
     struct mr_span *json; /* [count]: 196, or "an \"id\"" */
-    struct mr_span *name; /* [count]: the characters */
+    struct mr_intern set; /* their characters: an id's number is its index */
     size_t count, json_bytes_max;
-    uint32_t *slot; /* [mask + 1]: an index, or MR_ID_NONE */
-    size_t mask;
-    char *text; /* all of them */
+    char *text; /* of json */
 };
 
 /**
@@ -27,8 +24,5 @@ struct mr_ids {
 mr_status mr_ids_read(const struct mr_safetensors *file, const char *name, size_t count, struct mr_ids *ids,
                       struct mr_err *err);
 void mr_ids_deinit(struct mr_ids *ids);
-
-/** Index of the id with these characters, or MR_ID_NONE. */
-uint32_t mr_ids_find(const struct mr_ids *ids, const char *text, size_t bytes);
 
 #endif

@@ -8,16 +8,12 @@
  * is about one user: a linear system of rank + 1 unknowns, solved in float64 by Cholesky. Unbiased: without mean, b_i
  * and b_u.
  */
-#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
-#include "base/json_text.h"
 #include "base/number.h"
+#include "model/mf/id_text.h"
 #include "model/mf/mf.h"
-
-#define ID_BYTES_MAX 512
-#define ID_TEXT_MAX  (ID_BYTES_MAX * MR_JSON_ESCAPE_MAX) /* as text whose every byte is an escape */
 
 /* Scratch of a fold-in. */
 struct fold {
@@ -44,55 +40,15 @@ size_t mr_mf_read_bytes(const struct mr_model *model)
 
 /* ---- ids ---- */
 
-/* The characters of a JSON string, or of CSV text in quotes, without its quotes; NULL: too long for an id.
- * to: ID_TEXT_MAX bytes. */
-static const char *unquote(const struct mr_text *text, char *to, size_t *bytes_out)
-{
-    const char *at = text->data + 1, *const end = text->data + text->bytes - 1;
-    size_t bytes = 0;
-    if (end - at > ID_TEXT_MAX) return NULL;
-    if (text->is_json) {
-        bytes = mr_json_decode(at, end, to);
-    } else {
-        for (; at < end; at++) {
-            if (*at == '"') at++; /* a quote is written twice */
-            to[bytes++] = *at;
-        }
-    }
-    *bytes_out = bytes;
-    return bytes <= ID_BYTES_MAX ? to : NULL;
-}
-
-/* A whole number however it is written: 196, 196.0, 1.96e2. */
-static const char *number_normal(const struct mr_text *text, char *to, size_t *bytes_out)
-{
-    double value;
-    const bool is_plain = !memchr(text->data, '.', text->bytes) && !memchr(text->data, 'e', text->bytes) &&
-                          !memchr(text->data, 'E', text->bytes);
-    *bytes_out = text->bytes;
-    if (is_plain || mr_parse_f64(text->data, text->data + text->bytes, &value) != text->data + text->bytes ||
-        value != floor(value) || fabs(value) >= 9007199254740992.0)
-        return text->data;
-    *bytes_out = mr_print_i64((long long)value, to);
-    return to;
-}
-
-/* The index of the id in a text, MR_ID_NONE when it is not known; a reason when it can be no id. */
+/* The index of the id in a text, MR_INTERN_NONE when it is not known; a reason when it can be no id. */
 static mr_reason id_read(const struct mr_ids *ids, const struct mr_text *text, uint32_t *index_out)
 {
-    char buffer[ID_TEXT_MAX + MR_NUMBER_BYTES];
-    size_t bytes;
+    char room[MR_ID_ROOM];
     const char *id;
-    *index_out = MR_ID_NONE;
-    if (!text->data) return MR_REASON_MISSING;
-    if (text->bytes >= 2 && text->data[0] == '"')
-        id = unquote(text, buffer, &bytes);
-    else if (text->is_json && (!text->bytes || (text->data[0] != '-' && !isdigit((unsigned char)text->data[0]))))
-        return MR_REASON_TYPE;
-    else
-        id = number_normal(text, buffer, &bytes);
-    if (id) *index_out = mr_ids_find(ids, id, bytes);
-    return MR_REASON_NONE;
+    size_t bytes;
+    const mr_reason reason = mr_id_text(text, room, &id, &bytes);
+    *index_out = id ? mr_intern_find(&ids->set, id, bytes) : MR_INTERN_NONE;
+    return reason;
 }
 
 /* ---- the list of ratings ---- */
@@ -235,7 +191,7 @@ static mr_reason ratings_read(const struct mr_model *model, const struct mr_text
         if (mr_parse_f64(rating.data, rating.data + rating.bytes, &value) != rating.data + rating.bytes)
             return MR_REASON_TYPE;
         if (!(fabs(value) <= 1e6)) return MR_REASON_RANGE;
-        if (index == MR_ID_NONE) continue;
+        if (index == MR_INTERN_NONE) continue;
         if (!listed_add(fold, (int32_t)index, value, model->params.own_listed_max)) return MR_REASON_LENGTH;
     } while (take(&scan, ','));
     return take(&scan, ']') ? MR_REASON_NONE : MR_REASON_TYPE;
@@ -278,10 +234,10 @@ mr_reason mr_mf_read(const struct mr_model *model, const struct mr_text *feature
     if (model->options.output == MR_MF_RATING) {
         reason = id_read(&model->items, &feature[1], &index);
         if (reason) return reason;
-        x[MR_TILE_ROWS] = index == MR_ID_NONE ? MR_MF_UNKNOWN : (float)index;
+        x[MR_TILE_ROWS] = index == MR_INTERN_NONE ? MR_MF_UNKNOWN : (float)index;
     }
     *feature_out = 0;
     reason = id_read(&model->users, &feature[0], &index);
-    x[0] = index == MR_ID_NONE ? MR_MF_UNKNOWN : (float)index;
+    x[0] = index == MR_INTERN_NONE ? MR_MF_UNKNOWN : (float)index;
     return reason;
 }
