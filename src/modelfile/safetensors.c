@@ -324,6 +324,16 @@ const char *mr_safetensors_metadata(const struct mr_safetensors *file, const cha
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(file->metadata, key));
 }
 
+bool mr_safetensors_metadata_at(const struct mr_safetensors *file, size_t index, const char **key_out,
+                                const char **value_out)
+{
+    const cJSON *const item = file->metadata ? cJSON_GetArrayItem(file->metadata, (int)index) : NULL;
+    if (!item) return false;
+    *key_out = item->string;
+    *value_out = cJSON_GetStringValue(item);
+    return true;
+}
+
 double mr_tensor_value(const struct mr_tensor *tensor, uint64_t index)
 {
     _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "safetensors are little-endian");

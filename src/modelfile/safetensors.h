@@ -5,6 +5,7 @@
 #ifndef MR_MODELFILE_SAFETENSORS_H
 #define MR_MODELFILE_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -66,6 +67,10 @@ const struct mr_tensor *mr_safetensors_find(const struct mr_safetensors *file, c
 
 /** Value of a metadata key; NULL when there is none. Valid until close. */
 const char *mr_safetensors_metadata(const struct mr_safetensors *file, const char *key);
+
+/** Metadata by index, in the order of the file. False: there are no more. Valid until close. */
+bool mr_safetensors_metadata_at(const struct mr_safetensors *file, size_t index, const char **key_out,
+                                const char **value_out);
 
 /** Value at index, converted to double. */
 double mr_tensor_value(const struct mr_tensor *tensor, uint64_t index);

@@ -1,5 +1,6 @@
 #include "modelfile/onnx/emit.h"
 
+#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,26 @@ static char *text_copy(struct mr_onnx_arena *arena, struct mr_onnx_span span)
     return text;
 }
 
+/* Names that millrace wrote beside the graph (export.h); others are not asked for what they mean. */
+static mr_status features_own(struct emission *at)
+{
+    const struct mr_onnx_span text = at->model->features;
+    char **const name = mr_onnx_take(at->forms.arena, at->info.feature_count, sizeof *name);
+    if (!name) return no_memory(at);
+    cJSON *const array = cJSON_ParseWithLength((const char *)text.data, text.bytes);
+    size_t count = 0;
+    if (cJSON_IsArray(array) && (size_t)cJSON_GetArraySize(array) == at->info.feature_count) {
+        for (const cJSON *item = array->child; item && cJSON_IsString(item); item = item->next, count++) {
+            const char *const own = item->valuestring;
+            name[count] = text_copy(at->forms.arena, (struct mr_onnx_span){(const unsigned char *)own, strlen(own)});
+            if (!name[count]) break;
+        }
+        if (count == at->info.feature_count) at->info.feature = (const char *const *)name;
+    }
+    cJSON_Delete(array);
+    return MR_OK;
+}
+
 static mr_status features_name(struct emission *at, const struct mr_onnx_program *program)
 {
     char **const name = mr_onnx_take(at->forms.arena, program->feature_count, sizeof *name);
@@ -57,7 +78,7 @@ static mr_status features_name(struct emission *at, const struct mr_onnx_program
     }
     at->info.feature_count = program->feature_count;
     if (program->feature) at->info.feature = (const char *const *)name;
-    return MR_OK;
+    return at->model->features.bytes ? features_own(at) : MR_OK;
 }
 
 /* Labels as text; none where they are the indices themselves and nothing else says that there are classes. */
@@ -136,7 +157,8 @@ static mr_status store(struct emission *at)
 {
     char origin[1024];
     struct mr_names activations = {at->activation, at->layer_count};
-    at->info.version = "";
+    const char *const version = text_copy(at->forms.arena, at->model->version);
+    at->info.version = version ? version : "";
     const bool is_mlp = !strcmp(at->info.type, "mlp");
     origin_print(at->model, origin, sizeof origin);
     const struct mr_metadata_out more = {"millrace.origin", origin};
@@ -269,8 +291,8 @@ static mr_status scaler_emit(struct emission *at)
                                                                                        sizeof *variance);
     if (!mean || !variance) return no_memory(at);
     for (size_t i = 0; i < form->width; i++) {
-        mean[i] = form->b[i] == 0 ? 0 : -form->b[i] / form->scale[i];
-        variance[i] = 1 / (form->scale[i] * form->scale[i]);
+        mean[i] = form->b[i] == 0 ? 0 : form->divisor ? -form->offset[i] : -form->b[i] / form->scale[i];
+        variance[i] = form->divisor ? form->divisor[i] * form->divisor[i] : 1 / (form->scale[i] * form->scale[i]);
     }
     at->info.type = "scaler";
     tensor_add(at, "mean", form->width, 0, NULL, mean);

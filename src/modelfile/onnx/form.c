@@ -146,6 +146,7 @@ const struct mr_onnx_form *mr_form_scale(struct mr_onnx_forms *forms, const stru
     if (!form || !b) return NULL;
     *form = *from;
     form->b = b;
+    form->offset = form->divisor = NULL;
     for (size_t o = 0; o < from->width; o++) b[o] = b[o] * (by ? by[o] : 1) + (plus ? plus[o] : 0);
     if (!by) return form;
     form->squares = from->squares * by[0];
@@ -166,6 +167,25 @@ const struct mr_onnx_form *mr_form_scale(struct mr_onnx_forms *forms, const stru
     return form;
 }
 
+const struct mr_onnx_form *mr_form_divide(struct mr_onnx_forms *forms, const struct mr_onnx_form *from,
+                                          const double *divisor)
+{
+    double *const by = take(forms, from->width, sizeof *by);
+    struct mr_onnx_form *const form = take(forms, 1, sizeof *form);
+    bool is_shift = from->source && from->squares == 0 && !from->is_root;
+    if (!by || !form) return NULL;
+    for (size_t o = 0; o < from->width; o++) {
+        by[o] = 1 / divisor[o];
+        is_shift = is_shift && from->scale[o] == 1;
+    }
+    const struct mr_onnx_form *const scaled = mr_form_scale(forms, from, by, NULL);
+    if (!scaled || !is_shift) return scaled;
+    *form = *scaled;
+    form->offset = from->b;
+    form->divisor = divisor;
+    return form;
+}
+
 /*
  * An input that is standardised before its first layer stays so: (x - mean) / scale is taken off the features, as the
  * native model has it, not folded into a bias, where two large terms would nearly cancel. NULL without an error: it
@@ -180,8 +200,8 @@ static const struct mr_onnx_chain *standard_make(struct mr_onnx_forms *forms, co
     for (size_t o = 0; o < from->width; o++) {
         const size_t at = from->source[o];
         if (scale[at] != 0 || from->scale[o] == 0) return NULL;
-        mean[at] = -from->b[o] / from->scale[o];
-        scale[at] = 1 / from->scale[o];
+        mean[at] = from->divisor ? -from->offset[o] : -from->b[o] / from->scale[o];
+        scale[at] = from->divisor ? from->divisor[o] : 1 / from->scale[o];
         if (!isfinite(mean[at]) || !isfinite(scale[at]) || scale[at] == 0) return NULL;
     }
     for (size_t i = 0; i < in; i++) {

@@ -36,6 +36,8 @@ struct mr_onnx_form {
     const struct mr_onnx_chain *chain;
     const size_t *source;    /* [width]; NULL: dense */
     const double *scale, *b; /* [width]: y = scale * chain[source] + b; dense: b alone */
+    /* [width] each, or NULL: the same said as (chain[source] + offset) / divisor, whose digits scale and b have not. */
+    const double *offset, *divisor;
     const double *w;         /* [width][chain->width] */
     const float *w32;        /* instead of w */
     double squares;          /* times the sum of squares of the chain's outputs, added to each */
@@ -66,6 +68,10 @@ const struct mr_onnx_form *mr_form_pick(struct mr_onnx_forms *forms, const struc
 /** Each column times `by`, plus `plus`; either may be NULL. The sums of squares need one `by` for all columns. */
 const struct mr_onnx_form *mr_form_scale(struct mr_onnx_forms *forms, const struct mr_onnx_form *from, const double *by,
                                          const double *plus);
+
+/** Each column divided by a number; divisor is in the arena. */
+const struct mr_onnx_form *mr_form_divide(struct mr_onnx_forms *forms, const struct mr_onnx_form *from,
+                                          const double *divisor);
 
 /** Weighted sums of the columns: weight [out][from->width], scaled by alpha. w32 instead of weight where the numbers
  * are float32. */

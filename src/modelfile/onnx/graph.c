@@ -6,7 +6,14 @@
 
 #include "modelfile/onnx/names.h"
 
-enum { MODEL_PRODUCER = 2, MODEL_PRODUCER_VERSION = 3, MODEL_GRAPH = 7, MODEL_OPSET = 8, MODEL_FUNCTIONS = 25 };
+enum {
+    MODEL_PRODUCER = 2,
+    MODEL_PRODUCER_VERSION = 3,
+    MODEL_GRAPH = 7,
+    MODEL_OPSET = 8,
+    MODEL_PROPS = 14,
+    MODEL_FUNCTIONS = 25
+};
 enum { GRAPH_NODE = 1, GRAPH_NAME = 2, GRAPH_CONSTANT = 5, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12, GRAPH_SPARSE = 15 };
 enum { NODE_INPUT = 1, NODE_OUTPUT = 2, NODE_NAME = 3, NODE_OP = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7 };
 
@@ -69,6 +76,20 @@ static mr_status opset_read(struct reading *at, struct mr_onnx_span bytes)
         at->model->opset = version > INT32_MAX ? INT32_MAX : (int64_t)version;
     if (mr_onnx_span_is(domain, "ai.onnx.ml")) at->model->opset_ml = version > INT32_MAX ? INT32_MAX : (int64_t)version;
     return MR_OK;
+}
+
+/* What millrace itself has put beside a graph; of others' metadata nothing is taken. */
+static void prop_read(struct mr_onnx_model *model, struct mr_onnx_span bytes)
+{
+    struct mr_onnx_cursor cursor = {.left = bytes};
+    struct mr_onnx_field field;
+    struct mr_onnx_span key = {0}, value = {0};
+    while (mr_onnx_next(&cursor, &field)) {
+        if (field.number == 1 && field.kind == MR_WIRE_BYTES) key = field.bytes;
+        if (field.number == 2 && field.kind == MR_WIRE_BYTES) value = field.bytes;
+    }
+    if (mr_onnx_span_is(key, "millrace.version")) model->version = value;
+    if (mr_onnx_span_is(key, "millrace.features")) model->features = value;
 }
 
 static mr_status opsets_check(const struct reading *at)
@@ -348,6 +369,7 @@ mr_status mr_onnx_model_read(const struct mr_onnx_place *place, struct mr_onnx_s
         if (field.number == MODEL_PRODUCER_VERSION) model->producer_version = field.bytes;
         if (field.number == MODEL_GRAPH) graph = field.bytes;
         if (field.number == MODEL_OPSET) status = opset_read(&at, field.bytes);
+        if (field.number == MODEL_PROPS) prop_read(model, field.bytes);
     }
     if (!status && cursor.is_broken) status = broken(&at, "a field");
     if (!status && !graph.data) status = broken(&at, "its graph");

@@ -215,9 +215,9 @@ const char *mr_step_product(struct mr_onnx_compile *compile, const struct mr_onn
     reason = mr_step_columns(compile, constant, rows, &column);
     if (reason || !column) return reason;
     if (rows->squares != 0 && constant->count != 1) return BEHIND_ROOT;
-    double *const by = mr_onnx_take(compile->forms.arena, rows->width, sizeof *by);
-    for (size_t i = 0; by && i < rows->width; i++) by[i] = is_div ? 1 / column[i] : column[i];
-    return mr_step_set(compile, node, 0, by ? mr_form_scale(&compile->forms, rows, by, NULL) : NULL);
+    return mr_step_set(compile, node, 0,
+                       is_div ? mr_form_divide(&compile->forms, rows, column)
+                              : mr_form_scale(&compile->forms, rows, column, NULL));
 }
 
 const char *mr_step_negate(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
