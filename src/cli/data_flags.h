@@ -3,6 +3,7 @@
 #define MR_CLI_DATA_FLAGS_H
 
 #include "cli/command.h"
+#include "cli/shared_flags.h"
 #include "table/table.h"
 
 #define MR_DATA_AT(at, member) ((at) + offsetof(struct mr_table_options, member))
@@ -30,6 +31,19 @@
                  .offset = MR_DATA_AT(at, record),                                                                     \
                  .doc = "An option of the format as in a job file, repeatable: delimiter=; header=none stride=64 "     \
                         "byte_order=big."}},                                                                           \
+        {.argument = "NAME",                                                                                           \
+         .row = {.key = "topic",                                                                                       \
+                 .type = MR_OPT_STRING,                                                                                \
+                 .offset = MR_DATA_AT(at, topic),                                                                      \
+                 .doc = "DATA is the records of this topic, partition by partition: those that are committed now."}},  \
+        {.argument = "end",                                                                                            \
+         .row = {.key = "until",                                                                                       \
+                 .type = MR_OPT_ENUM,                                                                                  \
+                 .offset = MR_DATA_AT(at, until),                                                                      \
+                 .fallback = "end",                                                                                    \
+                 .choices = mr_table_until,                                                                            \
+                 .doc = "Of a topic: up to where it ends when the command starts."}},                                  \
+        MR_FLAG_BOOTSTRAP(MR_DATA_AT(at, bootstrap)), MR_FLAG_PROPERTY(MR_DATA_AT(at, properties)),                    \
     {                                                                                                                  \
         .argument = "WHAT", .row = {                                                                                   \
             .key = "bad-rows",                                                                                         \

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,18 @@ mr_status mr_input_open(struct mr_input *input, const char *path, mr_input_cut c
     if (is_stdin) return MR_OK;
     input->fd = open(path, O_RDONLY | O_CLOEXEC);
     return input->fd >= 0 ? MR_OK : mr_fail(err, MR_EINPUT, "%s: %s", path, strerror(errno));
+}
+
+mr_status mr_input_open_topic(struct mr_input *input, struct mr_topic_input *topic, const char *path, mr_input_cut cut,
+                              size_t row_bytes, struct mr_err *err)
+{
+    *input = (struct mr_input){.fd = -1,
+                               .topic = topic,
+                               .path = path,
+                               .cut = cut,
+                               .row_bytes = row_bytes,
+                               .buffer = malloc(MR_INPUT_BLOCK_BYTES)};
+    return input->buffer ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 }
 
 static uint64_t lines_count(const char *text, size_t bytes)
@@ -59,17 +72,30 @@ static size_t rows_end(const struct mr_input *input)
     return input->cut == MR_CUT_QUOTED ? quoted_end(input, from) : line_end(input, from);
 }
 
+/* So many bytes came. */
+static mr_status filled(struct mr_input *input, size_t count)
+{
+    if (input->sha) mr_sha256_add(input->sha, input->buffer + input->used, count);
+    input->used += count;
+    input->is_ended = count == 0;
+    return MR_OK;
+}
+
 /* One read; is_ended when there is no more. */
 static mr_status buffer_fill(struct mr_input *input, struct mr_err *err)
 {
     ssize_t count;
+    if (input->topic) {
+        size_t bytes;
+        const mr_status status = mr_topic_input_read(input->topic, input->buffer + input->used,
+                                                     MR_INPUT_BLOCK_BYTES - input->used, &bytes, err);
+        if (status) return status;
+        return filled(input, bytes);
+    }
     do count = read(input->fd, input->buffer + input->used, MR_INPUT_BLOCK_BYTES - input->used);
     while (count < 0 && errno == EINTR);
     if (count < 0) return mr_fail(err, MR_EINPUT, "%s: %s", input->path, strerror(errno));
-    if (input->sha) mr_sha256_add(input->sha, input->buffer + input->used, (size_t)count);
-    input->used += (size_t)count;
-    input->is_ended = count == 0;
-    return MR_OK;
+    return filled(input, (size_t)count);
 }
 
 /* The first bytes: a byte order mark, which spreadsheets put before text, is no part of the first cell. */
@@ -107,7 +133,9 @@ mr_status mr_input_first(struct mr_input *input, struct mr_span *line_out, struc
 
 mr_status mr_input_rewind(struct mr_input *input, struct mr_err *err)
 {
-    if (lseek(input->fd, 0, SEEK_SET) < 0) {
+    if (input->topic) {
+        mr_topic_input_rewind(input->topic);
+    } else if (lseek(input->fd, 0, SEEK_SET) < 0) {
         if (errno == ESPIPE)
             return mr_fail(err, MR_EUSAGE, "%s: a pipe cannot be read a second time: give a file", input->path);
         return mr_fail(err, MR_EINPUT, "%s: %s", input->path, strerror(errno));
@@ -130,6 +158,7 @@ static void block_drop(struct mr_input *input)
     memmove(input->buffer + from, input->buffer + input->block_end, input->used - input->block_end);
     input->used -= input->block_end - from;
     input->block_end = from;
+    if (input->topic) mr_topic_input_forget(input->topic, input->row_bytes ? input->row : input->line);
 }
 
 /* Skips up to the line break that ends a line whose beginning was handed over. */
@@ -193,8 +222,18 @@ uint64_t mr_input_place(const struct mr_input *input, size_t offset)
     return input->line + lines_count(input->buffer + input->header_bytes, offset - input->header_bytes) + 1;
 }
 
+void mr_input_place_text(const struct mr_input *input, size_t offset, char *text, size_t bytes)
+{
+    const uint64_t place = mr_input_place(input, offset);
+    if (input->topic)
+        mr_topic_input_place(input->topic, place, text, bytes);
+    else
+        snprintf(text, bytes, "%s %llu", input->cut == MR_CUT_PACKED ? "row" : "line", (unsigned long long)place);
+}
+
 void mr_input_close(struct mr_input *input)
 {
+    mr_topic_input_close(input->topic);
     if (input->fd > STDIN_FILENO) close(input->fd);
     free(input->buffer);
     *input = (struct mr_input){0};

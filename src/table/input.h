@@ -1,4 +1,5 @@
-/** Standard input or a file cut into blocks of whole rows, read in large steps: what offline commands read. */
+/** Standard input, a file or the records of a topic, cut into blocks of whole rows, read in large steps: what offline
+ * commands read. */
 #ifndef MR_TABLE_INPUT_H
 #define MR_TABLE_INPUT_H
 
@@ -9,6 +10,7 @@
 #include "base/sha256.h"
 #include "millrace/batch.h"
 #include "millrace/status.h"
+#include "table/topic_input.h"
 
 typedef enum {
     MR_CUT_LINES,  /* blocks end behind a line break                             */
@@ -21,7 +23,8 @@ typedef enum {
 
 struct mr_input {
     int fd;
-    const char *path;
+    struct mr_topic_input *topic; /* in the place of fd; NULL: there is none */
+    const char *path;             /* for messages */
     mr_input_cut cut;
     size_t row_bytes; /* MR_CUT_PACKED */
     bool has_header;  /* the first line is put in front of every block */
@@ -40,6 +43,11 @@ struct mr_input {
 mr_status mr_input_open(struct mr_input *input, const char *path, mr_input_cut cut, size_t row_bytes, bool has_header,
                         struct mr_err *err);
 
+/** The same of a topic, which is the input's from now on, also on an error: it is closed with it. path: for messages.
+ */
+mr_status mr_input_open_topic(struct mr_input *input, struct mr_topic_input *topic, const char *path, mr_input_cut cut,
+                              size_t row_bytes, struct mr_err *err);
+
 /** The first line (of MR_CUT_LINES: that is not blank), without its line break and without taking it, before the first
  * call of next; MR_END when there is none or it is blank. A byte order mark (UTF-8) before it is dropped, here and by
  * next. */
@@ -54,6 +62,9 @@ mr_status mr_input_next(struct mr_input *input, struct mr_message *message, stru
 
 /** Number, from 1, of the line or row that lies at this offset of the block's message. */
 uint64_t mr_input_place(const struct mr_input *input, size_t offset);
+
+/** The same for a message: "line 3", "row 3", "partition 0, offset 17". */
+void mr_input_place_text(const struct mr_input *input, size_t offset, char *text, size_t bytes);
 
 /** Accepts a zeroed input. */
 void mr_input_close(struct mr_input *input);

@@ -25,6 +25,7 @@ struct mr_table {
     struct mr_decoder *decoder;
     /* where they are read */
     struct mr_input input;
+    char *topic_path;          /* its path; NULL: a file's */
     struct mr_message message; /* the block of the input, and what of it is done */
     struct mr_cursor cursor;
     struct mr_rows rows;

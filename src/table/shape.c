@@ -16,6 +16,7 @@ const char *const mr_table_formats[] = {"auto",
 #include "registry.def"
 #undef MR_CODEC
                                         NULL};
+const char *const mr_table_until[] = {"end", NULL};
 const char *const mr_table_bad_rows[] = {"stop", "skip", NULL};
 
 /* Ends of file names, and what they say. */
@@ -70,6 +71,7 @@ static bool wants_header(const struct mr_table_options *options)
 {
     const char *const said = mr_map_get(&options->record, "header");
     if (said) return strcmp(said, "none") != 0;
+    if (options->topic) return false; /* a record is a row */
     if (mr_map_get(&options->record, "columns")) return false;
     for (size_t i = 0; i < options->features.count; i++) {
         if (!column_number(options->features.item[i])) return true;
@@ -352,13 +354,35 @@ static mr_status names_find(struct mr_table *table, struct mr_err *err)
                    is_csv(table) ? "column" : "key with a number", table->label_path ? " beside the label" : "");
 }
 
+static mr_status topic_open(struct mr_table *table, const struct mr_table_options *options, mr_input_cut cut,
+                            struct mr_err *err)
+{
+    struct mr_map properties = {0};
+    struct mr_topic_input *topic;
+    const bool has_servers = mr_map_get(&options->properties, "bootstrap.servers") != NULL;
+    mr_status status = mr_map_copy(&properties, &options->properties) &&
+                               (has_servers || mr_map_put(&properties, "bootstrap.servers", options->bootstrap)) &&
+                               asprintf(&table->topic_path, "topic \"%s\"", options->topic) > 0
+                           ? MR_OK
+                           : out_of_memory(err);
+    if (!status) status = mr_topic_input_open(options->topic, &properties, table->row_bytes, &topic, err);
+    if (!status) status = mr_input_open_topic(&table->input, topic, table->topic_path, cut, table->row_bytes, err);
+    mr_map_deinit(&properties);
+    return status;
+}
+
 mr_status mr_table_shape(struct mr_table *table, const char *path, const struct mr_table_options *options,
                          struct mr_err *err)
 {
-    const struct ending *const ending = options->format ? NULL : ending_find(path);
+    const struct ending *const ending = options->format  ? NULL
+                                        : options->topic ? ending_find("topic.json")
+                                                         : ending_find(path);
+    const bool is_path = path && strcmp(path, "-") != 0;
+    if (options->topic && is_path)
+        return mr_fail(err, MR_EUSAGE, "%s and --topic %s: DATA is one of the two", path, options->topic);
     if (!options->format && !ending)
         return mr_fail(err, MR_EUSAGE, "%s: what are its rows? Say --format csv, json or f32",
-                       path && strcmp(path, "-") != 0 ? path : "<stdin>");
+                       is_path ? path : "<stdin>");
     if ((table->kind != MR_LABEL_NONE) != (options->label != NULL))
         return mr_fail(err, MR_EUSAGE,
                        table->kind ? "which field is the label? Say --label NAME" : "--label: no label is read here");
@@ -369,7 +393,10 @@ mr_status mr_table_shape(struct mr_table *table, const char *path, const struct 
     if (!status) status = given_take(table, options, err);
     if (!status && is_packed(table)) status = stride_find(table, err);
     const mr_input_cut cut = is_packed(table) ? MR_CUT_PACKED : is_csv(table) ? MR_CUT_QUOTED : MR_CUT_LINES;
-    if (!status) status = mr_input_open(&table->input, path, cut, table->row_bytes, table->has_header, err);
+    if (!status && options->topic)
+        status = topic_open(table, options, cut, err);
+    else if (!status)
+        status = mr_input_open(&table->input, path, cut, table->row_bytes, table->has_header, err);
     if (table->wants_hash) table->input.sha = &table->sha;
     if (!status) status = names_find(table, err);
     return status ? status : decoder_create(table, err);

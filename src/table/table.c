@@ -75,7 +75,7 @@ mr_status mr_table_bad_row(const struct mr_table *table, const struct mr_reject 
     const uint64_t place = mr_input_place(&table->input, reject->first);
     char shown[SHOWN_BYTES + 16], where[64];
     row_show(table, reject, shown);
-    snprintf(where, sizeof where, "%s %llu", is_packed ? "row" : "line", (unsigned long long)place);
+    mr_input_place_text(&table->input, reject->first, where, sizeof where);
     const bool may_be_header = place == 1 && !is_packed && !table->has_header && !strcmp(table->codec->name, "csv");
     const char *const remedy = may_be_header ? "; does it name the columns? Then say --record header=message"
                                              : "; --bad-rows skip leaves such rows out";
@@ -291,6 +291,7 @@ void mr_table_close(struct mr_table *table)
     free((struct mr_field *)(uintptr_t)table->schema.field);
     free(table->codec_options);
     free(table->reader_scratch);
+    free(table->topic_path);
     free(table->label_path);
     free(table->rows.capture);
     free(table->rows.message);

@@ -13,12 +13,6 @@
 /** Rows of a block. */
 #define MR_TABLE_ROW_CAP 4096
 
-/** A model that makes the columns of x from the text of the features (ids): its read() (millrace/model.h). */
-struct mr_table_reader {
-    const struct mr_model_ops *ops;
-    const struct mr_model *model;
-};
-
 /** What the flags say of DATA (cli/data_flags.h). Strings belong to the options. */
 struct mr_table_options {
     int format;                 /* index into mr_table_formats; 0: by the file's name */
@@ -27,7 +21,11 @@ struct mr_table_options {
     char *label;                /* NULL: there is none */
     struct mr_map record;       /* options of the format */
     int bad_rows;               /* mr_table_bad_rows */
-    bool wants_hash;            /* mr_table_hash is asked for: a third of the speed at which CSV is read */
+    /* The records of a topic in the place of a file: those that are there when it is opened. NULL: a file. */
+    char *topic, *bootstrap;
+    struct mr_map properties; /* of the client; without bootstrap.servers: bootstrap */
+    int until;                /* "end" */
+    bool wants_hash;          /* mr_table_hash is asked for: a third of the speed at which CSV is read */
     /* A model whose read() makes the columns of x from the text of the features (ids); then `features` says which, and
      * a label is a number. NULL: features are numbers. Both outlive the table. */
     const struct mr_model_ops *reader_ops;
@@ -36,6 +34,9 @@ struct mr_table_options {
 
 /** "auto", then the codecs in the order of registry.def; NULL at the end. */
 extern const char *const mr_table_formats[];
+
+/** Where the reading of a topic ends: "end", where it does now. */
+extern const char *const mr_table_until[];
 
 /** What a bad row does. */
 enum { MR_BAD_STOP, MR_BAD_SKIP };
@@ -62,9 +63,10 @@ struct mr_block {
 struct mr_table; /* one thread at a time */
 
 /**
- * Opens DATA: path of a file; "-" or NULL: standard input. Finds the names of the features, for which it looks at the
- * first line at most. options are not needed afterwards, path is. MR_EINPUT; MR_EDATA: the first line is not what the
- * format wants; MR_EUSAGE: what the options say is not there; MR_ENOMEM.
+ * Opens DATA: path of a file; "-" or NULL: standard input, or the topic of the options. Finds the names of the
+ * features, for which it looks at the first line at most. options are not needed afterwards, path is. MR_EINPUT,
+ * MR_EKAFKA; MR_EDATA: the first line is not what the format wants; MR_EUSAGE: what the options say is not there;
+ * MR_ENOMEM.
  */
 mr_status mr_table_open(const char *path, const struct mr_table_options *options, mr_label_kind kind,
                         struct mr_table **table_out, struct mr_err *err);

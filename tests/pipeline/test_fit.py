@@ -4,11 +4,13 @@ import csv
 import json
 import os
 import pathlib
+import select
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -212,6 +214,42 @@ def check_mf_texts(folder):
         fail(f"run: {items}")
 
 
+def check_topic(folder):
+    """DATA that is the records of a topic: the model of the file that they came from; a bad record is named by its place."""
+    lines, address = folder / "rows.jsonl", folder / "address"
+    with open(ROWS, newline="") as rows:
+        read_rows = [{name: value if name == "tree" else float(value) for name, value in row.items()} for row in csv.DictReader(rows)]
+    lines.write_text("".join(json.dumps(row) + "\n" for row in read_rows))
+    broker = subprocess.Popen([MILLRACE, "broker", "--topic", "rows", "--topic", "texts", "--partitions", "1", "--address-file", address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while not (address.exists() and address.read_text()):
+            if broker.poll() is not None or time.monotonic() > deadline:
+                fail("the broker did not start")
+            select.select([], [], [], 0.02)
+        where = ("-b", address.read_text().strip())
+
+        def send(path, topic):
+            subprocess.run([MILLRACE, "replay", path, "--topic", topic, *where], check=True, capture_output=True, timeout=60)
+
+        send(lines, "rows")
+        words = ("logistic", *FEATURES, "--label", "tree", "-q")
+        fit(*words, lines, "-o", folder / "file")
+        fit(*words, "--topic", "rows", "--until", "end", *where, "-o", folder / "topic")
+        if read(folder / "file")[0] != read(folder / "topic")[0]:
+            fail("rows of a topic give another model than the same rows of a file")
+        (folder / "texts").write_text('{"a": 1}\n\n{"a": "x"}\n')
+        send(folder / "texts", "texts")
+        refused(65, "topic \"texts\": partition 0, offset 1: feature \"a\" is no number", "scaler", "--topic", "texts", *where, "-F", "a", "-o", folder / "none")
+        fit("scaler", "--topic", "texts", *where, "-F", "a", "--bad-rows", "skip", "-q", "-o", folder / "one")
+        near("rows of a topic", read(folder / "one")[0]["count"], [1], 0)
+        refused(64, "DATA is one of the two", "scaler", lines, "--topic", "texts", *where)
+    finally:
+        broker.terminate()
+        broker.wait(30)
+    refused(69, "no Kafka broker answered", "scaler", "--topic", "rows", *where)
+
+
 def refused(code, text, *words, data=None):
     done = fit(*words, code=code, data=data)
     if text not in done.stderr:
@@ -263,7 +301,7 @@ def check_stop(folder):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for check in (check_regressions, check_scaler, check_kmeans, check_same_bytes, check_mlp, check_mf, check_mf_texts, check_refusals, check_stop):
+        for check in (check_regressions, check_scaler, check_kmeans, check_same_bytes, check_mlp, check_mf, check_mf_texts, check_topic, check_refusals, check_stop):
             check(folder)
             print("ok", check.__name__, flush=True)
 
