@@ -73,18 +73,19 @@
 #define MR_SUMS_SHIFT  4
 #define MR_SUMS_BLOCKS 5 /* groups that share the rows, each with other sums */
 #define MR_SUMS_ROWS   6 /* of a block, where the kernel does not fix it */
-#define MR_SUMS_WORDS  7
+#define MR_SUMS_WEIGHT 7 /* how much rows of each class count; 0: 1 */
+#define MR_SUMS_WORDS  8
 
 /** kmeans_scatter and kmeans_reduce, of which MR_SUMS_BLOCKS is the number of groups: one more. */
-#define MR_SCATTER_PARTIAL 7 /* place of the blocks' sums */
-#define MR_SCATTER_WORDS   8
+#define MR_SCATTER_PARTIAL 8 /* place of the blocks' sums */
+#define MR_SCATTER_WORDS   9
 
 /** mlp_residuals, behind MR_SUMS_WORDS numbers as of linear_sum; places are in scratch. */
-#define MR_RESIDUALS_TO      7  /* place of the residuals */
-#define MR_RESIDUALS_PARTIAL 8  /* place of the partial sums, */
-#define MR_RESIDUALS_STRIDE  9  /* which are so many floats a block of MR_SUMS_ROWS rows; */
-#define MR_RESIDUALS_AT      10 /* the loss and the rows with a label stand here in each */
-#define MR_RESIDUALS_WORDS   11
+#define MR_RESIDUALS_TO      8  /* place of the residuals */
+#define MR_RESIDUALS_PARTIAL 9  /* place of the partial sums, */
+#define MR_RESIDUALS_STRIDE  10 /* which are so many floats a block of MR_SUMS_ROWS rows; */
+#define MR_RESIDUALS_AT      11 /* the loss and the rows with a label stand here in each */
+#define MR_RESIDUALS_WORDS   12
 
 /** mlp_slope: tiles of residuals times the slope of an activation. */
 #define MR_SLOPE_TILES      0

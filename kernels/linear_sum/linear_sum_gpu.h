@@ -43,32 +43,47 @@ MR_DEVICE mr_vf mr_label_is_class(mr_vf label, mr_vf rest, mr_word out)
     return mr_pick(label < (float)out, there, zero);
 }
 
+/** How much a row counts, by its label. weight: [classes]; NULL: 1. */
+MR_DEVICE mr_vf mr_row_weight(MR_GLOBAL const float *weight, mr_vf label, mr_word out)
+{
+    const mr_vf one = mr_set(1.0f);
+    mr_vf by = one;
+    if (!weight) return one;
+    if (out == 1) return (one - label) * weight[0] + label * weight[1];
+    for (mr_word o = 0; o < out; o++) by = mr_pick(label == (float)o, mr_set(weight[o]), by);
+    return by;
+}
+
 /** Residuals r[outs][MR_SUM_BLOCK] of outputs [first_out, first_out + outs), losses and labels of the rows of a tile
- * that are this thread's. y, label, rest: at the tile. */
-MR_DEVICE void mr_residuals_tile(MR_GLOBAL const mr_word *at, mr_word first_out, mr_word outs, MR_GLOBAL const float *y,
-                                 MR_GLOBAL const float *label, MR_GLOBAL const float *rest, MR_SHARED float *r,
-                                 MR_SHARED float *losses, MR_SHARED float *theres)
+ * that are this thread's. y, label, rest: at the tile. weight: of classes (mr_row_weight). */
+MR_DEVICE void mr_residuals_tile(MR_GLOBAL const mr_word *at, MR_GLOBAL const float *weight, mr_word first_out,
+                                 mr_word outs, MR_GLOBAL const float *y, MR_GLOBAL const float *label,
+                                 MR_GLOBAL const float *rest, MR_SHARED float *r, MR_SHARED float *losses,
+                                 MR_SHARED float *theres)
 {
     const mr_word out = at[MR_SUMS_OUT];
     const mr_vf zero = mr_set(0.0f), one = mr_set(1.0f);
     for (mr_word row = mr_local_id() * MR_LANES; row < MR_TILE; row += mr_group_size() * MR_LANES) {
         const mr_vf t = MR_LOAD(MR_GLOBAL, label + row), t_rest = MR_LOAD(MR_GLOBAL, rest + row);
+        const mr_vf by = mr_row_weight(weight, t, out);
         mr_vf there, part, off, likely = one;
         if (out == 1) {
             const float delta = *(MR_GLOBAL const float *)(at + MR_SUMS_DELTA);
             mr_residual_one(at[MR_SUMS_LOSS], delta, MR_LOAD(MR_GLOBAL, y + row), t, t_rest, &off, &part, &there);
+            off = mr_pick(there > 0.0f, off * by, zero);
+            part = mr_pick(there > 0.0f, part * by, zero);
             MR_STORE(MR_SHARED, r + row, off);
         } else {
             there = mr_label_is_class(t, t_rest, out);
             for (mr_word o = 0; o < outs; o++) {
                 const mr_vf p = MR_LOAD(MR_GLOBAL, y + (first_out + o) * MR_TILE + row);
                 off = mr_pick(t == (float)(first_out + o), p - 1.0f, p);
-                MR_STORE(MR_SHARED, r + o * MR_SUM_BLOCK + row, mr_pick(there > 0.0f, off, zero));
+                MR_STORE(MR_SHARED, r + o * MR_SUM_BLOCK + row, mr_pick(there > 0.0f, off * by, zero));
             }
             for (mr_word o = 0; first_out == 0 && o < out; o++)
                 likely = mr_pick(t == (float)o, MR_LOAD(MR_GLOBAL, y + o * MR_TILE + row), likely);
             part = -mr_log(mr_max(likely, mr_set(MR_SUM_LIKELIHOOD_MIN)));
-            part = mr_pick(there > 0.0f, part, zero);
+            part = mr_pick(there > 0.0f, part * by, zero);
         }
         MR_STORE(MR_SHARED, losses + row, part);
         MR_STORE(MR_SHARED, theres + row, there);
@@ -88,7 +103,7 @@ MR_KERNEL(linear_sum)(MR_KERNEL_ARGS)
     MR_GLOBAL float *const partial = scratch + (size_t)block * (out * (cols + 1) + 2);
     for (mr_word tile = 0; tile < tiles; tile++) {
         const size_t row = first + tile * MR_TILE;
-        mr_residuals_tile(at, first_out, outs, y + row * out, label + row, label + tile_rows + row,
+        mr_residuals_tile(at, 0, first_out, outs, y + row * out, label + row, label + tile_rows + row,
                           shared + tile * MR_TILE, losses + tile * MR_TILE, theres + tile * MR_TILE);
     }
     mr_barrier();

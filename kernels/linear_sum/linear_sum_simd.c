@@ -21,7 +21,7 @@ void MR_KERNEL_NAME(mr_linear_sum)(const float *x, const struct mr_packed *model
         const size_t left = rows - row, vecs = mr_tile_vecs(left);
         double padded[MR_TILE_ROWS];
         const double *const label = mr_labels_tile(target->label + row, left, padded);
-        mr_residuals_tile(params->loss, params->delta, out, y, label, r, &lanes, vecs);
+        mr_residuals_tile(params->loss, params->delta, NULL, out, y, label, r, &lanes, vecs);
         for (size_t o = 0; o < out; o++) mr_weigh_tile(x, cols, r + o * MR_TILE_ROWS, all + o * cols * MR_LANES, vecs);
         x += cols * MR_TILE_ROWS;
         y += out * MR_TILE_ROWS;

@@ -17,6 +17,9 @@ struct mr_mlp_gradient_params {
     struct mr_mlp_params mlp; /* the last activation is identity, sigmoid with one output, or softmax */
     mr_loss loss;             /* MR_LOSS_LOG for the latter two; squared or Huber with one output of identity */
     float delta;              /* of MR_LOSS_HUBER */
+    /* [classes], 2 of a single output: how much a row counts, by its label; of MR_LOSS_LOG. A label between 0 and 1 of
+     * a single output lies between the two. NULL: every row counts 1. Rows with a label are counted as rows. */
+    const float *class_weight;
 };
 
 static inline size_t mr_mlp_weight_count(const struct mr_mlp_params *mlp)

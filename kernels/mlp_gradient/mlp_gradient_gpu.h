@@ -12,16 +12,24 @@
 #include "kernels/gpu_sums.h"
 #include "kernels/linear_sum/linear_sum_gpu.h"
 
+/** The weights of classes of a model; NULL: it has none. */
+MR_DEVICE MR_GLOBAL const float *mr_class_weight(MR_GLOBAL const mr_word *model, MR_GLOBAL const mr_word *at)
+{
+    return at[MR_SUMS_WEIGHT] ? (MR_GLOBAL const float *)(model + at[MR_SUMS_WEIGHT]) : 0;
+}
+
 /** Residuals to[out][64] of the rows of a tile that are this thread's, through r[MR_SUM_OUTS][MR_SUM_BLOCK]; losses
  * and labels; not_wanted[64]: room for what is not. */
-MR_DEVICE void mr_residuals_store(MR_GLOBAL const mr_word *at, MR_GLOBAL const float *y, MR_GLOBAL const float *label,
-                                  MR_GLOBAL const float *rest, MR_SHARED float *r, MR_SHARED float *losses,
-                                  MR_SHARED float *theres, MR_SHARED float *not_wanted, MR_GLOBAL float *to)
+MR_DEVICE void mr_residuals_store(MR_GLOBAL const mr_word *at, MR_GLOBAL const float *weight, MR_GLOBAL const float *y,
+                                  MR_GLOBAL const float *label, MR_GLOBAL const float *rest, MR_SHARED float *r,
+                                  MR_SHARED float *losses, MR_SHARED float *theres, MR_SHARED float *not_wanted,
+                                  MR_GLOBAL float *to)
 {
     const mr_word out = at[MR_SUMS_OUT];
     for (mr_word first = 0; first < out; first += MR_SUM_OUTS) {
         const mr_word outs = out - first < MR_SUM_OUTS ? out - first : MR_SUM_OUTS;
-        mr_residuals_tile(at, first, outs, y, label, rest, r, first ? not_wanted : losses, first ? not_wanted : theres);
+        mr_residuals_tile(at, weight, first, outs, y, label, rest, r, first ? not_wanted : losses,
+                          first ? not_wanted : theres);
         for (mr_word row = mr_local_id() * MR_LANES; row < MR_TILE; row += mr_group_size() * MR_LANES) {
             for (mr_word o = 0; o < outs; o++)
                 MR_STORE(MR_GLOBAL, to + (first + o) * MR_TILE + row, MR_LOAD(MR_SHARED, r + o * MR_SUM_BLOCK + row));
@@ -44,9 +52,9 @@ MR_KERNEL(mlp_residuals)(MR_KERNEL_ARGS)
         const mr_word tiles = mr_block_tiles(first, end);
         for (mr_word tile = 0; tile < tiles; tile++) {
             const mr_word row = first + tile * MR_TILE;
-            mr_residuals_store(at, y + (size_t)row * out, label + row, label + tile_rows + row, shared,
-                               losses + tile * MR_TILE, theres + tile * MR_TILE, theres + MR_SUM_BLOCK,
-                               mr_place(scratch, at[MR_RESIDUALS_TO], row / MR_TILE, out));
+            mr_residuals_store(at, mr_class_weight(model, at), y + (size_t)row * out, label + row,
+                               label + tile_rows + row, shared, losses + tile * MR_TILE, theres + tile * MR_TILE,
+                               theres + MR_SUM_BLOCK, mr_place(scratch, at[MR_RESIDUALS_TO], row / MR_TILE, out));
         }
         mr_barrier();
         if (mr_local_id() == 0) {

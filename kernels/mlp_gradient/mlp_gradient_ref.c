@@ -46,6 +46,13 @@ static void forward(const struct mr_mlp_params *mlp, const float *x, size_t row,
     }
 }
 
+/* How much a row counts. */
+static double weight_of(const float *class_weight, double label, size_t out)
+{
+    if (out > 1) return (double)class_weight[(size_t)label];
+    return (1 - label) * (double)class_weight[0] + label * (double)class_weight[1];
+}
+
 /* The residuals r[out] of one row and its loss; false: it has no label. */
 static bool residuals(const struct mr_mlp_gradient_params *params, const float *y, size_t row, double label, size_t out,
                       double *r, double *loss)
@@ -67,6 +74,11 @@ static bool residuals(const struct mr_mlp_gradient_params *params, const float *
         } else {
             *loss = r[0] * r[0] / 2;
         }
+    }
+    if (params->class_weight && params->loss == MR_LOSS_LOG) {
+        const double weight = weight_of(params->class_weight, label, out);
+        for (size_t o = 0; o < out; o++) r[o] *= weight;
+        *loss *= weight;
     }
     return true;
 }

@@ -175,7 +175,8 @@ static void residuals(const struct mr_mlp_gradient_params *params, size_t out, c
     for (size_t row = 0; row < rows; row += MR_TILE_ROWS) {
         double padded[MR_TILE_ROWS];
         const double *const here = mr_labels_tile(label + row, rows - row, padded);
-        mr_residuals_tile(params->loss, params->delta, out, y, here, d, &lanes, mr_tile_vecs(rows - row));
+        mr_residuals_tile(params->loss, params->delta, params->class_weight, out, y, here, d, &lanes,
+                          mr_tile_vecs(rows - row));
         y += out * MR_TILE_ROWS;
         d += out * MR_TILE_ROWS;
     }

@@ -35,6 +35,7 @@ static mr_status flags_check(const struct fit *fit, struct mr_err *err)
         {"l2", "mlp, linear, logistic, mf", o->l2 >= 0},
         {"held-out", "mlp, linear, logistic, mf", o->held_out >= 0},
         {"validation", "mlp, linear, logistic", o->validation >= 0},
+        {"class-weights", "mlp, logistic", o->class_weights},
         {"layers", "mlp", o->layers},
         {"activation", "mlp", o->activation},
         {"solver", "mlp, mf", o->solver},
@@ -249,6 +250,13 @@ static const struct mr_flag fit_flags[] = {
              .max = 0.9,
              .doc = "Of the other rows: those that decide when to end and which weights to keep; 0.1 of mlp unless "
                     "given."}},
+    {.argument = "WEIGHTS",
+     .row = {.key = "class-weights",
+             .type = MR_OPT_STRING,
+             .offset = AT(class_weights),
+             .doc = "mlp, logistic: how much rows of a class count in the loss that is lowered: NAME=WEIGHT,..., 1 of "
+                    "those that are not named; balanced: all classes together as much, rows / (classes * rows of the "
+                    "class) each, as scikit-learn has it."}},
     {.argument = "SIZES",
      .row = {.key = "layers",
              .type = MR_OPT_STRING,

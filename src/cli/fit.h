@@ -29,6 +29,7 @@ struct fit_options {
     double tolerance;                      /* likewise */
     double l2, held_out, validation, step; /* linear, logistic, mlp */
     char *layers, *activation, *solver;    /* mlp */
+    char *class_weights;                   /* logistic, mlp */
     int64_t batch, patience;               /* mlp */
     bool is_regression;                    /* mlp */
     int64_t factors;                       /* mf */

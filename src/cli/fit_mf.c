@@ -141,8 +141,8 @@ static mr_status scores_report(struct recommender *r, struct mr_err *err)
     cJSON_AddNumberToObject(report, "held_out_rows", (double)r->held_out);
     if (!r->fit->options->json)
         printf("%zu users, %zu items, %zu factors; %zu iterations of %s, l2 %.3g\n%-10s  %10s  %10s  %10s\n",
-               r->factors.rows, r->factors.cols, r->factors.rank, r->epochs, r->is_als ? "als" : "sgd", r->reg,
-               "", "ratings", "RMSE", "MAE");
+               r->factors.rows, r->factors.cols, r->factors.rank, r->epochs, r->is_als ? "als" : "sgd", r->reg, "",
+               "ratings", "RMSE", "MAE");
     const mr_status status = score_line(r, "train", r->ratings.rating, r->train, err);
     return status || !r->held_out ? status : score_line(r, "held_out", r->ratings.rating + r->train, r->held_out, err);
 }

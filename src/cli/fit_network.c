@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/fit.h"
+#include "cli/fit_class_weights.h"
 #include "fit/moments.h"
 #include "fit/network.h"
 #include "fit/prepare.h"
@@ -21,6 +22,7 @@ struct supervised {
     struct mr_network_fit how;
     struct mr_network_end end;
     double label_mean, label_scale; /* a regression's labels are standardised, too */
+    float *class_weight;            /* [classes]; NULL: 1 each */
     size_t sizes[MR_NETWORK_LAYERS_MAX + 1], layer_count;
     bool is_classifier, is_mlp;
 };
@@ -31,6 +33,7 @@ static void supervised_deinit(struct supervised *s)
     mr_matrix_deinit(&s->validation);
     mr_standard_deinit(&s->standard);
     mr_network_deinit(&s->network);
+    free(s->class_weight);
 }
 
 /* Outputs that tell these classes apart. */
@@ -172,11 +175,14 @@ static mr_status network_fit(struct supervised *s, struct mr_err *err)
     mr_activation hidden = MR_ACT_RELU;
     mr_status status = name ? activation_read(name, &hidden, err) : MR_OK;
     if (!status) status = how_read(s, err);
+    if (!status && s->fit->options->class_weights)
+        status = fit_class_weights_read(s->fit, &s->class_weight, err);
     if (!status)
         status =
             mr_network_init(&s->network, s->sizes, s->layer_count, hidden,
                             s->is_classifier ? MR_LOSS_LOG : MR_LOSS_SQUARED, (uint64_t)s->fit->options->seed, err);
     if (status) return status;
+    s->network.params.class_weight = s->class_weight;
     s->fit->progress = (struct mr_fit_progress){.what = s->fit->kind->name,
                                                 .loss_name = s->validation.rows ? "validation loss" : "loss",
                                                 .step_max = s->how.epochs_max,

@@ -33,6 +33,7 @@ struct subject {
     double *label, *want, *got, *size;
     void *scratch, *forward_scratch;
     struct mr_sum_target target;
+    float weight[16]; /* of classes, where there are any */
     size_t in, out, rows, count;
 };
 
@@ -60,7 +61,9 @@ static void layers_make(struct subject *s, const struct shape *shape)
     s->params = (struct mr_mlp_gradient_params){
         .mlp = {.layer = s->layer, .layer_count = count, .shift = s->in % 2 ? s->shift : NULL},
         .loss = shape->loss,
-        .delta = 0.7f};
+        .delta = 0.7f,
+        .class_weight = shape->loss == MR_LOSS_LOG && s->rows % 2 ? s->weight : NULL};
+    for (size_t i = 0; i < sizeof s->weight / sizeof *s->weight; i++) s->weight[i] = 0.25f * (float)(i % 5 + 1);
 }
 
 static void labels_make(struct subject *s)

@@ -90,6 +90,19 @@ def check_regressions(folder):
         near(f"{name}: accuracy", [right / GOLDEN["rows"]], [want["accuracy"]], 0)
 
 
+def check_class_weights(folder):
+    path = folder / "weighted"
+    common = ("logistic", ROWS, *FEATURES, "--held-out", 0, "--l2", 0.01, "-q", "-o", path)
+    for name, label, weights in (("binary", "is_yew", "1=5,0=0.5"), ("three", "tree", "balanced")):
+        fit(*common, "--label", label, "--class-weights", weights)
+        weight, bias = raw(read(path)[0])
+        near(f"weighted {name}", weight, flat(GOLDEN[f"weighted {name}"]["weight"]), 2e-3)
+        near(f"weighted {name}", bias, GOLDEN[f"weighted {name}"]["bias"], 2e-3, 0.05)
+    refused(64, "there is no class \"oak\"", *common, "--label", "tree", "--class-weights", "oak=2")
+    refused(64, "expected balanced", *common, "--label", "tree", "--class-weights", "ash=-1")
+    refused(64, "a regression has no classes", "mlp", ROWS, *FEATURES, "--label", "y", "--layers", "3,2,1", "--regression", "--class-weights", "balanced")
+
+
 def check_scaler(folder):
     path = folder / "scaler"
     fit("scaler", "-", "-f", "csv", *FEATURES, "-q", "-o", path, data=ROWS.read_text())
@@ -144,6 +157,7 @@ def check_same_bytes(folder):
     big.write_bytes(struct.pack("<40000f", *values))
     files = []
     for number, (threads, seed) in enumerate(((1, 1), (2, 1), (2, 2))):
+        files.append(folder / f"same-{number}")
         fit("kmeans", big, "-F", "x,y", "--k", 20, "--threads", threads, "--seed", seed, "-q", "-o", files[-1])
     tensors = [read(path)[0] for path in files]
     if tensors[0] != tensors[1] or tensors[1] == tensors[2]:
@@ -301,7 +315,7 @@ def check_stop(folder):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for check in (check_regressions, check_scaler, check_kmeans, check_same_bytes, check_mlp, check_mf, check_mf_texts, check_topic, check_refusals, check_stop):
+        for check in (check_regressions, check_class_weights, check_scaler, check_kmeans, check_same_bytes, check_mlp, check_mf, check_mf_texts, check_topic, check_refusals, check_stop):
             check(folder)
             print("ok", check.__name__, flush=True)
 

@@ -67,9 +67,11 @@ static void forward_build(struct mr_device_build *build, struct gradient *gradie
 static void residuals_build(struct mr_device_build *build, const struct gradient *gradient)
 {
     const struct mr_mlp_gradient_params *const params = gradient->params;
+    const size_t classes = gradient->packed->out > 1 ? gradient->packed->out : 2;
     uint32_t numbers[MR_RESIDUALS_WORDS] = {[MR_SUMS_OUT] = (uint32_t)gradient->packed->out,
                                             [MR_SUMS_LOSS] = params->loss,
                                             [MR_SUMS_ROWS] = gradient->block_rows,
+                                            [MR_SUMS_WEIGHT] = mr_build_floats(build, params->class_weight, classes),
                                             [MR_RESIDUALS_TO] = gradient->d,
                                             [MR_RESIDUALS_PARTIAL] = gradient->partial,
                                             [MR_RESIDUALS_STRIDE] = gradient->stride,

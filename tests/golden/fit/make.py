@@ -56,6 +56,9 @@ def main():
         model = LogisticRegression(C=1 / (l2 * ROWS), tol=1e-12, max_iter=10000).fit(z, label)
         golden[f"logistic {name}"] = {**raw(scaler, model.coef_, model.intercept_), "l2": l2,
                                       "log_loss": log_loss(label, model.predict_proba(z)), "accuracy": model.score(z, label)}
+    for name, label, weights in (("binary", cloud == "yew", {True: 5, False: 0.5}), ("three", cloud, "balanced")):
+        model = LogisticRegression(C=1 / (0.01 * ROWS), tol=1e-12, max_iter=10000, class_weight=weights).fit(z, label)
+        golden[f"weighted {name}"] = {**raw(scaler, model.coef_, model.intercept_), "l2": 0.01}
     start = x[:4]
     model = KMeans(4, init=start, n_init=1, max_iter=5, tol=0, algorithm="lloyd").fit(x)
     golden["kmeans"] = {"start": "rows 0 to 3", "iterations": 5, "centers": model.cluster_centers_.tolist(), "inertia": model.inertia_,
