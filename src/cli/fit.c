@@ -69,7 +69,7 @@ static mr_status data_read(struct fit *fit, struct mr_err *err)
     if (fit->kind->streams)
         fit->matrix.cols = cols;
     else
-        status = mr_matrix_read(fit->table, &fit->matrix, err);
+        status = mr_matrix_read(fit->table, fit->options->spill, &fit->matrix, err);
     if (!status && !fit->kind->streams && !fit->matrix.rows)
         status = mr_fail(err, MR_EDATA, "%s: there are no rows", mr_table_path(fit->table));
     return status;
@@ -153,6 +153,14 @@ static const struct mr_flag fit_flags[] = {
              .offset = AT(backend),
              .fallback = "cpu",
              .doc = "Where to compute: cpu, cpu:avx2, opencl, cuda ..."}},
+    {.argument = "DIR",
+     .row = {.key = "spill",
+             .type = MR_OPT_STRING,
+             .offset = AT(spill),
+             .is_path = true,
+             .doc = "Rows lie in a file without a name in this folder, not in memory: for more rows than memory; the "
+                    "system keeps in memory what fits. The model is the same. scaler needs no such: it reads block by "
+                    "block."}},
     {.argument = "TEXT",
      .row = {.key = "model-version",
              .type = MR_OPT_STRING,

@@ -20,7 +20,7 @@ enum { FIT_ORDER_PARALLEL, FIT_ORDER_SEQUENTIAL };
 
 struct fit_options {
     struct mr_table_options data;
-    char *output, *backend, *version;
+    char *output, *backend, *version, *spill;
     int64_t threads, seed;
     bool json, quiet;
     char *k, *start, *labels, *svg;        /* kmeans */

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/random.h"
 
@@ -30,28 +29,23 @@ void mr_matrix_shuffle(struct mr_matrix *matrix, uint64_t seed)
     }
 }
 
-static void *mapping(size_t bytes)
-{
-    void *const at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
-
 mr_status mr_matrix_hold_out(struct mr_matrix *matrix, double share, struct mr_matrix *held_out, struct mr_err *err)
 {
     size_t rows = (size_t)(share * (double)matrix->rows + 0.5);
-    *held_out = (struct mr_matrix){.cols = matrix->cols};
+    *held_out = (struct mr_matrix){.cols = matrix->cols, .spill = matrix->spill};
     if (share > 0 && rows < 1) rows = 1;
     if (rows >= matrix->rows) rows = matrix->rows - 1;
     if (!rows || !(share > 0)) return MR_OK;
-    held_out->x_cap_bytes = mr_tile_count(rows) * MR_TILE_ROWS * matrix->cols * sizeof(float);
-    held_out->label_cap_bytes = rows * sizeof(double);
-    held_out->x = mapping(held_out->x_cap_bytes);
-    if (matrix->label) held_out->label = mapping(held_out->label_cap_bytes);
-    if (!held_out->x || (matrix->label && !held_out->label)) {
-        const size_t bytes = held_out->x_cap_bytes;
+    const size_t bytes = mr_tile_count(rows) * MR_TILE_ROWS * matrix->cols * sizeof(float);
+    mr_status status = mr_mapping_grow(&held_out->x_map, bytes, matrix->spill, err);
+    if (!status && matrix->label)
+        status = mr_mapping_grow(&held_out->label_map, rows * sizeof(double), matrix->spill, err);
+    if (status) {
         mr_matrix_deinit(held_out);
-        return mr_fail(err, MR_ENOMEM, "out of memory for %zu bytes of rows that are held out", bytes);
+        return status;
     }
+    held_out->x = held_out->x_map.at;
+    held_out->label = held_out->label_map.at;
     held_out->rows = rows;
     matrix->rows -= rows;
     for (size_t row = 0; row < rows; row++) {

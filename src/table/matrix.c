@@ -1,35 +1,19 @@
 /* DATA whole in memory. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "table/inside.h"
 
-/* Memory that grows where it lies, or is moved by the kernel without a copy; pages that were not written take none. */
-static bool mapping_grow(void **mapping, size_t *cap_bytes, size_t bytes)
-{
-    size_t cap = *cap_bytes ? *cap_bytes : 1u << 20;
-    if (bytes <= *cap_bytes) return true;
-    while (cap < bytes) cap *= 2;
-    void *const grown =
-        *mapping ? mremap(*mapping, *cap_bytes, cap, MREMAP_MAYMOVE)
-                 : mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (grown == MAP_FAILED) return false;
-    *mapping = grown;
-    *cap_bytes = cap;
-    return true;
-}
-
-static bool matrix_grow(struct mr_matrix *matrix, bool has_label)
+/* Room for one more block. */
+static mr_status matrix_grow(struct mr_matrix *matrix, bool has_label, struct mr_err *err)
 {
     const size_t rows = matrix->rows + MR_TABLE_ROW_CAP;
-    void *x = matrix->x, *label = matrix->label;
-    const bool has_grown =
-        mapping_grow(&x, &matrix->x_cap_bytes, mr_tile_count(rows) * MR_TILE_ROWS * matrix->cols * sizeof(float)) &&
-        (!has_label || mapping_grow(&label, &matrix->label_cap_bytes, rows * sizeof(double)));
-    matrix->x = x;
-    matrix->label = label;
-    return has_grown;
+    mr_status status = mr_mapping_grow(
+        &matrix->x_map, mr_tile_count(rows) * MR_TILE_ROWS * matrix->cols * sizeof(float), matrix->spill, err);
+    if (!status && has_label) status = mr_mapping_grow(&matrix->label_map, rows * sizeof(double), matrix->spill, err);
+    matrix->x = matrix->x_map.at;
+    matrix->label = matrix->label_map.at;
+    return status;
 }
 
 static int name_compare(const void *a, const void *b)
@@ -60,17 +44,17 @@ static mr_status classes_sort(const struct mr_table *table, struct mr_matrix *ma
     return is_whole ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 }
 
-mr_status mr_matrix_read(struct mr_table *table, struct mr_matrix *matrix, struct mr_err *err)
+mr_status mr_matrix_read(struct mr_table *table, const char *spill, struct mr_matrix *matrix, struct mr_err *err)
 {
     mr_status status = MR_OK;
-    *matrix = (struct mr_matrix){.cols = table->cols};
+    *matrix = (struct mr_matrix){.cols = table->cols, .spill = spill};
     while (!status) {
         size_t rows;
-        if (!matrix_grow(matrix, table->kind != MR_LABEL_NONE)) {
-            status = mr_fail(err, MR_ENOMEM, "%s: out of memory behind %zu rows of %zu features", table->input.path,
-                             matrix->rows, matrix->cols);
-            break;
-        }
+        status = matrix_grow(matrix, table->kind != MR_LABEL_NONE, err);
+        if (status == MR_ENOMEM)
+            mr_fail(err, status, "%s: out of memory behind %zu rows of %zu features: --spill DIR keeps them on a disk",
+                    table->input.path, matrix->rows, matrix->cols);
+        if (status) break;
         status = mr_table_fill(table, matrix->x + mr_tile_at(matrix->rows, 0, matrix->cols),
                                matrix->label ? matrix->label + matrix->rows : NULL, &rows, err);
         matrix->rows += rows;
@@ -82,8 +66,8 @@ mr_status mr_matrix_read(struct mr_table *table, struct mr_matrix *matrix, struc
 
 void mr_matrix_deinit(struct mr_matrix *matrix)
 {
-    if (matrix->x) munmap(matrix->x, matrix->x_cap_bytes);
-    if (matrix->label) munmap(matrix->label, matrix->label_cap_bytes);
+    mr_mapping_free(&matrix->x_map);
+    mr_mapping_free(&matrix->label_map);
     for (size_t i = 0; i < matrix->class_count; i++) free(matrix->class_name[i]);
     free(matrix->class_name);
     *matrix = (struct mr_matrix){0};

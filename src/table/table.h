@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "base/mapping.h"
 #include "millrace/codec.h"
 #include "millrace/model.h"
 
@@ -95,14 +96,16 @@ struct mr_matrix {
     size_t rows, cols;
     char **class_name; /* sorted: numbers by value, then text by bytes */
     size_t class_count;
-    size_t x_cap_bytes, label_cap_bytes; /* of the mappings */
+    struct mr_mapping x_map, label_map; /* what x and label lie in */
+    const char *spill;                  /* folder of the files behind them; NULL: memory */
 };
 
 /**
  * Reads the rows that are left. Rows are decoded to where they stay, and memory grows by remapping: it takes the rows'
- * size and a block. No rows is no error. On one the matrix is empty: MR_ENOMEM, or as mr_table_next.
+ * size and a block. spill: a folder on a disk where they lie instead (base/mapping.h); NULL: in memory; it must outlive
+ * the matrix. No rows is no error. On one the matrix is empty: MR_ENOMEM, MR_EIO, or as mr_table_next.
  */
-mr_status mr_matrix_read(struct mr_table *table, struct mr_matrix *matrix, struct mr_err *err);
+mr_status mr_matrix_read(struct mr_table *table, const char *spill, struct mr_matrix *matrix, struct mr_err *err);
 
 /** Accepts a zeroed one. */
 void mr_matrix_deinit(struct mr_matrix *matrix);

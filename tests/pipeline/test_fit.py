@@ -159,8 +159,10 @@ def check_same_bytes(folder):
     for number, (threads, seed) in enumerate(((1, 1), (2, 1), (2, 2))):
         files.append(folder / f"same-{number}")
         fit("kmeans", big, "-F", "x,y", "--k", 20, "--threads", threads, "--seed", seed, "-q", "-o", files[-1])
+    files.append(folder / "spilled")
+    fit("kmeans", big, "-F", "x,y", "--k", 20, "--spill", folder, "--seed", 1, "-q", "-o", files[-1])
     tensors = [read(path)[0] for path in files]
-    if tensors[0] != tensors[1] or tensors[1] == tensors[2]:
+    if tensors[0] != tensors[1] or tensors[0] != tensors[3] or tensors[1] == tensors[2]:
         fail("the same seed gives another model, or another seed the same")
 
 
@@ -291,6 +293,7 @@ def check_refusals(folder):
     refused(64, "--label", "mf", "-", "-f", "csv", "-F", "uid,item", "-o", path, data=rated)
     refused(64, "not of als", "mf", "-", "-f", "csv", "-F", "uid,item", "-l", "stars", "--solver", "als", "--step", 1, "-o", path, data=rated)
     refused(65, "smaller --step", "mf", ratings_of(folder), "-F", "uid,item", "-l", "stars", "--step", 90, "-q", "-o", path)
+    refused(74, "/proc: no file can be made there", "kmeans", ROWS, *FEATURES, "--k", 2, "--spill", "/proc", "-o", path)
     refused(66, "nothing-here.csv", "scaler", "nothing-here.csv", "-o", path)
     if path.read_text() != "as it was":
         fail("a fit that failed has written its file")

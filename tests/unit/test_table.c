@@ -328,7 +328,7 @@ static void matrix_holds_all_and_sorts_classes(void **state)
     (void)state;
     many_rows_make();
     struct mr_table *table = opened(&options, MR_LABEL_CLASS);
-    assert_int_equal(mr_matrix_read(table, &matrix, &err), MR_OK);
+    assert_int_equal(mr_matrix_read(table, NULL, &matrix, &err), MR_OK);
     assert_int_equal(matrix.rows, MANY_ROWS);
     assert_int_equal(matrix.cols, 2);
     assert_int_equal(matrix.class_count, 3);
@@ -342,7 +342,7 @@ static void matrix_holds_all_and_sorts_classes(void **state)
     mr_table_close(table);
     file_make(".csv", "a,y\n1,2\nx,2\n");
     table = opened(&options, MR_LABEL_CLASS);
-    assert_int_equal(mr_matrix_read(table, &matrix, &err), MR_EDATA);
+    assert_int_equal(mr_matrix_read(table, NULL, &matrix, &err), MR_EDATA);
     assert_null(matrix.x);
     mr_table_close(table);
 }
