@@ -305,7 +305,7 @@ static const struct mr_flag fit_flags[] = {
              .fallback = "-1",
              .min = -1,
              .max = 1e9,
-             .doc = "mlp: it ends after so many epochs without gain; 10 unless given, 0: never."}},
+             .doc = "mlp: it ends after so many epochs without gain, 0: never; unless given 10 of Adam, 0 of L-BFGS."}},
     {.row = {.key = "regression",
              .type = MR_OPT_BOOL,
              .offset = AT(is_regression),

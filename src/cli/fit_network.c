@@ -159,9 +159,9 @@ static mr_status how_read(struct supervised *s, struct mr_err *err)
                                            : s->is_classifier ? 1 / rows
                                                               : 0,
                                      .tolerance = o->tolerance >= 0 ? o->tolerance : 1e-4,
-                                     .patience = !s->is_mlp         ? 0
-                                                 : o->patience >= 0 ? (size_t)o->patience
-                                                                    : 10,
+                                     .patience = o->patience >= 0 ? (size_t)o->patience
+                                                 : is_lbfgs       ? 0 /* it crosses plateaus, and ends by itself */
+                                                                  : 10,
                                      .seed = (uint64_t)o->seed,
                                      .is_stopped = &mr_fit_is_stopped,
                                      .stepped = stepped,
@@ -175,8 +175,7 @@ static mr_status network_fit(struct supervised *s, struct mr_err *err)
     mr_activation hidden = MR_ACT_RELU;
     mr_status status = name ? activation_read(name, &hidden, err) : MR_OK;
     if (!status) status = how_read(s, err);
-    if (!status && s->fit->options->class_weights)
-        status = fit_class_weights_read(s->fit, &s->class_weight, err);
+    if (!status && s->fit->options->class_weights) status = fit_class_weights_read(s->fit, &s->class_weight, err);
     if (!status)
         status =
             mr_network_init(&s->network, s->sizes, s->layer_count, hidden,
