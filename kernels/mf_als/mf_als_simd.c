@@ -1,7 +1,8 @@
 /*
  * Columns of the normal equations are the lanes. A panel of ratings is laid out as rows [q_c, 1, target] in double;
- * its product with itself gives the equations and, as their last row, the right side. Cholesky goes over that row as
- * over the others, which is the forward substitution; only the backward one is left.
+ * its product with itself gives the equations' upper triangle and, as their last column, the right side. Cholesky takes
+ * each row off those below it, right side and all, which is the forward substitution; only the backward one is left.
+ * What is below the diagonal within a vector is computed, too, and never read.
  */
 #include <math.h>
 #include <string.h>
@@ -59,42 +60,40 @@ MR_INLINE void block_add(const double *panel, size_t rows, size_t width, size_t 
         sum[k / VECS][k % VECS];
 }
 
-/* The lower triangle, and what else is in its blocks. */
+/* The upper triangle, and what else is in its blocks. */
 static void product_add(const double *panel, size_t rows, size_t n, size_t width, double *a)
 {
+    const size_t step = (size_t)VECS * LANES;
     for (size_t i = 0; i < n; i += ROWS)
-        for (size_t j = 0; j < i + ROWS; j += (size_t)VECS * LANES) block_add(panel, rows, width, i, j, a);
+        for (size_t j = i / step * step; j < n + 1; j += step) block_add(panel, rows, width, i, j, a);
 }
 
-MR_INLINE double dot(const double *a, const double *b, size_t count)
+/* Rows i and i + 1 less what row k, which is done, has of them. */
+MR_INLINE void rows_reduce(const double *row, double *one, double *two, size_t i, size_t width)
 {
-    vec one = {0}, two = {0};
-    double total = 0;
-    size_t at = 0;
-    for (; at + (size_t)2 * LANES <= count; at += (size_t)2 * LANES) {
-        one += load(a + at) * load(b + at);
-        two += load(a + at + LANES) * load(b + at + LANES);
+    const double by = row[i], by_two = row[i + 1];
+    for (size_t j = i / LANES * LANES; j < width; j += LANES) {
+        const vec done = load(row + j);
+        *(vec *)(one + j) = load(one + j) - by * done;
+        *(vec *)(two + j) = load(two + j) - by_two * done;
     }
-    for (; at + LANES <= count; at += LANES) one += load(a + at) * load(b + at);
-    one += two;
-    MR_UNROLL for (size_t i = 0; i < LANES; i++) total += one[i];
-    for (; at < count; at++) total += a[at] * b[at];
-    return total;
 }
 
-/* a: [n + 1][width]. Its last row becomes the solution. */
-static void solve(double *a, size_t n, size_t width)
+/* a: [n or more][width], the right side in column n. x becomes the solution, [n]. */
+static void solve(double *a, size_t n, size_t width, double *x)
 {
-    double *const x = a + n * width;
-    for (size_t i = 0; i <= n; i++) {
-        double *const row = a + i * width;
-        for (size_t k = 0; k < i; k++) row[k] = (row[k] - dot(row, a + k * width, k)) / a[k * width + k];
-        if (i < n) row[i] = sqrt(row[i] - dot(row, row, i));
+    for (size_t k = 0; k < n; k++) {
+        double *const row = a + k * width;
+        const double by = 1 / sqrt(row[k]);
+        for (size_t j = k / LANES * LANES; j < width; j += LANES) *(vec *)(row + j) = load(row + j) * by;
+        /* a row too many where their number is odd: there is room for it, and nobody reads it */
+        for (size_t i = k + 1; i < n; i += 2) rows_reduce(row, a + i * width, a + (i + 1) * width, i, width);
     }
     for (size_t i = n; i-- > 0;) {
         const double *const row = a + i * width;
-        const double value = x[i] /= row[i];
-        for (size_t k = 0; k < i; k++) x[k] -= value * row[k];
+        double sum = row[n];
+        for (size_t j = i + 1; j < n; j++) sum -= row[j] * x[j];
+        x[i] = sum / row[i];
     }
 }
 
@@ -107,10 +106,11 @@ void MR_KERNEL_NAME(mr_mf_als)(const struct mr_mf_als *model, const struct mr_ra
     double *const panel = scratch, *const a = panel + MR_ALS_PANEL * width;
     memset(a, 0, width * width * sizeof *a);
     for (size_t at = 0; at < count; at += MR_ALS_PANEL)
-        product_add(panel, panel_fill(model, rating + at, count - at, panel, width), n + 1, width, a);
+        product_add(panel, panel_fill(model, rating + at, count - at, panel, width), n, width, a);
     for (size_t i = 0; i < n; i++) a[i * width + i] += model->reg * (double)count;
-    solve(a, n, width);
+    double *const x = panel; /* nobody needs it any more */
+    solve(a, n, width, x);
     memset(factor_out, 0, model->stride * sizeof *factor_out);
-    for (size_t f = 0; f < rank; f++) factor_out[f] = (float)a[n * width + f];
-    if (model->bias) *bias_out = (float)a[n * width + rank];
+    for (size_t f = 0; f < rank; f++) factor_out[f] = (float)x[f];
+    if (model->bias) *bias_out = (float)x[rank];
 }
