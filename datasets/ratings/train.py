@@ -12,8 +12,8 @@ import tempfile
 import surprise
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "scripts"))
-from export_surprise import export  # noqa: E402
+sys.path.insert(0, str(HERE.parents[1] / "scripts/export"))
+from from_surprise import export  # noqa: E402
 
 
 def trained(**settings):

@@ -12,8 +12,8 @@ import numpy
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2] / "datasets/ratings"))
-sys.path.insert(0, str(HERE.parents[2] / "scripts"))
-from export_surprise import export  # noqa: E402
+sys.path.insert(0, str(HERE.parents[2] / "scripts/export"))
+from from_surprise import export  # noqa: E402
 from train import trained  # noqa: E402
 
 TOP = 10

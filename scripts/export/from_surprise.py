@@ -3,18 +3,18 @@
 
 From a program that has the model, which is the safe way:
 
-    from export_surprise import export
+    from from_surprise import export
     export(algo, "ratings.safetensors")
 
 From a file that surprise.dump wrote. Such a file is a pickle: reading it runs whatever program is in it. Do this only with a file
 that you made yourself:
 
-    ./export_surprise.py --trust-pickle model.dump ratings.safetensors
+    ./from_surprise.py --trust-pickle model.dump ratings.safetensors
 """
 import array
-import json
-import struct
 import sys
+
+from model_file import metadata, write
 
 
 def ids_of(name, raw):
@@ -34,21 +34,6 @@ def ids_of(name, raw):
             (name + ".offsets", "I64", [len(offsets)], array.array("q", offsets))]
 
 
-def write(path, tensors, metadata):
-    """A safetensors file: 8 bytes of header size, the header, the data."""
-    header, position = {"__metadata__": metadata}, 0
-    for name, dtype, shape, values in tensors:
-        size = len(values) * values.itemsize
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [position, position + size]}
-        position += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for _, _, _, values in tensors:
-            file.write(values.tobytes())
-
-
 def export(algo, path, version=""):
     """algo: a surprise.SVD that fit() has trained."""
     train = algo.trainset
@@ -58,9 +43,8 @@ def export(algo, path, version=""):
         seen.extend(sorted({item for item, _ in train.ur[user]}))
         offsets.append(len(seen))
     low, high = train.rating_scale
-    metadata = {"millrace.type": "mf", "millrace.version": version, "millrace.mean": repr(float(train.global_mean)),
-                "millrace.scale_min": repr(float(low)), "millrace.scale_max": repr(float(high)),
-                "millrace.regularisation": repr(float(algo.reg_pu))}
+    facts = {**metadata("mf", version), "millrace.mean": repr(float(train.global_mean)), "millrace.scale_min": repr(float(low)),
+             "millrace.scale_max": repr(float(high)), "millrace.regularisation": repr(float(algo.reg_pu))}
     tensors = [("user_factors", "F32", [users, rank], array.array("f", algo.pu.ravel())),
                ("item_factors", "F32", [items, rank], array.array("f", algo.qi.ravel())),
                ("seen.items", "I32", [len(seen)], seen)]
@@ -70,7 +54,7 @@ def export(algo, path, version=""):
     tensors += [("seen.offsets", "I64", [users + 1], offsets)]
     tensors += ids_of("user_ids", [train.to_raw_uid(user) for user in range(users)])
     tensors += ids_of("item_ids", [train.to_raw_iid(item) for item in range(items)])
-    write(path, tensors, metadata)
+    write(path, tensors, facts)
 
 
 def main():

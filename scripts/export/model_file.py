@@ -1,0 +1,36 @@
+"""Writes model files of millrace (safetensors) with the standard library alone: what the exporters beside this share."""
+import array
+import json
+import struct
+
+
+def write(path, tensors, metadata):
+    """tensors: (name, dtype, shape, array.array or bytes) one behind the other; metadata: texts."""
+    header, position = {"__metadata__": metadata}, 0
+    for name, dtype, shape, values in tensors:
+        size = memoryview(values).nbytes
+        header[name] = {"dtype": dtype, "shape": [int(n) for n in shape], "data_offsets": [position, position + size]}
+        position += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, _, _, values in tensors:
+            file.write(values if isinstance(values, bytes) else values.tobytes())
+
+
+def numbers(name, values, shape):
+    """Any numbers as a float64 tensor, the last dimension first."""
+    return (name, "F64", shape, array.array("d", [float(value) for value in values]))
+
+
+def metadata(kind, version="", features=None, labels=None, activations=None):
+    """What all models say of themselves. labels: left out where they are 0, 1, 2 ..."""
+    found = {"millrace.type": kind, "millrace.version": version}
+    if features is not None:
+        found["millrace.features"] = json.dumps([str(name) for name in features], ensure_ascii=False)
+    if labels is not None and [str(label) for label in labels] != [str(i) for i in range(len(labels))]:
+        found["millrace.labels"] = json.dumps([str(label) for label in labels], ensure_ascii=False)
+    if activations is not None:
+        found["millrace.activations"] = json.dumps(activations)
+    return found
