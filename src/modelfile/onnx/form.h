@@ -38,10 +38,10 @@ struct mr_onnx_form {
     const double *scale, *b; /* [width]: y = scale * chain[source] + b; dense: b alone */
     /* [width] each, or NULL: the same said as (chain[source] + offset) / divisor, whose digits scale and b have not. */
     const double *offset, *divisor;
-    const double *w;         /* [width][chain->width] */
-    const float *w32;        /* instead of w */
-    double squares;          /* times the sum of squares of the chain's outputs, added to each */
-    bool is_root;            /* the square root of all that */
+    const double *w;  /* [width][chain->width] */
+    const float *w32; /* instead of w */
+    double squares;   /* times the sum of squares of the chain's outputs, added to each */
+    bool is_root;     /* the square root of all that */
     /* MR_FORM_CLASS */
     const struct mr_onnx_form *of;
     const struct mr_onnx_tensor *label; /* [of->width]: what each column is called */

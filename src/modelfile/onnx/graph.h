@@ -42,7 +42,7 @@ struct mr_onnx_model {
     struct mr_onnx_place place;
     struct mr_onnx_span producer, producer_version, graph_name;
     struct mr_onnx_span version, features; /* metadata_props of millrace: the model's version, its features as JSON */
-    int64_t opset, opset_ml; /* 0: the model imports none */
+    int64_t opset, opset_ml;               /* 0: the model imports none */
     const struct mr_onnx_node *node;
     size_t node_count;
     const struct mr_onnx_port *input, *output; /* inputs without those that are constants */
