@@ -197,7 +197,7 @@ static void model_make(struct model *model, const struct shape *shape)
     model->kmeans = (struct mr_kmeans_params){in, out, w};
     model->linear_sum = (struct mr_linear_sum_params){in, out, shape->loss, 1};
     model->scale = (struct mr_scale_params){in, b, b};
-    model->gradient = (struct mr_mlp_gradient_params){model->mlp, shape->loss, 1};
+    model->gradient = (struct mr_mlp_gradient_params){.mlp = model->mlp, .loss = shape->loss, .delta = 1};
     if (is_mf(shape->op)) mf_make(&model->mf, in, out, w, b);
     const void *const params[MR_OP_COUNT] = {
         [MR_OP_MLP_FORWARD] = &model->mlp,

@@ -95,10 +95,10 @@ static const struct file mlp_file = {.type = "mlp",
                                      .activations = "[\"relu\",\"sigmoid\"]",
                                      .features = "[\"a\",\"b\",\"c\"]",
                                      .labels = "[\"no\",\"yes\"]",
-                                     .tensor = {{"layer.0.weight", 2, {2, 3}, w23, NULL},
-                                                {"layer.0.bias", 1, {2}, b2, NULL},
-                                                {"layer.1.weight", 2, {1, 2}, w12, NULL},
-                                                {"layer.1.bias", 1, {1}, b1, NULL}}};
+                                     .tensor = {{.name = "layer.0.weight", .rank = 2, .shape = {2, 3}, .f32 = w23},
+                                                {.name = "layer.0.bias", .rank = 1, .shape = {2}, .f32 = b2},
+                                                {.name = "layer.1.weight", .rank = 2, .shape = {1, 2}, .f32 = w12},
+                                                {.name = "layer.1.bias", .rank = 1, .shape = {1}, .f32 = b1}}};
 
 static void mlp_opens_and_scores(void **state)
 {
@@ -130,10 +130,10 @@ static void linear_folds_its_input(void **state)
 {
     static const double mean[] = {10, 20, 30}, scale[] = {2, 4, 8};
     const struct file file = {.type = "linear",
-                              .tensor = {{"weight", 2, {2, 3}, w23, NULL},
-                                         {"bias", 1, {2}, b2, NULL},
-                                         {"input.mean", 1, {3}, NULL, mean},
-                                         {"input.scale", 1, {3}, NULL, scale}}};
+                              .tensor = {{.name = "weight", .rank = 2, .shape = {2, 3}, .f32 = w23},
+                                         {.name = "bias", .rank = 1, .shape = {2}, .f32 = b2},
+                                         {.name = "input.mean", .rank = 1, .shape = {3}, .f64 = mean},
+                                         {.name = "input.scale", .rank = 1, .shape = {3}, .f64 = scale}}};
     const struct mr_model_ops *const ops = mr_model_find("linear");
     const float x[] = {12, 24, 38}; /* standardised: 1, 1, 1 */
     float y[2];
@@ -155,10 +155,10 @@ static void mlp_takes_the_mean_off_first(void **state)
     static const double mean[] = {1e6 + 0.03125}, scale[] = {0.5}, w[] = {3}, b[] = {0.25};
     const struct file file = {.type = "mlp",
                               .activations = "[\"identity\"]",
-                              .tensor = {{"layer.0.weight", 2, {1, 1}, NULL, w},
-                                         {"layer.0.bias", 1, {1}, NULL, b},
-                                         {"input.mean", 1, {1}, NULL, mean},
-                                         {"input.scale", 1, {1}, NULL, scale}}};
+                              .tensor = {{.name = "layer.0.weight", .rank = 2, .shape = {1, 1}, .f64 = w},
+                                         {.name = "layer.0.bias", .rank = 1, .shape = {1}, .f64 = b},
+                                         {.name = "input.mean", .rank = 1, .shape = {1}, .f64 = mean},
+                                         {.name = "input.scale", .rank = 1, .shape = {1}, .f64 = scale}}};
     const struct mr_model_ops *const ops = mr_model_find("mlp");
     const float x = 1e6f + 0.125f;
     float y;
@@ -174,9 +174,11 @@ static void logistic_is_binary_or_softmax(void **state)
 {
     const struct mr_model_ops *const ops = mr_model_find("logistic");
     const struct file binary = {.type = "logistic",
-                                .tensor = {{"weight", 2, {1, 2}, w12, NULL}, {"bias", 1, {1}, b1, NULL}}};
+                                .tensor = {{.name = "weight", .rank = 2, .shape = {1, 2}, .f32 = w12},
+                                           {.name = "bias", .rank = 1, .shape = {1}, .f32 = b1}}};
     const struct file several = {.type = "logistic",
-                                 .tensor = {{"weight", 2, {2, 3}, w23, NULL}, {"bias", 1, {2}, b2, NULL}}};
+                                 .tensor = {{.name = "weight", .rank = 2, .shape = {2, 3}, .f32 = w23},
+                                            {.name = "bias", .rank = 1, .shape = {2}, .f32 = b2}}};
     const float x[] = {1, 0.5f, 0};
     float y[2];
     (void)state;
@@ -223,23 +225,24 @@ static void wrong_files_are_refused(void **state)
     file.labels = "[\"a\",\"b\",\"c\"]";
     open_fails(mlp, &file, "millrace.labels");
     file = mlp_file;
-    file.tensor[2] = (struct mr_tensor_out){"layer.1.weight", 2, {2, 1}, w12, NULL};
+    file.tensor[2] = (struct mr_tensor_out){.name = "layer.1.weight", .rank = 2, .shape = {2, 1}, .f32 = w12};
     open_fails(mlp, &file, "layer.1.bias");
-    file.tensor[3] = (struct mr_tensor_out){"layer.1.bias", 1, {2}, b2, NULL};
+    file.tensor[3] = (struct mr_tensor_out){.name = "layer.1.bias", .rank = 1, .shape = {2}, .f32 = b2};
     open_fails(mlp, &file, "layer.1.weight");
     file = (struct file){.type = "linear",
-                         .tensor = {{"weight", 2, {1, 2}, not_finite, NULL}, {"bias", 1, {1}, b1, NULL}}};
+                         .tensor = {{.name = "weight", .rank = 2, .shape = {1, 2}, .f32 = not_finite},
+                                    {.name = "bias", .rank = 1, .shape = {1}, .f32 = b1}}};
     open_fails(linear, &file, "not finite");
-    file.tensor[0] = (struct mr_tensor_out){"weight", 2, {1, 2}, NULL, too_large};
+    file.tensor[0] = (struct mr_tensor_out){.name = "weight", .rank = 2, .shape = {1, 2}, .f64 = too_large};
     open_fails(linear, &file, "float32");
-    file.tensor[0] = (struct mr_tensor_out){"weight", 1, {2}, w12, NULL};
+    file.tensor[0] = (struct mr_tensor_out){.name = "weight", .rank = 1, .shape = {2}, .f32 = w12};
     open_fails(linear, &file, "dimensions");
-    file.tensor[0] = (struct mr_tensor_out){"weight", 2, {1, 2}, w12, NULL};
-    file.tensor[2] = (struct mr_tensor_out){"input.scale", 1, {2}, NULL, zero};
+    file.tensor[0] = (struct mr_tensor_out){.name = "weight", .rank = 2, .shape = {1, 2}, .f32 = w12};
+    file.tensor[2] = (struct mr_tensor_out){.name = "input.scale", .rank = 1, .shape = {2}, .f64 = zero};
     open_fails(linear, &file, "input.mean");
-    file.tensor[3] = (struct mr_tensor_out){"input.mean", 1, {2}, w12, NULL};
+    file.tensor[3] = (struct mr_tensor_out){.name = "input.mean", .rank = 1, .shape = {2}, .f32 = w12};
     open_fails(linear, &file, "input.scale");
-    file.tensor[2] = (struct mr_tensor_out){"input.scale", 1, {1}, b1, NULL};
+    file.tensor[2] = (struct mr_tensor_out){.name = "input.scale", .rank = 1, .shape = {1}, .f32 = b1};
     open_fails(linear, &file, "input.scale");
 }
 

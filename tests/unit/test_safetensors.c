@@ -172,8 +172,9 @@ static void written_files_are_read(void **state)
 {
     static const float weight[] = {1, -2, 3.5f, 0.1f, 5, 6};
     static const double bias[] = {0.1, 1e300};
-    const struct mr_tensor_out tensors[] = {
-        {"layer \"0\"", 2, {2, 3}, weight, NULL}, {"bias", 1, {2}, NULL, bias}, {"none", 1, {0}, weight, NULL}};
+    const struct mr_tensor_out tensors[] = {{.name = "layer \"0\"", .rank = 2, .shape = {2, 3}, .f32 = weight},
+                                            {.name = "bias", .rank = 1, .shape = {2}, .f64 = bias},
+                                            {.name = "none", .rank = 1, .shape = {0}, .f32 = weight}};
     const struct mr_metadata_out metadata[] = {{"a", "one\n\"two\""}, {"b", ""}};
     struct mr_safetensors *file;
     struct mr_err err = {0};
