@@ -3,6 +3,7 @@
 
 mr_mf_sgd_fn mr_mf_sgd_f32_ref, mr_mf_sgd_f64_ref;
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): real is a type */
 #define REFERENCE(name, real)                                                                                          \
     double name(const struct mr_mf_sgd *model, const struct mr_rating *rating, size_t count)                           \
     {                                                                                                                  \
@@ -31,5 +32,6 @@ mr_mf_sgd_fn mr_mf_sgd_f32_ref, mr_mf_sgd_f64_ref;
         return squares;                                                                                                \
     }
 
+/* NOLINTEND(bugprone-macro-parentheses) */
 REFERENCE(mr_mf_sgd_f32_ref, float)
 REFERENCE(mr_mf_sgd_f64_ref, double)

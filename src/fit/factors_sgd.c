@@ -11,14 +11,15 @@ struct stratum {
     mr_mf_sgd_fn *pass;
     const struct mr_rating *rating;
     const struct mr_rating_grid *grid;
-    const size_t *row, *col; /* [sides]: orders of the rows and columns of blocks in this epoch */
+    size_t row[MR_RATING_SIDES_MAX],
+        col[MR_RATING_SIDES_MAX]; /* orders of the rows and columns of blocks in this epoch */
     size_t shift;
-    double *squares; /* [sides] */
+    double squares[MR_RATING_SIDES_MAX]; /* of the blocks */
 };
 
 static void block_pass(void *context, size_t piece)
 {
-    const struct stratum *const stratum = context;
+    struct stratum *const stratum = context;
     const struct mr_rating_grid *const grid = stratum->grid;
     const size_t a = stratum->row[piece], b = stratum->col[(piece + stratum->shift) % grid->sides];
     const size_t first = grid->first[a * grid->sides + b], end = grid->first[a * grid->sides + b + 1];
@@ -39,16 +40,12 @@ static void shuffle(size_t *order, size_t count, uint64_t *seed)
 static double epoch_do(struct mr_crew *crew, struct stratum *stratum, uint64_t *seed)
 {
     const size_t sides = stratum->grid->sides;
-    size_t row[MR_RATING_SIDES_MAX], col[MR_RATING_SIDES_MAX];
-    double squares[MR_RATING_SIDES_MAX], total = 0;
-    shuffle(row, sides, seed);
-    shuffle(col, sides, seed);
-    stratum->row = row;
-    stratum->col = col;
-    stratum->squares = squares;
+    double total = 0;
+    shuffle(stratum->row, sides, seed);
+    shuffle(stratum->col, sides, seed);
     for (stratum->shift = 0; stratum->shift < sides; stratum->shift++) {
         mr_crew_share(crew, sides, block_pass, stratum);
-        for (size_t i = 0; i < sides; i++) total += squares[i];
+        for (size_t i = 0; i < sides; i++) total += stratum->squares[i];
     }
     return total;
 }

@@ -73,7 +73,7 @@ static size_t sides_choose(size_t count, size_t rows, size_t cols)
 /* The part of a thing whose ratings are those from first up to end of total: parts have about as many ratings. */
 static size_t part_of(size_t first, size_t end, size_t total, size_t sides)
 {
-    const size_t part = (first + end) / 2 * sides / total;
+    const size_t part = total ? (first + end) / 2 * sides / total : 0;
     return part < sides ? part : sides - 1;
 }
 

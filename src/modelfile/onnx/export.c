@@ -115,7 +115,7 @@ static void numbers_put(struct writer *w, const char *name, const double *value,
     struct mr_blob tensor = {0};
     size_t count = 1;
     for (size_t i = 0; i < rank; i++) count *= dim[i];
-    float *const rounded = w->is_double ? NULL : malloc(count * sizeof *rounded + 1);
+    float *const rounded = w->is_double ? NULL : calloc(count + 1, sizeof *rounded);
     for (size_t i = 0; rounded && i < count; i++) rounded[i] = (float)value[i];
     check(w, w->is_double || rounded);
     if (w->is_double || rounded)
@@ -128,7 +128,7 @@ static void numbers_put(struct writer *w, const char *name, const double *value,
 /* A tensor's values; NULL: no memory, which is noted. The caller frees them. */
 static double *values_take(struct writer *w, const struct mr_tensor *tensor)
 {
-    double *const value = malloc((size_t)tensor->count * sizeof *value + 1);
+    double *const value = calloc((size_t)tensor->count + 1, sizeof *value);
     check(w, value != NULL);
     for (uint64_t i = 0; value && i < tensor->count; i++) value[i] = mr_tensor_value(tensor, i);
     return value;
@@ -137,7 +137,8 @@ static double *values_take(struct writer *w, const struct mr_tensor *tensor)
 /* A tensor of the model as a constant of the same name. */
 static void constant_put(struct writer *w, const struct mr_tensor *tensor)
 {
-    const size_t dim[] = {(size_t)tensor->shape[0], tensor->rank > 1 ? (size_t)tensor->shape[1] : 0};
+    size_t dim[MR_TENSOR_RANK_MAX] = {0};
+    for (size_t i = 0; i < tensor->rank; i++) dim[i] = (size_t)tensor->shape[i];
     double *const value = values_take(w, tensor);
     if (value) numbers_put(w, tensor->name, value, dim, tensor->rank);
     free(value);
