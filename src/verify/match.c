@@ -6,10 +6,11 @@
 
 #include "verify/match_inside.h"
 
-#define SEEN_COUNT  (1u << 18) /* contents that were matched lately, by their hash: a power of two */
-#define BUCKETS_MIN (1u << 12)
-#define LEAD_MAX    65536 /* records before the first match of a partition that are kept */
-#define PAIRS_MAX   1000  /* records that are told as different; then as foreign and missing */
+#define SEEN_COUNT    (1u << 18) /* contents that were matched lately, by their hash: a power of two */
+#define BUCKETS_MIN   (1u << 12)
+#define UNORDERED_MAX 65536 /* pairs out of order that wait to be told */
+#define LEAD_MAX      65536 /* records before the first match of a partition that are kept */
+#define PAIRS_MAX     1000  /* records that are told as different; then as foreign and missing */
 
 mr_status mr_match_create(const struct mr_match_open *open, struct mr_match **match_out, struct mr_err *err)
 {
@@ -67,6 +68,7 @@ void mr_match_destroy(struct mr_match *match)
     free(match->seq);
     free(match->reached);
     free(match->seen);
+    free(match->unordered);
     free(match);
 }
 
@@ -100,18 +102,39 @@ static struct mr_match_place place_of(const struct item *item)
     return (struct mr_match_place){item->source, item->partition, item->offset, item->value, item->value_bytes};
 }
 
+static void unordered_tell(const struct mr_match *match, const struct unordered *pair)
+{
+    const struct mr_match_place expected = {pair->source, pair->partition, pair->source_offset, NULL, 0};
+    const struct mr_match_place place = {pair->source, pair->partition, pair->offset, NULL, 0};
+    match->open.fault(match->open.context, MR_MATCH_REORDERED, &expected, &place);
+}
+
+/* Those that wait, unless records have shown to be alike. */
+static void unordered_flush(struct mr_match *match)
+{
+    for (size_t i = 0; i < match->unordered_count && !match->is_ambiguous; i++)
+        unordered_tell(match, &match->unordered[i]);
+    match->unordered_count = 0;
+}
+
+/* A pair out of order waits: records of one source may be tied to another's before one of that other is met. Where
+ * there are as many as that without a sign of it, they are told. */
 static void order_check(struct mr_match *match, const struct item *actual)
 {
     uint64_t *const reached =
         &match->reached[(size_t)actual->source * (size_t)match->open.partition_count + (size_t)actual->partition];
+    const struct unordered pair = {actual->source, actual->partition, actual->source_offset, actual->offset};
     if (actual->seq >= *reached) {
         *reached = actual->seq + 1;
         return;
     }
     if (match->is_ambiguous) return;
-    const struct mr_match_place expected = {actual->source, actual->partition, actual->source_offset, NULL, 0};
-    const struct mr_match_place place = {actual->source, actual->partition, actual->offset, NULL, 0};
-    match->open.fault(match->open.context, MR_MATCH_REORDERED, &expected, &place);
+    if (!match->unordered) match->unordered = malloc(UNORDERED_MAX * sizeof *match->unordered);
+    if (match->unordered_count == UNORDERED_MAX) unordered_flush(match);
+    if (match->unordered)
+        match->unordered[match->unordered_count++] = pair;
+    else
+        unordered_tell(match, &pair);
 }
 
 /* Lets go of what is matched at the beginning of a partition. */
@@ -357,6 +380,7 @@ void mr_match_end(struct mr_match *match)
             match->open.fault(match->open.context, MR_MATCH_MISSING, &place, NULL);
         }
     }
+    unordered_flush(match);
 }
 
 uint64_t mr_match_count(const struct mr_match *match)

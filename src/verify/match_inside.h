@@ -52,6 +52,13 @@ struct seen {
     uint32_t source; /* and one; 0: none */
 };
 
+/* A pair out of order, told at the end: by then it may be known that records are alike. */
+struct unordered {
+    uint32_t source;
+    int32_t partition;
+    int64_t source_offset, offset;
+};
+
 struct mr_match {
     struct mr_match_open open;
     struct group **bucket; /* [mask + 1] */
@@ -65,6 +72,8 @@ struct mr_match {
     size_t wanted_any, expected_count;
     uint64_t matched, near, far, repeated, moved, before, behind;
     unsigned pairs;
+    struct unordered *unordered; /* [unordered_count], NULL until there is one */
+    size_t unordered_count;
     bool is_ambiguous, trails;
 };
 

@@ -145,6 +145,24 @@ static void test_sources(void **state)
     mr_match_destroy(match);
 }
 
+/* Records of one source are tied to another's that are alike, out of order, before any of that other is met: no fault.
+ */
+static void test_alike_before_the_other_source(void **state)
+{
+    struct found found;
+    struct mr_match *const match = make(&found, 2, 1, false);
+    (void)state;
+    expect(match, 0, 0, 0, "a"), expect(match, 0, 0, 1, "b");
+    actual(match, 0, 0, "b"), actual(match, 0, 1, "a"); /* of the second source */
+    expect(match, 1, 0, 0, "b"), expect(match, 1, 0, 1, "a");
+    actual(match, 0, 2, "a"), actual(match, 0, 3, "b");
+    mr_match_end(match);
+    assert_string_equal(found.text, "");
+    assert_int_equal(mr_match_count(match), 4);
+    assert_true(mr_match_is_ambiguous(match));
+    mr_match_destroy(match);
+}
+
 static void test_partitions(void **state)
 {
     struct found found;
@@ -265,9 +283,13 @@ static void test_near_many(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_faults),     cmocka_unit_test(test_sources),
-                                       cmocka_unit_test(test_partitions), cmocka_unit_test(test_edges),
-                                       cmocka_unit_test(test_near),       cmocka_unit_test(test_near_many),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_faults),
+                                       cmocka_unit_test(test_sources),
+                                       cmocka_unit_test(test_alike_before_the_other_source),
+                                       cmocka_unit_test(test_partitions),
+                                       cmocka_unit_test(test_edges),
+                                       cmocka_unit_test(test_near),
+                                       cmocka_unit_test(test_near_many),
                                        cmocka_unit_test(test_moved)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
