@@ -99,6 +99,7 @@ size_t mr_sum_count(mr_op op, const void *params)
     case MR_OP_MLP_BF16:
     case MR_OP_MLP_INT8:
     case MR_OP_MF_TOPN_BF16:
+    case MR_OP_GRAPH_FORWARD:
     case MR_OP_COUNT:
         break;
     }
@@ -160,6 +161,9 @@ struct mr_packed *mr_packed_create(mr_op op, const void *params)
         break;
     case MR_OP_MLP_GRADIENT:
         model = mr_mlp_gradient_pack(params);
+        break;
+    case MR_OP_GRAPH_FORWARD:
+        model = mr_graph_forward_pack(params);
         break;
     case MR_OP_COUNT:
         break;

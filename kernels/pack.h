@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/graph_forward/graph_forward.h"
 #include "kernels/kmeans_assign/kmeans_assign.h"
 #include "kernels/linear_score/linear_score.h"
 #include "kernels/linear_sum/linear_sum.h"
@@ -84,6 +85,9 @@ struct mr_packed *mr_layers_pack(const struct mr_mlp_layer *layers, size_t count
 
 /** kmeans_assign's packer. */
 struct mr_packed *mr_kmeans_assign_pack(const struct mr_kmeans_params *params);
+
+/** graph_forward's packer. */
+struct mr_packed *mr_graph_forward_pack(const struct mr_graph_params *params);
 
 /** The packer of mlp_bf16 and mlp_int8. */
 struct mr_packed *mr_reduced_pack(mr_op op, const struct mr_mlp_params *params);

@@ -27,6 +27,7 @@ typedef enum {
     MR_OP_MLP_BF16,      /* struct mr_mlp_params; wide layers in bfloat16, kernels/reduced.h  */
     MR_OP_MLP_INT8,      /* struct mr_mlp_params; wide layers in 8-bit integers, likewise     */
     MR_OP_MF_TOPN_BF16,  /* struct mr_mf_params; as MR_OP_MF_TOPN, what a backend may make of it */
+    MR_OP_GRAPH_FORWARD, /* struct mr_graph_params, kernels/graph_forward/graph_forward.h    */
     MR_OP_COUNT
 } mr_op;
 

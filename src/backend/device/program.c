@@ -40,7 +40,8 @@ static void steps_build(struct mr_device_build *build, const struct mr_packed *p
         break;
     case MR_OP_MLP_BF16:
     case MR_OP_MF_TOPN_BF16:
-    case MR_OP_MLP_INT8: /* by instructions of CPUs */
+    case MR_OP_MLP_INT8:      /* by instructions of CPUs */
+    case MR_OP_GRAPH_FORWARD: /* steps of a few columns each: a launch for each would cost more than it computes */
     case MR_OP_COUNT:
         break;
     }
@@ -71,7 +72,9 @@ static mr_status program_build(struct mr_device_build *build, struct mr_err *err
                        "%s does not run on a device: set \"backend\" to \"cpu\" or \"auto\", or \"precision\" to "
                        "\"fp32\"",
                        mr_op_name(program->op));
-    if (!program->step_count) return mr_fail(err, MR_EBACKEND, "%s does not run on a device", mr_op_name(program->op));
+    if (!program->step_count)
+        return mr_fail(err, MR_EBACKEND, "%s does not run on a device: set \"backend\" to \"cpu\" or \"auto\"",
+                       mr_op_name(program->op));
     const size_t partial_bytes = mr_device_partial_bytes(program, program->row_cap);
     program->scratch_bytes = (build->scratch_units + 1) * MR_TILE_ROWS * sizeof(float);
     if (program->scratch_bytes < partial_bytes) program->scratch_bytes = partial_bytes;
