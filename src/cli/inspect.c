@@ -152,6 +152,20 @@ static void print_tensors(const struct subject *subject)
     }
 }
 
+/* Steps of a graph: each with the columns that it takes and gives. */
+static void print_steps(const struct subject *subject)
+{
+    const void *params;
+    if (subject->ops->op(subject->model, &params) != MR_OP_GRAPH_FORWARD) return;
+    const struct mr_graph_params *const graph = params;
+    for (size_t i = 0; i < graph->step_count; i++) {
+        const struct mr_graph_step *const step = &graph->step[i];
+        printf("  step %-4zu %s, %zu", i, mr_graph_op_name(step->op), step->x_width);
+        if (step->z_width) printf(" and %zu", step->z_width);
+        printf(" -> %zu\n", step->width);
+    }
+}
+
 static void print_text(const struct subject *subject)
 {
     const struct mr_model_info *const info = subject->info;
@@ -180,6 +194,7 @@ static void print_text(const struct subject *subject)
                layer->out, mr_activation_name(layer->activation), weights.min, weights.max, range_rms(&weights),
                biases.min, biases.max);
     }
+    print_steps(subject);
     if (!subject->layer_count || mr_safetensors_find(subject->file, "optimizer.updates")) print_tensors(subject);
     if (mr_safetensors_find(subject->file, "input.scale"))
         puts("  input     standardised: mean and scale of the file are applied");
@@ -208,6 +223,13 @@ static void add_layers(cJSON *root, const struct subject *subject)
         cJSON_AddStringToObject(layer, "activation", mr_activation_name(subject->layer[i].activation));
         cJSON_AddItemToArray(layers, layer);
     }
+}
+
+static void add_steps(cJSON *root, const struct subject *subject)
+{
+    const char *const text = mr_safetensors_metadata(subject->file, "millrace.graph");
+    cJSON *const graph = text ? cJSON_Parse(text) : NULL;
+    if (graph) cJSON_AddItemToObject(root, "graph", graph);
 }
 
 static void add_tensors(cJSON *root, const struct subject *subject)
@@ -245,6 +267,7 @@ static mr_status print_json(const struct subject *subject, struct mr_err *err)
     cJSON_AddNumberToObject(root, "class_count", (double)info->class_count);
     add_names(root, "labels", info->label, info->class_count);
     add_layers(root, subject);
+    add_steps(root, subject);
     cJSON_AddNumberToObject(root, "parameter_count", (double)info->parameter_count);
     cJSON_AddNumberToObject(root, "flops_per_row", info->flops_per_row);
     cJSON_AddNumberToObject(root, "bytes", (double)subject->map.byte_count);

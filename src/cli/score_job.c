@@ -86,9 +86,9 @@ static mr_status emit_fill(struct score *score, struct mr_err *err)
     if (!given->count && score->info->is_classifier) {
         is_put = mr_map_put(fields, "prediction", MODEL_NAME ".class");
         if (is_put && score->info->label) is_put = mr_map_put(fields, "label", MODEL_NAME ".label");
-        if (is_put && score->info->has_no_probability)
+        if (is_put && score->info->has_no_probability && score->info->width == 1)
             is_put = mr_map_put(fields, "distance", MODEL_NAME ".score");
-        else if (is_put)
+        else if (is_put && !score->info->has_no_probability)
             is_put = mr_map_put(fields, "probability", MODEL_NAME ".probability");
     } else if (!given->count) {
         is_put = mr_map_put(fields, "prediction", score->info->width == 1 ? MODEL_NAME ".score" : MODEL_NAME ".scores");
