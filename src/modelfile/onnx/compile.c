@@ -2,20 +2,20 @@
 
 #include <string.h>
 
-static const struct {
+static const struct step {
     const char *op;
     bool is_ml;
-    mr_onnx_step_fn *step;
+    mr_onnx_step_fn *layer, *graph; /* NULL: none */
 } steps[] = {
-#define MR_ONNX_STEP(op, is_ml, step) {#op, is_ml, step},
+#define MR_ONNX_STEP(op, is_ml, layer, graph) {#op, is_ml, layer, graph},
 #include "modelfile/onnx/compile.def"
 #undef MR_ONNX_STEP
 };
 
-static mr_onnx_step_fn *step_find(const struct mr_onnx_node *node)
+static const struct step *step_find(const struct mr_onnx_node *node)
 {
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        if (steps[i].is_ml == node->is_ml && mr_onnx_span_is(node->op, steps[i].op)) return steps[i].step;
+        if (steps[i].is_ml == node->is_ml && mr_onnx_span_is(node->op, steps[i].op)) return &steps[i];
     }
     return NULL;
 }
@@ -99,8 +99,7 @@ static mr_status inputs_read(struct mr_onnx_compile *compile, struct mr_onnx_pro
 {
     const struct mr_onnx_model *const model = compile->model;
     struct mr_onnx_span *const name = mr_onnx_take(compile->forms.arena, model->input_count, sizeof *name);
-    struct mr_onnx_chain *const chain = mr_onnx_take(compile->forms.arena, 1, sizeof *chain);
-    if (!name || !chain) return mr_fail(compile->err, MR_ENOMEM, "model \"%s\": out of memory", model->place.name);
+    if (!name) return mr_fail(compile->err, MR_ENOMEM, "model \"%s\": out of memory", model->place.name);
     for (size_t i = 0; i < model->input_count; i++) {
         const struct mr_onnx_port *const port = &model->input[i];
         int64_t width = 1;
@@ -128,7 +127,8 @@ static mr_status inputs_read(struct mr_onnx_compile *compile, struct mr_onnx_pro
     if (!program->feature_count)
         return mr_fail(compile->err, MR_EDATA, "model \"%s\": its graph has no input", model->place.name);
     if (model->input_count > 1 || program->feature_count == 1) program->feature = name;
-    *chain = (struct mr_onnx_chain){.width = program->feature_count};
+    const struct mr_onnx_chain *const chain = mr_chain_input(&compile->forms, program->feature_count);
+    if (!chain) return mr_fail(compile->err, MR_ENOMEM, "model \"%s\": out of memory", model->place.name);
     for (size_t i = 0; i < model->input_count; i++) {
         const struct mr_onnx_port *const port = &model->input[i];
         const size_t width = model->input_count > 1 ? 1 : program->feature_count;
@@ -148,6 +148,45 @@ static void blame(struct mr_onnx_compile *compile, const struct mr_onnx_node *no
     }
 }
 
+/* Pending squares and roots, which layers know nothing of, become values for one step. False: there are none. */
+static bool inputs_settle(struct mr_onnx_compile *compile, const struct mr_onnx_node *node,
+                          const struct mr_onnx_form **before)
+{
+    bool is_other = false;
+    for (size_t i = 0; i < node->input_count; i++) {
+        const mr_onnx_value value = node->input[i];
+        before[i] = value == MR_ONNX_NO_VALUE ? NULL : compile->form[value];
+        if (!before[i] || before[i]->kind != MR_FORM_ROWS || (before[i]->squares == 0 && !before[i]->is_root)) continue;
+        compile->form[value] = mr_step_settle(compile, before[i]);
+        compile->forms.is_out_of_memory |= !compile->form[value];
+        is_other = true;
+    }
+    return is_other;
+}
+
+/* As sums and layers, else as a step of a graph, else as sums of settled values; the first reason where none fits. */
+static const char *node_step(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
+{
+    const struct step *const step = step_find(node);
+    if (!step)
+        return mr_onnx_op_is_known(node)
+                   ? "no model of ours computes this operator: export the part before it, or another "
+                     "form of the model"
+                   : "this operator is not known: export the model without it";
+    const char *const reason = step->layer ? step->layer(compile, node) : "";
+    if (!reason || compile->status || compile->forms.is_out_of_memory) return reason;
+    const char *other = step->graph ? step->graph(compile, node) : reason;
+    const struct mr_onnx_form **const before =
+        mr_onnx_take(compile->forms.arena, node->input_count, sizeof(const struct mr_onnx_form *));
+    if (!before) compile->forms.is_out_of_memory = true;
+    if (!other || compile->status || compile->forms.is_out_of_memory) return other;
+    if (step->layer && inputs_settle(compile, node, before)) other = step->layer(compile, node);
+    for (size_t i = 0; i < node->input_count; i++) {
+        if (before[i]) compile->form[node->input[i]] = before[i];
+    }
+    return other && step->layer ? reason : other;
+}
+
 static mr_status node_compile(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
 {
     bool is_constant = true;
@@ -162,12 +201,7 @@ static mr_status node_compile(struct mr_onnx_compile *compile, const struct mr_o
     }
     if (is_constant)
         return mr_onnx_node_run(compile->model, node, compile->forms.arena, compile->constant, compile->err);
-    mr_onnx_step_fn *const step = step_find(node);
-    const char *const reason =
-        !step ? (mr_onnx_op_is_known(node) ? "no model of ours computes this operator: export a perceptron, a linear "
-                                             "or logistic model, k-means or a scaler"
-                                           : "this operator is not known: export the model without it")
-              : step(compile, node);
+    const char *const reason = node_step(compile, node);
     if (compile->status) return compile->status;
     if (compile->forms.is_out_of_memory)
         return mr_onnx_node_fail(compile->model, node, compile->err, MR_ENOMEM, "out of memory");
@@ -188,13 +222,12 @@ static mr_status output_take(struct mr_onnx_compile *compile, const struct mr_on
         return mr_fail(compile->err, MR_EDATA, "model \"%s\": its output \"%.*s\" does not depend on the input",
                        model->place.name, MR_ONNX_TEXT(port->name));
     const struct mr_onnx_form **const place = form->kind == MR_FORM_CLASS ? &program->classes : &program->scores;
-    if (*place && *place != form)
+    if (*place && *place != form && form->kind == MR_FORM_CLASS)
         return mr_fail(compile->err, MR_EDATA,
-                       "model \"%s\": its output \"%.*s\" is a second one of %s: export the model with one",
-                       model->place.name, MR_ONNX_TEXT(port->name),
-                       form->kind == MR_FORM_CLASS ? "classes" : "numbers");
-    *place = form;
-    return MR_OK;
+                       "model \"%s\": its output \"%.*s\" is a second one of classes: export the model with one",
+                       model->place.name, MR_ONNX_TEXT(port->name));
+    *place = *place && *place != form ? mr_step_join(compile, *place, form) : form;
+    return *place ? MR_OK : mr_fail(compile->err, MR_ENOMEM, "model \"%s\": out of memory", model->place.name);
 }
 
 mr_status mr_onnx_compile(const struct mr_onnx_model *model, struct mr_onnx_arena *arena,
@@ -216,5 +249,6 @@ mr_status mr_onnx_compile(const struct mr_onnx_model *model, struct mr_onnx_aren
     for (size_t i = 0; i < model->output_count && !status; i++)
         status = output_take(&compile, &model->output[i], program);
     program->zip_label = compile.zip_label;
+    program->newest = compile.forms.newest;
     return status;
 }

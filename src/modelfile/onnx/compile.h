@@ -13,6 +13,7 @@
 struct mr_onnx_program {
     size_t feature_count;
     const struct mr_onnx_span *feature;     /* [feature_count] names, or NULL: one input of several columns */
+    const struct mr_onnx_chain *newest;     /* of all chains */
     const struct mr_onnx_form *scores;      /* NULL: the classes alone are an output */
     const struct mr_onnx_form *classes;     /* NULL: none are */
     const struct mr_onnx_tensor *zip_label; /* what a ZipMap calls the columns of the scores, or NULL */
@@ -41,9 +42,14 @@ struct mr_onnx_compile {
 /** One node: sets the forms of its outputs, or returns why it cannot (static text). */
 typedef const char *mr_onnx_step_fn(struct mr_onnx_compile *compile, const struct mr_onnx_node *node);
 
-#define MR_ONNX_STEP(op, is_ml, step) mr_onnx_step_fn step;
-#include "modelfile/onnx/compile.def"
-#undef MR_ONNX_STEP
+/* steps_sum.c, steps_shape.c, steps_class.c */
+mr_onnx_step_fn mr_step_activate, mr_step_argmax, mr_step_batchnorm, mr_step_cast, mr_step_classifier, mr_step_concat,
+    mr_step_dropout, mr_step_flatten, mr_step_gather, mr_step_gemm, mr_step_matmul, mr_step_negate, mr_step_normalize,
+    mr_step_part, mr_step_product, mr_step_regressor, mr_step_relabel, mr_step_reshape, mr_step_root, mr_step_same,
+    mr_step_scaler, mr_step_softmax, mr_step_squares, mr_step_squeeze, mr_step_sum, mr_step_zipmap;
+/* steps_graph.c */
+mr_onnx_step_fn mr_step_beside, mr_step_clip, mr_step_log_softmax, mr_step_norm, mr_step_pair, mr_step_pointwise,
+    mr_step_prelu, mr_step_reduce, mr_step_several, mr_step_top;
 
 /** Form of input 0 of any kind, or NULL. */
 const struct mr_onnx_form *mr_step_first(const struct mr_onnx_compile *compile, const struct mr_onnx_node *node);
@@ -67,6 +73,17 @@ const char *mr_step_columns(struct mr_onnx_compile *compile, const struct mr_onn
 /** A list attribute of a node as a tensor, NULL when absent. A broken one ends the compilation. */
 const struct mr_onnx_tensor *mr_step_list(struct mr_onnx_compile *compile, const struct mr_onnx_node *node,
                                           const char *name);
+
+/** The sums of a form as a value of a graph, whatever is pending in it. */
+const struct mr_onnx_form *mr_step_settle(struct mr_onnx_compile *compile, const struct mr_onnx_form *form);
+
+/** x + by * z, as a value of a graph; z has as many columns as x, or one. */
+const struct mr_onnx_form *mr_step_add(struct mr_onnx_compile *compile, const struct mr_onnx_form *x,
+                                       const struct mr_onnx_form *z, double by);
+
+/** The columns of x, then those of z, as a value of a graph. */
+const struct mr_onnx_form *mr_step_join(struct mr_onnx_compile *compile, const struct mr_onnx_form *x,
+                                        const struct mr_onnx_form *z);
 
 /** A class form over rows, its labels these, or the indices. */
 const struct mr_onnx_form *mr_step_class(struct mr_onnx_compile *compile, const struct mr_onnx_form *of, bool is_least,

@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "base/utf8.h"
 #include "modelfile/model_file.h"
+#include "modelfile/onnx/emit_graph.h"
 
 #define LAYERS_MAX 256 /* of a perceptron */
 
@@ -19,6 +20,7 @@ struct emission {
     const struct mr_onnx_tensor *label; /* of the columns of scores, or NULL */
     struct mr_model_info info;
     struct mr_tensor_out tensor[2 * LAYERS_MAX + 2];
+    struct mr_onnx_steps steps; /* of a graph, in the place of tensors */
     size_t tensor_count;
     char *activation[LAYERS_MAX];
     size_t layer_count;
@@ -161,9 +163,10 @@ static mr_status store(struct emission *at)
     at->info.version = version ? version : "";
     const bool is_mlp = !strcmp(at->info.type, "mlp");
     origin_print(at->model, origin, sizeof origin);
-    const struct mr_metadata_out more = {"millrace.origin", origin};
-    return mr_model_store_with(&at->info, is_mlp ? &activations : NULL, at->tensor, at->tensor_count, &more, 1, at->out,
-                               at->err);
+    const struct mr_metadata_out more[] = {{"millrace.origin", origin}, {"millrace.graph", at->steps.text}};
+    return mr_model_store_with(&at->info, is_mlp ? &activations : NULL, at->steps.text ? at->steps.tensor : at->tensor,
+                               at->steps.text ? at->steps.tensor_count : at->tensor_count, more, at->steps.text ? 2 : 1,
+                               at->out, at->err);
 }
 
 /* mean and scale that do nothing are not worth a tensor. */
@@ -251,22 +254,30 @@ static bool is_square_of(double value, const double *center, size_t cols)
     return fabs(value - sum) <= 1e-4 * (fabs(sum) + 1e-6);
 }
 
-/* Distances from centres: |x|^2 - 2 c.x + |c|^2, with or without the first term, the nearest of which is the class. */
-static mr_status centers_emit(struct emission *at)
+/* Distances from centres of the features as they come: |x|^2 - 2 c.x + |c|^2, with or without the first term, the
+ * nearest of which is the class. *center_out [width][cols], NULL without memory. */
+static bool is_centers(struct emission *at, double **center_out)
 {
     const struct mr_onnx_form *const form = at->classes ? at->classes->of : at->scores;
     const size_t cols = form->chain->width;
+    *center_out = NULL;
+    if (form->chain->before || form->chain->made || (form->squares != 0 && form->squares != 1)) return false;
+    if (at->classes ? !at->classes->is_least : form->squares == 0) return false;
     double *const center = mr_onnx_take(at->forms.arena, form->width, cols * sizeof *center);
-    if (!center) return no_memory(at);
-    if (form->chain->before || (form->squares != 0 && form->squares != 1) || (at->classes && !at->classes->is_least))
-        return refuse(at, "its sums of squares are no distances from centres of the features as they come");
-    for (size_t i = 0; i < form->width; i++) {
+    for (size_t i = 0; center && i < form->width; i++) {
         for (size_t c = 0; c < cols; c++) center[i * cols + c] = mr_form_weight(form, i, c) / -2;
-        if (!is_square_of(form->b[i], &center[i * cols], cols))
-            return refuse(at, "its sums of squares are no distances from centres of the features as they come");
+        if (!is_square_of(form->b[i], &center[i * cols], cols)) return false;
     }
+    *center_out = center;
+    return true;
+}
+
+static mr_status centers_emit(struct emission *at, const double *center)
+{
+    const struct mr_onnx_form *const form = at->classes ? at->classes->of : at->scores;
+    if (!center) return no_memory(at);
     at->info.type = "kmeans";
-    tensor_add(at, "centers", form->width, cols, NULL, center);
+    tensor_add(at, "centers", form->width, form->chain->width, NULL, center);
     const mr_status status = labels_name(at, form->width, true);
     return status ? status : store(at);
 }
@@ -274,7 +285,7 @@ static mr_status centers_emit(struct emission *at)
 /* (x - mean) / scale of each feature, in its place. False: it is something else. */
 static bool is_scaler(const struct mr_onnx_form *form)
 {
-    if (form->chain->before || !form->source || form->width != form->chain->width) return false;
+    if (form->chain->before || form->chain->made || !form->source || form->width != form->chain->width) return false;
     for (size_t i = 0; i < form->width; i++) {
         const double scale = form->scale[i];
         if (form->source[i] != i || !(scale > 0) || !isfinite(1 / (scale * scale)) || !isfinite(form->b[i] / scale))
@@ -300,29 +311,73 @@ static mr_status scaler_emit(struct emission *at)
     return store(at);
 }
 
+static bool is_root_of(const struct mr_onnx_form *scores, const struct mr_onnx_form *of)
+{
+    return scores->is_root && of->squares == scores->squares && of->w == scores->w && of->b == scores->b;
+}
+
 /* Whether the classes that are an output are those of the numbers that are one. */
 static bool classes_fit(const struct mr_onnx_form *scores, const struct mr_onnx_form *classes)
 {
-    const struct mr_onnx_form *const of = classes->of;
-    if (of == scores) return true;
-    return scores->is_root && of->squares == scores->squares && of->w == scores->w && of->b == scores->b;
+    return classes->of == scores || is_root_of(scores, classes->of);
+}
+
+/* Whether layers alone lead to a form, and it is one of theirs. */
+static bool is_layers(const struct mr_onnx_form *form)
+{
+    const struct mr_onnx_chain *const last = form->chain;
+    if (form->squares != 0 || form->is_root) return false;
+    for (const struct mr_onnx_chain *chain = last; chain; chain = chain->before) {
+        if (chain->made || chain->is_erf) return false;
+        if (chain->b && chain->activation == MR_ACT_SOFTMAX && (chain != last || !mr_form_is_plain(form))) return false;
+    }
+    return true;
+}
+
+/* Whether numbers are those whose least is the class, or their roots. */
+static bool is_distance(const struct mr_onnx_form *scores, const struct mr_onnx_form *of)
+{
+    const struct mr_onnx_made *const made = scores->chain->made;
+    if (scores == of || (scores->is_root && is_root_of(scores, of))) return true;
+    return made && made->op == MR_GRAPH_SQRT && made->x == of && mr_form_is_plain(scores);
+}
+
+/* The least of the distances: as a native k-means gives it, squared where they are squares and roots of them. */
+static const struct mr_onnx_form *nearest_make(struct emission *at, const struct mr_onnx_form *distances)
+{
+    const struct mr_onnx_made made = {.op = MR_GRAPH_REDUCE_MIN, .x = distances};
+    return mr_form_make(&at->forms, &made, 1, 2);
+}
+
+/* What no layers are: its steps. */
+static mr_status graph_emit(struct emission *at)
+{
+    const struct mr_onnx_form *const of = at->classes ? at->classes->of : at->label ? at->scores : NULL;
+    const bool is_least = at->classes && at->classes->is_least;
+    if (is_least && is_distance(at->scores, of)) at->scores = nearest_make(at, of);
+    if (!at->scores) return no_memory(at);
+    const char *const reason = mr_onnx_steps_make(&at->forms, at->scores, of, is_least, &at->steps);
+    if (reason) return *reason ? refuse(at, reason) : no_memory(at);
+    at->info.type = "graph";
+    const mr_status status = of ? labels_name(at, of->width == 1 ? 2 : of->width, true) : MR_OK;
+    return status ? status : store(at);
 }
 
 mr_status mr_onnx_emit(const struct mr_onnx_model *model, const struct mr_onnx_program *program,
                        struct mr_onnx_arena *arena, struct mr_blob *out, struct mr_err *err)
 {
     struct emission at = {.model = model,
-                          .forms = {.arena = arena},
+                          .forms = {.arena = arena, .newest = program->newest},
                           .scores = program->scores ? program->scores : program->classes->of,
                           .classes = program->classes,
                           .label = program->classes ? program->classes->label : program->zip_label,
                           .out = out,
                           .err = err};
+    double *center;
     const mr_status status = features_name(&at, program);
     if (status) return status;
-    if (at.classes && !classes_fit(at.scores, at.classes))
-        return refuse(&at, "its classes are not those of its numbers: export the model with one of the two");
-    if (at.scores->squares != 0 || (at.classes && at.classes->is_least)) return centers_emit(&at);
+    if (at.classes && !classes_fit(at.scores, at.classes)) return graph_emit(&at);
+    if (is_centers(&at, &center)) return centers_emit(&at, center);
     if (!at.classes && !at.label && is_scaler(at.scores)) return scaler_emit(&at);
-    return layers_emit(&at);
+    return is_layers(at.scores) ? layers_emit(&at) : graph_emit(&at);
 }

@@ -373,6 +373,11 @@ static mr_status graph_put(struct writer *w, struct mr_err *err)
     if (!strcmp(type, "mlp")) return mlp_put(w, err);
     if (!strcmp(type, "kmeans")) return kmeans_put(w, err);
     if (!strcmp(type, "scaler")) return scaler_put(w, err);
+    if (!strcmp(type, "graph"))
+        return mr_fail(
+            err, MR_EDATA,
+            "model \"%s\": a graph is not written as ONNX: keep the file that it came from, or take --to npz or json",
+            path);
     return mr_fail(err, MR_EDATA,
                    "model \"%s\": a model of type %s has no form in ONNX (ids and lists of what was seen): --to npz or "
                    "json has all of it",

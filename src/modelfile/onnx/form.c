@@ -20,6 +20,32 @@ static struct mr_onnx_form *form_new(struct mr_onnx_forms *forms, const struct m
     return form;
 }
 
+/* Every chain is known by the one that was made after it, so that operands come before what is made of them. */
+static struct mr_onnx_chain *chain_new(struct mr_onnx_forms *forms, const struct mr_onnx_chain *before, size_t width)
+{
+    struct mr_onnx_chain *const chain = take(forms, 1, sizeof *chain);
+    if (!chain) return NULL;
+    *chain = (struct mr_onnx_chain){.before = before, .older = forms->newest, .width = width};
+    forms->newest = chain;
+    return chain;
+}
+
+const struct mr_onnx_chain *mr_chain_input(struct mr_onnx_forms *forms, size_t width)
+{
+    return chain_new(forms, NULL, width);
+}
+
+const struct mr_onnx_form *mr_form_make(struct mr_onnx_forms *forms, const struct mr_onnx_made *made, size_t width,
+                                        size_t rank)
+{
+    struct mr_onnx_chain *const chain = chain_new(forms, NULL, width);
+    struct mr_onnx_made *const copy = take(forms, 1, sizeof *copy);
+    if (!chain || !copy) return NULL;
+    *copy = *made;
+    chain->made = copy;
+    return mr_form_input(forms, chain, 0, width, rank);
+}
+
 const struct mr_onnx_form *mr_form_input(struct mr_onnx_forms *forms, const struct mr_onnx_chain *input, size_t first,
                                          size_t width, size_t rank)
 {
@@ -194,9 +220,8 @@ const struct mr_onnx_form *mr_form_divide(struct mr_onnx_forms *forms, const str
 static const struct mr_onnx_chain *standard_make(struct mr_onnx_forms *forms, const struct mr_onnx_form *from)
 {
     const size_t in = from->chain->width;
-    struct mr_onnx_chain *const chain = take(forms, 1, sizeof *chain);
     double *const mean = take(forms, in, sizeof *mean), *const scale = take(forms, in, sizeof *scale);
-    if (!chain || !mean || !scale) return NULL;
+    if (!mean || !scale) return NULL;
     for (size_t o = 0; o < from->width; o++) {
         const size_t at = from->source[o];
         if (scale[at] != 0 || from->scale[o] == 0) return NULL;
@@ -207,7 +232,15 @@ static const struct mr_onnx_chain *standard_make(struct mr_onnx_forms *forms, co
     for (size_t i = 0; i < in; i++) {
         if (scale[i] == 0) scale[i] = 1;
     }
-    *chain = (struct mr_onnx_chain){.before = from->chain, .width = in, .mean = mean, .scale = scale};
+    for (const struct mr_onnx_chain *same = forms->newest; same; same = same->older) {
+        if (same->mean && same->before == from->chain && !memcmp(same->mean, mean, in * sizeof *mean) &&
+            !memcmp(same->scale, scale, in * sizeof *scale))
+            return same; /* several layers read it */
+    }
+    struct mr_onnx_chain *const chain = chain_new(forms, from->chain, in);
+    if (!chain) return NULL;
+    chain->mean = mean;
+    chain->scale = scale;
     return chain;
 }
 
@@ -215,7 +248,8 @@ static const struct mr_onnx_chain *standard_make(struct mr_onnx_forms *forms, co
 static const struct mr_onnx_form *dense_over_picks(struct mr_onnx_forms *forms, const struct mr_onnx_form *from,
                                                    const double *weight, const float *w32, size_t out)
 {
-    const struct mr_onnx_chain *const standard = from->chain->before ? NULL : standard_make(forms, from);
+    const struct mr_onnx_chain *const standard =
+        from->chain->before || from->chain->made ? NULL : standard_make(forms, from);
     const size_t in = from->chain->width, width = from->width;
     struct mr_onnx_form *const form = form_new(forms, standard ? standard : from->chain, out);
     double *const b = take(forms, out, sizeof *b), *const w = take(forms, out, in * sizeof *w);
@@ -327,15 +361,13 @@ const struct mr_onnx_form *mr_form_sum(struct mr_onnx_forms *forms, const struct
 const struct mr_onnx_form *mr_form_activate(struct mr_onnx_forms *forms, const struct mr_onnx_form *from,
                                             mr_activation activation, bool is_erf)
 {
-    struct mr_onnx_chain *const chain = take(forms, 1, sizeof *chain);
+    const double *const w = from->source ? weights_copy(forms, from) : from->w;
+    struct mr_onnx_chain *const chain = w || from->w32 ? chain_new(forms, from->chain, from->width) : NULL;
     if (!chain) return NULL;
-    *chain = (struct mr_onnx_chain){.before = from->chain,
-                                    .width = from->width,
-                                    .w = from->source ? weights_copy(forms, from) : from->w,
-                                    .w32 = from->w32,
-                                    .b = from->b,
-                                    .activation = activation,
-                                    .is_erf = is_erf};
-    if (!chain->w && !chain->w32) return NULL;
+    chain->w = w;
+    chain->w32 = from->w32;
+    chain->b = from->b;
+    chain->activation = activation;
+    chain->is_erf = is_erf;
     return mr_form_input(forms, chain, 0, chain->width, from->rank);
 }

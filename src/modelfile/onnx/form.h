@@ -6,13 +6,23 @@
 #ifndef MR_ONNX_FORM_H
 #define MR_ONNX_FORM_H
 
+#include "kernels/graph_forward/graph_forward.h"
 #include "kernels/mlp_forward/mlp_forward.h"
 #include "modelfile/onnx/tensor.h"
 
+/** What an operation of a graph makes of one or two values. */
+struct mr_onnx_made {
+    mr_graph_op op;                   /* MR_GRAPH_OP_COUNT: nothing: the sums of x as they are, settled */
+    const struct mr_onnx_form *x, *z; /* z NULL: of one */
+    double a, b;                      /* the operation's numbers */
+};
+
 /** Layers up to here, the input at the end of the list. */
 struct mr_onnx_chain {
-    const struct mr_onnx_chain *before; /* NULL: this is the input */
+    const struct mr_onnx_chain *before; /* NULL: this is the input, or made */
+    const struct mr_onnx_chain *older;  /* the chain that was made before this one, of all */
     size_t width;
+    const struct mr_onnx_made *made; /* what no layer computes, a step of a graph; NULL: it is none */
     /* Of a standardised input, (x - mean) / scale, which only the input can be before; w is NULL then. */
     const double *mean, *scale; /* [width] */
     /* Of a layer: [width][before->width]; w32 where the weights are those of the file, unchanged. */
@@ -51,6 +61,7 @@ struct mr_onnx_form {
 /** Where forms are made. */
 struct mr_onnx_forms {
     struct mr_onnx_arena *arena;
+    const struct mr_onnx_chain *newest; /* of all chains, linked by older */
     bool is_out_of_memory;
 };
 
@@ -89,6 +100,13 @@ const struct mr_onnx_form *mr_form_sum(struct mr_onnx_forms *forms, const struct
 /** What is pending becomes a layer with this activation (identity: a layer, too). */
 const struct mr_onnx_form *mr_form_activate(struct mr_onnx_forms *forms, const struct mr_onnx_form *from,
                                             mr_activation activation, bool is_erf);
+
+/** What an operation of a graph gives: `width` columns of a chain of its own. z may be NULL. */
+const struct mr_onnx_form *mr_form_make(struct mr_onnx_forms *forms, const struct mr_onnx_made *made, size_t width,
+                                        size_t rank);
+
+/** A chain of the input's columns. */
+const struct mr_onnx_chain *mr_chain_input(struct mr_onnx_forms *forms, size_t width);
 
 /** Whether the form is the chain's outputs as they are. */
 bool mr_form_is_plain(const struct mr_onnx_form *form);

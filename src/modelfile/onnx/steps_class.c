@@ -11,7 +11,7 @@ const char *mr_step_activate(struct mr_onnx_compile *compile, const struct mr_on
     } known[] = {{"Relu", MR_ACT_RELU}, {"Sigmoid", MR_ACT_SIGMOID}, {"Tanh", MR_ACT_TANH}, {"Gelu", MR_ACT_GELU}};
     const struct mr_onnx_form *const rows = mr_step_form(compile, node, 0, MR_FORM_ROWS);
     mr_activation activation = MR_ACT_IDENTITY; /* Erf */
-    if (!rows || rows->squares != 0 || rows->is_root) return not_layer;
+    if (!rows || rows->squares != 0 || rows->is_root || (rows->chain->made && rows->source)) return not_layer;
     if (mr_onnx_span_is(mr_onnx_attribute_text(node, "approximate", "none"), "tanh"))
         return "the tanh approximation of GELU is not ours: export with approximate=\"none\"";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -25,7 +25,7 @@ const char *mr_step_softmax(struct mr_onnx_compile *compile, const struct mr_onn
 {
     const struct mr_onnx_form *const rows = mr_step_form(compile, node, 0, MR_FORM_ROWS);
     const int64_t axis = mr_onnx_attribute_int(node, "axis", compile->model->opset < 13 ? 1 : -1);
-    if (!rows || rows->squares != 0 || rows->is_root) return not_layer;
+    if (!rows || rows->squares != 0 || rows->is_root || (rows->chain->made && rows->source)) return not_layer;
     if (rows->rank != 2 || (axis != 1 && axis != -1)) return "it is not over the columns of a row: expected axis 1";
     return mr_step_set(compile, node, 0, mr_form_activate(&compile->forms, rows, MR_ACT_SOFTMAX, false));
 }

@@ -24,6 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -36,8 +37,9 @@ from make_models import write  # noqa: E402
 ROWS = 100
 
 
-def answers(name, x, kind, labels=None, split=False):
-    """Runs NAME.onnx in ONNX Runtime and stores what it says. kind: the type it must become here."""
+def answers(name, x, kind, labels=None, split=False, clusters=None):
+    """Runs NAME.onnx in ONNX Runtime and stores what it says. kind: the type it must become here. clusters: the outputs are classes and
+    distances, and this the size of the terms that nearly cancel in them."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -47,7 +49,7 @@ def answers(name, x, kind, labels=None, split=False):
     feed = {port.name: x[:, i:i + 1] for i, port in enumerate(inputs)} if split else \
         {inputs[0].name: x.astype(dtype).reshape([len(x)] + [d for d in inputs[0].shape[1:]])}
     found = session.run(None, feed)
-    y = found[-1]
+    y = np.concatenate([part.reshape(len(x), -1) for part in found], axis=1) if kind == "graph" and labels is None and clusters is None else found[-1]
     if isinstance(y, list):
         y = np.array([list(row.values()) for row in y], dtype=np.float32)
     y = y.reshape(len(x), -1).astype(np.float32)
@@ -58,12 +60,12 @@ def answers(name, x, kind, labels=None, split=False):
             classes = (y[:, 0] > 0.5).astype(np.float64)
         p = np.clip(y.astype(np.float64), 1e-30, 1)
         logit = np.maximum(1, np.abs(np.log(p)).max(axis=1))
-        if y.shape[1] == 2:
+        if y.shape[1] == 2 and kind != "graph":
             y = y[:, 1:]
-    elif kind == "kmeans":
+    elif clusters is not None:
         classes = found[0].astype(np.float64)
         y = (y.min(axis=1, keepdims=True) ** 2).astype(np.float32)
-        logit = 10 * (x.astype(np.float64) ** 2).sum(axis=1)  # of terms that nearly cancel
+        logit = clusters
     else:
         logit = np.full(len(x), max(1.0, float(np.abs(y).max())))
     metadata = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "scikit-learn": sklearn.__version__,
@@ -83,7 +85,7 @@ def sklearn_model(name, model, x, target, kind, labels=None, zipmap=True, wide=F
     else:
         converted = skl2onnx.to_onnx(model, x[:1].astype(np.float64 if wide else np.float32), options=options)
     onnx.save(converted, FOLDER / f"{name}.onnx")
-    answers(name, x[:ROWS], kind, labels, split)
+    answers(name, x[:ROWS], kind, labels, split, 10 * (x[:ROWS].astype(np.float64) ** 2).sum(axis=1) if kind == "kmeans" else None)
 
 
 class Graph:
@@ -110,9 +112,12 @@ class Graph:
     def gemm(self, inputs, outputs):
         self.node("Gemm", self.last, self.random(outputs, inputs), self.random(outputs), transB=1)
 
-    def save(self, name, external=False):
-        info = helper.make_tensor_value_info(self.last, TensorProto.FLOAT, None)
-        graph = helper.make_graph(self.nodes, "main_graph", [self.input], [info], self.constants)
+    def dense(self, value, inputs, outputs):
+        return self.node("Gemm", value, self.random(outputs, inputs), self.random(outputs), transB=1)
+
+    def save(self, name, external=False, outputs=None):
+        infos = [helper.make_tensor_value_info(value, kind, None) for value, kind in outputs or [(self.last, TensorProto.FLOAT)]]
+        graph = helper.make_graph(self.nodes, "main_graph", [self.input], infos, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], producer_name="golden", ir_version=8)
         path = FOLDER / f"{name}.onnx"
         if external:
@@ -164,6 +169,64 @@ def torch_models(rng, x):
     answers("torch_half", x, "logistic", labels=range(2))
 
 
+def pointwise_models(rng, x):
+    """Each activation between two layers: what no layer of ours has."""
+    activations = [("Abs", {}), ("Celu", {"alpha": 0.7}), ("Elu", {"alpha": 0.7}), ("Exp", {}), ("HardSigmoid", {"alpha": 0.3}), ("HardSwish", {}),
+                   ("LeakyRelu", {"alpha": 0.1}), ("Mish", {}), ("Selu", {}), ("Softplus", {}), ("Softsign", {}), ("ThresholdedRelu", {"alpha": 0.2}), ("Erf", {}),
+                   ("Gelu", {"approximate": "tanh"}), ("Ceil", {}), ("Floor", {}), ("Round", {}), ("Sign", {}), ("LogSoftmax", {"axis": 1})]
+    graph = Graph(rng, ["batch", 6], 20)
+    parts = []
+    for op, attributes in activations:
+        hidden = graph.node("Identity", "x") if op in ("Ceil", "Floor", "Round", "Sign") else graph.dense("x", 6, 7)
+        parts.append(graph.dense(graph.node(op, hidden, **attributes), 6 if op in ("Ceil", "Floor", "Round", "Sign") else 7, 2))
+    graph.node("Concat", *parts, axis=1)
+    graph.save("graph_activations")
+    answers("graph_activations", x, "graph")
+
+
+def branched_models(rng, x):
+    graph = Graph(rng, ["batch", 6], 17)  # residual blocks, and a gate by a softmax in the middle
+    hidden = graph.node("LeakyRelu", graph.dense("x", 6, 8))
+    for _ in range(3):
+        hidden = graph.node("Add", hidden, graph.dense(graph.node("Relu", graph.dense(hidden, 8, 8)), 8, 8))
+    gate = graph.node("Softmax", graph.dense(hidden, 8, 8), axis=1)
+    mixed = graph.node("Mul", gate, hidden)
+    graph.node("Concat", graph.node("ReduceSum", mixed, graph.constant(np.array([1])), keepdims=1), graph.node("ReduceMax", mixed, axes=[1], keepdims=1), "x", axis=1)
+    graph.gemm(8, 3)
+    graph.node("LogSoftmax", graph.last, axis=1)
+    graph.save("graph_residual")
+    answers("graph_residual", x, "graph")
+
+    graph = Graph(rng, ["batch", 6], 17)  # arithmetic on columns
+    left, right = graph.node("Slice", "x", *(graph.constant(np.array([value])) for value in (0, 3, 1))), graph.node("Slice", "x", *(graph.constant(np.array([value])) for value in (5, 2, 1, -1)))
+    size = graph.node("ReduceL2", left, axes=[1], keepdims=1)
+    unit = graph.node("Div", left, graph.node("Max", size, graph.constant(np.float32(1e-6))))
+    power = graph.node("Pow", graph.node("Clip", right, graph.constant(np.float32(0.1)), graph.constant(np.float32(2))), unit)
+    root = graph.node("Sqrt", graph.node("Abs", graph.node("Sub", left, right)))
+    logarithm = graph.node("Log", graph.node("Add", graph.node("Pow", right, graph.constant(np.float32(2))), graph.constant(np.float32(0.5))))
+    less = graph.node("Min", graph.node("Neg", left), right)
+    folds = [graph.node(op, "x", axes=[1], keepdims=1) for op in ("ReduceMean", "ReduceMin", "ReduceL1", "ReduceLogSumExp", "ReduceSumSquare", "ReduceProd")]
+    inverse = graph.node("Div", graph.constant(np.float32(3)), graph.node("Add", graph.node("Exp", left), graph.constant(np.float32(1))))
+    slope = graph.node("PRelu", right, graph.constant(np.array([0.1, 0.2, 0.3], dtype=np.float32)))
+    graph.node("Concat", unit, power, root, logarithm, less, inverse, slope, *folds, axis=1)
+    graph.save("graph_arithmetic")
+    answers("graph_arithmetic", x, "graph")
+
+    graph = Graph(rng, ["batch", 6], 17)  # the three likeliest of nine classes, and which they are
+    probability = graph.node("Softmax", graph.dense(graph.node("Elu", graph.dense("x", 6, 12)), 12, 9), axis=1)
+    graph.nodes.append(helper.make_node("TopK", [probability, graph.constant(np.array([3]))], ["best", "which"], name="/TopK", axis=1))
+    graph.save("graph_top", outputs=[("best", TensorProto.FLOAT), ("which", TensorProto.INT64)])
+    answers("graph_top", x, "graph")
+
+
+def scaled_clusters(x, target):
+    """Distances behind a scaler: classes and all distances."""
+    model = make_pipeline(StandardScaler(), KMeans(4, n_init=1, random_state=6)).fit(x[ROWS:].astype(np.float64))
+    onnx.save(skl2onnx.to_onnx(model, x[:1]), FOLDER / "graph_clusters.onnx")
+    scaled = model[0].transform(x[:ROWS].astype(np.float64))
+    answers("graph_clusters", x[:ROWS], "graph", clusters=10 * (scaled ** 2).sum(axis=1))
+
+
 def main():
     warnings.filterwarnings("ignore")
     rng = np.random.default_rng(20261122)
@@ -188,6 +251,10 @@ def main():
     columns = ColumnTransformer([("a", StandardScaler(), [0, 1, 2]), ("b", "passthrough", [3, 4, 5])])
     sklearn_model("columns", make_pipeline(columns, LogisticRegression()), x, names, "logistic", text, split=True)
     torch_models(rng, x[:ROWS])
+    pointwise_models(rng, x[:ROWS])
+    branched_models(rng, x[:ROWS])
+    scaled_clusters(far, two)
+    sklearn_model("graph_one_against_rest", make_pipeline(StandardScaler(), OneVsRestClassifier(LogisticRegression())), far, names, "graph", text, zipmap=False)
 
 
 if __name__ == "__main__":
