@@ -26,23 +26,14 @@ static double fold(mr_graph_op op, const double *x, size_t width)
     return most + log(powers);
 }
 
+/* Each column stands where as many are before it: better ones, and of equal ones those to the left. */
 static void top(const struct mr_graph_step *step, const double *x, double *y)
 {
-    for (size_t k = 0; k < step->width; k++) {
-        size_t best = 0, before = 0;
-        bool has_best = false;
-        for (size_t i = 0; i < step->x_width; i++) {
-            const double value = step->a * x[i];
-            /* How many stand before it: where k do, it is the one. */
-            before = 0;
-            for (size_t j = 0; j < step->x_width; j++)
-                before += step->a * x[j] > value || (step->a * x[j] == value && j < i);
-            if (before == k && !has_best) {
-                best = i;
-                has_best = true;
-            }
-        }
-        y[k] = step->op == MR_GRAPH_TOP ? x[best] : (double)best;
+    for (size_t i = 0; i < step->x_width; i++) {
+        size_t before = 0;
+        for (size_t j = 0; j < step->x_width; j++)
+            before += step->a * x[j] > step->a * x[i] || (step->a * x[j] == step->a * x[i] && j < i);
+        if (before < step->width) y[before] = step->op == MR_GRAPH_TOP ? x[i] : (double)i;
     }
 }
 

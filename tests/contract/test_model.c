@@ -20,6 +20,7 @@ static char path[64];
 struct file {
     const char *type, *activations, *features, *labels;
     struct mr_tensor_out tensor[6];
+    const char *graph;
 };
 
 static void file_write(const struct file *file)
@@ -28,11 +29,12 @@ static void file_write(const struct file *file)
                                           {"millrace.version", "7"},
                                           {"millrace.activations", file->activations},
                                           {"millrace.features", file->features},
-                                          {"millrace.labels", file->labels}};
-    struct mr_metadata_out metadata[5];
+                                          {"millrace.labels", file->labels},
+                                          {"millrace.graph", file->graph}};
+    struct mr_metadata_out metadata[6];
     size_t metadata_count = 0, tensor_count = 0;
     struct mr_err err;
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 6; i++) {
         if (all[i].value) metadata[metadata_count++] = all[i];
     }
     while (tensor_count < 6 && file->tensor[tensor_count].name) tensor_count++;
@@ -124,6 +126,80 @@ static void mlp_opens_and_scores(void **state)
     assert_true(fabs((double)y - 1 / (1 + exp(0.25))) < 1e-6);
     ops->close(model);
     ops->close(NULL);
+}
+
+static const char graph_text[] =
+    "{\"features\":3,\"steps\":[{\"op\":\"dense\",\"of\":[0]},{\"op\":\"leaky_relu\",\"of\":[1],\"a\":0.5},"
+    "{\"op\":\"columns\",\"of\":[2]},{\"op\":\"add\",\"of\":[2,3]}],\"y\":4,\"class\":4}";
+static const int32_t last_columns[] = {1, 0}, past_columns[] = {1, 2};
+static const float one2[] = {1, 1}, none2[] = {0, 0};
+
+static struct file graph_file(const char *text)
+{
+    return (struct file){.type = "graph",
+                         .labels = "[\"left\",\"right\"]",
+                         .tensor = {{.name = "step.0.weight", .rank = 2, .shape = {2, 3}, .f32 = w23},
+                                    {.name = "step.0.bias", .rank = 1, .shape = {2}, .f32 = b2},
+                                    {.name = "step.2.column", .rank = 1, .shape = {2}, .i32 = last_columns},
+                                    {.name = "step.2.weight", .rank = 1, .shape = {2}, .f32 = one2},
+                                    {.name = "step.2.bias", .rank = 1, .shape = {2}, .f32 = b2},
+                                    {.name = "step.2.shift", .rank = 1, .shape = {2}, .f32 = none2}},
+                         .graph = text};
+}
+
+static void graph_opens_and_scores(void **state)
+{
+    const struct mr_model_ops *const ops = mr_model_find("graph");
+    const struct file file = graph_file(graph_text);
+    const float x[] = {1, -1, 0.5f}; /* dense: 1, 1.5; behind it 1 + (1.5 + 0.5), 1.5 + (1 - 0.5) */
+    float y[2];
+    (void)state;
+    file_write(&file);
+    struct mr_model *const model = open_ok(ops);
+    assert_int_equal(ops->info(model)->class_count, 2);
+    assert_int_equal(ops->info(model)->feature_count, 3);
+    assert_string_equal(ops->info(model)->label[0], "left");
+    assert_int_equal(score_one(ops, model, x, y), 0);
+    assert_true(y[0] == 3 && y[1] == 2);
+    ops->close(model);
+    ops->close(NULL);
+}
+
+static void graph_refuses_what_does_not_fit(void **state)
+{
+#define ONE(step) "{\"features\":3,\"steps\":[" step "],\"y\":1}"
+    static const struct {
+        const char *text, *reason;
+    } wrong[] = {
+        {NULL, "no object in JSON"},
+        {"[]", "no object in JSON"},
+        {"{\"features\":0,\"steps\":[],\"y\":0}", "\"features\" must be"},
+        {"{\"features\":3,\"steps\":[],\"y\":0}", "\"steps\" must list"},
+        {ONE("{\"op\":\"sing\",\"of\":[0]}"), "step 0: there is no operation \"sing\""},
+        {ONE("{\"op\":\"relu\",\"of\":[1]}"), "names no value before it"},
+        {ONE("{\"op\":\"relu\",\"of\":[0.5]}"), "names no value before it"},
+        {ONE("{\"op\":\"relu\",\"of\":[0,0]}"), "must list 1 value"},
+        {ONE("{\"op\":\"add\",\"of\":[0]}"), "must list 2 values"},
+        {ONE("{\"op\":\"elu\",\"of\":[0],\"a\":1e300}"), "\"a\" is no number"},
+        {ONE("{\"op\":\"top\",\"of\":[0],\"count\":4}"), "\"count\" must be 1 to 3"},
+        {ONE("{\"op\":\"columns\",\"of\":[0]}"), "tensor \"step.0.column\""},
+        {"{\"features\":2,\"steps\":[{\"op\":\"dense\",\"of\":[0]}],\"y\":1}", "has 3 inputs, its value 2 columns"},
+        {"{\"features\":3,\"steps\":[{\"op\":\"dense\",\"of\":[0]},{\"op\":\"add\",\"of\":[0,1]}],\"y\":1}",
+         "3 and 2 columns"},
+        {"{\"features\":3,\"steps\":[{\"op\":\"relu\",\"of\":[0]}],\"y\":2}", "\"y\" names no value"},
+        {"{\"features\":3,\"steps\":[{\"op\":\"relu\",\"of\":[0]}],\"y\":1,\"class\":-1}", "\"class\" names no value"},
+        {"{\"features\":3,\"steps\":[{\"op\":\"relu\",\"of\":[0]}],\"y\":1,\"class\":1}", "2 names in millrace.labels"},
+    };
+#undef ONE
+    const struct mr_model_ops *const ops = mr_model_find("graph");
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const struct file file = graph_file(wrong[i].text);
+        open_fails(ops, &file, wrong[i].reason);
+    }
+    struct file past = graph_file(graph_text);
+    past.tensor[2].i32 = past_columns;
+    open_fails(ops, &past, "is no column of its value, which has 2");
 }
 
 static void linear_folds_its_input(void **state)
@@ -263,9 +339,14 @@ static void missing_file_is_input_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mlp_opens_and_scores),         cmocka_unit_test(linear_folds_its_input),
-        cmocka_unit_test(mlp_takes_the_mean_off_first), cmocka_unit_test(logistic_is_binary_or_softmax),
-        cmocka_unit_test(wrong_files_are_refused),      cmocka_unit_test(missing_file_is_input_error),
+        cmocka_unit_test(mlp_opens_and_scores),
+        cmocka_unit_test(graph_opens_and_scores),
+        cmocka_unit_test(graph_refuses_what_does_not_fit),
+        cmocka_unit_test(linear_folds_its_input),
+        cmocka_unit_test(mlp_takes_the_mean_off_first),
+        cmocka_unit_test(logistic_is_binary_or_softmax),
+        cmocka_unit_test(wrong_files_are_refused),
+        cmocka_unit_test(missing_file_is_input_error),
     };
     snprintf(path, sizeof path, "/tmp/millrace_model_%ld.safetensors", (long)getpid());
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/graph_score.h"
 #include "modelfile/model_file.h"
 #include "modelfile/onnx/import.h"
 #include "modelfile/onnx/run.h"
@@ -37,7 +38,10 @@ static void model_open(struct mr_blob *blob)
     if (mr_safetensors_parse("fuzz", blob->data, blob->bytes, &file, &err)) __builtin_trap();
     const struct mr_model_ops *const ops = mr_model_find(mr_safetensors_metadata(file, "millrace.type"));
     const struct mr_model_open open = {.file = "fuzz", .bytes = blob->data, .byte_count = blob->bytes};
-    if (!ops->open(&open, &model, &err)) ops->close(model);
+    if (!ops->open(&open, &model, &err)) {
+        if (!strcmp(ops->name, "graph")) fuzz_graph_score(ops, model);
+        ops->close(model);
+    }
     mr_safetensors_close(file);
 }
 

@@ -2,7 +2,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fuzz/graph_score.h"
 #include "modelfile/model_file.h"
+#include "registry.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
@@ -18,6 +20,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         if (mr_safetensors_find(file, tensor->name) != tensor) __builtin_trap();
     }
     (void)sum; /* every value was read */
+    struct mr_model *model;
+    const struct mr_model_open open = {.file = "fuzz", .bytes = data, .byte_count = bytes};
+    const struct mr_model_ops *const graph = mr_model_find("graph");
+    if (mr_safetensors_metadata(file, "millrace.graph") && !graph->open(&open, &model, &err)) {
+        fuzz_graph_score(graph, model);
+        graph->close(model);
+    }
     struct mr_model_meta meta = {0};
     struct mr_mlp_layer layer = {0};
     struct mr_model_info info;

@@ -135,6 +135,8 @@ static mr_status width_read(struct reading *at, const cJSON *item, struct mr_gra
         step->width = step->x_width + step->z_width;
         return MR_OK;
     case MR_GRAPH_top:
+        if (step->x_width > MR_GRAPH_TOP_MAX)
+            return refuse(at, "a top of %zu columns, at most %d are ordered", step->x_width, MR_GRAPH_TOP_MAX);
         if (!whole_read(cJSON_GetObjectItemCaseSensitive(item, "count"), step->x_width + 1, &step->width) ||
             !step->width)
             return refuse(at, "\"count\" must be 1 to %zu, the columns of its value", step->x_width);

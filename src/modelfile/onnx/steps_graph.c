@@ -19,7 +19,8 @@ static const struct mr_onnx_form *make(struct mr_onnx_compile *compile, mr_graph
                                        double a, double b)
 {
     const struct mr_onnx_made made = {.op = op, .x = x, .a = a, .b = b};
-    return mr_form_make(&compile->forms, &made, mr_graph_kind_of(op) == MR_GRAPH_fold ? 1 : x->width, x->rank);
+    const bool is_fold = op != MR_GRAPH_OP_COUNT && mr_graph_kind_of(op) == MR_GRAPH_fold;
+    return mr_form_make(&compile->forms, &made, is_fold ? 1 : x->width, x->rank);
 }
 
 static const struct mr_onnx_form *make_of_two(struct mr_onnx_compile *compile, mr_graph_op op,
