@@ -34,6 +34,8 @@ def torch():
     brought = {**plain, "PYTHONPATH": str(TORCH / "python"), "LD_LIBRARY_PATH": str(TORCH / "lib")}
     reason = "no Python"
     for python, environment in (sys.executable, plain), ("/usr/bin/python3", plain), ("/usr/bin/python3", brought):
+        if not os.path.exists(python):
+            continue
         done = subprocess.run([python, "-c", "import torch.onnx"], env=environment, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode == 0:
             return python, environment

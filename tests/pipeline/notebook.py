@@ -2,13 +2,17 @@
 
 The tests put the .onnx files into a job as they are. fitted() needs the libraries of libraries.py; torch_fitted() PyTorch, in a process of its own."""
 import json
+import os
 import pathlib
 import subprocess
+import sys
+import tempfile
 import warnings
 
 import libraries
 
 HERE = pathlib.Path(__file__).resolve().parent
+MILLRACE = os.environ.get("MILLRACE", str(HERE.parents[1] / "build/millrace"))
 COLUMNS = ["a", "b", "c", "d"]
 TOLERANCE = 2e-6  # of the row's largest logit
 ROWS = 200
@@ -164,3 +168,28 @@ def compare(answers, x, models):
                 if len(got) != len(want) or any(not abs(a - b) <= TOLERANCE * model.size[i] for a, b in zip(got, want)):
                     return f"{model.name}, row {i}: {got}, {who} says {want}"
     return None
+
+
+def job_run(folder, x, models):
+    """The answers of a job on the broker in the process."""
+    (folder / "rows.jsonl").write_text(records(x))
+    source = {"type": "kafka", "topics": ["rows"], "group": "notebook", "properties": {"bootstrap.servers": "embedded"}}
+    said = job(models, "notebook", source, {"type": "file", "path": str(folder / "answers.jsonl")})
+    said["bad_records"] = {"file": str(folder / "bad.jsonl")}
+    (folder / "job.json").write_text(json.dumps(said))
+    done = subprocess.run([MILLRACE, "run", folder / "job.json", "--feed", folder / "rows.jsonl", "--until", "end", "--lanes", "1"],
+                          capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        sys.exit(f"FAIL: millrace run: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+
+
+def check(make, what):
+    """A test: the models that make() leaves in a folder, in a job."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        x, models = make(folder)
+        difference = compare(job_run(folder, x, models), x, models)
+        if difference:
+            sys.exit(f"FAIL: {difference}")
+        print(f"{len(models)} models of {what}, {len(x)} rows each")
