@@ -19,10 +19,12 @@ import json
 import math
 import pathlib
 import sys
+import zlib
 
 from model_file import metadata, numbers, write
 
 SPARK = "org.apache.spark.ml."
+NUMBERS_MAX = 1 << 26  # of a sparse vector or matrix, so that a broken size takes no memory
 KNOWN = {"classification.MultilayerPerceptronClassificationModel", "classification.LogisticRegressionModel", "regression.LinearRegressionModel",
          "clustering.KMeansModel", "feature.StandardScalerModel", "feature.MinMaxScalerModel", "feature.MaxAbsScalerModel"}
 AROUND = {"feature.VectorAssembler", "feature.StringIndexerModel", "feature.IndexToString"}
@@ -73,9 +75,10 @@ class Saved:
             raise Refused(f"{self.path / 'data'}: no part-*.parquet file here: copy the whole directory that {self.name}.save() wrote")
         rows = []
         for file in files:
+            checksum_check(file)
             try:
                 rows += parquet.ParquetFile(file).read().to_pylist()
-            except (arrow_error, OSError) as reason:
+            except (arrow_error, OSError, ValueError) as reason:
                 raise Refused(f"{file}: not a whole Parquet file ({reason}): copy the directory again") from None
         missing = [column for column in columns if any(row.get(column) is None for row in rows)]
         if missing or not rows:
@@ -90,7 +93,7 @@ class Saved:
     def vector(self, value, what, size=None):
         """VectorUDT: type 1 holds all values, type 0 those at its indices."""
         try:
-            found = value["values"] if value["type"] == 1 else [0.0] * value["size"]
+            found = value["values"] if value["type"] == 1 else zeros(value["size"])
             if value["type"] == 0:
                 for index, number in zip(value["indices"], value["values"], strict=True):
                     found[index] = number
@@ -109,16 +112,36 @@ class Saved:
             rows, cols, by_rows = value["numRows"], value["numCols"], value["isTransposed"]
             inner, outer = (cols, rows) if by_rows else (rows, cols)
             if value["type"] == 0:
-                starts, flat = value["colPtrs"], [0.0] * (rows * cols)
+                starts, flat = value["colPtrs"], zeros(rows * cols)
                 for line in range(outer):
                     for place in range(starts[line], starts[line + 1]):
                         flat[line * inner + value["rowIndices"][place]] = value["values"][place]
             else:
                 flat = value["values"]
-        except (KeyError, TypeError, IndexError):
+        except (KeyError, TypeError, IndexError, ValueError):
             self.refuse(f"{what} is no matrix of Spark ML: {str(value)[:100]}")
         flat = self.vector({"type": 1, "values": flat}, what, rows * cols)
         return [[flat[r * cols + c] if by_rows else flat[c * rows + r] for c in range(cols)] for r in range(rows)]
+
+
+def zeros(count):
+    if not 0 <= count <= NUMBERS_MAX:
+        raise ValueError(f"{count} numbers")
+    return [0.0] * count
+
+
+def checksum_check(file):
+    """Parquet as Spark writes it has none inside; on a local disk Hadoop lays one of each 512 bytes beside it."""
+    sums = file.with_name(f".{file.name}.crc")
+    if not sums.is_file():
+        return
+    told, data = sums.read_bytes(), file.read_bytes()
+    size = int.from_bytes(told[4:8], "big")
+    if told[:4] != b"crc\0" or not size:
+        return
+    found = b"".join(zlib.crc32(data[at:at + size]).to_bytes(4, "big") for at in range(0, len(data), size))
+    if found != told[8:]:
+        raise Refused(f"{file}: its checksum is not that of {sums.name}: it was changed or cut; copy the directory again")
 
 
 def pyarrow_import():

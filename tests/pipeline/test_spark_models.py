@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,8 @@ def versions(folder):
             count += 1
     if count < 26:
         fail(f"only {count} models")
+    if not list((GOLDEN / "spark-4.2/linear/data").glob(".*.crc")):
+        fail("no directory with checksums")
     return count
 
 
@@ -130,6 +133,15 @@ def data_swap(path, other):
     shutil.copy(data_of(GOLDEN / other), data_of(path))
 
 
+def intercept_change(file):
+    """One bit of it, which Parquet itself does not notice."""
+    import pyarrow.parquet
+    value = struct.pack("<d", pyarrow.parquet.ParquetFile(file).read()["intercept"][0].as_py())
+    data = bytearray(file.read_bytes())
+    data[data.index(value)] ^= 1
+    file.write_bytes(data)
+
+
 def faults(folder):
     mlp = "spark-4.2/mlp"
     broken(folder, mlp, "no part-*.parquet file here", lambda path: shutil.rmtree(path / "data"))
@@ -147,6 +159,7 @@ def faults(folder):
            lambda path: shutil.rmtree(next((path / "stages").glob("1_*"))))
     broken(folder, "spark-4.2/pipeline_mlp", "stages that are not in one line", lambda path: facts_change(next((path / "stages").glob("2_*")), featuresCol="features"))
     broken(folder, "spark-4.2/pipeline_mlp", "no part-*.parquet file here", lambda path: shutil.rmtree(next((path / "stages").glob("2_*")) / "data"))
+    broken(folder, "spark-4.2/linear", "its checksum is not that of .part-", lambda path: intercept_change(data_of(path)))
     broken(folder, mlp, "no such directory", shutil.rmtree, 66)
     if "could not be written" not in call(GOLDEN / mlp, folder / "no" / "such" / "folder", 74):
         fail("a model file in a folder that does not exist")
