@@ -8,22 +8,21 @@ import sys
 import tempfile
 import warnings
 
+import libraries
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
 EXPORT = ROOT / "scripts/export/from_scikit_learn.py"
 sys.path.insert(0, str(EXPORT.parent))
 
-try:
-    import numpy as np
-    from sklearn.cluster import KMeans, MiniBatchKMeans
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier, SGDRegressor
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
-except ImportError as reason:
-    print(f"SKIP: {reason}")
-    sys.exit(77)
+libraries.need("numpy", "sklearn")
+import numpy as np  # noqa: E402
+from sklearn.cluster import KMeans, MiniBatchKMeans  # noqa: E402
+from sklearn.ensemble import RandomForestClassifier  # noqa: E402
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier, SGDRegressor  # noqa: E402
+from sklearn.neural_network import MLPClassifier, MLPRegressor  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler  # noqa: E402
 
 from from_scikit_learn import Refused, export  # noqa: E402
 
@@ -45,7 +44,7 @@ def models(x, cloud, y):
     """Name, model, and what it must give."""
     names = np.array(["ash", "beech, \"red\"", "yew"])[cloud]
     fits = {"linear": (LinearRegression(), y), "two targets": (Ridge(), np.column_stack([y, -2 * y + 1])), "sgd": (make_pipeline(StandardScaler(), SGDRegressor(random_state=1)), y),
-            "regressor": (make_pipeline(MinMaxScaler(), MLPRegressor((8,), max_iter=300, random_state=1)), y / 10),
+            "regressor": (make_pipeline(MinMaxScaler(), MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=1)), y / 10),
             "binary": (LogisticRegression(), cloud == 2), "softmax": (make_pipeline(StandardScaler(), MaxAbsScaler(), LogisticRegression()), names),
             "log loss": (make_pipeline(StandardScaler(with_mean=False), SGDClassifier(loss="log_loss", random_state=1)), names == "yew"),
             "mlp": (make_pipeline(StandardScaler(), MLPClassifier((9, 5), activation="tanh", max_iter=100, random_state=1)), names),
