@@ -161,7 +161,7 @@ mr_status mr_onnx_fold(struct mr_onnx_call *call)
     }
     struct mr_onnx_tensor *out;
     if (!status) status = mr_onnx_out(call, 0, type, sum->rank, sum->dim, &out);
-    for (size_t i = 0; i < sum->count && !status; i++) {
+    for (size_t i = 0; !status && i < sum->count; i++) { /* sum is NULL where memory was out */
         if (mr_onnx_is_float(type))
             mr_onnx_put(out, i, mr_onnx_get(sum, i) / (is_mean ? (double)call->input_count : 1));
         else
