@@ -21,7 +21,8 @@ ROWS = 200
 class Model:
     """An ONNX file and what it must predict: lists of rows, each a list of numbers; classes, as text, where it has some."""
 
-    def __init__(self, name, path, kind, scores, size, classes=None, runtime=None):
+    def __init__(self, name, path, kind, scores, size, classes=None, runtime=None, has_p=True):
+        self.has_p = classes is not None and has_p  # probabilities, one a class
         self.name, self.path, self.kind, self.scores, self.size, self.classes = name, str(path), kind, scores, size, classes
         self.runtime = scores if runtime is None else runtime  # ONNX Runtime's scores
 
@@ -40,10 +41,12 @@ def pipelines(cloud, y):
     """Name, type here, pipeline and target: scalers and models that the importer knows."""
     import numpy as np
     from sklearn.cluster import KMeans, MiniBatchKMeans
-    from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression, LogisticRegressionCV, Ridge, SGDClassifier, SGDRegressor
+    from sklearn.linear_model import (ElasticNet, GammaRegressor, LinearRegression, LogisticRegression, LogisticRegressionCV, PoissonRegressor, Ridge, SGDClassifier,
+                                      SGDRegressor)
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.neural_network import MLPClassifier, MLPRegressor
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+    from sklearn.preprocessing import Binarizer, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
     names, two, answers = np.array(["ash", "beech, \"red\"", "yew"])[cloud], (cloud == 1).astype(int), np.where(cloud == 2, "yes", "no")
     yield "logistic", "logistic", make_pipeline(StandardScaler(), LogisticRegression()), names
     yield "logistic_bare", "logistic", LogisticRegression(max_iter=1000), names
@@ -62,6 +65,15 @@ def pipelines(cloud, y):
     yield "sgd_regressor", "linear", make_pipeline(StandardScaler(), SGDRegressor(random_state=1)), y
     yield "kmeans", "kmeans", KMeans(3, n_init=2, random_state=1), None
     yield "mini_kmeans", "kmeans", MiniBatchKMeans(4, n_init=2, random_state=1), None
+    yield "scaled_kmeans", "graph", make_pipeline(StandardScaler(), KMeans(3, n_init=2, random_state=1)), None
+    yield "against_rest", "graph", make_pipeline(StandardScaler(), OneVsRestClassifier(LogisticRegression())), names
+    yield "sgd_three", "graph", make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=1)), names
+    yield "huber", "graph", make_pipeline(StandardScaler(), SGDClassifier(loss="modified_huber", random_state=1)), two
+    yield "clipped", "graph", make_pipeline(MinMaxScaler(clip=True), LogisticRegression()), names
+    yield "normalised", "graph", make_pipeline(Normalizer(), LogisticRegression()), cloud
+    yield "binarised", "graph", make_pipeline(Binarizer(threshold=1), LogisticRegression()), names
+    yield "poisson", "graph", make_pipeline(StandardScaler(), PoissonRegressor()), np.abs(y)
+    yield "gamma", "graph", make_pipeline(StandardScaler(), GammaRegressor()), np.abs(y) + 1
 
 
 def logits(probabilities):
@@ -87,10 +99,11 @@ def expected(name, path, kind, model, x):
         own, classes = model.predict_proba(wide), [str(label) for label in model.predict(wide)]
         runtime = np.array([list(row.values()) for row in found[1]]) if isinstance(found[1], list) else found[1]
         made = Model(name, path, kind, own.tolist(), logits(own), classes, runtime.tolist())
-    elif kind == "kmeans":
+    elif hasattr(model, "transform"):
         own, classes = model.transform(wide).min(axis=1, keepdims=True) ** 2, [str(label) for label in model.predict(wide)]
-        size = (10 * (wide ** 2).sum(axis=1)).tolist()  # of terms that nearly cancel
-        made = Model(name, path, kind, own.tolist(), size, classes, (found[1].min(axis=1, keepdims=True).astype(float) ** 2).tolist())
+        seen = model[:-1].transform(wide) if hasattr(model, "steps") else wide
+        size = (10 * (seen ** 2).sum(axis=1)).tolist()  # of terms that nearly cancel
+        made = Model(name, path, kind, own.tolist(), size, classes, (found[1].min(axis=1, keepdims=True).astype(float) ** 2).tolist(), has_p=False)
     else:
         own = model.predict(wide).reshape(len(x), -1)
         made = Model(name, path, kind, own.tolist(), [max(1.0, float(np.abs(own).max()))] * len(x), None, found[0].reshape(len(x), -1).tolist())
@@ -136,9 +149,8 @@ def job(models, name, source, sink):
     for model in models:
         if model.classes:
             fields[f"{model.name}_label"] = f"{model.name}.label"
-        has_p = model.classes and model.kind != "kmeans"
-        if has_p or len(model.scores[0]) == 1:
-            fields[model.name] = f"{model.name}.{'probabilities' if has_p else 'score'}"
+        if model.has_p or len(model.scores[0]) == 1:
+            fields[model.name] = f"{model.name}.{'probabilities' if model.has_p else 'score'}"
         else:
             fields.update({f"{model.name}_{i}": f"{model.name}.scores[{i}]" for i in range(len(model.scores[0]))})
     return {"job": name, "source": source, "record": {"format": "json", "features": COLUMNS},

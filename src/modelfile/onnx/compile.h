@@ -48,8 +48,9 @@ mr_onnx_step_fn mr_step_activate, mr_step_argmax, mr_step_batchnorm, mr_step_cas
     mr_step_part, mr_step_product, mr_step_regressor, mr_step_relabel, mr_step_reshape, mr_step_root, mr_step_same,
     mr_step_scaler, mr_step_softmax, mr_step_squares, mr_step_squeeze, mr_step_sum, mr_step_zipmap;
 /* steps_graph.c */
-mr_onnx_step_fn mr_step_beside, mr_step_clip, mr_step_log_softmax, mr_step_norm, mr_step_pair, mr_step_pointwise,
-    mr_step_prelu, mr_step_reduce, mr_step_several, mr_step_top;
+mr_onnx_step_fn mr_step_beside, mr_step_binarize, mr_step_clip, mr_step_compare, mr_step_log_softmax, mr_step_norm,
+    mr_step_not, mr_step_pair, mr_step_pointwise, mr_step_prelu, mr_step_reduce, mr_step_round, mr_step_several,
+    mr_step_top;
 
 /** Form of input 0 of any kind, or NULL. */
 const struct mr_onnx_form *mr_step_first(const struct mr_onnx_compile *compile, const struct mr_onnx_node *node);

@@ -264,6 +264,84 @@ const char *mr_step_top(struct mr_onnx_compile *compile, const struct mr_onnx_no
     return mr_step_set(compile, node, 1, mr_form_make(&compile->forms, &indices, (size_t)k, 2));
 }
 
+/* 1 where rows are greater than 0, else 0. */
+static const struct mr_onnx_form *is_positive(struct mr_onnx_compile *compile, const struct mr_onnx_form *rows)
+{
+    const struct mr_onnx_form *const high = rows ? make(compile, MR_GRAPH_RELU, rows, 0, 0) : NULL;
+    return high ? make(compile, MR_GRAPH_SIGN, high, 0, 0) : NULL;
+}
+
+/* by * rows + plus, the same for all columns. */
+static const struct mr_onnx_form *line(struct mr_onnx_compile *compile, const struct mr_onnx_form *rows, double by,
+                                       double plus)
+{
+    double *const number = rows ? mr_onnx_take(compile->forms.arena, 2 * rows->width, sizeof *number) : NULL;
+    for (size_t i = 0; number && i < rows->width; i++) {
+        number[i] = by;
+        number[rows->width + i] = plus;
+    }
+    return number ? mr_form_scale(&compile->forms, rows, number, number + rows->width) : NULL;
+}
+
+const char *mr_step_binarize(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
+{
+    const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
+    const double threshold = (double)mr_onnx_attribute_float(node, "threshold", 0);
+    return rows ? mr_step_set(compile, node, 0, is_positive(compile, line(compile, rows, 1, -threshold))) : unknown;
+}
+
+/* Comparisons: 1 where they hold, else 0. */
+const char *mr_step_compare(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
+{
+    static const struct {
+        const char *name;
+        double sign;
+        bool is_other;
+    } known[] = {{"Greater", 1, false}, {"Less", -1, false}, {"LessOrEqual", 1, true}, {"GreaterOrEqual", -1, true}};
+    const struct mr_onnx_form *const x = rows_of(compile, node, 0), *const z = rows_of(compile, node, 1), *form = NULL;
+    const struct mr_onnx_tensor *const constant = mr_step_constant(compile, node, 1);
+    const double *column;
+    size_t i = 0;
+    while (i < sizeof known / sizeof *known && !mr_onnx_span_is(node->op, known[i].name)) i++;
+    if (i == sizeof known / sizeof *known || !x || (!z && !constant) || (z && !fit(x, z))) return unknown;
+    if (z) {
+        form = make_of_two(compile, MR_GRAPH_SUB, x, z);
+    } else {
+        const char *const reason = mr_step_columns(compile, constant, x, &column);
+        double *const minus = mr_onnx_take(compile->forms.arena, x->width, sizeof *minus);
+        if (reason) return reason;
+        for (size_t k = 0; minus && column && k < x->width; k++) minus[k] = -column[k];
+        form = minus && column ? mr_form_scale(&compile->forms, x, NULL, minus) : NULL;
+    }
+    form = is_positive(compile, form ? line(compile, form, known[i].sign, 0) : NULL);
+    return mr_step_set(compile, node, 0, form && known[i].is_other ? line(compile, form, -1, 1) : form);
+}
+
+/* Not, of what is 0 or 1. */
+const char *mr_step_not(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
+{
+    const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
+    return rows ? mr_step_set(compile, node, 0, line(compile, rows, -1, 1)) : unknown;
+}
+
+/* To bool: 0 or 1; to a whole number: cut off towards 0. */
+const char *mr_step_round(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
+{
+    const mr_onnx_type type = (mr_onnx_type)mr_onnx_attribute_int(node, "to", MR_ONNX_NONE);
+    const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
+    if (!rows || (type != MR_ONNX_BOOL && type != MR_ONNX_INT64 && type != MR_ONNX_INT32))
+        return "it rounds numbers to a type that is none of float, double, int64, int32 and bool";
+    const struct mr_onnx_form *const sign = make(compile, MR_GRAPH_SIGN, rows, 0, 0);
+    if (type == MR_ONNX_BOOL)
+        return mr_step_set(compile, node, 0, sign ? make(compile, MR_GRAPH_ABS, sign, 0, 0) : NULL);
+    const struct mr_onnx_form *const size = make(compile, MR_GRAPH_ABS, rows, 0, 0), *const whole =
+                                                                                         size ? make(compile,
+                                                                                                     MR_GRAPH_FLOOR,
+                                                                                                     size, 0, 0)
+                                                                                              : NULL;
+    return mr_step_set(compile, node, 0, sign && whole ? make_of_two(compile, MR_GRAPH_MUL, whole, sign) : NULL);
+}
+
 /* Columns of values of different depths side by side. */
 const char *mr_step_beside(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
 {

@@ -1,5 +1,6 @@
 /* Steps that become weighted sums: products with constants, sums, scaling. */
 #include <math.h>
+#include <string.h>
 
 #include "modelfile/onnx/compile.h"
 
@@ -55,6 +56,17 @@ static const char *product_take(struct mr_onnx_compile *compile, const struct mr
     *form_out = NULL;
     if (!rows || !matrix) return NOT_ROWS;
     if (rows->squares != 0 || rows->is_root) return BEHIND_ROOT;
+    const int64_t column[] = {matrix->rank == 1 ? matrix->dim[0] : 0, 1};
+    struct mr_onnx_tensor upright;
+    if (matrix->rank == 1 && !is_transposed &&
+        rows->rank == 2) { /* one column, which the product then has no dimension for */
+        upright = *matrix;
+        upright.rank = 2;
+        memcpy(upright.dim, column, sizeof column);
+        const char *const reason = product_take(compile, rows, &upright, false, alpha, form_out);
+        if (*form_out) *form_out = mr_form_shape(&compile->forms, *form_out, 1);
+        return reason;
+    }
     if (matrix->rank != 2 || rows->rank != 2 || matrix->type == MR_ONNX_STRING)
         return "its inputs are not rows and a matrix of numbers: flatten the input to [rows, columns]";
     if ((size_t)matrix->dim[is_transposed ? 1 : 0] != rows->width) return "its matrix does not fit the columns";
