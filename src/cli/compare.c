@@ -25,6 +25,7 @@ struct side {
     struct mr_scorer scorer;
     char name[256];
     size_t *from;
+    struct mr_table *ratings; /* of a recommender: the rows as it reads them, by its own ids */
 };
 
 struct compare {
@@ -33,7 +34,7 @@ struct compare {
     struct side side[2];
     size_t side_count; /* 1: the other is the file */
     struct mr_strings features;
-    struct mr_table *table;
+    struct mr_table *table; /* of numbers; of recommenders the first side's */
     struct mr_expected expected;
     struct mr_differences differences;
 };
@@ -66,14 +67,12 @@ static mr_status side_open(struct compare *compare, size_t index, struct mr_err 
     struct side *const side = &compare->side[index];
     const char *const backend = !backends->count ? "cpu" : backends->item[backends->count == 2 ? index : 0];
     const char *const path = compare->model[index];
-    const mr_status status = mr_scorer_open(&side->scorer, path, NULL, backend, err);
+    const mr_status status = mr_data_scorer_open(&side->scorer, path, backend, err);
     if (status) return status;
     if (compare->model[0] == compare->model[1])
         snprintf(side->name, sizeof side->name, "%s", side->scorer.backend_ops->describe(side->scorer.backend));
     else
         snprintf(side->name, sizeof side->name, "%s", path);
-    if (side->scorer.info->column_count)
-        return mr_fail(err, MR_EUSAGE, "%s: a model of type %s reads ids, not numbers", path, side->scorer.info->type);
     return MR_OK;
 }
 
@@ -81,6 +80,9 @@ static mr_status side_open(struct compare *compare, size_t index, struct mr_err 
 static mr_status sides_check(const struct compare *compare, struct mr_err *err)
 {
     const struct mr_model_info *const a = compare->side[0].scorer.info, *const b = compare->side[1].scorer.info;
+    if ((a->column_count > 0) != (b->column_count > 0))
+        return mr_fail(err, MR_EUSAGE, "%s is a %s, %s a %s: one reads ids, the other numbers", compare->model[0],
+                       a->type, compare->model[1], b->type);
     if (a->width != b->width || a->class_count != b->class_count || a->has_no_probability != b->has_no_probability)
         return mr_fail(err, MR_EUSAGE, "%s gives %zu outputs for %zu classes, %s %zu for %zu: nothing to compare",
                        compare->model[0], a->width, a->class_count, compare->model[1], b->width, b->class_count);
@@ -125,6 +127,24 @@ static mr_status columns_find(struct compare *compare, struct mr_model_info *bot
     return MR_OK;
 }
 
+/* The rows, once for both; of recommenders once for each, which know their ids by numbers of their own. */
+static mr_status rows_open(struct compare *compare, const struct mr_model_info *both, struct mr_err *err)
+{
+    struct mr_table_options data = compare->options->data;
+    if (!both->column_count) return mr_data_open(compare->data, &data, MR_LABEL_NONE, both, &compare->table, err);
+    if (compare->side_count == 2 && (!compare->data || !strcmp(compare->data, "-") || data.topic))
+        return mr_fail(err, MR_EUSAGE, "recommenders are compared on a file: each reads the ids in it by itself");
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < compare->side_count && !status; i++) {
+        struct side *const side = &compare->side[i];
+        data.reader_ops = side->scorer.ops;
+        data.reader = side->scorer.model;
+        status = mr_data_open(compare->data, &data, MR_LABEL_NONE, side->scorer.info, &side->ratings, err);
+    }
+    compare->table = compare->side[0].ratings;
+    return status;
+}
+
 static mr_status compare_open(struct compare *compare, const struct mr_words *words, struct mr_err *err)
 {
     const struct compare_options *const options = compare->options;
@@ -133,7 +153,7 @@ static mr_status compare_open(struct compare *compare, const struct mr_words *wo
     for (size_t i = 0; i < compare->side_count && !status; i++) status = side_open(compare, i, err);
     if (!status && compare->side_count == 2) status = sides_check(compare, err);
     if (!status) status = columns_find(compare, &both, err);
-    if (!status) status = mr_data_open(compare->data, &options->data, MR_LABEL_NONE, &both, &compare->table, err);
+    if (!status) status = rows_open(compare, &both, err);
     const struct mr_model_info *const info = compare->side[0].scorer.info;
     if (!status && options->expect)
         status =
@@ -143,15 +163,27 @@ static mr_status compare_open(struct compare *compare, const struct mr_words *wo
     return status;
 }
 
+/* The block at hand as a side reads it. */
+static mr_status side_score(struct compare *compare, size_t index, const struct mr_block *block, struct mr_err *err)
+{
+    struct side *const side = &compare->side[index];
+    struct mr_block own = *block;
+    size_t cols;
+    mr_table_feature(compare->table, &cols);
+    if (index && side->ratings) {
+        const mr_status status = mr_table_next(side->ratings, &own, err);
+        if (status == MR_END || (!status && own.rows != block->rows))
+            return mr_fail(err, MR_EDATA, "%s: the two models do not read the same rows of it",
+                           mr_table_path(compare->table));
+        if (status) return status;
+    }
+    return mr_scorer_run(&side->scorer, own.x, side->ratings ? side->scorer.cols : cols, side->from, block->rows, err);
+}
+
 static mr_status block_take(struct compare *compare, const struct mr_block *block, struct mr_err *err)
 {
     mr_status status = MR_OK;
-    size_t cols;
-    mr_table_feature(compare->table, &cols);
-    for (size_t i = 0; i < compare->side_count && !status; i++) {
-        struct side *const side = &compare->side[i];
-        status = mr_scorer_run(&side->scorer, block->x, cols, side->from, block->rows, err);
-    }
+    for (size_t i = 0; i < compare->side_count && !status; i++) status = side_score(compare, i, block, err);
     if (!status && compare->side_count == 1) status = mr_expected_next(&compare->expected, block->rows, err);
     if (status) return status;
     mr_differences_add(&compare->differences, &compare->side[0].scorer.scores,
@@ -203,9 +235,10 @@ static mr_status compare_run(const void *options, const struct mr_words *words, 
     const mr_status status = compare_all(&compare, words, err);
     mr_differences_deinit(&compare.differences);
     mr_expected_close(&compare.expected);
-    mr_table_close(compare.table);
+    if (compare.table != compare.side[0].ratings) mr_table_close(compare.table);
     mr_strings_deinit(&compare.features);
     for (size_t i = 0; i < 2; i++) {
+        mr_table_close(compare.side[i].ratings);
         free(compare.side[i].from);
         mr_scorer_close(&compare.side[i].scorer);
     }
@@ -247,7 +280,8 @@ const struct mr_command mr_command_compare = {
         "The error of an output is how far the two are apart; relative, that by the largest output of the row. The\n"
         "error of a row is its outputs' largest. Rows whose classes differ count as undecided where the two best\n"
         "outputs are nearer than the tolerance. Exit codes: 0 all is within it, 1 something is not.\n"
-        "Features are matched by name where both models name theirs. Rows are numbered from 1, bad ones left out.",
+        "Features are matched by name where both models name theirs. Rows are numbered from 1, bad ones left out.\n"
+        "Recommenders are compared by the ratings that they estimate: --features USER,ITEM, ids as each knows them.",
     .flags = compare_flags,
     .options_size = sizeof(struct compare_options),
     .word_min = 1,

@@ -56,6 +56,17 @@ mr_status mr_data_open(const char *path, const struct mr_table_options *options,
                    kind == MR_LABEL_NONE ? "" : " beside the label");
 }
 
+mr_status mr_data_scorer_open(struct mr_scorer *scorer, const char *path, const char *backend, struct mr_err *err)
+{
+    char key[] = "output", value[] = "rating";
+    struct mr_pair pair = {key, value};
+    const struct mr_map rating = {&pair, 1};
+    const mr_status status = mr_scorer_open(scorer, path, NULL, backend, err);
+    if (status || !scorer->info->item_count) return status;
+    mr_scorer_close(scorer);
+    return mr_scorer_open(scorer, path, &rating, backend, err);
+}
+
 void mr_data_skipped_print(const struct mr_table *table)
 {
     const unsigned long long count = mr_table_skipped(table);

@@ -54,26 +54,13 @@ static mr_status kind_find(struct eval *eval, const char *model, mr_label_kind *
     return MR_OK;
 }
 
-/* The model; a recommender as one that estimates ratings. */
-static mr_status scorer_open(struct eval *eval, const char *path, struct mr_err *err)
-{
-    char key[] = "output", value[] = "rating";
-    struct mr_pair pair = {key, value};
-    const struct mr_map rating = {&pair, 1};
-    const char *const backend = eval->options->backend;
-    const mr_status status = mr_scorer_open(&eval->scorer, path, NULL, backend, err);
-    if (status || !eval->scorer.info->item_count) return status;
-    mr_scorer_close(&eval->scorer);
-    return mr_scorer_open(&eval->scorer, path, &rating, backend, err);
-}
-
 static mr_status eval_open(struct eval *eval, const struct mr_words *words, struct mr_err *err)
 {
     const struct eval_options *const options = eval->options;
     const char *const model = words->item[0], *const data = words->count > 1 ? words->item[1] : NULL;
     struct eval_result *const result = &eval->result;
     mr_label_kind label = MR_LABEL_NONE;
-    mr_status status = scorer_open(eval, model, err);
+    mr_status status = mr_data_scorer_open(&eval->scorer, model, options->backend, err);
     if (status) return status;
     result->info = eval->scorer.info;
     status = kind_find(eval, model, &label, err);

@@ -49,8 +49,11 @@ static mr_status model_open(struct score *score, const char *path, struct mr_err
     score->at_work = (struct mr_model_at_work){.job = entry, .model = score->model, .info = score->info};
     if (!status && entry->ops->reduced) score->at_work.reduced = entry->ops->reduced(score->model);
     if (!status && score->info->column_count)
-        return mr_fail(err, MR_EUSAGE, "score: a model of type %s reads ids, not numbers: run it in a job",
-                       score->info->type);
+        return mr_fail(
+            err, MR_EUSAGE,
+            "score: a model of type %s reads ids, not numbers: millrace run JOB --feed FILE --until end answers "
+            "with it (datasets/ratings/job.json), eval and compare judge its ratings",
+            score->info->type);
     return status;
 }
 
