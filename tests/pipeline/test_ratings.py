@@ -11,7 +11,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
 EXPECTED = json.loads((ROOT / "tests/golden/surprise/expected.json").read_text())
-MODELS = {"biased": ROOT / "datasets/ratings/ratings.safetensors", "unbiased": ROOT / "tests/golden/surprise/unbiased.safetensors"}
+MODELS = {"biased": ROOT / "tests/golden/surprise/biased.safetensors", "unbiased": ROOT / "tests/golden/surprise/unbiased.safetensors"}
 
 
 def fail(text):
