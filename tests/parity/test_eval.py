@@ -138,7 +138,7 @@ def precision_recall(predictions, top, threshold):
 def check_ratings():
     """A recommender against the estimates of Surprise itself; made-up ratings."""
     pairs = json.loads(pathlib.Path("tests/golden/surprise/expected.json").read_text())["biased"]["pairs"]
-    model = "datasets/ratings/ratings.safetensors"
+    model = "tests/golden/surprise/biased.safetensors"
     rows = [(user, item, estimate, 1 + (i * 7919 % 9) / 2) for i, (user, item, estimate) in enumerate(pairs)]
     users = sorted({user for user, *_ in rows})[:20]  # few users with many ratings each, beside those
     rows += [(users[i % 20], item, estimate, 5 - (i * 31 % 8) / 2) for i, (user, item, estimate) in enumerate(pairs) if user == users[i % 20]]

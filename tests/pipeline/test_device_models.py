@@ -55,7 +55,7 @@ def recommend(folder, backend, environment):
     lines.write_text("".join(json.dumps({"uid": user}) + "\n" for user in users))
     job = rig.job_read(rig.ROOT / "datasets/ratings/job.json")
     job["backend"] = backend
-    job["models"][0]["file"] = str(rig.ROOT / "datasets/ratings/ratings.safetensors")
+    job["models"][0]["file"] = str(rig.ROOT / "tests/golden/surprise/biased.safetensors")
     job["emit"]["floats"] = "shortest"
     answers, _ = job_run(folder, job, lines, environment)
     if len(answers) != len(users):
@@ -73,7 +73,7 @@ def estimate(folder, backend, environment):
     job = rig.job_read(rig.ROOT / "datasets/ratings/job.json")
     job["backend"] = backend
     job["record"]["features"] = ["user", "item"]
-    job["models"][0].update(file=str(rig.ROOT / "datasets/ratings/ratings.safetensors"), output="rating")
+    job["models"][0].update(file=str(rig.ROOT / "tests/golden/surprise/biased.safetensors"), output="rating")
     job["emit"] = {"fields": {"user": "user", "item": "item", "rating": "best.score"}, "floats": "shortest"}
     answers, _ = job_run(folder, job, lines, environment)
     got = {(answer["user"], answer["item"]): answer["rating"] for answer in answers}

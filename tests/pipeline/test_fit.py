@@ -188,7 +188,7 @@ def check_mf(folder):
     """In Surprise's order the numbers of Surprise; in parallel as good, the same file whatever the threads; by ALS, too."""
     data, path = ratings_of(folder), folder / "mf"
     words = ("mf", data, "-F", "uid,item", "-l", "stars", "--factors", 12, "--iterations", 30, "-q", "-o", path)
-    want, meta = read(ROOT / "datasets/ratings/ratings.safetensors")
+    want, meta = read(ROOT / "tests/golden/surprise/biased.safetensors")
     fit(*words, "--held-out", 0, "--seed", 1, "--order", "sequential")
     got, card = read(path)
     if sorted(got) != sorted(want):

@@ -11,7 +11,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
 EXPECTED = json.loads((ROOT / "tests/golden/surprise/expected.json").read_text())
-MODELS = {"biased": ROOT / "datasets/ratings/ratings.safetensors", "unbiased": ROOT / "tests/golden/surprise/unbiased.safetensors"}
+MODELS = {"biased": ROOT / "tests/golden/surprise/biased.safetensors", "unbiased": ROOT / "tests/golden/surprise/unbiased.safetensors"}
 
 
 def fail(text):
@@ -112,7 +112,22 @@ def one_item():
         fail(f"{answer}")
 
 
+def comparison():
+    """Estimates held against Surprise's, and two models that know the same ids by other numbers."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        pairs = EXPECTED["biased"]["pairs"]
+        (folder / "pairs.csv").write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item, _ in pairs))
+        (folder / "ratings.csv").write_text("rating\n" + "".join(f"{rating}\n" for _, _, rating in pairs))
+        rows = [folder / "pairs.csv", "--features", "user,item", "--json"]
+        for other, code in ([*rows, "--expect", folder / "ratings.csv"], 0), ([MODELS["unbiased"], *rows], 1), ([ROOT / "datasets/temperature/regime.safetensors", *rows], 64):
+            done = subprocess.run([MILLRACE, "compare", MODELS["biased"], *other], capture_output=True, text=True, timeout=60, check=False)
+            if done.returncode != code:
+                fail(f"compare {other[0]}: exit code {done.returncode}, not {code}: {done.stderr}")
+
+
 def main():
+    comparison()
     for kind in MODELS:
         best(kind)
         estimates(kind)

@@ -33,7 +33,8 @@ def tensors(path):
     for name, tensor in header.items():
         if name != "__metadata__":
             first, last = tensor["data_offsets"]
-            out[name] = tensor["shape"], struct.unpack(f"<{(last - first) // 4}f", rest[first:last])
+            item = {"F32": "f", "F64": "d"}[tensor["dtype"]]
+            out[name] = tensor["shape"], struct.unpack(f"<{(last - first) // struct.calcsize(item)}{item}", rest[first:last])
     return out
 
 

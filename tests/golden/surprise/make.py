@@ -1,23 +1,36 @@
 #!/usr/bin/env python3
-"""Writes what Surprise itself says (expected.json) about the users of datasets/ratings, and an unbiased model with its answers.
+"""Trains Surprise's SVD on the ratings of datasets/ratings, with biases and without, and writes both models and what Surprise itself says.
 
 The best 10 unseen items of every third user, by the estimates that are not clipped; clipped estimates of pairs, unknown ids among them;
-and a user who is folded in, by numpy. Run with the packages of datasets/ratings/requirements.txt.
+and a user who is folded in, by numpy.
+
+    python3 -m venv venv && venv/bin/pip install -r tests/golden/surprise/requirements.txt
+    venv/bin/python tests/golden/surprise/make.py
 """
 import json
 import pathlib
+import subprocess
 import sys
+import tempfile
 
 import numpy
+import surprise
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "datasets/ratings"))
 sys.path.insert(0, str(HERE.parents[2] / "scripts/export"))
 from from_surprise import export  # noqa: E402
-from train import trained  # noqa: E402
 
 TOP = 10
 LIST = [["3", 5], ["17", 1], ["40", 4], ["77", 2], ["5", 5], ["no such item", 3]]
+
+
+def trained(**settings):
+    with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        file.write(subprocess.run([sys.executable, HERE.parents[2] / "datasets/ratings/generate.py"], capture_output=True, text=True, check=True).stdout)
+        file.flush()
+        reader = surprise.Reader(line_format="user item rating", sep=",", rating_scale=(1, 5))
+        data = surprise.Dataset.load_from_file(file.name, reader)
+    return surprise.SVD(n_factors=12, n_epochs=30, random_state=1, **settings).fit(data.build_full_trainset())
 
 
 def best(algo, user):
@@ -54,6 +67,7 @@ def answers(algo):
 
 
 biased, unbiased = trained(), trained(biased=False, init_mean=0.5, init_std_dev=0.1)
+export(biased, HERE / "biased.safetensors", "1")
 export(unbiased, HERE / "unbiased.safetensors")
 expected = {"biased": answers(biased), "unbiased": answers(unbiased), "list": LIST, "folded": folded(biased)}
 (HERE / "expected.json").write_text(json.dumps(expected, separators=(",", ":")) + "\n")

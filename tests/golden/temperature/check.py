@@ -28,7 +28,8 @@ def read_tensors():
         if name == "__metadata__":
             continue
         first, last = entry["data_offsets"]
-        values = struct.unpack(f"<{(last - first) // 4}f", blob[8 + size + first:8 + size + last])
+        item = {"F32": "f", "F64": "d"}[entry["dtype"]]
+        values = struct.unpack(f"<{(last - first) // struct.calcsize(item)}{item}", blob[8 + size + first:8 + size + last])
         rows, *cols = entry["shape"]
         width = cols[0] if cols else 1
         tensors[name] = [values[r * width:(r + 1) * width] for r in range(rows)] if cols else values

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes expected.json: what scikit-learn says about every reading of datasets/temperature, with the stored network.
 
-    .venv/bin/pip install -r datasets/temperature/requirements.txt
+    .venv/bin/pip install -r tests/golden/temperature/requirements.txt
     .venv/bin/python tests/golden/temperature/make.py
 
 The stored weights are put into scikit-learn's own classifier (float64). For each series (the stand-in, and the real one when
@@ -39,7 +39,7 @@ def read_safetensors(path):
     tensors = {}
     for name, entry in header.items():
         first, last = entry["data_offsets"]
-        tensors[name] = np.frombuffer(blob[8 + size + first:8 + size + last], "<f4").reshape(entry["shape"])
+        tensors[name] = np.frombuffer(blob[8 + size + first:8 + size + last], {"F32": "<f4", "F64": "<f8"}[entry["dtype"]]).reshape(entry["shape"])
     return tensors, metadata
 
 
@@ -58,12 +58,14 @@ def oracle(tensors):
 def forward32(tensors, temperature, fold):
     """A float32 forward pass, every step rounded to float32."""
     x = temperature.astype(np.float32)[:, None]
+    wide = tensors
+    tensors = {name: values.astype(np.float32) for name, values in tensors.items()}
     w0, b0 = tensors["layer.0.weight"], tensors["layer.0.bias"]
     mean, scale = tensors["input.mean"], tensors["input.scale"]
     if fold:
-        wide = w0.astype(float) / scale.astype(float)
-        b0 = (b0.astype(float) - (wide * mean.astype(float)).sum(axis=1)).astype(np.float32)
-        w0 = wide.astype(np.float32)
+        folded = wide["layer.0.weight"].astype(float) / wide["input.scale"].astype(float)
+        b0 = (wide["layer.0.bias"].astype(float) - (folded * wide["input.mean"].astype(float)).sum(axis=1)).astype(np.float32)
+        w0 = folded.astype(np.float32)
     else:
         x = (x - mean) / scale
     one = np.float32(1)
