@@ -2,6 +2,7 @@
 #ifndef MR_BASE_SHA256_H
 #define MR_BASE_SHA256_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,5 +20,8 @@ struct mr_sha256 {
 void mr_sha256_init(struct mr_sha256 *sha);
 void mr_sha256_add(struct mr_sha256 *sha, const void *bytes, size_t byte_count);
 void mr_sha256_end(const struct mr_sha256 *sha, char text_out[MR_SHA256_TEXT_BYTES]);
+
+/** For tests: plain loops from here on, whatever instructions the machine has; false: what is best again. */
+void mr_sha256_plain(bool is_plain);
 
 #endif
