@@ -36,8 +36,7 @@ mr_status mr_mapping_grow(struct mr_mapping *mapping, size_t bytes, const char *
     void *const at = mapping->at ? mremap(mapping->at, mapping->bytes, size, MREMAP_MAYMOVE)
                                  : mmap(NULL, size, PROT_READ | PROT_WRITE, kind, mapping->file - 1, 0);
     if (at == MAP_FAILED) return mr_fail(err, MR_ENOMEM, "out of memory for %zu bytes", size);
-    if (!folder)
-        (void)madvise(at, size, MADV_HUGEPAGE); /* a hint: the faults of small pages took 0.2 s of 640 MB */
+    if (!folder) (void)madvise(at, size, MADV_HUGEPAGE); /* a hint: the faults of small pages took 0.2 s of 640 MB */
     mapping->at = at;
     mapping->bytes = size;
     return MR_OK;
