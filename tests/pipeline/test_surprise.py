@@ -12,12 +12,12 @@ import libraries
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
 EXPORT = ROOT / "scripts/export/from_surprise.py"
-sys.path[:0] = [str(EXPORT.parent), str(ROOT / "datasets/ratings")]
+sys.path[:0] = [str(EXPORT.parent), str(ROOT / "tests/golden/surprise")]
 libraries.need("surprise")
 
 import surprise.dump  # noqa: E402
 from from_surprise import export  # noqa: E402
-from train import trained  # noqa: E402
+from make import trained  # noqa: E402
 
 TOLERANCE = 1e-5  # of ratings from 1 to 5: float32 factors
 BEST = 10
