@@ -246,6 +246,26 @@ static void mlp_takes_the_mean_off_first(void **state)
     ops->close(model);
 }
 
+/* The same of a linear model, which no learner made. */
+static void linear_takes_the_mean_off_first(void **state)
+{
+    static const double mean[] = {1e6 + 0.03125}, scale[] = {0.5}, w[] = {3}, b[] = {0.25};
+    const struct file file = {.type = "linear",
+                              .tensor = {{.name = "weight", .rank = 2, .shape = {1, 1}, .f64 = w},
+                                         {.name = "bias", .rank = 1, .shape = {1}, .f64 = b},
+                                         {.name = "input.mean", .rank = 1, .shape = {1}, .f64 = mean},
+                                         {.name = "input.scale", .rank = 1, .shape = {1}, .f64 = scale}}};
+    const struct mr_model_ops *const ops = mr_model_find("linear");
+    const float x = 1e6f + 0.125f;
+    float y;
+    (void)state;
+    file_write(&file);
+    struct mr_model *const model = open_ok(ops);
+    score_one(ops, model, &x, &y);
+    assert_true(fabs((double)y - (3 * (0.125 - 0.03125) / 0.5 + 0.25)) < 1e-6);
+    ops->close(model);
+}
+
 static void logistic_is_binary_or_softmax(void **state)
 {
     const struct mr_model_ops *const ops = mr_model_find("logistic");
@@ -344,6 +364,7 @@ int main(void)
         cmocka_unit_test(graph_refuses_what_does_not_fit),
         cmocka_unit_test(linear_folds_its_input),
         cmocka_unit_test(mlp_takes_the_mean_off_first),
+        cmocka_unit_test(linear_takes_the_mean_off_first),
         cmocka_unit_test(logistic_is_binary_or_softmax),
         cmocka_unit_test(wrong_files_are_refused),
         cmocka_unit_test(missing_file_is_input_error),

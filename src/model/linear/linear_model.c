@@ -17,6 +17,8 @@ struct mr_model {
     struct mr_model_info info;
     struct mr_mlp_layer layer;
     struct mr_linear_params params;
+    float *shift;                 /* the means of a file that standardises, taken off the features first; NULL: none */
+    struct mr_mlp_params shifted; /* where there is a shift: the layer behind it */
     struct mr_linear_learner learner;
     double *scratch; /* of linear_spark */
 };
@@ -30,6 +32,7 @@ void mr_linear_model_close(struct mr_model *model)
     mr_linear_learner_deinit(&model->learner);
     mr_dense_deinit(&model->layer);
     mr_model_meta_deinit(&model->meta);
+    free(model->shift);
     free(model->scratch);
     free(model);
 }
@@ -158,9 +161,13 @@ static mr_status file_read(struct mr_model *model, const struct mr_model_open *o
     mr_status status = mr_model_file_open(open, model->kind->type, &file, err);
     if (status) return status;
     status = mr_model_meta_read(file, &model->meta, err);
-    if (!status) status = mr_dense_read(file, "weight", "bias", true, layer, NULL, err);
+    /* A learner's file has its means in the bias: trainer and scorers compute the same bits. */
+    const bool is_learned = model->options.learn || mr_safetensors_find(file, "optimizer.updates") ||
+                            mr_safetensors_find(file, "input.count");
+    if (!status) status = mr_dense_read(file, "weight", "bias", true, layer, is_learned ? NULL : &model->shift, err);
     if (!status) {
         params_set(model);
+        model->shifted = (struct mr_mlp_params){.layer = layer, .layer_count = 1, .shift = model->shift};
         status = mr_model_info_fill(file, model->kind->type, &model->meta, layer->in, layer->out, layer->activation,
                                     &model->info, err);
     }
@@ -234,8 +241,8 @@ const struct mr_model_info *mr_linear_model_info(const struct mr_model *model)
 
 mr_op mr_linear_model_op(const struct mr_model *model, const void **params_out)
 {
-    *params_out = &model->params;
-    return MR_OP_LINEAR_SCORE;
+    *params_out = model->shift ? (const void *)&model->shifted : &model->params;
+    return model->shift ? MR_OP_MLP_FORWARD : MR_OP_LINEAR_SCORE;
 }
 
 static mr_op linear_sum(const struct mr_model *model, const void **params_out)
