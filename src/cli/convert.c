@@ -56,9 +56,8 @@ const struct mr_command mr_command_convert = {
     .summary = "Write an ONNX model as a model file of millrace",
     .usage = "MODEL -o FILE",
     .examples = "millrace convert notebook.onnx -o notebook.safetensors",
-    .notes =
-        "Jobs, score and the others read ONNX as it is; what they make of it is what this writes. A graph that is no\n"
-        "perceptron, linear or logistic model, k-means or scaler is refused with the node that stands in the way.",
+    .notes = "Jobs, score and the others read ONNX as it is; what they make of it is what this writes. A graph with\n"
+             "operators that no model has is refused with the node that stands in the way.",
     .flags = convert_flags,
     .options_size = sizeof(struct convert_options),
     .word_min = 1,

@@ -307,6 +307,50 @@ static void other_graphs_are_refused(void **state)
     }
 }
 
+/* Two nodes: what the first one gives is not what the second one could be given elsewhere. */
+static void wrong_pairs_are_refused(void **state)
+{
+    static const struct {
+        const char *first, *attribute;
+        int64_t value;
+        const char *second, *reason;
+    } wrong[] = {
+        {"Cast x > i", "to", 7, "Div i,two > y", "computes with whole numbers and rounds"},
+        {"TopK x,one > v,i", "axis", 1, "Mean i,i > y", "computes with whole numbers and rounds"},
+        {"ReduceSum x > s", "keepdims", 0, "Relu s > y", "over the columns of a row"},
+        {"MatMul x,two > r", NULL, 0, "Add r,square > y", "more dimensions than what it meets"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct message graph = graph_make();
+        tensor_put(&graph, "one", 1, 0, 1);
+        tensor_put(&graph, "two", 4, 0, 4);
+        tensor_put(&graph, "square", 2, 2, 4);
+        node_put(&graph, wrong[i].first, wrong[i].attribute, wrong[i].value);
+        node_put(&graph, wrong[i].second, NULL, 0);
+        const struct message model = model_make(&graph, 17, "y");
+        refuse(&model, MR_EDATA, wrong[i].reason);
+    }
+}
+
+/* The least column is the class: no perceptron, whose class is the largest, and no k-means, whose biases are squares.
+ */
+static void the_least_column_is_a_graph(void **state)
+{
+    struct message graph = graph_make();
+    (void)state;
+    tensor_put(&graph, "w", 4, 3, 12);
+    tensor_put(&graph, "b", 3, 0, 3);
+    node_put(&graph, "MatMul x,w > a", NULL, 0);
+    node_put(&graph, "Add a,b > c", NULL, 0);
+    node_put(&graph, "ArgMin c > label", "axis", 1);
+    port_put(&graph, 12, "label", 7, NULL, 0);
+    const struct message model = model_make(&graph, 13, "c");
+    struct mr_safetensors *const file = accept(&model, "graph");
+    assert_non_null(strstr(mr_safetensors_metadata(file, "millrace.graph"), "\"least\":true"));
+    mr_safetensors_close(file);
+}
+
 static void wrong_tensors_are_refused(void **state)
 {
     static const struct {
@@ -414,6 +458,8 @@ int main(void)
         cmocka_unit_test(constants_are_folded),
         cmocka_unit_test(inputs_name_features),
         cmocka_unit_test(other_graphs_are_refused),
+        cmocka_unit_test(wrong_pairs_are_refused),
+        cmocka_unit_test(the_least_column_is_a_graph),
         cmocka_unit_test(wrong_tensors_are_refused),
         cmocka_unit_test(opsets_and_ports_are_checked),
         cmocka_unit_test(external_data_stays_below_the_folder),

@@ -56,6 +56,8 @@ const char *mr_step_columns(struct mr_onnx_compile *compile, const struct mr_onn
     double *const column = mr_onnx_take(compile->forms.arena, form->width, sizeof *column);
     *column_out = column;
     if (constant->type == MR_ONNX_STRING) return "it computes with a constant that is text";
+    if (constant->rank > form->rank)
+        return "its constant has more dimensions than what it meets: expected one number, or [columns]";
     if (constant->count != 1 &&
         (constant->count != form->width || form->rank != 2 || (size_t)constant->dim[constant->rank - 1] != form->width))
         return "its constant is not one number, nor one a column";
@@ -132,6 +134,7 @@ static mr_status inputs_read(struct mr_onnx_compile *compile, struct mr_onnx_pro
     for (size_t i = 0; i < model->input_count; i++) {
         const struct mr_onnx_port *const port = &model->input[i];
         const size_t width = model->input_count > 1 ? 1 : program->feature_count;
+        compile->is_whole[port->value] = !mr_onnx_is_float(port->type);
         compile->form[port->value] = mr_form_input(&compile->forms, chain, i, width, port->rank);
     }
     return MR_OK;
@@ -162,6 +165,35 @@ static bool inputs_settle(struct mr_onnx_compile *compile, const struct mr_onnx_
         is_other = true;
     }
     return is_other;
+}
+
+/* Whether a node computes with whole numbers what ONNX rounds there: our values have no such type. */
+static bool rounds_whole(const struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
+{
+    static const char *const ops[] = {
+        "Div", "Pow", "Mean", "ReduceMean", "Reciprocal", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "Sqrt"};
+    bool is_whole = false;
+    for (size_t i = 0; i < node->input_count; i++)
+        is_whole |= node->input[i] != MR_ONNX_NO_VALUE && compile->is_whole[node->input[i]];
+    for (size_t i = 0; is_whole && i < sizeof ops / sizeof *ops; i++) {
+        if (mr_onnx_span_is(node->op, ops[i])) return true;
+    }
+    return false;
+}
+
+/* Notes which outputs are whole numbers: those of whole numbers, and what is cast to them. */
+static void whole_note(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
+{
+    const mr_onnx_type type = (mr_onnx_type)mr_onnx_attribute_int(node, "to", MR_ONNX_NONE);
+    const bool is_cast = mr_onnx_span_is(node->op, "Cast");
+    bool is_whole = false;
+    for (size_t i = 0; i < node->input_count && !is_cast && !node->is_ml; i++)
+        is_whole |= node->input[i] != MR_ONNX_NO_VALUE && compile->is_whole[node->input[i]];
+    if (is_cast) is_whole = !mr_onnx_is_float(type);
+    for (size_t i = 0; i < node->output_count; i++) {
+        const bool is_index = i == 1 && mr_onnx_span_is(node->op, "TopK");
+        if (node->output[i] != MR_ONNX_NO_VALUE) compile->is_whole[node->output[i]] = is_whole || is_index;
+    }
 }
 
 /* As sums and layers, else as a step of a graph, else as sums of settled values; the first reason where none fits. */
@@ -201,7 +233,10 @@ static mr_status node_compile(struct mr_onnx_compile *compile, const struct mr_o
     }
     if (is_constant)
         return mr_onnx_node_run(compile->model, node, compile->forms.arena, compile->constant, compile->err);
-    const char *const reason = node_step(compile, node);
+    const char *const reason = rounds_whole(compile, node)
+                                   ? "it computes with whole numbers and rounds: cast them to float before it"
+                                   : node_step(compile, node);
+    whole_note(compile, node);
     if (compile->status) return compile->status;
     if (compile->forms.is_out_of_memory)
         return mr_onnx_node_fail(compile->model, node, compile->err, MR_ENOMEM, "out of memory");
@@ -222,11 +257,20 @@ static mr_status output_take(struct mr_onnx_compile *compile, const struct mr_on
         return mr_fail(compile->err, MR_EDATA, "model \"%s\": its output \"%.*s\" does not depend on the input",
                        model->place.name, MR_ONNX_TEXT(port->name));
     const struct mr_onnx_form **const place = form->kind == MR_FORM_CLASS ? &program->classes : &program->scores;
-    if (*place && *place != form && form->kind == MR_FORM_CLASS)
+    if (*place && form->kind == MR_FORM_CLASS && *place != form)
         return mr_fail(compile->err, MR_EDATA,
                        "model \"%s\": its output \"%.*s\" is a second one of classes: export the model with one",
                        model->place.name, MR_ONNX_TEXT(port->name));
-    *place = *place && *place != form ? mr_step_join(compile, *place, form) : form;
+    if (form->kind == MR_FORM_ROWS && *place) {
+        if (form->rank > 2 || (*place)->rank > 2)
+            return mr_fail(
+                compile->err, MR_EDATA,
+                "model \"%s\": its output \"%.*s\" does not stand beside the others: expected [rows, columns]",
+                model->place.name, MR_ONNX_TEXT(port->name));
+        *place = mr_step_join(compile, *place, form);
+    } else {
+        *place = form;
+    }
     return *place ? MR_OK : mr_fail(compile->err, MR_ENOMEM, "model \"%s\": out of memory", model->place.name);
 }
 
@@ -239,9 +283,10 @@ mr_status mr_onnx_compile(const struct mr_onnx_model *model, struct mr_onnx_aren
                                       .constant = mr_onnx_take(arena, model->value_count, sizeof *compile.constant),
                                       .form = mr_onnx_take(arena, model->value_count, sizeof *compile.form),
                                       .culprit = mr_onnx_take(arena, model->value_count, sizeof *compile.culprit),
+                                      .is_whole = mr_onnx_take(arena, model->value_count, sizeof *compile.is_whole),
                                       .reason = mr_onnx_take(arena, model->value_count, sizeof *compile.reason)};
     *program = (struct mr_onnx_program){0};
-    if (!compile.constant || !compile.form || !compile.culprit || !compile.reason)
+    if (!compile.constant || !compile.form || !compile.culprit || !compile.reason || !compile.is_whole)
         return mr_fail(err, MR_ENOMEM, "model \"%s\": out of memory", model->place.name);
     memcpy(compile.constant, model->constant, model->value_count * sizeof *compile.constant);
     mr_status status = inputs_read(&compile, program);

@@ -34,6 +34,7 @@ struct mr_onnx_compile {
     const struct mr_onnx_form **form;       /* [value_count]; NULL: a constant, or not understood */
     const struct mr_onnx_node **culprit;    /* [value_count]: the first node on the way that was not understood */
     const char **reason;                    /* [value_count]: why not */
+    bool *is_whole;                         /* [value_count]: of rows, whole numbers: an operator may round them */
     const struct mr_onnx_tensor *zip_label; /* as the program's */
     struct mr_err *err;
     mr_status status; /* of a computation that failed */

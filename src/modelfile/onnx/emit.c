@@ -1,6 +1,7 @@
 #include "modelfile/onnx/emit.h"
 
 #include <cjson/cJSON.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@ struct emission {
     const struct mr_onnx_model *model;
     struct mr_onnx_forms forms;
     const struct mr_onnx_form *scores, *classes;
+    bool has_scores;                    /* numbers are an output */
     const struct mr_onnx_tensor *label; /* of the columns of scores, or NULL */
     struct mr_model_info info;
     struct mr_tensor_out tensor[2 * LAYERS_MAX + 2];
@@ -251,18 +253,19 @@ static bool is_square_of(double value, const double *center, size_t cols)
 {
     double sum = 0;
     for (size_t c = 0; c < cols; c++) sum += center[c] * center[c];
-    return fabs(value - sum) <= 1e-4 * (fabs(sum) + 1e-6);
+    return fabs(value - sum) <= (double)(cols + 8) * (double)FLT_EPSILON * sum; /* a sum in float32 */
 }
 
-/* Distances from centres of the features as they come: |x|^2 - 2 c.x + |c|^2, with or without the first term, the
- * nearest of which is the class. *center_out [width][cols], NULL without memory. */
+/* Distances from centres of the features as they come: |x|^2 - 2 c.x + |c|^2, the nearest of which is the class;
+ * without the first term where the class alone is asked for. *center_out [width][cols], NULL without memory. */
 static bool is_centers(struct emission *at, double **center_out)
 {
     const struct mr_onnx_form *const form = at->classes ? at->classes->of : at->scores;
     const size_t cols = form->chain->width;
     *center_out = NULL;
     if (form->chain->before || form->chain->made || (form->squares != 0 && form->squares != 1)) return false;
-    if (at->classes ? !at->classes->is_least : form->squares == 0) return false;
+    if (!at->classes || !at->classes->is_least || at->scores->squares != (at->has_scores ? 1 : form->squares))
+        return false;
     double *const center = mr_onnx_take(at->forms.arena, form->width, cols * sizeof *center);
     for (size_t i = 0; center && i < form->width; i++) {
         for (size_t c = 0; c < cols; c++) center[i * cols + c] = mr_form_weight(form, i, c) / -2;
@@ -334,11 +337,11 @@ static bool is_layers(const struct mr_onnx_form *form)
     return true;
 }
 
-/* Whether numbers are those whose least is the class, or their roots. */
+/* Whether numbers are the roots of those whose least is the class: distances, and their squares. */
 static bool is_distance(const struct mr_onnx_form *scores, const struct mr_onnx_form *of)
 {
     const struct mr_onnx_made *const made = scores->chain->made;
-    if (scores == of || (scores->is_root && is_root_of(scores, of))) return true;
+    if (scores->is_root && is_root_of(scores, of)) return true;
     return made && made->op == MR_GRAPH_SQRT && made->x == of && mr_form_is_plain(scores);
 }
 
@@ -370,6 +373,7 @@ mr_status mr_onnx_emit(const struct mr_onnx_model *model, const struct mr_onnx_p
                           .forms = {.arena = arena, .newest = program->newest},
                           .scores = program->scores ? program->scores : program->classes->of,
                           .classes = program->classes,
+                          .has_scores = program->scores != NULL,
                           .label = program->classes ? program->classes->label : program->zip_label,
                           .out = out,
                           .err = err};
@@ -379,5 +383,6 @@ mr_status mr_onnx_emit(const struct mr_onnx_model *model, const struct mr_onnx_p
     if (at.classes && !classes_fit(at.scores, at.classes)) return graph_emit(&at);
     if (is_centers(&at, &center)) return centers_emit(&at, center);
     if (!at.classes && !at.label && is_scaler(at.scores)) return scaler_emit(&at);
-    return is_layers(at.scores) ? layers_emit(&at) : graph_emit(&at);
+    const bool is_least = at.classes && at.classes->is_least;
+    return is_layers(at.scores) && !is_least ? layers_emit(&at) : graph_emit(&at);
 }

@@ -48,6 +48,14 @@ static void number_step(struct values *at, size_t step, const char *op, const ch
     mr_onnx_step_put(at->w, op, constant(at, step, what, &number, &one, 1, name), NULL, NULL, 0);
 }
 
+/* Of a Cast to the numbers that the graph computes with. */
+static const struct mr_onnx_attr *number_type(const struct values *at)
+{
+    static const struct mr_onnx_attr types[] = {{.name = "to", .kind = WITH_INT, .number = MR_ONNX_FLOAT},
+                                                {.name = "to", .kind = WITH_INT, .number = MR_ONNX_DOUBLE}};
+    return &types[at->w->is_double];
+}
+
 /* x times sigmoid(a x), which only the newest opsets have a name for. */
 static void swish_put(struct values *at, size_t i, double a)
 {
@@ -79,6 +87,11 @@ static void unary_put(struct values *at, size_t i, const struct mr_graph_step *s
     }
     if (step->op == MR_GRAPH_POWER) {
         number_step(at, i, "Pow", "exponent", step->a);
+        return;
+    }
+    if (step->op == MR_GRAPH_POSITIVE || step->op == MR_GRAPH_NOT_NEGATIVE) {
+        number_step(at, i, step->op == MR_GRAPH_POSITIVE ? "Greater" : "GreaterOrEqual", "zero", 0);
+        mr_onnx_step_put(at->w, "Cast", NULL, NULL, number_type(at), 1);
         return;
     }
     if (step->op == MR_GRAPH_SWISH) {
@@ -189,11 +202,7 @@ static void top_put(struct values *at, size_t i, const struct mr_graph_step *ste
     snprintf(indices, sizeof indices, "index_%u", w->nodes);
     mr_onnx_node_put_two(w, "TopK", input, values, indices, how, 2);
     memcpy(w->value, step->op == MR_GRAPH_TOP_INDEX ? indices : values, sizeof w->value);
-    if (step->op == MR_GRAPH_TOP_INDEX) {
-        const int type = at->w->is_double ? MR_ONNX_DOUBLE : MR_ONNX_FLOAT;
-        mr_onnx_step_put(at->w, "Cast", NULL, NULL,
-                         &(struct mr_onnx_attr){.name = "to", .kind = WITH_INT, .number = type}, 1);
-    }
+    if (step->op == MR_GRAPH_TOP_INDEX) mr_onnx_step_put(at->w, "Cast", NULL, NULL, number_type(at), 1);
 }
 
 static void binary_put(struct values *at, mr_graph_op op, const char *z)

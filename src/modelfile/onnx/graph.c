@@ -390,7 +390,12 @@ mr_status(mr_onnx_node_fail)(const struct mr_onnx_model *model, const struct mr_
     va_start(arguments, format);
     vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
-    return mr_fail(err, status, "model \"%s\": node \"%.*s\" (%s%.*s, opset %lld): %s", model->place.name,
-                   MR_ONNX_TEXT(node->name), node->is_ml ? "ai.onnx.ml." : "", MR_ONNX_TEXT(node->op),
+    char name[100]; /* or, of a node without one, which it is, from 0 */
+    if (node->name.bytes)
+        snprintf(name, sizeof name, "\"%.*s\"", MR_ONNX_TEXT(node->name));
+    else
+        snprintf(name, sizeof name, "%td", node - model->node);
+    return mr_fail(err, status, "model \"%s\": node %s (%s%.*s, opset %lld): %s", model->place.name, name,
+                   node->is_ml ? "ai.onnx.ml." : "", MR_ONNX_TEXT(node->op),
                    (long long)(node->is_ml ? model->opset_ml : model->opset), reason);
 }

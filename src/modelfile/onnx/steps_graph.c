@@ -264,13 +264,6 @@ const char *mr_step_top(struct mr_onnx_compile *compile, const struct mr_onnx_no
     return mr_step_set(compile, node, 1, mr_form_make(&compile->forms, &indices, (size_t)k, 2));
 }
 
-/* 1 where rows are greater than 0, else 0. */
-static const struct mr_onnx_form *is_positive(struct mr_onnx_compile *compile, const struct mr_onnx_form *rows)
-{
-    const struct mr_onnx_form *const high = rows ? make(compile, MR_GRAPH_RELU, rows, 0, 0) : NULL;
-    return high ? make(compile, MR_GRAPH_SIGN, high, 0, 0) : NULL;
-}
-
 /* by * rows + plus, the same for all columns. */
 static const struct mr_onnx_form *line(struct mr_onnx_compile *compile, const struct mr_onnx_form *rows, double by,
                                        double plus)
@@ -283,11 +276,20 @@ static const struct mr_onnx_form *line(struct mr_onnx_compile *compile, const st
     return number ? mr_form_scale(&compile->forms, rows, number, number + rows->width) : NULL;
 }
 
+/* 1 where rows are greater than 0 (or not less), else 0; NULL stays NULL. */
+static const struct mr_onnx_form *positive(struct mr_onnx_compile *compile, mr_graph_op op,
+                                           const struct mr_onnx_form *rows)
+{
+    return rows ? make(compile, op, rows, 0, 0) : NULL;
+}
+
 const char *mr_step_binarize(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
 {
     const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
     const double threshold = (double)mr_onnx_attribute_float(node, "threshold", 0);
-    return rows ? mr_step_set(compile, node, 0, is_positive(compile, line(compile, rows, 1, -threshold))) : unknown;
+    return rows
+               ? mr_step_set(compile, node, 0, positive(compile, MR_GRAPH_POSITIVE, line(compile, rows, 1, -threshold)))
+               : unknown;
 }
 
 /* Comparisons: 1 where they hold, else 0. */
@@ -296,8 +298,11 @@ const char *mr_step_compare(struct mr_onnx_compile *compile, const struct mr_onn
     static const struct {
         const char *name;
         double sign;
-        bool is_other;
-    } known[] = {{"Greater", 1, false}, {"Less", -1, false}, {"LessOrEqual", 1, true}, {"GreaterOrEqual", -1, true}};
+        mr_graph_op op;
+    } known[] = {{"Greater", 1, MR_GRAPH_POSITIVE},
+                 {"Less", -1, MR_GRAPH_POSITIVE},
+                 {"GreaterOrEqual", 1, MR_GRAPH_NOT_NEGATIVE},
+                 {"LessOrEqual", -1, MR_GRAPH_NOT_NEGATIVE}};
     const struct mr_onnx_form *const x = rows_of(compile, node, 0), *const z = rows_of(compile, node, 1), *form = NULL;
     const struct mr_onnx_tensor *const constant = mr_step_constant(compile, node, 1);
     const double *column;
@@ -313,8 +318,8 @@ const char *mr_step_compare(struct mr_onnx_compile *compile, const struct mr_onn
         for (size_t k = 0; minus && column && k < x->width; k++) minus[k] = -column[k];
         form = minus && column ? mr_form_scale(&compile->forms, x, NULL, minus) : NULL;
     }
-    form = is_positive(compile, form ? line(compile, form, known[i].sign, 0) : NULL);
-    return mr_step_set(compile, node, 0, form && known[i].is_other ? line(compile, form, -1, 1) : form);
+    return mr_step_set(compile, node, 0,
+                       positive(compile, known[i].op, form ? line(compile, form, known[i].sign, 0) : NULL));
 }
 
 /* Not, of what is 0 or 1. */

@@ -109,7 +109,7 @@ const char *mr_step_gather(struct mr_onnx_compile *compile, const struct mr_onnx
     const int64_t axis = node->is_ml ? 1 : mr_onnx_attribute_int(node, "axis", 0);
     if (mr_step_form(compile, node, 1, MR_FORM_CLASS)) return mr_step_relabel(compile, node);
     if (!rows || !index || rows->rank != 2 || (axis != 1 && axis != -1) || !index->count ||
-        index->type == MR_ONNX_STRING || mr_onnx_is_float(index->type))
+        index->type == MR_ONNX_STRING || mr_onnx_is_float(index->type) || (!node->is_ml && index->rank > 1))
         return "it picks by something else than the constant numbers of columns";
     size_t *const column = mr_onnx_take(compile->forms.arena, index->count, sizeof *column);
     if (!column) return mr_step_set(compile, node, 0, NULL);

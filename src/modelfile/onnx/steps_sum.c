@@ -161,7 +161,8 @@ const char *mr_step_gemm(struct mr_onnx_compile *compile, const struct mr_onnx_n
     if (constant) {
         reason = constant_add(compile, form, constant, 1, beta, &form);
     } else if (other) {
-        if (other->width != 1 && other->width != form->width) return "its third input has another number of columns";
+        if (other->rank != 2 || (other->width != 1 && other->width != form->width))
+            return "its third input has another number of columns";
         form = other->chain != form->chain || other->is_root ? mr_step_add(compile, form, other, beta)
                                                              : mr_form_sum(&compile->forms, form, other, beta);
     }
