@@ -1,5 +1,6 @@
 /* millrace convert: a model from elsewhere as a model file of ours. */
 #include "base/durable.h"
+#include "base/output_check.h"
 #include "cli/command.h"
 #include "modelfile/model_file.h"
 #include "registry.h"
@@ -28,7 +29,8 @@ static mr_status convert_run(const void *options, const struct mr_words *words, 
     const char *const path = words->item[0];
     struct mr_safetensors *file;
     size_t byte_count;
-    mr_status status = mr_model_file_load(path, NULL, 0, &file, err);
+    mr_status status = mr_output_check("--output", opt->output, path, err);
+    if (!status) status = mr_model_file_load(path, NULL, 0, &file, err);
     if (status) return status;
     const void *const bytes = mr_safetensors_bytes(file, &byte_count);
     const struct iovec part = {(void *)(uintptr_t)bytes, byte_count};

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/durable.h"
+#include "base/output_check.h"
 #include "cli/command.h"
 #include "modelfile/json_export.h"
 #include "modelfile/model_file.h"
@@ -53,8 +54,7 @@ static mr_status export_run(const void *options, const struct mr_words *words, s
     if (status) return status;
     char *const output = opt->output ? strdup(opt->output) : output_name(path, forms[form]);
     if (!output) status = mr_fail(err, MR_ENOMEM, "out of memory");
-    if (!status && !strcmp(output, path))
-        status = mr_fail(err, MR_EUSAGE, "%s is the model itself: name another -o", output);
+    if (!status) status = mr_output_check("--output", output, path, err);
     if (!status) status = exporters[form](file, &blob, err);
     const struct iovec part = {blob.data, blob.bytes};
     if (!status) status = mr_durable_write(output, &part, 1, err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "base/output_check.h"
 #include "cli/command.h"
 #include "cli/data_flags.h"
 
@@ -88,6 +89,20 @@ static bool report_begin(struct fit *fit)
     return cJSON_AddObjectToObject(fit->report, "scores") != NULL;
 }
 
+/* What is written at the end can be written, and is not what is read: asked before the work. */
+static mr_status outputs_check(const struct fit *fit, struct mr_err *err)
+{
+    const struct fit_options *const options = fit->options;
+    char name[64];
+    const char *const what[] = {"--output", "--labels", "--svg"}, *const path[] = {fit_output(fit, name, sizeof name),
+                                                                                   options->labels, options->svg};
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < 3 && !status; i++) {
+        if (path[i]) status = mr_output_check(what[i], path[i], fit->path, err);
+    }
+    return status;
+}
+
 static mr_status fit_all(struct fit *fit, const struct mr_words *words, struct mr_err *err)
 {
     const struct fit_options *const options = fit->options;
@@ -95,9 +110,10 @@ static mr_status fit_all(struct fit *fit, const struct mr_words *words, struct m
         if (!strcmp(words->item[0], kinds[i]->name)) fit->kind = kinds[i];
     fit->label = options->is_regression ? MR_LABEL_NUMBER : fit->kind->label;
     mr_status status = flags_check(fit, err);
+    fit->path = words->count > 1 ? words->item[1] : "-";
+    if (!status) status = outputs_check(fit, err);
     if (!status) status = mr_crew_open(options->backend, (unsigned)options->threads, &fit->crew, err);
     mr_fit_stop_on_signals();
-    fit->path = words->count > 1 ? words->item[1] : "-";
     if (!status) status = data_read(fit, err);
     if (!status && !report_begin(fit)) status = mr_fail(err, MR_ENOMEM, "out of memory");
     if (!status) status = fit->kind->run(fit, err);

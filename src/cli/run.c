@@ -38,7 +38,6 @@ static void signals_block(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, MR_ROLES_LEAVE);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);              /* a file at its size limit is the sink's error, which says so */
     pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread starts: all inherit it, and only this one takes them */
 }
 

@@ -136,7 +136,7 @@ def main():
         check_json(ratings, folder)
         check_npz(ratings, folder)
         refused(65, "--to npz", "export", ratings, "--to", "onnx", "-o", folder / "x.onnx")
-        refused(64, "is the model itself", "export", folder / "there.onnx", "--to", "onnx")
+        refused(64, "is what is read", "export", folder / "there.onnx", "--to", "onnx")
         refused(66, "no-such", "export", "no-such.safetensors", "--to", "json", "-o", folder / "x.json")
         refused(64, "--to onnx, json or npz", "export", ratings, "-o", folder / "x.txt")
         print(f"{count} models there and back")

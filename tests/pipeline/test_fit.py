@@ -273,6 +273,15 @@ def refused(code, text, *words, data=None):
 
 
 def check_refusals(folder):
+    own = folder / "own.csv"
+    own.write_text(ROWS.read_text())
+    kept, two = own.read_bytes(), ("kmeans", own, *FEATURES, "--k", 2)
+    refused(64, "it is what is read", *two, "-o", folder / "." / "own.csv")
+    refused(64, "it is what is read", *two, "-o", folder / "kmeans", "--labels", own)
+    refused(74, "its folder", *two, "-o", folder / "nowhere" / "kmeans")
+    refused(74, "it is a folder", *two, "-o", folder)
+    if own.read_bytes() != kept:
+        fail("the data are not what they were")
     bad = "a,b,label\n1,2,x\n3,,y\n"
     path = folder / "kept.safetensors"
     path.write_text("as it was")
