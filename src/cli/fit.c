@@ -89,6 +89,18 @@ static bool report_begin(struct fit *fit)
     return cJSON_AddObjectToObject(fit->report, "scores") != NULL;
 }
 
+/* A label among the features would be predicted from itself. */
+static mr_status label_check(const struct fit *fit, struct mr_err *err)
+{
+    const struct mr_table_options *const data = &fit->options->data;
+    for (size_t i = 0; data->label && fit->label != MR_LABEL_NONE && i < data->features.count; i++) {
+        if (!strcmp(data->features.item[i], data->label))
+            return mr_fail(err, MR_EUSAGE,
+                           "--features: \"%s\" is the label, too: what is to be predicted is no feature", data->label);
+    }
+    return MR_OK;
+}
+
 /* What is written at the end can be written, and is not what is read: asked before the work. */
 static mr_status outputs_check(const struct fit *fit, struct mr_err *err)
 {
@@ -110,6 +122,7 @@ static mr_status fit_all(struct fit *fit, const struct mr_words *words, struct m
         if (!strcmp(words->item[0], kinds[i]->name)) fit->kind = kinds[i];
     fit->label = options->is_regression ? MR_LABEL_NUMBER : fit->kind->label;
     mr_status status = flags_check(fit, err);
+    if (!status) status = label_check(fit, err);
     fit->path = words->count > 1 ? words->item[1] : "-";
     if (!status) status = outputs_check(fit, err);
     if (!status) status = mr_crew_open(options->backend, (unsigned)options->threads, &fit->crew, err);

@@ -119,6 +119,14 @@ static mr_status k_fit(struct fit *fit, const struct range *range, struct outcom
         mr_fit_progress_begin(&fit->progress);
         status = mr_kmeans_fit(fit->crew, &work, &fitted, err);
         mr_fit_progress_end(&fit->progress);
+        if (!status && !isfinite(fitted.inertia)) {
+            mr_kmeans_fitted_deinit(&fitted);
+            return mr_fail(
+                err, MR_EDATA,
+                "%s: squared distances are beyond what float32 holds: scale the features down, as a scaler in "
+                "front of the model does",
+                mr_table_path(fit->table));
+        }
         if (!status && (!outcome->fitted.center || fitted.inertia < outcome->fitted.inertia)) {
             mr_kmeans_fitted_deinit(&outcome->fitted);
             outcome->fitted = fitted;

@@ -48,6 +48,10 @@ mr_status fit_save(struct fit *fit, const struct fit_model *model, struct mr_err
     const struct mr_names activations = {(char **)(uintptr_t)model->activation, model->activation_count};
     struct mr_blob blob = {0};
     cJSON_AddStringToObject(fit->report, "file", path);
+    if (atomic_load(&mr_fit_is_stopped)) {
+        cJSON_AddTrueToObject(fit->report, "is_stopped");
+        mr_log(MR_LOG_WARN, "fit", "stopped before its end: %s is the best so far", path);
+    }
     cJSON *const card = cJSON_Duplicate(fit->report, true);
     char *const text = card ? cJSON_PrintUnformatted(card) : NULL;
     struct mr_metadata_out more[FIT_METADATA_MAX + 1] = {{"millrace.card", text}};

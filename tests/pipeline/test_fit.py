@@ -280,6 +280,9 @@ def check_refusals(folder):
     refused(64, "it is what is read", *two, "-o", folder / "kmeans", "--labels", own)
     refused(74, "its folder", *two, "-o", folder / "nowhere" / "kmeans")
     refused(74, "it is a folder", *two, "-o", folder)
+    (folder / "huge.csv").write_text("a,b\n" + "".join(f"{i % 7}e30,{i}e28\n" for i in range(60)))
+    refused(65, "beyond what float32 holds", "kmeans", folder / "huge.csv", "-F", "a,b", "--k", 3, "-o", folder / "none")
+    refused(64, "is the label, too", "linear", ROWS, "-F", "a,y", "--label", "y", "-o", folder / "none")
     if own.read_bytes() != kept:
         fail("the data are not what they were")
     bad = "a,b,label\n1,2,x\n3,,y\n"
