@@ -41,6 +41,8 @@ bool mr_graph_op_find(const char *name, mr_graph_op *op_out);
 /** f(x, z) of a unary or binary operation, a and b the step's: its meaning. NaN of any other. */
 double mr_graph_value(mr_graph_op op, double x, double z, double a, double b);
 
+#define MR_GRAPH_STEPS_MAX 1024 /* of a model */
+
 /** Columns are counted over the features, 0 to cols - 1, and behind them the workspace. */
 struct mr_graph_step {
     mr_graph_op op;

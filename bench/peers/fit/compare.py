@@ -52,6 +52,9 @@ from sklearn.neural_network import MLPClassifier  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "scripts/export"))
+import model_file  # noqa: E402
+
 OURS, THEIRS = "millrace, the whole command", "scikit-learn, fit() alone"
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
 
@@ -92,16 +95,6 @@ def tensors(path):
             for name, entry in header.items() if name != "__metadata__"}
 
 
-def safetensors_write(path, arrays, metadata):
-    header, at = {"__metadata__": metadata}, 0
-    for name, array in arrays.items():
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
-        at += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(array.tobytes() for array in arrays.values()))
-
-
 def inertia(x, centers):
     """The sum of squared distances to the nearest centre, in double."""
     total, centers = 0.0, centers.astype(np.float64)
@@ -138,7 +131,7 @@ def kmeans(folder, options):
         block[:] = centers[random.integers(0, 64, len(block))] + random.normal(size=block.shape)
     x.tofile(folder / "points.f32")
     start = x[random.choice(options.rows, 64, replace=False)].copy()
-    safetensors_write(folder / "start.safetensors", {"centers": start}, {"millrace.type": "kmeans"})
+    model_file.write(folder / "start.safetensors", [("centers", "F32", start.shape, start.tobytes())], model_file.metadata("kmeans"))
     features = ",".join(f"x{i}" for i in range(16))
     words = (MILLRACE, "fit", "kmeans", folder / "points.f32", "-F", features, "--k", 64, "--start", folder / "start.safetensors", "--iterations", 20, "--tolerance", 0,
              "--silhouette", 0, "-q", "-o", folder / "kmeans.safetensors")

@@ -5,7 +5,6 @@
 #include "kernels/graph_forward/graph_forward.h"
 #include "modelfile/model_file.h"
 
-#define MR_GRAPH_STEPS_MAX   1024
 #define MR_GRAPH_TOP_MAX     4096 /* columns that a top is taken of: its time grows with their square at worst */
 #define MR_GRAPH_COLUMNS_MAX ((size_t)1 << 16) /* of one value, and of the workspace: 16 MiB a thread */
 

@@ -79,6 +79,23 @@ const struct mr_onnx_tensor *mr_step_list(struct mr_onnx_compile *compile, const
     return list && list->count ? list : NULL;
 }
 
+const char mr_step_unknown[] =
+    "no model of ours computes this operator: export the part before it, or another form of the model";
+
+void mr_step_eval(struct mr_onnx_compile *compile, const struct mr_onnx_node *node,
+                  const struct mr_onnx_tensor *const *input, const struct mr_onnx_tensor **output)
+{
+    struct mr_onnx_call call = {.model = compile->model,
+                                .node = node,
+                                .arena = compile->forms.arena,
+                                .input = input,
+                                .output = output,
+                                .input_count = node->input_count,
+                                .output_count = node->output_count,
+                                .err = compile->err};
+    compile->status = mr_onnx_eval(&call);
+}
+
 const struct mr_onnx_form *mr_step_class(struct mr_onnx_compile *compile, const struct mr_onnx_form *of, bool is_least,
                                          const struct mr_onnx_tensor *label, size_t rank)
 {
@@ -201,22 +218,22 @@ static const char *node_step(struct mr_onnx_compile *compile, const struct mr_on
 {
     const struct step *const step = step_find(node);
     if (!step)
-        return mr_onnx_op_is_known(node)
-                   ? "no model of ours computes this operator: export the part before it, or another "
-                     "form of the model"
-                   : "this operator is not known: export the model without it";
+        return mr_onnx_op_is_known(node) ? mr_step_unknown : "this operator is not known: export the model without it";
     const char *const reason = step->layer ? step->layer(compile, node) : "";
     if (!reason || compile->status || compile->forms.is_out_of_memory) return reason;
     const char *other = step->graph ? step->graph(compile, node) : reason;
+    if (!other || !step->layer || compile->status || compile->forms.is_out_of_memory) return other;
     const struct mr_onnx_form **const before =
         mr_onnx_take(compile->forms.arena, node->input_count, sizeof(const struct mr_onnx_form *));
-    if (!before) compile->forms.is_out_of_memory = true;
-    if (!other || compile->status || compile->forms.is_out_of_memory) return other;
-    if (step->layer && inputs_settle(compile, node, before)) other = step->layer(compile, node);
+    if (!before) {
+        compile->forms.is_out_of_memory = true;
+        return NULL;
+    }
+    if (inputs_settle(compile, node, before)) other = step->layer(compile, node);
     for (size_t i = 0; i < node->input_count; i++) {
         if (before[i]) compile->form[node->input[i]] = before[i];
     }
-    return other && step->layer ? reason : other;
+    return other ? reason : NULL;
 }
 
 static mr_status node_compile(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)

@@ -76,6 +76,13 @@ const char *mr_step_columns(struct mr_onnx_compile *compile, const struct mr_onn
 const struct mr_onnx_tensor *mr_step_list(struct mr_onnx_compile *compile, const struct mr_onnx_node *node,
                                           const char *name);
 
+/** Computes a node with constants [node->input_count] in the place of its inputs; a failure is the compilation's. */
+void mr_step_eval(struct mr_onnx_compile *compile, const struct mr_onnx_node *node,
+                  const struct mr_onnx_tensor *const *input, const struct mr_onnx_tensor **output);
+
+/** The reason where no model of ours has an operator. */
+extern const char mr_step_unknown[];
+
 /** The sums of a form as a value of a graph, whatever is pending in it. */
 const struct mr_onnx_form *mr_step_settle(struct mr_onnx_compile *compile, const struct mr_onnx_form *form);
 

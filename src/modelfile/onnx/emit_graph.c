@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STEPS_MAX 1024 /* of a graph model */
-
 /* A form that stands somewhere: value 0 is the features, value i what step i - 1 gives. */
 struct placed {
     const void *what; /* form or chain */
@@ -19,7 +17,7 @@ struct layout {
     struct mr_onnx_steps *out;
     cJSON *steps;
     size_t step_count;
-    struct placed placed[2 * STEPS_MAX];
+    struct placed placed[2 * MR_GRAPH_STEPS_MAX];
     size_t placed_count;
     const char *reason; /* why it cannot be; "": no memory */
 };
@@ -43,7 +41,7 @@ static bool find(const struct layout *at, const void *what, size_t *value_out)
 
 static size_t place(struct layout *at, const void *what, size_t value)
 {
-    if (at->placed_count < 2 * STEPS_MAX) at->placed[at->placed_count++] = (struct placed){what, value};
+    if (at->placed_count < 2 * MR_GRAPH_STEPS_MAX) at->placed[at->placed_count++] = (struct placed){what, value};
     return value;
 }
 
@@ -62,7 +60,7 @@ static size_t step_add(struct layout *at, mr_graph_op op, size_t x, size_t z, do
         if (!at->reason) at->reason = "";
         return 0;
     }
-    if (++at->step_count > STEPS_MAX && !at->reason) at->reason = "it has more than 1024 steps";
+    if (++at->step_count > MR_GRAPH_STEPS_MAX && !at->reason) at->reason = "it has more than 1024 steps";
     return at->step_count;
 }
 
@@ -70,7 +68,7 @@ static size_t step_add(struct layout *at, mr_graph_op op, size_t x, size_t z, do
 static void tensor_add(struct layout *at, const char *what, struct mr_tensor_out tensor)
 {
     char *const name = take(at, 40, 1);
-    if (!name || at->step_count >= STEPS_MAX) return;
+    if (!name || at->step_count >= MR_GRAPH_STEPS_MAX) return;
     snprintf(name, 40, "step.%zu.%s", at->step_count, what);
     tensor.name = name;
     at->out->tensor[at->out->tensor_count++] = tensor;
@@ -205,7 +203,7 @@ static const struct mr_onnx_chain **chains_find(struct layout *at, const struct 
         bool is_wanted = false;
         for (size_t i = marked; i-- > 0 && !is_wanted;) is_wanted = wanted[i] == chain;
         if (!is_wanted) continue;
-        if (count == STEPS_MAX) {
+        if (count == MR_GRAPH_STEPS_MAX) {
             at->reason = "it has more than 1024 steps";
             return NULL;
         }
@@ -256,7 +254,8 @@ const char *mr_onnx_steps_make(struct mr_onnx_forms *forms, const struct mr_onnx
     struct layout *const at = mr_onnx_take(forms->arena, 1, sizeof *at);
     cJSON *const graph = cJSON_CreateObject();
     const struct mr_onnx_form *const output[2] = {scores, of};
-    *steps = (struct mr_onnx_steps){.tensor = mr_onnx_take(forms->arena, (size_t)4 * STEPS_MAX, sizeof *steps->tensor)};
+    *steps = (struct mr_onnx_steps){
+        .tensor = mr_onnx_take(forms->arena, (size_t)4 * MR_GRAPH_STEPS_MAX, sizeof *steps->tensor)};
     if (!at || !graph || !steps->tensor) {
         cJSON_Delete(graph);
         return "";

@@ -74,7 +74,6 @@ static void unary_put(struct values *at, size_t i, const struct mr_graph_step *s
     } known[] = {
 #define MR_ONNX_POINTWISE(name, NAME, a, a_value, b, b_value) {MR_GRAPH_##NAME, #name, a, b},
 #include "modelfile/onnx/graph_ops.def"
-#undef MR_ONNX_POINTWISE
     };
     static const struct mr_onnx_attr tanh_form = {.name = "approximate", .kind = WITH_TEXT, .text = "tanh"};
     static const size_t none = 1;
@@ -117,15 +116,10 @@ static void fold_put(struct values *at, mr_graph_op op)
     static const struct {
         mr_graph_op op;
         const char *name;
-    } known[] = {{MR_GRAPH_REDUCE_SUM, "ReduceSum"},
-                 {MR_GRAPH_REDUCE_MEAN, "ReduceMean"},
-                 {MR_GRAPH_REDUCE_MIN, "ReduceMin"},
-                 {MR_GRAPH_REDUCE_MAX, "ReduceMax"},
-                 {MR_GRAPH_REDUCE_PROD, "ReduceProd"},
-                 {MR_GRAPH_REDUCE_SUM_SQUARE, "ReduceSumSquare"},
-                 {MR_GRAPH_REDUCE_L1, "ReduceL1"},
-                 {MR_GRAPH_REDUCE_L2, "ReduceL2"},
-                 {MR_GRAPH_REDUCE_LOG_SUM_EXP, "ReduceLogSumExp"}};
+    } known[] = {
+#define MR_ONNX_FOLD(name, NAME) {MR_GRAPH_##NAME, #name},
+#include "modelfile/onnx/graph_ops.def"
+    };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (known[i].op == op) mr_onnx_step_put(at->w, known[i].name, "columns", NULL, NULL, 0);
     }
@@ -210,8 +204,10 @@ static void binary_put(struct values *at, mr_graph_op op, const char *z)
     static const struct {
         mr_graph_op op;
         const char *name;
-    } known[] = {{MR_GRAPH_ADD, "Add"}, {MR_GRAPH_SUB, "Sub"}, {MR_GRAPH_MUL, "Mul"}, {MR_GRAPH_DIV, "Div"},
-                 {MR_GRAPH_POW, "Pow"}, {MR_GRAPH_MIN, "Min"}, {MR_GRAPH_MAX, "Max"}};
+    } known[] = {
+#define MR_ONNX_PAIR(name, NAME) {MR_GRAPH_##NAME, #name},
+#include "modelfile/onnx/graph_ops.def"
+    };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (known[i].op == op) mr_onnx_step_put(at->w, known[i].name, z, NULL, NULL, 0);
     }

@@ -56,15 +56,7 @@ const char *mr_step_relabel(struct mr_onnx_compile *compile, const struct mr_onn
         if (!input[i]) return "it computes with classes and with what comes from the features";
     }
     if (!class) return "it is known behind the class of a row alone";
-    struct mr_onnx_call call = {.model = compile->model,
-                                .node = node,
-                                .arena = compile->forms.arena,
-                                .input = input,
-                                .output = output,
-                                .input_count = node->input_count,
-                                .output_count = node->output_count,
-                                .err = compile->err};
-    compile->status = mr_onnx_eval(&call);
+    mr_step_eval(compile, node, input, output);
     if (compile->status) return NULL;
     if (output[0]->count != class->of->width) return "it makes more or fewer labels than there are classes";
     return mr_step_set(compile, node, 0, mr_step_class(compile, class->of, class->is_least, output[0], class->rank));

@@ -4,10 +4,6 @@
 
 #include "modelfile/onnx/compile.h"
 
-static const char unknown[] =
-    "no model of ours computes this operator: export the part before it, or another form of the "
-    "model";
-
 /* A value of rows, of any shape behind them. */
 static const struct mr_onnx_form *rows_of(const struct mr_onnx_compile *compile, const struct mr_onnx_node *node,
                                           size_t index)
@@ -32,6 +28,18 @@ static const struct mr_onnx_form *make_of_two(struct mr_onnx_compile *compile, m
                         x->rank > z->rank ? x->rank : z->rank);
 }
 
+/* by * rows + plus, the same for all columns. */
+static const struct mr_onnx_form *line(struct mr_onnx_compile *compile, const struct mr_onnx_form *rows, double by,
+                                       double plus)
+{
+    double *const number = rows ? mr_onnx_take(compile->forms.arena, 2 * rows->width, sizeof *number) : NULL;
+    for (size_t i = 0; number && i < rows->width; i++) {
+        number[i] = by;
+        number[rows->width + i] = plus;
+    }
+    return number ? mr_form_scale(&compile->forms, rows, number, number + rows->width) : NULL;
+}
+
 const struct mr_onnx_form *mr_step_settle(struct mr_onnx_compile *compile, const struct mr_onnx_form *form)
 {
     return make(compile, MR_GRAPH_OP_COUNT, form, 0, 0);
@@ -46,10 +54,8 @@ const struct mr_onnx_form *mr_step_join(struct mr_onnx_compile *compile, const s
 const struct mr_onnx_form *mr_step_add(struct mr_onnx_compile *compile, const struct mr_onnx_form *x,
                                        const struct mr_onnx_form *z, double by)
 {
-    double *const factor = mr_onnx_take(compile->forms.arena, z->width, sizeof *factor);
-    for (size_t i = 0; factor && i < z->width; i++) factor[i] = by;
     if (z->is_root) z = mr_step_settle(compile, z);
-    if (z && by != 1) z = factor ? mr_form_scale(&compile->forms, z, factor, NULL) : NULL;
+    if (by != 1) z = line(compile, z, by, 0);
     return z ? make_of_two(compile, MR_GRAPH_ADD, x, z) : NULL;
 }
 
@@ -63,7 +69,6 @@ const char *mr_step_pointwise(struct mr_onnx_compile *compile, const struct mr_o
     } known[] = {
 #define MR_ONNX_POINTWISE(name, NAME, a, a_value, b, b_value) {#name, MR_GRAPH_##NAME, a, b, a_value, b_value},
 #include "modelfile/onnx/graph_ops.def"
-#undef MR_ONNX_POINTWISE
     };
     const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
     for (size_t i = 0; rows && i < sizeof known / sizeof *known; i++) {
@@ -73,7 +78,7 @@ const char *mr_step_pointwise(struct mr_onnx_compile *compile, const struct mr_o
         const bool is_tanh = mr_onnx_span_is(mr_onnx_attribute_text(node, "approximate", "none"), "tanh");
         return mr_step_set(compile, node, 0, make(compile, is_tanh ? MR_GRAPH_GELU_TANH : known[i].op, rows, a, b));
     }
-    return unknown;
+    return mr_step_unknown;
 }
 
 /* A bound of Clip: input `index`, or the attribute that older opsets have. */
@@ -95,7 +100,7 @@ const char *mr_step_clip(struct mr_onnx_compile *compile, const struct mr_onnx_n
 {
     const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
     double least, most;
-    if (!rows) return unknown;
+    if (!rows) return mr_step_unknown;
     const char *reason = bound_take(compile, node, 1, "min", -FLT_MAX, &least);
     if (!reason) reason = bound_take(compile, node, 2, "max", FLT_MAX, &most);
     return reason ? reason : mr_step_set(compile, node, 0, make(compile, MR_GRAPH_CLIP, rows, least, most));
@@ -114,7 +119,7 @@ static const char *with_constant(struct mr_onnx_compile *compile, const struct m
     const struct mr_onnx_form *const rows = rows_of(compile, node, is_first ? 0 : 1);
     const struct mr_onnx_tensor *const constant = mr_step_constant(compile, node, is_first ? 1 : 0);
     const double *column;
-    if (!rows || !constant) return unknown;
+    if (!rows || !constant) return mr_step_unknown;
     const char *const reason = mr_step_columns(compile, constant, rows, &column);
     if (reason || !column) return reason;
     if (op == MR_GRAPH_DIV && !is_first) {
@@ -123,7 +128,7 @@ static const char *with_constant(struct mr_onnx_compile *compile, const struct m
     }
     if (op == MR_GRAPH_POW && is_first && constant->count == 1)
         return mr_step_set(compile, node, 0, make(compile, MR_GRAPH_POWER, rows, column[0], 0));
-    return unknown;
+    return mr_step_unknown;
 }
 
 /* Add, Sub, Mul, Div, Pow of two values that both come from the features. */
@@ -132,15 +137,14 @@ const char *mr_step_pair(struct mr_onnx_compile *compile, const struct mr_onnx_n
     static const struct {
         const char *name;
         mr_graph_op op;
-    } known[] = {{"Add", MR_GRAPH_ADD},
-                 {"Sub", MR_GRAPH_SUB},
-                 {"Mul", MR_GRAPH_MUL},
-                 {"Div", MR_GRAPH_DIV},
-                 {"Pow", MR_GRAPH_POW}};
+    } known[] = {
+#define MR_ONNX_PAIR(name, NAME) {#name, MR_GRAPH_##NAME},
+#include "modelfile/onnx/graph_ops.def"
+    };
     const struct mr_onnx_form *const x = rows_of(compile, node, 0), *const z = rows_of(compile, node, 1);
     size_t i = 0;
     while (i < sizeof known / sizeof *known && !mr_onnx_span_is(node->op, known[i].name)) i++;
-    if (i == sizeof known / sizeof *known) return unknown;
+    if (i == sizeof known / sizeof *known) return mr_step_unknown;
     if (!x || !z) return with_constant(compile, node, known[i].op);
     if (!fit(x, z)) return "its values have different numbers of columns";
     return mr_step_set(compile, node, 0, make_of_two(compile, known[i].op, x, z));
@@ -167,13 +171,8 @@ const char *mr_step_several(struct mr_onnx_compile *compile, const struct mr_onn
         const double bound = fmax(-FLT_MAX, fmin(FLT_MAX, mr_onnx_get(constant, 0)));
         form = make(compile, MR_GRAPH_CLIP, form, is_max ? bound : -FLT_MAX, is_min ? bound : FLT_MAX);
     }
-    if (form && is_mean) {
-        double *const by = mr_onnx_take(compile->forms.arena, form->width, sizeof *by);
-        for (size_t i = 0; by && i < form->width; i++) by[i] = 1 / (double)node->input_count;
-        form = by ? mr_form_scale(&compile->forms, form, by, NULL) : NULL;
-        return mr_step_set(compile, node, 0, form);
-    }
-    return form ? mr_step_set(compile, node, 0, form) : unknown;
+    if (form && is_mean) return mr_step_set(compile, node, 0, line(compile, form, 1 / (double)node->input_count, 0));
+    return form ? mr_step_set(compile, node, 0, form) : mr_step_unknown;
 }
 
 /* max(x, 0) - slope * max(-x, 0). */
@@ -182,14 +181,12 @@ const char *mr_step_prelu(struct mr_onnx_compile *compile, const struct mr_onnx_
     const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
     const struct mr_onnx_tensor *const slope = mr_step_constant(compile, node, 1);
     const double *column;
-    if (!rows || !slope) return unknown;
+    if (!rows || !slope) return mr_step_unknown;
     const char *const reason = mr_step_columns(compile, slope, rows, &column);
-    double *const by = mr_onnx_take(compile->forms.arena, rows->width, sizeof *by);
-    if (reason || !column || !by) return reason ? reason : mr_step_set(compile, node, 0, NULL);
-    for (size_t i = 0; i < rows->width; i++) by[i] = column[i];
+    if (reason || !column) return reason;
     const struct mr_onnx_form *const high = make(compile, MR_GRAPH_CLIP, rows, 0, (double)FLT_MAX),
                                      *const low = make(compile, MR_GRAPH_CLIP, rows, -(double)FLT_MAX, 0),
-                                     *const sloped = low ? mr_form_scale(&compile->forms, low, by, NULL) : NULL;
+                                     *const sloped = low ? mr_form_scale(&compile->forms, low, column, NULL) : NULL;
     return mr_step_set(compile, node, 0, high && sloped ? make_of_two(compile, MR_GRAPH_ADD, high, sloped) : NULL);
 }
 
@@ -204,11 +201,11 @@ const char *mr_step_reduce(struct mr_onnx_compile *compile, const struct mr_onnx
     static const struct {
         const char *name;
         mr_graph_op op;
-    } known[] = {{"ReduceSum", MR_GRAPH_REDUCE_SUM},    {"ReduceMean", MR_GRAPH_REDUCE_MEAN},
-                 {"ReduceMin", MR_GRAPH_REDUCE_MIN},    {"ReduceMax", MR_GRAPH_REDUCE_MAX},
-                 {"ReduceProd", MR_GRAPH_REDUCE_PROD},  {"ReduceSumSquare", MR_GRAPH_REDUCE_SUM_SQUARE},
-                 {"ReduceL1", MR_GRAPH_REDUCE_L1},      {"ReduceL2", MR_GRAPH_REDUCE_L2},
-                 {"ReduceLogSum", MR_GRAPH_REDUCE_SUM}, {"ReduceLogSumExp", MR_GRAPH_REDUCE_LOG_SUM_EXP}};
+    } known[] = {
+        {"ReduceLogSum", MR_GRAPH_REDUCE_SUM},
+#define MR_ONNX_FOLD(name, NAME) {#name, MR_GRAPH_##NAME},
+#include "modelfile/onnx/graph_ops.def"
+    };
     const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
     const struct mr_onnx_tensor *axes = mr_step_constant(compile, node, 1);
     if (!axes) axes = mr_step_list(compile, node, "axes");
@@ -220,7 +217,7 @@ const char *mr_step_reduce(struct mr_onnx_compile *compile, const struct mr_onnx
         if (form && !mr_onnx_attribute_int(node, "keepdims", 1)) form = mr_form_shape(&compile->forms, form, 1);
         return mr_step_set(compile, node, 0, form);
     }
-    return unknown;
+    return mr_step_unknown;
 }
 
 /* Softmax and LogSoftmax anywhere. */
@@ -264,18 +261,6 @@ const char *mr_step_top(struct mr_onnx_compile *compile, const struct mr_onnx_no
     return mr_step_set(compile, node, 1, mr_form_make(&compile->forms, &indices, (size_t)k, 2));
 }
 
-/* by * rows + plus, the same for all columns. */
-static const struct mr_onnx_form *line(struct mr_onnx_compile *compile, const struct mr_onnx_form *rows, double by,
-                                       double plus)
-{
-    double *const number = rows ? mr_onnx_take(compile->forms.arena, 2 * rows->width, sizeof *number) : NULL;
-    for (size_t i = 0; number && i < rows->width; i++) {
-        number[i] = by;
-        number[rows->width + i] = plus;
-    }
-    return number ? mr_form_scale(&compile->forms, rows, number, number + rows->width) : NULL;
-}
-
 /* 1 where rows are greater than 0 (or not less), else 0; NULL stays NULL. */
 static const struct mr_onnx_form *positive(struct mr_onnx_compile *compile, mr_graph_op op,
                                            const struct mr_onnx_form *rows)
@@ -289,7 +274,7 @@ const char *mr_step_binarize(struct mr_onnx_compile *compile, const struct mr_on
     const double threshold = (double)mr_onnx_attribute_float(node, "threshold", 0);
     return rows
                ? mr_step_set(compile, node, 0, positive(compile, MR_GRAPH_POSITIVE, line(compile, rows, 1, -threshold)))
-               : unknown;
+               : mr_step_unknown;
 }
 
 /* Comparisons: 1 where they hold, else 0. */
@@ -308,7 +293,7 @@ const char *mr_step_compare(struct mr_onnx_compile *compile, const struct mr_onn
     const double *column;
     size_t i = 0;
     while (i < sizeof known / sizeof *known && !mr_onnx_span_is(node->op, known[i].name)) i++;
-    if (i == sizeof known / sizeof *known || !x || (!z && !constant) || (z && !fit(x, z))) return unknown;
+    if (i == sizeof known / sizeof *known || !x || (!z && !constant) || (z && !fit(x, z))) return mr_step_unknown;
     if (z) {
         form = make_of_two(compile, MR_GRAPH_SUB, x, z);
     } else {
@@ -326,7 +311,7 @@ const char *mr_step_compare(struct mr_onnx_compile *compile, const struct mr_onn
 const char *mr_step_not(struct mr_onnx_compile *compile, const struct mr_onnx_node *node)
 {
     const struct mr_onnx_form *const rows = rows_of(compile, node, 0);
-    return rows ? mr_step_set(compile, node, 0, line(compile, rows, -1, 1)) : unknown;
+    return rows ? mr_step_set(compile, node, 0, line(compile, rows, -1, 1)) : mr_step_unknown;
 }
 
 /* To bool: 0 or 1; to a whole number: cut off towards 0. */
@@ -369,7 +354,8 @@ const char *mr_step_part(struct mr_onnx_compile *compile, const struct mr_onnx_n
     const struct mr_onnx_tensor *output[MR_ONNX_OUTPUTS_MAX] = {0}, *input[5] = {0};
     const bool is_split = mr_onnx_span_is(node->op, "Split");
     const int64_t axis = mr_onnx_attribute_int(node, "axis", 0);
-    if (!rows || rows->rank != 2 || node->input_count > 5 || node->output_count > MR_ONNX_OUTPUTS_MAX) return unknown;
+    if (!rows || rows->rank != 2 || node->input_count > 5 || node->output_count > MR_ONNX_OUTPUTS_MAX)
+        return mr_step_unknown;
     for (size_t i = 1; i < node->input_count; i++) {
         input[i] = mr_step_constant(compile, node, i);
         if (!input[i] && node->input[i] != MR_ONNX_NO_VALUE) return "its bounds are not constant";
@@ -381,15 +367,7 @@ const char *mr_step_part(struct mr_onnx_compile *compile, const struct mr_onnx_n
     if (!numbers) return mr_step_set(compile, node, 0, NULL);
     for (size_t i = 0; i < rows->width; i++) numbers->i64[i] = (int64_t)i;
     input[0] = numbers;
-    struct mr_onnx_call call = {.model = compile->model,
-                                .node = node,
-                                .arena = compile->forms.arena,
-                                .input = input,
-                                .output = output,
-                                .input_count = node->input_count,
-                                .output_count = node->output_count,
-                                .err = compile->err};
-    compile->status = mr_onnx_eval(&call);
+    mr_step_eval(compile, node, input, output);
     for (size_t i = 0; i < node->output_count && !compile->status; i++) {
         if (!output[i] || !output[i]->count) return "it gives no columns";
         size_t *const column = mr_onnx_take(compile->forms.arena, output[i]->count, sizeof *column);
