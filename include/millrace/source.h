@@ -50,7 +50,7 @@ struct mr_source_events {
 typedef enum {
     MR_END_ELSEWHERE, /* nobody in this run */
     MR_END_OWNED,     /* one of its lanes, which ends when it is read */
-    MR_END_READ,      /* nobody has to any more: it is read to its end */
+    MR_END_READ,      /* nobody has to: there was nothing to read */
 } mr_end_state;
 
 /**
@@ -60,8 +60,10 @@ typedef enum {
  */
 struct mr_source_ends {
     void *context;
-    /* Any thread. -1: no memory. */
+    /* Any thread. An end of -1 asks only. -1: not known, or no memory. */
     int64_t (*note)(void *context, const char *topic, int32_t partition, int64_t end);
+    /* Any thread. Of a partition that was noted: from this offset on to its end there is nothing to hand over. */
+    void (*lower)(void *context, const char *topic, int32_t partition, int64_t end);
     /* Any thread. Of a partition that was noted; another one is elsewhere, and marking it does nothing. */
     void (*mark)(void *context, const char *topic, int32_t partition, mr_end_state state);
     mr_end_state (*state)(void *context, const char *topic, int32_t partition);

@@ -37,6 +37,7 @@ static int64_t note(struct mr_ends *ends, const char *name, int32_t partition, i
     const uint32_t topic = topic_index(ends, name);
     const uint32_t known = mr_part_get(&ends->index, topic, partition);
     if (known != MR_PART_NONE) return ends->end[known].offset;
+    if (end < 0) return -1;
     if (ends->end_count == ends->end_cap) {
         const uint32_t cap = ends->end_cap ? ends->end_cap * 2 : ENDS_CAP;
         struct mr_end *grown = realloc(ends->end, cap * sizeof *grown);
@@ -68,6 +69,14 @@ static struct mr_end *find(struct mr_ends *ends, const char *name, int32_t parti
     return NULL;
 }
 
+void mr_ends_lower(struct mr_ends *ends, const char *topic, int32_t partition, int64_t offset)
+{
+    pthread_mutex_lock(&ends->lock);
+    struct mr_end *end = find(ends, topic, partition);
+    if (end && offset < end->offset) end->offset = offset;
+    pthread_mutex_unlock(&ends->lock);
+}
+
 void mr_ends_mark(struct mr_ends *ends, const char *topic, int32_t partition, mr_end_state state)
 {
     pthread_mutex_lock(&ends->lock);
@@ -83,4 +92,30 @@ mr_end_state mr_ends_state(struct mr_ends *ends, const char *topic, int32_t part
     const mr_end_state state = end ? end->state : MR_END_ELSEWHERE;
     pthread_mutex_unlock(&ends->lock);
     return state;
+}
+
+static int64_t end_note(void *context, const char *topic, int32_t partition, int64_t end)
+{
+    return mr_ends_note(context, topic, partition, end);
+}
+
+static void end_lower(void *context, const char *topic, int32_t partition, int64_t offset)
+{
+    mr_ends_lower(context, topic, partition, offset);
+}
+
+static void end_mark(void *context, const char *topic, int32_t partition, mr_end_state state)
+{
+    mr_ends_mark(context, topic, partition, state);
+}
+
+static mr_end_state end_state(void *context, const char *topic, int32_t partition)
+{
+    return mr_ends_state(context, topic, partition);
+}
+
+struct mr_source_ends mr_ends_of(struct mr_ends *ends)
+{
+    return (struct mr_source_ends){
+        .context = ends, .note = end_note, .lower = end_lower, .mark = end_mark, .state = end_state};
 }

@@ -22,12 +22,17 @@ struct mr_ends {
     uint32_t end_count, end_cap;
 };
 
-/** The end of a partition as it was first noted: `end` itself the first time. -1: no memory. Any thread. */
+/** The end of a partition as it was first noted, or lowered since: `end` itself the first time. An end of -1 asks only.
+ * -1: not known, or no memory. Any thread. */
 int64_t mr_ends_note(struct mr_ends *ends, const char *topic, int32_t partition, int64_t end);
 
-/** See mr_source_ends.mark and .state. Any thread. */
+/** See mr_source_ends.lower, .mark and .state. Any thread. */
+void mr_ends_lower(struct mr_ends *ends, const char *topic, int32_t partition, int64_t offset);
 void mr_ends_mark(struct mr_ends *ends, const char *topic, int32_t partition, mr_end_state state);
 mr_end_state mr_ends_state(struct mr_ends *ends, const char *topic, int32_t partition);
+
+/** What a source is given of them; they must outlive it. */
+struct mr_source_ends mr_ends_of(struct mr_ends *ends);
 
 void mr_ends_init(struct mr_ends *ends);
 

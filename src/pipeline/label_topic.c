@@ -119,35 +119,19 @@ static void revoked(void *context, const struct mr_position *positions, size_t c
     mr_flight_forget(&topic->flight, positions, count);
 }
 
-static int64_t end_note(void *context, const char *name, int32_t partition, int64_t end)
-{
-    return mr_ends_note(context, name, partition, end);
-}
-
-static void end_mark(void *context, const char *name, int32_t partition, mr_end_state state)
-{
-    mr_ends_mark(context, name, partition, state);
-}
-
-static mr_end_state end_state(void *context, const char *name, int32_t partition)
-{
-    return mr_ends_state(context, name, partition);
-}
-
 static mr_status source_open(struct mr_label_topic *topic, size_t memory_bytes, struct mr_err *err)
 {
     struct mr_run *const run = topic->run;
     const struct mr_source_ops *const ops = run->job->source;
     unsigned partitions = 0;
-    const struct mr_source_open open = {
-        .options = topic->source_options,
-        .job = run->job->name,
-        .lane_count = 1,
-        .memory_bytes = memory_bytes,
-        .is_bounded = run->until.end,
-        .ends = {.context = &run->ends, .note = end_note, .mark = end_mark, .state = end_state},
-        .reads_timestamps = true,
-        .events = {.context = topic, .revoke = revoked}};
+    const struct mr_source_open open = {.options = topic->source_options,
+                                        .job = run->job->name,
+                                        .lane_count = 1,
+                                        .memory_bytes = memory_bytes,
+                                        .is_bounded = run->until.end,
+                                        .ends = mr_ends_of(&run->ends),
+                                        .reads_timestamps = true,
+                                        .events = {.context = topic, .revoke = revoked}};
     mr_status status = ops->open(&open, &topic->source, err);
     if (!status && ops->lane_count_max) status = ops->lane_count_max(topic->source_options, &partitions, err);
     topic->clock.partitions = partitions;

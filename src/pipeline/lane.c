@@ -457,8 +457,10 @@ static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr
 void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost)
 {
     struct mr_err err = {0};
-    atomic_store(&lane->is_at_end, false); /* a bounded run goes on until the partitions that come instead are read */
-    if (lane->is_rebuilding) return;       /* nothing is in flight */
+    /* A bounded run goes on until the partitions that come instead are read, and those that another lane gets of this
+     * one's, which may have been without any, and so at its end. */
+    for (unsigned i = 0; i < lane->run->lane_count; i++) atomic_store(&lane->run->lane[i]->is_at_end, false);
+    if (lane->is_rebuilding) return; /* nothing is in flight */
     MR_TEST_HOOK("revoke.begin");
     const bool can_commit =
         !is_lost && !lane->is_delivering && lane->err.status == MR_OK && mr_run_state_now(lane->run) != MR_RUN_ABORT;

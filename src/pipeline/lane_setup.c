@@ -200,39 +200,23 @@ static mr_status lane_began(void *context, const char *topic, int32_t partition,
     return mr_lane_state_began(context, topic, partition, offset, err);
 }
 
-static int64_t end_note(void *context, const char *topic, int32_t partition, int64_t end)
-{
-    return mr_ends_note(context, topic, partition, end);
-}
-
-static void end_mark(void *context, const char *topic, int32_t partition, mr_end_state state)
-{
-    mr_ends_mark(context, topic, partition, state);
-}
-
-static mr_end_state end_state(void *context, const char *topic, int32_t partition)
-{
-    return mr_ends_state(context, topic, partition);
-}
-
 static mr_status source_open(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_run *run = lane->run;
-    const struct mr_source_open open = {
-        .options = run->job->source_options,
-        .job = run->job->name,
-        .lane = lane->index,
-        .lane_count = run->lane_count,
-        .memory_bytes = lane->source_bytes,
-        .is_bounded = run->until.end,
-        .ends = {.context = &run->ends, .note = end_note, .mark = end_mark, .state = end_state},
-        .must_exist = lane->exact != NULL,
-        .reads_headers = run->layout->reads_headers,
-        .reads_timestamps = run->layout->reads_timestamps || has_labels(run),
-        .events = {.context = lane,
-                   .start = lane->state ? lane_start : NULL,
-                   .began = lane->state ? lane_began : NULL,
-                   .revoke = lane_revoked}};
+    const struct mr_source_open open = {.options = run->job->source_options,
+                                        .job = run->job->name,
+                                        .lane = lane->index,
+                                        .lane_count = run->lane_count,
+                                        .memory_bytes = lane->source_bytes,
+                                        .is_bounded = run->until.end,
+                                        .ends = mr_ends_of(&run->ends),
+                                        .must_exist = lane->exact != NULL,
+                                        .reads_headers = run->layout->reads_headers,
+                                        .reads_timestamps = run->layout->reads_timestamps || has_labels(run),
+                                        .events = {.context = lane,
+                                                   .start = lane->state ? lane_start : NULL,
+                                                   .began = lane->state ? lane_began : NULL,
+                                                   .revoke = lane_revoked}};
     const struct mr_source_ops *ops = run->job->source;
     const mr_status status = ops->open(&open, &lane->source, err);
     if (status || lane->index || !ops->partition_range) return status;

@@ -67,6 +67,15 @@ static void test_ends(void **state)
     assert_int_equal(mr_ends_state(&ends, "b", 499), MR_END_READ);
     assert_int_equal(mr_ends_state(&ends, "a", 499), MR_END_ELSEWHERE);
     assert_int_equal(mr_ends_state(&ends, "c", 0), MR_END_ELSEWHERE);
+
+    assert_int_equal(mr_ends_note(&ends, "c", 0, -1), -1); /* asking notes nothing */
+    assert_int_equal(mr_ends_note(&ends, "c", 0, 9), 9);
+    mr_ends_lower(&ends, "c", 0, 6);
+    mr_ends_lower(&ends, "c", 0, 8);
+    mr_ends_lower(&ends, "c", 1, 3); /* never noted */
+    assert_int_equal(mr_ends_note(&ends, "c", 0, -1), 6);
+    assert_int_equal(mr_ends_note(&ends, "c", 0, 9), 6);
+    assert_int_equal(mr_ends_note(&ends, "c", 1, 4), 4);
     mr_ends_deinit(&ends);
 }
 

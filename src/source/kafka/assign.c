@@ -57,10 +57,26 @@ static void handles_forget(struct mr_source *source)
     source->last = NULL;
 }
 
+/*
+ * A partition leaves. That it is read to its end does not say that it is committed: who has it next may have to read
+ * it again. So a bounded run is at its end when the group's offset is where this consumer's was; nobody has to commit
+ * anything of one in which there was nothing to read.
+ */
+static void end_leave(struct mr_source *source, const struct partition *part)
+{
+    const struct mr_source_ends *const ends = &source->open.ends;
+    const char *const topic = source->topic[part->topic];
+    if (!source->open.is_bounded) return;
+    if (part->is_done) ends->lower(ends->context, topic, part->partition, part->next_offset);
+    ends->mark(ends->context, topic, part->partition,
+               part->is_done && part->next_offset == part->first_offset ? MR_END_READ : MR_END_ELSEWHERE);
+}
+
 void mr_kafka_partitions_clear(struct mr_source *source)
 {
     for (size_t i = 0; i < source->partition_count; i++) {
         const struct partition *part = &source->partition[i];
+        end_leave(source, part);
         if (part->queue) rd_kafka_queue_destroy(part->queue);
         mr_part_set(&source->owned, part->topic, part->partition, MR_PART_NONE);
     }
@@ -160,11 +176,6 @@ static mr_status bounds_resolve(struct mr_source *source, rd_kafka_topic_partiti
     return lost_resolve(source, entry, low, high, err);
 }
 
-static void end_mark(struct mr_source *source, const struct partition *part, mr_end_state state)
-{
-    source->open.ends.mark(source->open.ends.context, source->topic[part->topic], part->partition, state);
-}
-
 static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_partition_t *entry, int64_t end_offset,
                                struct mr_err *err)
 {
@@ -183,11 +194,13 @@ static mr_status partition_add(struct mr_source *source, const rd_kafka_topic_pa
     *part = (struct partition){.topic = topic,
                                .partition = entry->partition,
                                .next_offset = entry->offset,
+                               .first_offset = entry->offset,
                                .end_offset = end_offset,
                                .commit_offset = -1,
                                .stored_offset = -1};
     part->is_done = end_offset >= 0 && entry->offset >= end_offset;
-    if (source->open.is_bounded) end_mark(source, part, MR_END_OWNED);
+    if (source->open.is_bounded)
+        source->open.ends.mark(source->open.ends.context, entry->topic, entry->partition, MR_END_OWNED);
     /* Before assign, so that no message ever takes the consumer's own queue. */
     part->queue = rd_kafka_queue_get_partition(source->client, entry->topic, entry->partition);
     if (!part->queue)
@@ -290,7 +303,7 @@ static void partitions_drop(struct mr_source *source, const rd_kafka_topic_parti
             mr_kafka_owned(source, mr_kafka_topic_index(source, list->elems[i].topic), list->elems[i].partition);
         if (!part) continue;
         part->is_revoked = true;
-        if (source->open.is_bounded) end_mark(source, part, part->is_done && !is_lost ? MR_END_READ : MR_END_ELSEWHERE);
+        end_leave(source, part);
         if (positions) positions[count++] = (struct mr_position){part->topic, part->partition, part->next_offset};
     }
     source->unassigned_us = mr_clock_us();

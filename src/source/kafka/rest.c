@@ -32,26 +32,36 @@ static rd_kafka_topic_partition_list_t *elsewhere_list(const struct mr_source *s
     return list;
 }
 
-/* Where the partitions that are elsewhere end. One whose end no broker tells is not waited for. */
-static mr_status ends_note(struct mr_source *source, const rd_kafka_topic_partition_list_t *list, struct mr_err *err)
+/* Where a partition was to be read to; -1: no broker has told yet. */
+static int64_t end_of(const struct mr_source *source, const rd_kafka_topic_partition_t *entry)
+{
+    return source->open.ends.note(source->open.ends.context, entry->topic, entry->partition, -1);
+}
+
+/* Asks where partitions that are elsewhere end, those of which it is not known. Without an answer it stays so. */
+static mr_status ends_note(struct mr_source *source, const rd_kafka_topic_partition_list_t *elsewhere,
+                           struct mr_err *err)
 {
     const struct mr_source_ends *ends = &source->open.ends;
-    struct mr_kafka_bounds *bounds = calloc((size_t)list->cnt + 1, sizeof *bounds);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(elsewhere->cnt);
+    struct mr_kafka_bounds *bounds = calloc((size_t)elsewhere->cnt + 1, sizeof *bounds);
     mr_status status = bounds ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
 
+    for (int i = 0; i < elsewhere->cnt; i++) {
+        if (end_of(source, &elsewhere->elems[i]) < 0)
+            rd_kafka_topic_partition_list_add(list, elsewhere->elems[i].topic, elsewhere->elems[i].partition);
+    }
     if (!status && list->cnt) mr_kafka_bounds_ask(source, list, bounds);
     for (int i = 0; i < list->cnt && !status; i++) {
         const rd_kafka_topic_partition_t *entry = &list->elems[i];
-        if (bounds[i].high < 0) {
-            rd_kafka_topic_partition_list_del(source->rest, entry->topic, entry->partition);
-            continue;
-        }
+        if (bounds[i].high < 0) continue;
         if (ends->note(ends->context, entry->topic, entry->partition, bounds[i].high) < 0)
             status = mr_fail(err, MR_ENOMEM, "kafka source: no memory for the ends of a bounded run");
         else if (bounds[i].low == bounds[i].high)
             ends->mark(ends->context, entry->topic, entry->partition, MR_END_READ);
     }
     free(bounds);
+    rd_kafka_topic_partition_list_destroy(list);
     return status;
 }
 
@@ -73,15 +83,14 @@ mr_status mr_kafka_rest_note(struct mr_source *source, struct mr_err *err)
  */
 static int64_t committed_trim(struct mr_source *source, rd_kafka_topic_partition_list_t *list)
 {
-    const struct mr_source_ends *ends = &source->open.ends;
     int64_t sum = 0;
     if (rd_kafka_committed(source->client, list, LOOK_TIMEOUT_MS)) return source->rest_sum;
     for (int i = list->cnt - 1; i >= 0; i--) {
         const rd_kafka_topic_partition_t *entry = &list->elems[i];
         if (entry->err || entry->offset < 0) continue;
         sum += entry->offset;
-        if (entry->offset >= ends->note(ends->context, entry->topic, entry->partition, INT64_MAX))
-            rd_kafka_topic_partition_list_del_by_idx(list, i);
+        const int64_t end = end_of(source, entry);
+        if (end >= 0 && entry->offset >= end) rd_kafka_topic_partition_list_del_by_idx(list, i);
     }
     return sum;
 }
@@ -120,7 +129,10 @@ mr_status mr_kafka_rest_wait(struct mr_source *source, struct mr_err *err)
     if (!source->rest) return MR_END;
     if (mr_clock_us() < source->rest_due_us) return MR_OK;
     rd_kafka_topic_partition_list_t *list = elsewhere_list(source);
-    if (list->cnt) {
+    const mr_status noted = ends_note(source, list, err);
+    if (noted) {
+        status = noted;
+    } else if (list->cnt) {
         const int64_t sum = committed_trim(source, list);
         if (list->cnt) status = others_wait(source, list, sum, err);
     }

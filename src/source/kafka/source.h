@@ -20,6 +20,7 @@ struct partition {
     /* The offset that the lane wants next; -1: whatever comes. With lost_offsets "stop" smaller ones are repeats and
      * dropped; else the client may have gone back to the earliest record there is, and they are taken. */
     int64_t next_offset;
+    int64_t first_offset;    /* where it was begun this time */
     int64_t end_offset;      /* bounded: the end when the run first saw it; -1: none */
     int64_t commit_offset;   /* everything before it is acknowledged; -1: nothing yet */
     int64_t stored_offset;   /* of the last commit that succeeded; -1: none */

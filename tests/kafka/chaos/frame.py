@@ -182,6 +182,8 @@ class Trial:
         self.silence.end()
         verdict = self.judge()
         verdict["wrong"] += self.verify()
+        if verdict["wrong"]:
+            verdict["wrong"] += f"\nthe last process said:\n{self.runs[-1].err()[-3000:]}"
         return verdict
 
     def verify(self):
