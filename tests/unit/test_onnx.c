@@ -50,6 +50,8 @@ static void message_put(struct message *to, unsigned field, const struct message
     bytes_put(to, field, part->bytes, part->count);
 }
 
+#define LEFT_OUT INT64_MIN /* a whole-number attribute without its value: a 0 of writers that know proto3 */
+
 /* A node: "Op in,in > out,out", with an optional whole-number attribute. An empty name is an input left out. */
 static void node_put(struct message *graph, const char *text, const char *attribute, int64_t value)
 {
@@ -67,7 +69,7 @@ static void node_put(struct message *graph, const char *text, const char *attrib
     text_put(&node, 4, op);
     if (attribute) {
         text_put(&part, 1, attribute);
-        number_put(&part, 3, (uint64_t)value);
+        if (value != LEFT_OUT) number_put(&part, 3, (uint64_t)value);
         number_put(&part, 20, 2);
         message_put(&node, 5, &part);
     }
@@ -283,6 +285,9 @@ static void other_graphs_are_refused(void **state)
         {"Gemm x,w > y", "transB", 1, "does not fit the columns"},
         {"Add x,b > y", NULL, 0, "nor one a column"},
         {"Softmax x > y", "axis", 0, "columns of a row"},
+        {"Softmax x > y", "axis", LEFT_OUT, "columns of a row"},
+        {"LeakyRelu x > y", "alpha", 1, "its attribute alpha is an integer, not a float"},
+        {"Gemm x,w > y", "beta", LEFT_OUT, "its attribute beta is an integer, not a float"},
         {"ArgMax x > y", "axis", 0, "columns of a row"},
         {"Cast x > y", "to", 2, "rounds numbers"},
         {"Concat x,x > y", "axis", 0, "joins other things"},

@@ -3,8 +3,53 @@
 
 #include "modelfile/onnx/graph.h"
 
+/* Fields of values; that of a type is one more than its number (onnx.proto, AttributeProto). */
 enum { ATTRIBUTE_F = 2, ATTRIBUTE_I = 3, ATTRIBUTE_S = 4, ATTRIBUTE_T = 5 };
-enum { ATTRIBUTE_FLOATS = 7, ATTRIBUTE_INTS = 8, ATTRIBUTE_STRINGS = 9 };
+enum { ATTRIBUTE_FLOATS = 7, ATTRIBUTE_INTS = 8, ATTRIBUTE_STRINGS = 9, ATTRIBUTE_TYPE = 20 };
+
+typedef enum { FLOAT = 1, INT, STRING, TENSOR, FLOATS = 6, INTS, STRINGS } attribute_type;
+
+/* What an attribute holds: the type that it says, else that of the value that is there; 0: neither. */
+static uint64_t type_of(struct mr_onnx_span proto)
+{
+    struct mr_onnx_cursor cursor = {.left = proto};
+    struct mr_onnx_field field;
+    uint64_t said = 0, held = 0;
+    while (mr_onnx_next(&cursor, &field)) {
+        if (field.number == ATTRIBUTE_TYPE && field.kind == MR_WIRE_VARINT) said = field.value;
+        if (field.number >= ATTRIBUTE_F && field.number <= ATTRIBUTE_STRINGS) held = field.number - 1;
+    }
+    return said ? said : held;
+}
+
+static const char *type_name(uint64_t type)
+{
+    static const char *const names[] = {"nothing",          "a float", "an integer",       "a string",
+                                        "a tensor",         "a graph", "a list of floats", "a list of integers",
+                                        "a list of strings"};
+    return type < sizeof names / sizeof *names ? names[type] : "something else";
+}
+
+mr_status mr_onnx_attribute_check(const struct mr_onnx_model *model, const struct mr_onnx_node *node,
+                                  const struct mr_onnx_attribute *attribute, struct mr_err *err)
+{
+    static const struct {
+        const char *name;
+        attribute_type type;
+    } known[] = {
+#define MR_ONNX_ATTRIBUTE(name_, type_) {#name_, type_},
+#include "modelfile/onnx/attributes.def"
+#undef MR_ONNX_ATTRIBUTE
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (!mr_onnx_span_is(attribute->name, known[i].name)) continue;
+        const uint64_t type = type_of(attribute->proto);
+        if (type == known[i].type) return MR_OK;
+        return mr_onnx_node_fail(model, node, err, MR_EDATA, "its attribute %s is %s, not %s", known[i].name,
+                                 type_name(type), type_name(known[i].type));
+    }
+    return MR_OK;
+}
 
 static const struct mr_onnx_attribute *attribute_find(const struct mr_onnx_node *node, const char *name)
 {
@@ -39,14 +84,15 @@ bool mr_onnx_attribute_has(const struct mr_onnx_node *node, const char *name)
 int64_t mr_onnx_attribute_int(const struct mr_onnx_node *node, const char *name, int64_t fallback)
 {
     struct mr_onnx_field field;
-    return field_find(node, name, ATTRIBUTE_I, MR_WIRE_VARINT, &field) ? (int64_t)field.value : fallback;
+    if (field_find(node, name, ATTRIBUTE_I, MR_WIRE_VARINT, &field)) return (int64_t)field.value;
+    return attribute_find(node, name) ? 0 : fallback; /* writers of proto3 leave out what is 0 */
 }
 
 float mr_onnx_attribute_float(const struct mr_onnx_node *node, const char *name, float fallback)
 {
     struct mr_onnx_field field;
-    float value = fallback;
-    if (!field_find(node, name, ATTRIBUTE_F, MR_WIRE_32, &field)) return fallback;
+    float value;
+    if (!field_find(node, name, ATTRIBUTE_F, MR_WIRE_32, &field)) return attribute_find(node, name) ? 0 : fallback;
     const uint32_t bits = (uint32_t)field.value;
     memcpy(&value, &bits, sizeof value);
     return value;
@@ -56,6 +102,7 @@ struct mr_onnx_span mr_onnx_attribute_text(const struct mr_onnx_node *node, cons
 {
     struct mr_onnx_field field;
     if (field_find(node, name, ATTRIBUTE_S, MR_WIRE_BYTES, &field)) return field.bytes;
+    if (attribute_find(node, name)) return (struct mr_onnx_span){(const unsigned char *)"", 0};
     return (struct mr_onnx_span){(const unsigned char *)fallback, strlen(fallback)};
 }
 
@@ -106,7 +153,8 @@ static uint32_t list_number(struct mr_onnx_span proto)
     uint32_t number = 0;
     while (mr_onnx_next(&cursor, &field)) {
         if (field.number >= ATTRIBUTE_FLOATS && field.number <= ATTRIBUTE_STRINGS) number = field.number;
-        if (field.number == 20 && field.kind == MR_WIRE_VARINT && field.value >= 6 && field.value <= 8 && !number)
+        if (field.number == ATTRIBUTE_TYPE && field.kind == MR_WIRE_VARINT && field.value >= 6 && field.value <= 8 &&
+            !number)
             number = (uint32_t)field.value + 1;
     }
     return number;

@@ -208,7 +208,8 @@ static mr_status ports_read(struct reading *at, struct mr_onnx_span graph, uint3
     return MR_OK;
 }
 
-static mr_status attribute_read(struct reading *at, struct mr_onnx_span proto, struct mr_onnx_attribute *attribute)
+static mr_status attribute_read(struct reading *at, const struct mr_onnx_node *node, struct mr_onnx_span proto,
+                                struct mr_onnx_attribute *attribute)
 {
     struct mr_onnx_cursor cursor = {.left = proto};
     struct mr_onnx_field field;
@@ -216,7 +217,8 @@ static mr_status attribute_read(struct reading *at, struct mr_onnx_span proto, s
     while (mr_onnx_next(&cursor, &field)) {
         if (field.number == 1 && field.kind == MR_WIRE_BYTES) attribute->name = field.bytes;
     }
-    return cursor.is_broken ? broken(at, "an attribute") : MR_OK;
+    if (cursor.is_broken) return broken(at, "an attribute");
+    return mr_onnx_attribute_check(at->model, node, attribute, at->err);
 }
 
 /* Room for what a node has, and its names. */
@@ -273,7 +275,7 @@ static mr_status node_read(struct reading *at, struct mr_onnx_span proto, struct
     while (!status && mr_onnx_next(&cursor, &field)) {
         if (field.kind != MR_WIRE_BYTES) continue;
         if (field.number == NODE_INPUT) status = node_input(at, node, field.bytes, input++);
-        if (field.number == NODE_ATTRIBUTE) status = attribute_read(at, field.bytes, attribute++);
+        if (field.number == NODE_ATTRIBUTE) status = attribute_read(at, node, field.bytes, attribute++);
         if (field.number != NODE_OUTPUT) continue;
         *output = MR_ONNX_NO_VALUE;
         if (field.bytes.bytes) status = value_of(at, field.bytes, output);

@@ -64,7 +64,11 @@ mr_status mr_onnx_model_read(const struct mr_onnx_place *place, struct mr_onnx_s
 /** Whether bytes begin as an ONNX file does: nothing that safetensors begins with. */
 bool mr_onnx_is(const void *bytes, size_t byte_count);
 
-/** Attributes of a node by name. Those of another kind than asked for count as absent. */
+/** Whether an attribute that is read here has the type that the operator wants. MR_EDATA. */
+mr_status mr_onnx_attribute_check(const struct mr_onnx_model *model, const struct mr_onnx_node *node,
+                                  const struct mr_onnx_attribute *attribute, struct mr_err *err);
+
+/** Attributes of a node, checked as above, by name. */
 int64_t mr_onnx_attribute_int(const struct mr_onnx_node *node, const char *name, int64_t fallback);
 float mr_onnx_attribute_float(const struct mr_onnx_node *node, const char *name, float fallback);
 struct mr_onnx_span mr_onnx_attribute_text(const struct mr_onnx_node *node, const char *name, const char *fallback);
