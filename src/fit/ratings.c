@@ -71,6 +71,38 @@ static mr_status block_take(struct mr_ratings *ratings, const struct mr_block *b
     return MR_OK;
 }
 
+/* Leaves out ids that only rows name that were left out, too: known is which of them a rating has, and becomes their
+ * new numbers. */
+static bool side_trim(struct mr_intern *side, uint32_t *known)
+{
+    struct mr_intern kept = {0};
+    bool is_whole = true;
+    for (size_t i = 0; i < side->count && is_whole; i++) {
+        const char *const text = side->text + side->first[i];
+        if (known[i]) is_whole = mr_intern_add(&kept, text, side->first[i + 1] - side->first[i], &known[i]);
+    }
+    mr_intern_deinit(side);
+    *side = kept;
+    return is_whole;
+}
+
+static mr_status ids_trim(struct mr_ratings *ratings, struct mr_err *err)
+{
+    uint32_t *const user = calloc(ratings->user.count + 1, sizeof *user);
+    uint32_t *const item = calloc(ratings->item.count + 1, sizeof *item);
+    bool is_whole = user && item;
+    for (size_t i = 0; i < ratings->count && is_whole; i++)
+        user[ratings->rating[i].row] = item[ratings->rating[i].col] = 1;
+    is_whole = is_whole && side_trim(&ratings->user, user) && side_trim(&ratings->item, item);
+    for (size_t i = 0; i < ratings->count && is_whole; i++) {
+        struct mr_rating *const rating = &ratings->rating[i];
+        *rating = (struct mr_rating){user[rating->row], item[rating->col], rating->value};
+    }
+    free(user);
+    free(item);
+    return is_whole ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory for the ids");
+}
+
 mr_status mr_ratings_read(const char *path, const struct mr_table_options *options, struct mr_ratings *ratings,
                           struct mr_table **table_out, struct mr_err *err)
 {
@@ -88,7 +120,8 @@ mr_status mr_ratings_read(const char *path, const struct mr_table_options *optio
     while (!status && !(status = mr_table_next(*table_out, &block, err))) status = block_take(ratings, &block, err);
     if (reader.is_out_of_memory) return mr_fail(err, MR_ENOMEM, "out of memory for the ids");
     if (status != MR_END) return status;
-    return ratings->count ? MR_OK : mr_fail(err, MR_EDATA, "%s: there are no rows", mr_table_path(*table_out));
+    if (!ratings->count) return mr_fail(err, MR_EDATA, "%s: there are no rows", mr_table_path(*table_out));
+    return mr_table_skipped(*table_out) ? ids_trim(ratings, err) : MR_OK;
 }
 
 void mr_ratings_deinit(struct mr_ratings *ratings)
