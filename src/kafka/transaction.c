@@ -13,7 +13,8 @@
 
 #define STEP_MS          1000  /* of init and commit: then they are called again, and go on where they were */
 #define OFFSETS_MS       10000 /* cannot be resumed: sent again it would be another request */
-#define NOTICE_MS        1000  /* librdkafka looks for requests that are over once a second */
+#define LEAVE_MS         3000
+#define NOTICE_MS        1000 /* librdkafka looks for requests that are over once a second */
 #define REFUSALS_WAIT_MS 1000
 #define PROBE_EVERY_US   100000 /* how often to ask whether a transaction that waits for reports has failed */
 
@@ -31,6 +32,7 @@ struct mr_transaction {
     int64_t solo_until_us;
     bool is_closing; /* reports that still come are of a transaction that is over */
     bool is_open;    /* between begin and the first request of its end */
+    bool is_pending; /* between begin and the request of its commit */
     uint64_t sent, acknowledged;
     int64_t probe_due_us;
     struct mr_transaction_age age;
@@ -243,7 +245,7 @@ static mr_status producer_make(struct mr_transaction *transaction, struct mr_err
     for (struct mr_port *port = transaction->port; port && !status; port = port->next)
         status = port_bind(transaction, port, err);
     transaction->failure = (struct mr_err){0};
-    transaction->is_closing = transaction->is_open = false;
+    transaction->is_closing = transaction->is_open = transaction->is_pending = false;
     return status;
 }
 
@@ -267,7 +269,7 @@ mr_txn_outcome mr_transaction_begin(struct mr_transaction *transaction, struct m
     transaction->probe_due_us = mr_clock_us() + PROBE_EVERY_US;
     const mr_txn_outcome begun = mr_transaction_judge(
         transaction->client, rd_kafka_begin_transaction(transaction->client), "beginning a transaction", err);
-    transaction->is_open = !begun;
+    transaction->is_open = transaction->is_pending = !begun;
     return begun;
 }
 
@@ -290,7 +292,7 @@ mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct 
     static const char what[] = "committing the transaction";
     seen(transaction, 0);
     if (!left_ms(transaction, STEP_MS)) return old_fail(transaction, what, err);
-    transaction->is_open = false;
+    transaction->is_open = transaction->is_pending = false;
     rd_kafka_error_t *const error = rd_kafka_commit_transaction(transaction->client, STEP_MS);
     const mr_txn_outcome outcome = call_judge(transaction, error, STEP_MS, what, err);
     if (outcome) return outcome;
@@ -308,6 +310,20 @@ bool mr_transaction_is_dirty(struct mr_transaction *transaction)
 {
     return transaction->is_solo != (mr_clock_us() < transaction->solo_until_us) ||
            mr_epoch_watch_is_dirty(&transaction->watch);
+}
+
+void mr_transaction_leave(struct mr_transaction *transaction)
+{
+    if (!transaction->client || !transaction->is_pending || rd_kafka_fatal_error(transaction->client, NULL, 0)) return;
+    transaction->is_open = transaction->is_pending = false;
+    transaction->is_closing = true;
+    rd_kafka_error_t *const error = rd_kafka_abort_transaction(transaction->client, LEAVE_MS);
+    if (!error) return;
+    mr_log(MR_LOG_WARN, "kafka",
+           "the last transaction is left open (%s): readers of committed records wait at it for %g s at most, or until "
+           "this instance starts again",
+           rd_kafka_error_string(error), (double)transaction->timeouts.transaction_ms / 1e3);
+    rd_kafka_error_destroy(error);
 }
 
 void mr_transaction_drop(struct mr_transaction *transaction)

@@ -54,6 +54,13 @@ mr_txn_outcome mr_transaction_commit(struct mr_transaction *transaction, struct 
 bool mr_transaction_is_dirty(struct mr_transaction *transaction);
 void mr_transaction_drop(struct mr_transaction *transaction);
 
+/**
+ * Ends the open transaction in good order before the producer is dropped for good, if brokers answer within 3 s: until
+ * somebody has ended it, nobody who reads committed records alone sees what others write behind it. Does nothing where
+ * a commit was asked for, or where another process has this one's place: it does not fence that one, as init would.
+ */
+void mr_transaction_leave(struct mr_transaction *transaction);
+
 /** The producer, NULL without one. It may be another one after each commit: ask again. */
 rd_kafka_t *mr_transaction_client(const struct mr_transaction *transaction);
 

@@ -602,6 +602,7 @@ void *mr_lane_main(void *argument)
         (lane->flight.ticket_count || lane->flight.ready_count || (lane->exact && mr_lane_commit_is_open(lane)))) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");
     }
+    if (lane->exact) mr_lane_commit_leave(lane);
     atomic_store(&lane->is_over, true);
     return NULL;
 }

@@ -215,5 +215,26 @@ def case_most(rig):
     return f"{KILLS} kills, {count - len(told)} of {count} records lost, none repeated"
 
 
+def case_leave(rig):
+    """A process that is stopped with a transaction that it cannot commit ends it: nobody who reads what is committed waits for it."""
+    rig.trio("leave", 1)
+    rig.produce("leave", 2000)
+    gate = os.path.join(rig.folder, "leave.gate")
+    run = rig.run(exact(rig, "leave", source__membership="dynamic"), "-X", "session.timeout.ms=6000", "-X", "max.poll.interval.ms=6000",
+                  hooks={"MILLRACE_WAIT_AT": f"commit.before-offsets:1:{gate}"})
+    wait_for(lambda: os.path.exists(gate + ".reached"), "the first commit")
+    run.wait_log("maximum poll interval")  # the client has left the group
+    run.signal(signal.SIGTERM)
+    run.wait_log("SIGTERM")
+    with open(gate, "w", encoding="utf-8"):
+        pass
+    run.expect_end(75)
+    states = {name: facts["TransactionState"] for name, facts in rig.transactions().items() if "leave" in name}
+    expect(list(states.values()) == ["CompleteAbort"], f"it is left open: {states}")
+    rig.run(exact(rig, "leave", source__instance="another"), "--until", "end").expect_end(0)
+    rig.check("leave", "--count", 2000, "--ordered", "--once", group="leave")
+    return "aborted"
+
+
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_learn, case_file, case_follow, case_scorers, case_scorers_end, case_most])
+    main([case_plain, case_kill, case_learn, case_file, case_follow, case_scorers, case_scorers_end, case_leave, case_most])

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ADMIN_MS 30000
+#define OPEN_MS  60000 /* a broker ends a transaction that is open for 30 s, and looks every 10 s */
 
 void die(const char *format, ...)
 {
@@ -46,6 +47,18 @@ int32_t partition_count(rd_kafka_t *client, const char *topic)
     return count;
 }
 
+/* Where the partitions end, records of open transactions included. */
+static int64_t *ends_ask(rd_kafka_t *client, const char *topic, int32_t count)
+{
+    int64_t *const end = calloc((size_t)count + 1, sizeof *end), low;
+    if (!end) die("out of memory");
+    for (int32_t i = 0; i < count; i++) {
+        const rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(client, topic, i, &low, &end[i], ADMIN_MS);
+        if (code) die("end of %s[%d]: %s", topic, i, rd_kafka_err2str(code));
+    }
+    return end;
+}
+
 void topic_read(const struct options *opt, const char *topic, record_fn *take, void *context)
 {
     const char *const extra[] = {"group.id",
@@ -71,15 +84,24 @@ void topic_read(const struct options *opt, const char *topic, record_fn *take, v
     int32_t left = count;
 
     if (!is_read) die("out of memory");
+    /* Of a consumer that reads committed records alone, the client asks for the end of these. */
+    const char *const all[] = {"isolation.level", "read_uncommitted", NULL};
+    rd_kafka_t *const looker = client_open(opt, RD_KAFKA_CONSUMER, all);
+    int64_t *const end = ends_ask(looker, topic, count);
+    for (int32_t i = 0; i < count && opt->is_partial; i++) end[i] = 0; /* what is committed by now is enough */
+    rd_kafka_destroy(looker);
     for (int32_t i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_assign(client, list);
     while (left > 0) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(client, ADMIN_MS);
-        if (!message) die("topic %s: no end reached within %d s", topic, ADMIN_MS / 1000);
-        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) { /* one that still grows ends more than once */
-            left -= !is_read[message->partition];
-            is_read[message->partition] = true;
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(client, OPEN_MS);
+        if (!message)
+            die("topic %s: no end reached within %d s: a transaction is open, and what is behind it is not read", topic,
+                OPEN_MS / 1000);
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) { /* ends once more when an open transaction has ended */
+            const bool is_end = message->offset >= end[message->partition];
+            left -= is_end && !is_read[message->partition];
+            is_read[message->partition] |= is_end;
         } else if (message->err)
             die("topic %s: %s", topic, rd_kafka_message_errstr(message));
         else
@@ -87,6 +109,7 @@ void topic_read(const struct options *opt, const char *topic, record_fn *take, v
         rd_kafka_message_destroy(message);
     }
     free(is_read);
+    free(end);
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_consumer_close(client);
     rd_kafka_destroy(client);

@@ -42,7 +42,8 @@ int32_t partition_count(rd_kafka_t *client, const char *topic);
 /** Called for each record of a topic, in the order of each partition. */
 typedef void record_fn(void *context, const rd_kafka_message_t *message);
 
-/** Reads a topic from its beginning to the end that it has now, committed records only. */
+/** Reads a topic from its beginning to the end that it has now, committed records only; waits for transactions that are
+ * open there to end, but with --partial. */
 void topic_read(const struct options *opt, const char *topic, record_fn *take, void *context);
 
 int produce(const struct options *opt);
