@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/shared_flags.h"
+#include "table/format.h"
 #include "table/table.h"
 
 #define MR_DATA_AT(at, member) ((at) + offsetof(struct mr_table_options, member))

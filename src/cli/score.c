@@ -15,6 +15,7 @@
 #include "cli/data_flags.h"
 #include "cli/no_source.h"
 #include "pipeline/slot.h"
+#include "table/format.h"
 
 /* "line 17: type: field \"Temperature\"", for the first ones. */
 static void rejects_report(struct score *score)
@@ -147,10 +148,11 @@ static mr_status input_open(struct score *score, const char *path, struct mr_err
 
 static mr_status score_all(struct score *score, const struct mr_words *words, struct mr_err *err)
 {
+    const char *const path = words->count > 1 ? words->item[1] : NULL;
     struct mr_message message;
-    mr_status status = mr_score_job_open(score, words->item[0], err);
+    mr_status status = mr_score_job_open(score, words->item[0], path, err);
     if (!status) status = mr_score_machine_open(score, err);
-    if (!status) status = input_open(score, words->count > 1 ? words->item[1] : NULL, err);
+    if (!status) status = input_open(score, path, err);
     if (!status) status = mr_score_expect_open(score, err);
     if (status) return status;
     const int64_t start_ns = mr_clock_ns();
@@ -181,9 +183,11 @@ static const struct mr_flag score_flags[] = {
      .row = {.key = "format",
              .type = MR_OPT_ENUM,
              .offset = AT(format),
-             .fallback = "json",
-             .choices = score_formats,
-             .doc = "What the rows are: JSON objects, one a line; CSV; float32 rows as they lie in memory."}},
+             .fallback = "auto",
+             .choices = mr_table_formats,
+             .doc =
+                 "What the rows are: JSON objects, one a line; CSV; float32 rows as they lie in memory. auto: by the "
+                 "end of the file's name (.csv .tsv .json .jsonl .ndjson .f32 .bin), else JSON."}},
     {.letter = 'F',
      .argument = "LIST",
      .row = {.key = "features",
@@ -256,13 +260,12 @@ const struct mr_command mr_command_score = {
     .name = "score",
     .summary = "Score rows from a pipe or a file with a model file alone",
     .usage = "MODEL [FILE] [flags]",
-    .examples =
-        "millrace score regime.safetensors < readings.jsonl\n"
-        "millrace score regime.safetensors --format csv readings.csv   # the first line names the columns\n"
-        "millrace score m.safetensors -f csv -F 2,3 -e id=1 -e p=model.probability < rows.csv\n"
-        "kcat -C -t example_1 | millrace score regime.safetensors --json >scores.jsonl\n"
-        "millrace score m.safetensors -f csv rows.csv --expect probabilities.csv >/dev/null   # exit code 1 past "
-        "--tolerance",
+    .examples = "millrace score regime.safetensors < readings.jsonl\n"
+                "millrace score regime.safetensors readings.csv   # the first line names the columns\n"
+                "millrace score m.safetensors -f csv -F 2,3 -e id=1 -e p=model.probability < rows.csv\n"
+                "kcat -C -t example_1 | millrace score regime.safetensors --json >scores.jsonl\n"
+                "millrace score m.safetensors rows.csv --expect probabilities.csv >/dev/null   # exit code 1 past "
+                "--tolerance",
     .notes = "Scores go to stdout, one JSON object a line, in the order of the rows. Rows that cannot be scored are "
              "named on stderr with their line; the others are "
              "scored all the same, and the exit code is 65. The model is called \"model\" in --emit.",

@@ -18,11 +18,8 @@
 /** What --precision may be, NULL at the end. */
 extern const char *const score_precisions[];
 
-/** Names of the codecs in the order of registry.def, NULL at the end: what --format may be. */
-extern const char *const score_formats[];
-
 struct score_options {
-    int format;
+    int format; /* index into mr_table_formats */
     struct mr_strings features;
     struct mr_map emit;
     struct mr_map record;
@@ -62,9 +59,10 @@ struct score {
     uint64_t scored_count, bad_count, bad[MR_REASON_COUNT];
 };
 
-/** Opens the model file and puts together job, layout, decoder and encoder. Errors: as the model's open, or MR_EUSAGE
- * that names the flag's value. Whatever the outcome, mr_score_job_close frees what there is. */
-mr_status mr_score_job_open(struct score *score, const char *model, struct mr_err *err);
+/** Opens the model file and puts together job, layout, decoder and encoder for rows from `path` (NULL: a pipe). Errors:
+ * as the model's open, or MR_EUSAGE that names the flag's value. Whatever the outcome, mr_score_job_close frees what
+ * there is. */
+mr_status mr_score_job_open(struct score *score, const char *model, const char *path, struct mr_err *err);
 void mr_score_job_close(struct score *score);
 
 /** True when the format has no lines: rows of so many bytes, one behind the other. */

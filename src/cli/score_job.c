@@ -6,17 +6,12 @@
 #include "cli/score.h"
 #include "modelfile/model_type.h"
 #include "registry.h"
+#include "table/format.h"
 #include "table/table.h"
 
 #define MODEL_NAME "model"
 
 const char *const score_precisions[] = {"fp32", "bf16", "int8", NULL};
-const char *const score_formats[] = {
-#define MR_CODEC(name) #name,
-#include "registry.def"
-#undef MR_CODEC
-    NULL};
-
 /* --precision, as an option of the model. */
 static mr_status precision_set(struct score *score, struct mr_err *err)
 {
@@ -91,6 +86,8 @@ static mr_status emit_fill(struct score *score, struct mr_err *err)
         if (is_put && score->info->label) is_put = mr_map_put(fields, "label", MODEL_NAME ".label");
         if (is_put && score->info->has_no_probability && score->info->width == 1)
             is_put = mr_map_put(fields, "distance", MODEL_NAME ".score");
+        else if (is_put && score->info->is_logit)
+            is_put = mr_map_put(fields, "scores", MODEL_NAME ".scores");
         else if (is_put && !score->info->has_no_probability)
             is_put = mr_map_put(fields, "probability", MODEL_NAME ".probability");
     } else if (!given->count) {
@@ -113,13 +110,14 @@ bool mr_score_needs_header(const struct score *score)
 }
 
 /* Codec options: fallbacks, then --record. */
-static mr_status codec_fill(struct score *score, struct mr_err *err)
+static mr_status codec_fill(struct score *score, bool has_tabs, struct mr_err *err)
 {
     const struct mr_codec_ops *const codec = score->job.codec;
     const struct mr_map *const record = &score->options->record;
     score->job.codec_options = calloc(1, codec->options_size + 1);
     if (!score->job.codec_options) return mr_fail(err, MR_ENOMEM, "out of memory");
     mr_status status = codec->options ? mr_options_init(codec->options, score->job.codec_options, err) : MR_OK;
+    if (!status && has_tabs) status = mr_options_set(codec->options, score->job.codec_options, "delimiter", "tab", err);
     for (size_t i = 0; i < record->count && !status; i++) {
         if (!codec->options) return mr_fail(err, MR_EUSAGE, "--record: format %s has no options", codec->name);
         status =
@@ -131,10 +129,13 @@ static mr_status codec_fill(struct score *score, struct mr_err *err)
     return status;
 }
 
-static mr_status job_fill(struct score *score, struct mr_err *err)
+static mr_status job_fill(struct score *score, const char *path, struct mr_err *err)
 {
     struct mr_job *const job = &score->job;
-    job->codec = mr_codec_find(score_formats[score->options->format]);
+    bool has_tabs = false;
+    job->codec = score->options->format ? mr_codec_find(mr_table_formats[score->options->format])
+                                        : mr_format_of_path(path, &has_tabs);
+    if (!job->codec) job->codec = mr_codec_find("json");
     job->model = &score->job_model;
     job->model_count = 1;
     job->record.framing = score_is_packed(score) ? MR_FRAMING_PACKED : MR_FRAMING_LINES;
@@ -145,7 +146,7 @@ static mr_status job_fill(struct score *score, struct mr_err *err)
     job->emit.floats = score->options->floats;
     mr_status status = features_fill(score, err);
     if (!status) status = emit_fill(score, err);
-    if (!status) status = codec_fill(score, err);
+    if (!status) status = codec_fill(score, has_tabs, err);
     if (!status) status = mr_layout_create(job, &score->info, &score->layout, err);
     if (!status) status = job->codec->create(job->codec_options, &score->layout->schema, &score->decoder, err);
     if (!status) status = mr_encoder_create(job, score->layout, &score->info, &score->encoder, err);
@@ -153,10 +154,10 @@ static mr_status job_fill(struct score *score, struct mr_err *err)
     return status;
 }
 
-mr_status mr_score_job_open(struct score *score, const char *model, struct mr_err *err)
+mr_status mr_score_job_open(struct score *score, const char *model, const char *path, struct mr_err *err)
 {
     const mr_status status = model_open(score, model, err);
-    return status ? status : job_fill(score, err);
+    return status ? status : job_fill(score, path, err);
 }
 
 void mr_score_job_close(struct score *score)

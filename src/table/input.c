@@ -179,9 +179,11 @@ static mr_status header_read(struct mr_input *input, struct mr_err *err)
         if (status) return status;
     }
     const char *const newline = memchr(input->buffer, '\n', input->used);
-    if (!newline && input->used)
-        return mr_fail(err, MR_EDATA, "%s: the first line must name the columns, and does not end", input->path);
-    input->header_bytes = input->block_end = newline ? (size_t)(newline - input->buffer) + 1 : 0;
+    if (!newline)
+        return mr_fail(err, MR_EDATA, "%s: %s", input->path,
+                       input->used ? "the first line must name the columns, and does not end"
+                                   : "it is empty: the first line must name the columns");
+    input->header_bytes = input->block_end = (size_t)(newline - input->buffer) + 1;
     input->has_header = false;
     input->line = 1;
     return MR_OK;

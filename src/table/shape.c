@@ -9,22 +9,11 @@
 #include "codec/csv/csv.h"
 #include "pipeline/paths.h"
 #include "registry.h"
+#include "table/format.h"
 #include "table/inside.h"
 
-const char *const mr_table_formats[] = {"auto",
-#define MR_CODEC(name) #name,
-#include "registry.def"
-#undef MR_CODEC
-                                        NULL};
 const char *const mr_table_until[] = {"end", NULL};
 const char *const mr_table_bad_rows[] = {"stop", "skip", NULL};
-
-/* Ends of file names, and what they say. */
-static const struct ending {
-    const char *text, *codec;
-    bool has_tabs;
-} endings[] = {{".csv", "csv", false},     {".tsv", "csv", true},  {".json", "json", false}, {".jsonl", "json", false},
-               {".ndjson", "json", false}, {".f32", "f32", false}, {".bin", "f32", false}};
 
 static mr_status out_of_memory(struct mr_err *err)
 {
@@ -37,16 +26,6 @@ static mr_status as_usage(mr_status status, struct mr_err *err)
     if (status != MR_ECONFIG) return status;
     if (err) err->status = MR_EUSAGE;
     return MR_EUSAGE;
-}
-
-static const struct ending *ending_find(const char *path)
-{
-    const size_t bytes = path ? strlen(path) : 0;
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        const size_t count = strlen(endings[i].text);
-        if (bytes > count && !strcmp(path + bytes - count, endings[i].text)) return &endings[i];
-    }
-    return NULL;
 }
 
 static bool is_csv(const struct mr_table *table)
@@ -174,13 +153,14 @@ static mr_status column_check(const struct mr_table *table, const struct mr_stri
                               const char *flag, struct mr_err *err)
 {
     const size_t number = column_number(path), count = number ? number <= columns->count : column_count(columns, path);
+    const char *const quote = *path == '"' ? "" : "\""; /* names that need them have them */
     if (count == 1) return MR_OK;
     if (number)
         return mr_fail(err, MR_EUSAGE, "%s %s: %s has %zu columns, numbered from 1", flag, path, table->input.path,
                        columns->count);
     if (count)
-        return mr_fail(err, MR_EDATA, "%s: line 1 has two columns \"%s\": name the others, by number, with --features",
-                       table->input.path, path);
+        return mr_fail(err, MR_EDATA, "%s: line 1 has two columns %s%s%s: name the others, by number, with --features",
+                       table->input.path, quote, path, quote);
     struct mr_near near;
     mr_near_start(&near, path);
     for (size_t i = 0; i < columns->count; i++) mr_near_offer(&near, columns->item[i]);
@@ -374,13 +354,14 @@ static mr_status topic_open(struct mr_table *table, const struct mr_table_option
 mr_status mr_table_shape(struct mr_table *table, const char *path, const struct mr_table_options *options,
                          struct mr_err *err)
 {
-    const struct ending *const ending = options->format  ? NULL
-                                        : options->topic ? ending_find("topic.json")
-                                                         : ending_find(path);
+    bool has_tabs = false;
     const bool is_path = path && strcmp(path, "-") != 0;
     if (options->topic && is_path)
         return mr_fail(err, MR_EUSAGE, "%s and --topic %s: DATA is one of the two", path, options->topic);
-    if (!options->format && !ending)
+    table->codec = options->format  ? mr_codec_find(mr_table_formats[options->format])
+                   : options->topic ? mr_codec_find("json")
+                                    : mr_format_of_path(path, &has_tabs);
+    if (!table->codec)
         return mr_fail(err, MR_EUSAGE, "%s: what are its rows? Say --format csv, json or f32",
                        is_path ? path : "<stdin>");
     if ((table->kind != MR_LABEL_NONE) != (options->label != NULL))
@@ -388,8 +369,7 @@ mr_status mr_table_shape(struct mr_table *table, const char *path, const struct 
                        table->kind ? "which field is the label? Say --label NAME" : "--label: no label is read here");
     if (options->reader && !options->features.count)
         return mr_fail(err, MR_EUSAGE, "which fields have the ids? Say --features USER,ITEM");
-    table->codec = mr_codec_find(ending ? ending->codec : mr_table_formats[options->format]);
-    mr_status status = codec_set(table, options, ending && ending->has_tabs, err);
+    mr_status status = codec_set(table, options, has_tabs, err);
     if (!status) status = given_take(table, options, err);
     if (!status && is_packed(table)) status = stride_find(table, err);
     const mr_input_cut cut = is_packed(table) ? MR_CUT_PACKED : is_csv(table) ? MR_CUT_QUOTED : MR_CUT_LINES;

@@ -60,7 +60,7 @@ static void row_show(const struct mr_table *table, const struct mr_reject *rejec
 {
     const size_t bytes = reject->bytes < SHOWN_BYTES ? reject->bytes : SHOWN_BYTES;
     *out = '\0';
-    if (table->schema.framing == MR_FRAMING_PACKED || reject->reason == MR_REASON_ENCODING) return;
+    if (table->schema.framing == MR_FRAMING_PACKED || reject->reason == MR_REASON_ENCODING || !bytes) return;
     const size_t used = (size_t)snprintf(out, SHOWN_BYTES + 16, ": %.*s%s", (int)bytes,
                                          table->message.value + reject->first, reject->bytes > bytes ? "..." : "");
     for (size_t i = 0; i < used; i++) {

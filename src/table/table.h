@@ -33,9 +33,6 @@ struct mr_table_options {
     const struct mr_model *reader;
 };
 
-/** "auto", then the codecs in the order of registry.def; NULL at the end. */
-extern const char *const mr_table_formats[];
-
 /** Where the reading of a topic ends: "end", where it does now. */
 extern const char *const mr_table_until[];
 

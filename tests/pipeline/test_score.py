@@ -72,11 +72,16 @@ def check_formats(model):
     for name, other in ("csv by name", named), ("csv by number", numbered), ("csv with columns", columns), ("f32", packed):
         if other != from_json:
             fail(f"{name} gives other scores than json")
-    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
-        file.write(lines.encode())
-        file.flush()
-        if score(b"", file.name, *flags)[0] != from_json:
-            fail("a file gives other scores than a pipe")
+    # A file says by its name what it is.
+    for end, text in ((".jsonl", lines), (".csv", csv), (".tsv", csv.replace(",", "\t")), (".txt", lines)):
+        with tempfile.NamedTemporaryFile(suffix=end) as file:
+            file.write(text.encode())
+            file.flush()
+            if score(b"", file.name, *flags)[0] != from_json:
+                fail(f"a {end} file gives other scores than a pipe")
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        if "it is empty: the first line must name the columns" not in score(b"", file.name, exit_code=65)[1]:
+            fail("an empty CSV file is not told")
 
 
 def check_blocks():
