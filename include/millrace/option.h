@@ -50,6 +50,7 @@ struct mr_option {
     size_t offset; /* where the value goes in the options struct */
     bool required;
     const char *fallback;       /* default as a user would write it; NULL: zero, false, empty */
+    const char *unset;          /* instead: a number outside of the range, which says that it was not given */
     double min, max;            /* both 0: no range */
     const char *const *choices; /* MR_OPT_ENUM: names, NULL at the end */
     bool secret;                /* never printed; "[set]" instead */

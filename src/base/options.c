@@ -209,14 +209,22 @@ static mr_status unknown_key(const struct mr_option *table, const char *key, str
     return mr_fail(err, MR_ECONFIG, "unknown option \"%s\"", key);
 }
 
+/* The fallback, or what says that there is none: no range holds for that. */
+static mr_status row_init(const struct mr_option *row, void *options, struct mr_err *err)
+{
+    struct mr_option free_row = *row;
+    if (!row->unset) return row->fallback ? row_add(row, options, row->fallback, err) : MR_OK;
+    free_row.min = free_row.max = 0;
+    return row_add(&free_row, options, row->unset, err);
+}
+
 mr_status mr_options_init(const struct mr_option *table, void *options, struct mr_err *err)
 {
     for (const struct mr_option *row = table; row && row->key; row++) {
         memset(member(row, options), 0, mr_option_member_bytes(row->type));
     }
     for (const struct mr_option *row = table; row && row->key; row++) {
-        if (!row->fallback) continue;
-        const mr_status status = row_add(row, options, row->fallback, err);
+        const mr_status status = row_init(row, options, err);
         assert(status == MR_OK ||
                status == MR_ENOMEM); /* a table whose own fallback is wrong is a bug; tests find it */
         if (status != MR_OK) {

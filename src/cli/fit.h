@@ -14,7 +14,8 @@
 #include "table/table.h"
 
 /** Flags that not all kinds have are NULL or FIT_UNSET where they are not given. */
-#define FIT_UNSET (-1)
+#define FIT_UNSET      (-1)
+#define FIT_UNSET_TEXT "-1"
 
 enum { FIT_ORDER_PARALLEL, FIT_ORDER_SEQUENTIAL };
 
@@ -87,5 +88,8 @@ void fit_data(struct fit *fit, size_t rows);
 
 /** Adds a number to report.scores; what is not finite becomes null. */
 void fit_score(struct fit *fit, const char *name, double value);
+
+/** Adds to the report why the iterations ended; returns it as one would say it to a person. */
+const char *fit_ended(struct fit *fit, bool is_converged, bool is_stopped);
 
 #endif

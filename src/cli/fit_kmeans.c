@@ -39,8 +39,9 @@ static mr_status range_read(const char *text, struct range *range, struct mr_err
         if (end == more) last = 0;
     }
     if (*end || first < 1 || last < first || last > K_MAX)
-        return mr_fail(err, MR_EUSAGE, "--k \"%s\": expected a number of clusters such as 6, or a range such as 2..20",
-                       text);
+        return mr_fail(err, MR_EUSAGE,
+                       "--k \"%s\": expected a number of clusters such as 6, or a range such as 2..20, up to %d", text,
+                       K_MAX);
     range->first = first;
     range->last = last;
     return MR_OK;
@@ -192,7 +193,7 @@ static mr_status centers_sort(struct outcome *outcome, size_t cols, struct mr_er
     return is_whole ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 }
 
-static void curve_print(const struct outcome *outcomes, size_t count, size_t knee)
+static void curve_print(const struct outcome *outcomes, size_t count, size_t knee, bool is_cut)
 {
     double most = 0;
     for (size_t i = 0; i < count; i++) most = fmax(most, outcomes[i].fitted.inertia);
@@ -202,7 +203,9 @@ static void curve_print(const struct outcome *outcomes, size_t count, size_t kne
         const int bar = most > 0 ? (int)(BAR_WIDTH * at->fitted.inertia / most + 0.5) : 0;
         printf("%5zu  %12.6g  %10.4f  %10zu  %.*s%s\n", at->k, at->fitted.inertia, at->silhouette,
                at->fitted.iterations, bar, "################################",
-               i == knee && count > 1 ? "  <- knee" : "");
+               i != knee || count == 1 ? ""
+               : is_cut                ? "  <- knee of these"
+                                       : "  <- knee");
     }
 }
 
@@ -223,13 +226,15 @@ static void centers_print(const struct fit *fit, const struct outcome *outcome)
 struct curve {
     double *k, *inertia; /* [count] each, in one piece */
     size_t count, knee;
+    bool is_cut; /* stopped before the range was through */
 };
 
-static mr_status curve_make(const struct outcome *outcomes, size_t count, struct curve *curve, struct mr_err *err)
+static mr_status curve_make(const struct outcome *outcomes, size_t count, bool is_cut, struct curve *curve,
+                            struct mr_err *err)
 {
     double *const k = malloc(2 * count * sizeof *k);
     if (!k) return mr_fail(err, MR_ENOMEM, "out of memory");
-    *curve = (struct curve){.k = k, .inertia = k + count, .count = count};
+    *curve = (struct curve){.k = k, .inertia = k + count, .count = count, .is_cut = is_cut};
     for (size_t i = 0; i < count; i++) {
         curve->k[i] = (double)outcomes[i].k;
         curve->inertia[i] = outcomes[i].fitted.inertia;
@@ -251,7 +256,9 @@ static mr_status curve_draw(const struct curve *curve, const char *path, struct 
     plot.x_max = k[count - 1] + 1;
     if (!(plot.y_max > 0)) plot.y_max = 1;
     snprintf(title, sizeof title,
-             count > 1 ? "inertia by number of clusters: the knee is at %zu" : "inertia of %zu clusters",
+             count == 1      ? "inertia of %zu clusters"
+             : curve->is_cut ? "inertia by number of clusters, stopped: the knee of these is at %zu"
+                             : "inertia by number of clusters: the knee is at %zu",
              (size_t)k[knee]);
     mr_status status = mr_svg_begin(&svg, path, 680, 460, title, err);
     if (!status) {
@@ -276,7 +283,7 @@ static void curve_report(struct fit *fit, const struct outcome *outcomes, size_t
     }
     cJSON_AddNumberToObject(fit->report, "k", (double)best->k);
     cJSON_AddNumberToObject(fit->report, "iterations", (double)best->fitted.iterations);
-    cJSON_AddBoolToObject(fit->report, "is_converged", best->fitted.is_converged);
+    fit_ended(fit, best->fitted.is_converged, atomic_load(&mr_fit_is_stopped));
     fit_score(fit, "inertia", best->fitted.inertia);
     fit_score(fit, "silhouette", best->silhouette);
 }
@@ -308,16 +315,17 @@ static mr_status range_fit(struct fit *fit, const struct range *range, struct ou
     return status;
 }
 
-/* Says and saves what came of the range: the model is that of the knee. */
-static mr_status range_report(struct fit *fit, struct outcome *outcomes, size_t count, struct mr_err *err)
+/* Says and saves what came of the range: the model is that of the knee, of what there is when it was stopped. */
+static mr_status range_report(struct fit *fit, const struct range *range, struct outcome *outcomes, size_t count,
+                              struct mr_err *err)
 {
     struct curve curve = {0};
-    mr_status status = curve_make(outcomes, count, &curve, err);
+    mr_status status = curve_make(outcomes, count, outcomes[count - 1].k < range->last, &curve, err);
     if (status) return status;
     struct outcome *const best = &outcomes[curve.knee];
     status = centers_sort(best, fit->matrix.cols, err);
     if (!fit->options->json) {
-        curve_print(outcomes, count, curve.knee);
+        curve_print(outcomes, count, curve.knee, curve.is_cut);
         if (!status) centers_print(fit, best);
     }
     curve_report(fit, outcomes, count, best);
@@ -333,7 +341,7 @@ static mr_status range_run(struct fit *fit, const struct range *range, struct mr
     size_t count = 0;
     if (!outcomes) return mr_fail(err, MR_ENOMEM, "out of memory");
     mr_status status = range_fit(fit, range, outcomes, &count, err);
-    if (!status && count) status = range_report(fit, outcomes, count, err);
+    if (!status && count) status = range_report(fit, range, outcomes, count, err);
     for (size_t i = 0; i <= range->last - range->first; i++) mr_kmeans_fitted_deinit(&outcomes[i].fitted);
     free(outcomes);
     return status;

@@ -138,11 +138,12 @@ static mr_status scores_report(struct recommender *r, struct mr_err *err)
     cJSON_AddStringToObject(report, "order", r->is_sequential ? "sequential" : "parallel");
     cJSON_AddNumberToObject(report, "l2", r->reg);
     cJSON_AddNumberToObject(report, "iterations", (double)r->epochs);
+    const char *const ended = fit_ended(r->fit, false, atomic_load(&mr_fit_is_stopped));
     cJSON_AddNumberToObject(report, "held_out_rows", (double)r->held_out);
     if (!r->fit->options->json)
-        printf("%zu users, %zu items, %zu factors; %zu iterations of %s, l2 %.3g\n%-10s  %10s  %10s  %10s\n",
-               r->factors.rows, r->factors.cols, r->factors.rank, r->epochs, r->is_als ? "als" : "sgd", r->reg, "",
-               "ratings", "RMSE", "MAE");
+        printf("%zu users, %zu items, %zu factors; %zu iterations of %s (%s); l2 %.3g\n%-10s  %10s  %10s  %10s\n",
+               r->factors.rows, r->factors.cols, r->factors.rank, r->epochs, r->is_als ? "als" : "sgd", ended, r->reg,
+               "", "ratings", "RMSE", "MAE");
     const mr_status status = score_line(r, "train", r->ratings.rating, r->train, err);
     return status || !r->held_out ? status : score_line(r, "held_out", r->ratings.rating + r->train, r->held_out, err);
 }

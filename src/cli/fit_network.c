@@ -62,7 +62,12 @@ static mr_status layers_read(struct supervised *s, struct mr_err *err)
         goes_on = *end == ',';
         at = end;
     }
-    if (count < 2 || s->sizes[0] != cols)
+    if (count < 2)
+        return mr_fail(err, MR_EUSAGE,
+                       "--layers \"%s\": expected at least two sizes, that of the features and that of the outputs: "
+                       "%zu,%zu has no hidden layer",
+                       text, cols, s->is_classifier ? classes : 1);
+    if (s->sizes[0] != cols)
         return mr_fail(err, MR_EUSAGE, "--layers \"%s\": the first is the number of features, which is %zu", text,
                        cols);
     s->layer_count = count - 1;
@@ -242,7 +247,6 @@ static void held_out_report(struct supervised *s, const struct mr_network_score 
 
 static mr_status network_report(struct supervised *s, struct mr_err *err)
 {
-    static const char *const why[] = {"converged", "iterations", "stopped"};
     const size_t classes = s->fit->matrix.class_count;
     struct mr_network_score score = {0};
     double *const confusion =
@@ -252,10 +256,10 @@ static mr_status network_report(struct supervised *s, struct mr_err *err)
     cJSON_AddNumberToObject(report, "validation_rows", (double)s->validation.rows);
     cJSON_AddNumberToObject(report, "l2", s->how.l2);
     cJSON_AddNumberToObject(report, "iterations", (double)s->end.epochs);
-    cJSON_AddStringToObject(report, "ended", why[s->end.why]);
+    const char *const ended = fit_ended(s->fit, s->end.why == MR_FIT_CONVERGED, s->end.why == MR_FIT_STOPPED);
     if (!s->fit->options->json)
-        printf("%zu rows fitted, %zu validated, %zu held out; %zu iterations, %s; l2 %.3g\n", s->fit->matrix.rows,
-               s->validation.rows, s->held_out.rows, s->end.epochs, why[s->end.why], s->how.l2);
+        printf("%zu rows fitted, %zu validated, %zu held out; %zu iterations (%s); l2 %.3g\n", s->fit->matrix.rows,
+               s->validation.rows, s->held_out.rows, s->end.epochs, ended, s->how.l2);
     score_line(s, "loss", s->end.loss, s->is_classifier ? "log loss, with l2" : "loss (error^2 / 2)");
     if (s->validation.rows) score_line(s, "validation_loss", s->end.validation_loss, "validation loss");
     mr_status status = MR_OK;

@@ -25,6 +25,12 @@ void fit_score(struct fit *fit, const char *name, double value)
         cJSON_AddNullToObject(scores, name);
 }
 
+const char *fit_ended(struct fit *fit, bool is_converged, bool is_stopped)
+{
+    cJSON_AddStringToObject(fit->report, "ended", is_stopped ? "stopped" : is_converged ? "converged" : "iterations");
+    return is_stopped ? "stopped" : is_converged ? "converged" : "no more were asked for";
+}
+
 void fit_data(struct fit *fit, size_t rows)
 {
     cJSON *const data = cJSON_AddObjectToObject(fit->report, "data");

@@ -28,7 +28,8 @@ static void check_row(const struct mr_option *table, const struct mr_option *row
     CHECK(mr_option_find(table, row->key) == row); /* no key twice */
     CHECK(row->offset + mr_option_member_bytes(row->type) <= options_size);
     CHECK(row->doc && strlen(row->doc) > 8 && row->doc[strlen(row->doc) - 1] == '.');
-    CHECK(!row->required || !row->fallback);
+    CHECK(!!row->required + !!row->fallback + !!row->unset <= 1);
+    CHECK(!row->unset || strtod(row->unset, NULL) < row->min);
     CHECK((row->type == MR_OPT_ENUM) == (row->choices != NULL));
     CHECK(row->min <= row->max);
     for (const struct mr_option *other = table; other < row; other++) CHECK(other->offset != row->offset);
