@@ -47,6 +47,7 @@ struct mr_model_info {
     bool is_classifier;         /* class_index is meaningful */
     bool is_transform;          /* y is features for a model behind it, no prediction */
     bool has_no_probability;    /* y is something else, though there are classes: a distance */
+    bool is_logit;              /* y has a number for each class, the largest wins; they are no probabilities */
     size_t class_count;         /* 0 for a regression; binary: 2 (while width may be 1) */
     const char *const *label;   /* [class_count] label names, or NULL: then a label prints as its index */
     /* Of a recommender: y has the scores of the best items, the best first, and item which they are. */

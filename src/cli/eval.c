@@ -103,11 +103,26 @@ static int32_t class_find(const struct mr_model_info *info, const char *name)
     return -1;
 }
 
+/* A class of DATA that the model does not have, where that ends the work. */
+static mr_status class_refuse(const struct eval *eval, const struct mr_block *block, size_t index, const char *name,
+                              struct mr_err *err)
+{
+    const struct mr_model_info *const info = eval->scorer.info;
+    char text[EVAL_NAME_BYTES];
+    size_t row = 0;
+    while (row < block->rows && (size_t)block->label[row] != index) row++;
+    return mr_fail(
+        err, MR_EDATA,
+        "%s: row %llu: label \"%s\": the model has no class \"%.60s\" (it has %zu: \"%.40s\", ...); --bad-rows "
+        "skip leaves such rows out",
+        mr_table_path(eval->table), (unsigned long long)(eval->result.classes.rows + row + 1),
+        eval->options->data.label, name, info->class_count, mr_eval_class_name(info, 0, text));
+}
+
 /* Classes that have come up in the data since the last block. */
-static mr_status classes_learn(struct eval *eval, struct mr_err *err)
+static mr_status classes_learn(struct eval *eval, const struct mr_block *block, struct mr_err *err)
 {
     size_t count;
-    char text[EVAL_NAME_BYTES];
     const struct mr_model_info *const info = eval->scorer.info;
     const char *const *const name = mr_table_class(eval->table, &count);
     if (count == eval->class_known) return MR_OK;
@@ -117,12 +132,7 @@ static mr_status classes_learn(struct eval *eval, struct mr_err *err)
     for (size_t i = eval->class_known; i < count; i++) {
         class_of[i] = class_find(info, name[i]);
         if (class_of[i] < 0 && eval->options->data.bad_rows == MR_BAD_STOP)
-            return mr_fail(
-                err, MR_EDATA,
-                "%s: label \"%s\": the model has no class \"%.60s\" (it has %zu: \"%.40s\", ...); --bad-rows "
-                "skip leaves such rows out",
-                mr_table_path(eval->table), eval->options->data.label, name[i], info->class_count,
-                mr_eval_class_name(info, 0, text));
+            return class_refuse(eval, block, i, name[i], err);
     }
     eval->class_known = count;
     return MR_OK;
@@ -141,7 +151,7 @@ static mr_status classes_take(struct eval *eval, const struct mr_block *block, s
 {
     struct mr_scores *const scores = &eval->scorer.scores;
     size_t rows = 0;
-    mr_status status = classes_learn(eval, err);
+    mr_status status = classes_learn(eval, block, err);
     if (status) return status;
     for (size_t row = 0; row < block->rows; row++) {
         const int32_t k = eval->class_of[(size_t)block->label[row]];

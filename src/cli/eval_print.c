@@ -87,6 +87,14 @@ static void bins_print(const struct eval_result *result)
     }
 }
 
+static void probabilities_print(const struct mr_class_metrics *metrics, bool is_binary)
+{
+    line_print("log loss", metrics->log_loss, "nats a row");
+    if (is_binary) line_print("Brier score", metrics->brier, "mean squared error of the probability");
+    line_print("AUC", metrics->auc, is_binary ? "area under the ROC curve" : "mean of each class against the rest");
+    line_print("calibration error", metrics->calibration_error, "probability and share apart, mean over the rows");
+}
+
 static void classes_print(const struct eval_result *result)
 {
     const struct mr_class_metrics *const metrics = &result->class_metrics;
@@ -94,15 +102,16 @@ static void classes_print(const struct eval_result *result)
     line_print("accuracy", metrics->accuracy, "share of the rows whose class is right");
     line_print("balanced accuracy", metrics->balanced_accuracy, "mean of the classes' shares");
     line_print("macro F1", metrics->macro_f1, "mean of the classes' F1");
-    line_print("log loss", metrics->log_loss, "nats a row");
-    if (is_binary) line_print("Brier score", metrics->brier, "mean squared error of the probability");
-    line_print("AUC", metrics->auc, is_binary ? "area under the ROC curve" : "mean of each class against the rest");
-    line_print("calibration error", metrics->calibration_error, "probability and share apart, mean over the rows");
+    if (result->classes.has_probability)
+        probabilities_print(metrics, is_binary);
+    else
+        puts("  no log loss, AUC or calibration: its outputs are no probabilities (it ends in no softmax and no "
+             "sigmoid)");
     if (result->classes.has_probability && !result->classes.keeps)
         puts("  No AUC: more scores than are kept for it (1 GiB).");
     if (result->info->class_count <= SHOWN_CLASSES) matrix_print(result);
     per_class_print(result);
-    bins_print(result);
+    if (result->classes.has_probability) bins_print(result);
 }
 
 static void numbers_print(const struct eval_result *result)

@@ -290,6 +290,7 @@ mr_status mr_model_info_fill(const struct mr_safetensors *file, const char *type
     info->is_classifier = last == MR_ACT_SOFTMAX || (last == MR_ACT_SIGMOID && out == 1) || meta->labels.item;
     if (!info->is_classifier) return MR_OK;
     info->class_count = out == 1 && last != MR_ACT_SOFTMAX ? 2 : out;
+    info->is_logit = last != MR_ACT_SOFTMAX && last != MR_ACT_SIGMOID;
     if (meta->labels.item && meta->labels.count != info->class_count) {
         return mr_fail(err, MR_EDATA, "model \"%s\": millrace.labels names %zu classes, the model has %zu", path,
                        meta->labels.count, info->class_count);

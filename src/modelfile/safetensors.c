@@ -201,12 +201,13 @@ static mr_status header_find(const struct mr_safetensors *file, uint64_t *header
                        file->byte_count);
     }
     for (int i = 7; i >= 0; i--) bytes = bytes << 8 | file->bytes[i];
-    if (bytes > MR_TENSOR_HEADER_BYTES_MAX || bytes > file->byte_count - 8) {
-        return mr_fail(err, MR_EDATA,
-                       "model \"%s\": not a safetensors file, or cut off: its header would be %llu bytes (at most %u, "
-                       "file has %zu)",
-                       file->name, (unsigned long long)bytes, MR_TENSOR_HEADER_BYTES_MAX, file->byte_count);
-    }
+    if (bytes > MR_TENSOR_HEADER_BYTES_MAX)
+        return mr_fail(err, MR_EDATA, "model \"%s\": not a safetensors file, and not an ONNX file", file->name);
+    if (bytes > file->byte_count - 8)
+        return mr_fail(
+            err, MR_EDATA,
+            "model \"%s\": not a safetensors file, or cut off: its header would be %llu bytes, the file has %zu",
+            file->name, (unsigned long long)bytes, file->byte_count);
     *header_bytes_out = bytes;
     return MR_OK;
 }

@@ -70,9 +70,8 @@ static mr_status emit_score(struct mr_layout_builder *b, const char *place, size
     const char *model = b->job->model[m].name;
     if (info->is_classifier && info->width > 2) {
         return mr_fail(b->err, MR_ECONFIG,
-                       "%s: model \"%s\" has %zu classes and no single score: use \"%s.probability\" (of the winning "
-                       "class) or \"%s.probabilities[0]\"",
-                       place, model, info->width, model, model);
+                       "%s: model \"%s\" has %zu classes and no single score: use \"%s.%s\" or \"%s.scores[0]\"", place,
+                       model, info->width, model, info->is_logit ? "scores" : "probability", model);
     }
     item->column = info->is_classifier && info->width == 2;
     return MR_OK;
@@ -101,6 +100,12 @@ static mr_status emit_output(struct mr_layout_builder *b, const char *place, siz
             "%s: model \"%s\" of type %s has classes, but no %s: use \"%s.class\", or \"%s.score\", the number "
             "that it gives instead",
             place, model, info->type, output->name, model, model);
+    if (info->is_logit && output->needs_classes && output->want & MR_WANT_Y)
+        return mr_fail(
+            b->err, MR_ECONFIG,
+            "%s: the outputs of model \"%s\" are no probabilities (it ends in no softmax and no sigmoid): use "
+            "\"%s.scores\" for them, or \"%s.class\"",
+            place, model, model, model);
     if (output->needs_items && !info->item_count)
         return mr_fail(b->err, MR_ECONFIG, "%s: model \"%s\" recommends no items: use \"%s.%s\"", place, model, model,
                        info->is_classifier ? "class" : "score");

@@ -9,7 +9,8 @@
 
 mr_judged mr_losses_kind(const struct mr_job *job, const struct mr_model_info *info)
 {
-    if (!mr_job_has_labels(job) || info->is_transform || info->item_count || info->has_no_probability)
+    if (!mr_job_has_labels(job) || info->is_transform || info->item_count || info->has_no_probability ||
+        (info->is_logit && info->is_classifier))
         return MR_JUDGED_NOT;
     if (info->is_classifier) return MR_JUDGED_CLASSES;
     return info->width == 1 ? MR_JUDGED_NUMBER : MR_JUDGED_NOT;

@@ -30,12 +30,24 @@ static void costs_count(struct mr_model *model)
     }
 }
 
+/* Whether numbers that a step gives may be above 1, or below 0. A quotient is that of each by the sum of all: what
+ * one-against-the-rest classifiers end in; and a join is that of p and 1 - p. */
+static bool is_unbounded(mr_graph_op op)
+{
+    return op != MR_GRAPH_SOFTMAX && op != MR_GRAPH_SIGMOID && op != MR_GRAPH_HARD_SIGMOID && op != MR_GRAPH_DIV &&
+           op != MR_GRAPH_NORMALIZE_L1 && op != MR_GRAPH_JOIN && op != MR_GRAPH_CLIP;
+}
+
 static mr_status info_fill(struct mr_model *model, const char *name, struct mr_err *err)
 {
     const struct mr_model_meta *const meta = &model->meta;
     const struct mr_graph_params *const params = &model->params;
     const size_t classes = params->of_width == 1 ? 2 : params->of_width;
     const bool is_each = params->width == params->of_width; /* a number for each class */
+    const struct mr_graph_step *last = NULL;                /* that the outputs are of */
+    for (size_t i = 0; i < params->step_count; i++)
+        if (params->step[i].to <= params->y && params->y < params->step[i].to + params->step[i].width)
+            last = &params->step[i];
     if (meta->features.item && meta->features.count != params->cols)
         return mr_fail(err, MR_EDATA, "model \"%s\": %zu names in millrace.features, but it reads %zu", name,
                        meta->features.count, params->cols);
@@ -49,6 +61,7 @@ static mr_status info_fill(struct mr_model *model, const char *name, struct mr_e
                                          .width = params->width,
                                          .is_classifier = classes > 0,
                                          .has_no_probability = params->is_least || !is_each,
+                                         .is_logit = classes > 0 && last && is_unbounded(last->op),
                                          .class_count = classes,
                                          .label = (const char *const *)meta->labels.item};
     costs_count(model);
