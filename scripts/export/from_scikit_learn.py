@@ -17,7 +17,7 @@ known is refused with a reason.
 """
 import sys
 
-from model_file import metadata, numbers, write
+from model_file import arguments, metadata, numbers, write
 
 LINEAR = ("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "SGDRegressor")
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "softmax": "softmax"}
@@ -135,14 +135,12 @@ def export(model, path, version="", features=None):
 
 
 def main():
-    if len(sys.argv) != 4 or sys.argv[1] != "--trust-pickle":
-        sys.stderr.write(__doc__)
-        return 64
+    source, target = arguments(__doc__, "--trust-pickle")
     import joblib
     try:
-        export(joblib.load(sys.argv[2]), sys.argv[3])
+        export(joblib.load(source), target)
     except Refused as reason:
-        sys.stderr.write(f"{sys.argv[2]}: {reason}\n")
+        sys.stderr.write(f"{source}: {reason}\n")
         return 65
     return 0
 

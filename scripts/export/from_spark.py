@@ -21,7 +21,7 @@ import pathlib
 import sys
 import zlib
 
-from model_file import metadata, numbers, write
+from model_file import arguments, metadata, numbers, write
 
 SPARK = "org.apache.spark.ml."
 NUMBERS_MAX = 1 << 26  # of a sparse vector or matrix, so that a broken size takes no memory
@@ -372,11 +372,9 @@ def export(folder, path, version="", features=None):
 
 
 def main():
-    if len(sys.argv) != 3 or sys.argv[1].startswith("--"):
-        sys.stderr.write(__doc__)
-        return 64
+    source, target = arguments(__doc__)
     try:
-        export(sys.argv[1], sys.argv[2])
+        export(source, target)
     except Refused as reason:
         sys.stderr.write(f"{reason}\n")
         return 65
@@ -387,7 +385,7 @@ def main():
         sys.stderr.write(f"{reason}\n")
         return 66
     except OSError as reason:
-        sys.stderr.write(f"{sys.argv[2]}: could not be written: {reason}\n")
+        sys.stderr.write(f"{target}: could not be written: {reason}\n")
         return 74
     return 0
 

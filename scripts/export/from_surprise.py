@@ -14,7 +14,7 @@ that you made yourself:
 import array
 import sys
 
-from model_file import metadata, write
+from model_file import arguments, metadata, write
 
 
 def ids_of(name, raw):
@@ -58,11 +58,9 @@ def export(algo, path, version=""):
 
 
 def main():
-    if len(sys.argv) != 4 or sys.argv[1] != "--trust-pickle":
-        sys.stderr.write(__doc__)
-        return 64
+    source, target = arguments(__doc__, "--trust-pickle")
     import surprise.dump
-    export(surprise.dump.load(sys.argv[2])[1], sys.argv[3])
+    export(surprise.dump.load(source)[1], target)
     return 0
 
 

@@ -2,6 +2,20 @@
 import array
 import json
 import struct
+import sys
+
+
+def arguments(text, *first):
+    """Source and target of the command line, behind the words that must come first. Ends with the text where they are not there (64) or
+    where it was asked for (0)."""
+    words = sys.argv[1:]
+    if words in (["-h"], ["--help"]):
+        print(text.strip())
+        sys.exit(0)
+    if tuple(words[:-2]) != first or len(words) < 2 or words[-2].startswith("--"):
+        sys.stderr.write(text)
+        sys.exit(64)
+    return words[-2:]
 
 
 def write(path, tensors, metadata):

@@ -11,7 +11,8 @@ static double mean_of(const struct mr_differences *differences, double sum)
 
 static void outputs_print(FILE *out, const float *y, size_t width)
 {
-    for (size_t i = 0; i < width && i < SHOWN_OUTPUTS; i++) fprintf(out, " %.9g", (double)y[i]);
+    for (size_t i = 0; i < width && i < SHOWN_OUTPUTS; i++)
+        fprintf(out, " %.9g", isnan(y[i]) ? (double)NAN : (double)y[i]); /* without its sign */
     if (width > SHOWN_OUTPUTS) fprintf(out, " and %zu more", width - SHOWN_OUTPUTS);
 }
 
@@ -45,8 +46,9 @@ void mr_differences_print(FILE *out, const struct mr_differences *differences, c
 {
     fprintf(out, "%s and %s: %llu rows of %zu outputs\n", a, b, (unsigned long long)differences->rows,
             differences->width);
-    fprintf(out, "  largest error   %-12.3g relative %.3g (row %llu)\n", differences->absolute_max,
-            differences->relative_max, (unsigned long long)differences->row_max);
+    fprintf(out, "  largest error   %-12.3g relative %.3g", differences->absolute_max, differences->relative_max);
+    if (differences->relative_max != 0) fprintf(out, " (row %llu)", (unsigned long long)differences->row_max);
+    fputc('\n', out);
     fprintf(out, "  mean error      %-12.3g relative %.3g\n", mean_of(differences, differences->absolute_sum),
             mean_of(differences, differences->relative_sum));
     fprintf(out, "  past %-10g %llu rows\n", differences->tolerance, (unsigned long long)differences->past);
