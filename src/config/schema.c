@@ -175,7 +175,11 @@ static cJSON *chosen_schema(const struct mr_section *section, cJSON *defs)
     cJSON *const names = cJSON_CreateArray();
     cJSON *const rules = cJSON_CreateArray();
     cJSON *const enumeration = cJSON_CreateObject();
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(schema, "required"), cJSON_CreateString(section->selector));
+    const struct mr_option *const row = mr_option_find(section->selectors, section->selector);
+    if (row->required)
+        cJSON_AddItemToArray(cJSON_AddArrayToObject(schema, "required"), cJSON_CreateString(section->selector));
+    else
+        put(schema, "anyOf", cJSON_Parse("[{\"required\":[\"type\"]},{\"required\":[\"file\"]}]"));
     put(enumeration, "enum", names);
     cJSON_AddItemToArray(forms, enumeration);
     cJSON_AddItemToArray(forms, reference("reference"));

@@ -63,7 +63,12 @@ static const struct mr_option model_selectors[] = {
      .type = MR_OPT_STRING,
      .offset = AT(name),
      .doc = "What emit.fields calls it; letters, digits, _ and -. Without it: the type."},
-    {.key = "type", .type = MR_OPT_STRING, .offset = AT(plug), .required = true, .doc = "What it computes."},
+    {.key = "type",
+     .type = MR_OPT_STRING,
+     .offset = AT(plug),
+     .doc =
+         "What it computes. Without it: what the file says; a model that starts without a file has no other way to say "
+         "it."},
     {.key = "file",
      .type = MR_OPT_STRING,
      .offset = AT(file),

@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "config/load.h"
 #include "config/substitute.h"
+#include "modelfile/model_type.h"
 
 enum { TARGETS_MAX = 3 };
 
@@ -41,11 +42,35 @@ static void unknown_plug(struct mr_load *load, uint32_t node, const struct mr_se
     mr_report_note(&load->report, "%ss of this build: %s", mr_plug_kind_name(section->kind), names);
 }
 
+/* A model's type, as its file says it. */
+static bool choose_by_file(struct mr_load *load, uint32_t node, struct mr_plug *plug_out)
+{
+    const uint32_t child = mr_node_child(&load->document, node, "file");
+    const struct mr_model_ops *ops;
+    struct mr_err err;
+    if (child == MR_NODE_NONE) {
+        mr_load_error(load, node, "\"type\" is missing, and there is no \"file\" that says it");
+        return false;
+    }
+    if (load->document.node[child].kind != MR_NODE_STRING) return false;
+    char *const name = mr_load_string(load, child), *const path = name ? mr_path_join(load->folder, name) : NULL;
+    const mr_status status = path ? mr_model_type_find(path, &ops, &err) : MR_ENOMEM;
+    if (name && (!path || status == MR_ENOMEM)) load->is_out_of_memory = true;
+    if (status && status != MR_ENOMEM) {
+        mr_load_error(load, child, "%s", err.text);
+        if (status == MR_EINPUT) mr_report_hint(&load->report, "or add \"type\", if it is to be made");
+    }
+    free(name);
+    free(path);
+    return !status && mr_plug_find(MR_PLUG_MODEL, ops->name, plug_out);
+}
+
 /* Finds the plug-in that a section's object names. False when there is none; a missing selector is found later as a
  * missing key. */
 static bool choose_plug(struct mr_load *load, uint32_t node, const struct mr_section *section, struct mr_plug *plug_out)
 {
     const uint32_t child = mr_node_child(&load->document, node, section->selector);
+    if (child == MR_NODE_NONE && section->kind == MR_PLUG_MODEL) return choose_by_file(load, node, plug_out);
     if (child == MR_NODE_NONE || load->document.node[child].kind != MR_NODE_STRING) return false;
     /* Without findings of its own: the value is read once more as an ordinary row. */
     struct mr_err err;

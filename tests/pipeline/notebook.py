@@ -154,7 +154,7 @@ def job(models, name, source, sink):
         else:
             fields.update({f"{model.name}_{i}": f"{model.name}.scores[{i}]" for i in range(len(model.scores[0]))})
     return {"job": name, "source": source, "record": {"format": "json", "features": COLUMNS},
-            "models": [{"name": model.name, "type": model.kind, "file": model.path} for model in models],
+            "models": [{"name": model.name, "file": model.path} for model in models],
             "emit": {"fields": fields}, "sinks": [sink]}
 
 

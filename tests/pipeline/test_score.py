@@ -100,6 +100,32 @@ def check_blocks():
         fail("rows are lost, doubled or cut at the end of a block")
 
 
+def check_logits():
+    """A network that ends in sums has scores, and nothing that is called a probability."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, rows = os.path.join(folder, "logits.safetensors"), os.path.join(folder, "rows.csv")
+        header = {"__metadata__": {"millrace.type": "mlp", "millrace.activations": '["identity"]', "millrace.labels": '["u","v","w"]',
+                                   "millrace.features": '["a","b"]'},
+                  "layer.0.weight": {"dtype": "F32", "shape": [3, 2], "data_offsets": [0, 24]}, "layer.0.bias": {"dtype": "F32", "shape": [3], "data_offsets": [24, 36]}}
+        text = json.dumps(header).encode()
+        with open(path, "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text + struct.pack("<9f", 1, 0, 0, 1, 0.5, 0.5, 0, 0, 0))
+        with open(rows, "w", encoding="ascii") as file:
+            file.write("a,b,y\n1,2,v\n3,1,w\n")
+
+        def call(*words):
+            return subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=False)
+        done = call("score", path, rows)
+        if done.stdout != '{"prediction":1,"label":"v","scores":[1,2,1.5]}\n{"prediction":0,"label":"u","scores":[3,1,2]}\n':
+            fail(f"logits: {done.stdout}{done.stderr}")
+        done = call("score", path, rows, "-e", "p=model.probability")
+        if done.returncode != 64 or "are no probabilities" not in done.stderr:
+            fail(f"logits: exit {done.returncode}: {done.stderr}")
+        done = call("eval", path, rows, "--label", "y")
+        if "accuracy                      0.5" not in done.stdout or "no log loss" not in done.stdout:
+            fail(f"eval of logits: {done.stdout}{done.stderr}")
+
+
 def check_bad_rows():
     long = b'{"Temperature":1,"pad":"' + b"x" * (9 << 20) + b'"}\n'
     data = b'{"Temperature":1}\n\nnonsense\n' + long + b'{"Temperature":"warm"}\n{"Temperature":2}\n{}\n{"Temperature":1e39}\n{"Temperature":3}'
@@ -160,6 +186,7 @@ def check_distance():
 
 
 check_formats(tensors(MODEL))
+check_logits()
 check_blocks()
 check_bad_rows()
 check_errors()

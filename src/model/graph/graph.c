@@ -30,12 +30,25 @@ static void costs_count(struct mr_model *model)
     }
 }
 
-/* Whether numbers that a step gives may be above 1, or below 0. A quotient is that of each by the sum of all: what
- * one-against-the-rest classifiers end in; and a join is that of p and 1 - p. */
-static bool is_unbounded(mr_graph_op op)
+/* The last step before `end` that gives a column: columns of the workspace are used again. NULL: it is a feature. */
+static const struct mr_graph_step *step_of(const struct mr_graph_params *params, size_t column,
+                                           const struct mr_graph_step *end)
 {
-    return op != MR_GRAPH_SOFTMAX && op != MR_GRAPH_SIGMOID && op != MR_GRAPH_HARD_SIGMOID && op != MR_GRAPH_DIV &&
-           op != MR_GRAPH_NORMALIZE_L1 && op != MR_GRAPH_JOIN && op != MR_GRAPH_CLIP;
+    for (const struct mr_graph_step *step = end; step > params->step;) {
+        step--;
+        if (step->to <= column && column < step->to + step->width) return step;
+    }
+    return NULL;
+}
+
+/* Whether the outputs are sums that nothing bounds. What shifts, scales or adds up is looked through; what is left is a
+ * layer, or a function that keeps numbers within bounds, such as softmax, sigmoid or a quotient by the sum of all. */
+static bool is_logit(const struct mr_graph_params *params)
+{
+    const struct mr_graph_step *step = step_of(params, params->y, params->step + params->step_count);
+    while (step && (step->op == MR_GRAPH_COLUMNS || step->op == MR_GRAPH_ADD || step->op == MR_GRAPH_SUB))
+        step = step_of(params, step->x, step);
+    return !step || step->op == MR_GRAPH_DENSE || step->op == MR_GRAPH_LOG_SOFTMAX;
 }
 
 static mr_status info_fill(struct mr_model *model, const char *name, struct mr_err *err)
@@ -44,10 +57,6 @@ static mr_status info_fill(struct mr_model *model, const char *name, struct mr_e
     const struct mr_graph_params *const params = &model->params;
     const size_t classes = params->of_width == 1 ? 2 : params->of_width;
     const bool is_each = params->width == params->of_width; /* a number for each class */
-    const struct mr_graph_step *last = NULL;                /* that the outputs are of */
-    for (size_t i = 0; i < params->step_count; i++)
-        if (params->step[i].to <= params->y && params->y < params->step[i].to + params->step[i].width)
-            last = &params->step[i];
     if (meta->features.item && meta->features.count != params->cols)
         return mr_fail(err, MR_EDATA, "model \"%s\": %zu names in millrace.features, but it reads %zu", name,
                        meta->features.count, params->cols);
@@ -61,7 +70,7 @@ static mr_status info_fill(struct mr_model *model, const char *name, struct mr_e
                                          .width = params->width,
                                          .is_classifier = classes > 0,
                                          .has_no_probability = params->is_least || !is_each,
-                                         .is_logit = classes > 0 && last && is_unbounded(last->op),
+                                         .is_logit = classes > 0 && is_logit(params),
                                          .class_count = classes,
                                          .label = (const char *const *)meta->labels.item};
     costs_count(model);
