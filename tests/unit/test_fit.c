@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "crew_fixture.h"
 #include "fit/kmeans.h"
 #include "fit/knee.h"
 #include "fit/lbfgs.h"
@@ -18,22 +19,6 @@
 #include "fit/network.h"
 #include "fit/prepare.h"
 #include "fit/silhouette.h"
-
-static struct mr_crew *crew;
-
-static int crew_open(void **state)
-{
-    struct mr_err err = {0};
-    (void)state;
-    return mr_crew_open("cpu", 2, &crew, &err);
-}
-
-static int crew_close(void **state)
-{
-    (void)state;
-    mr_crew_close(crew);
-    return 0;
-}
 
 /* Rows as tiles; the values by a function of row and column. */
 static struct mr_matrix matrix_make(size_t rows, size_t cols, float (*value)(size_t row, size_t col))

@@ -13,6 +13,7 @@
 
 #include "base/mersenne.h"
 #include "base/random.h"
+#include "crew_fixture.h"
 #include "fit/factors.h"
 #include "kernels/mf_als/mf_als.h"
 #include "millrace/batch.h"
@@ -23,22 +24,6 @@
 
 static const char *const variants[] = {"avx512", "avx2", "neon", "base"};
 enum { VARIANTS = sizeof variants / sizeof *variants };
-
-static struct mr_crew *crew;
-
-static int crew_open(void **state)
-{
-    struct mr_err err = {0};
-    (void)state;
-    return mr_crew_open("cpu", 2, &crew, &err);
-}
-
-static int crew_close(void **state)
-{
-    (void)state;
-    mr_crew_close(crew);
-    return 0;
-}
 
 /* Ratings of tastes of two numbers, few of some users and many of others; value's last bits tell which one it is. */
 static struct mr_rating *ratings_make(void)
