@@ -317,13 +317,15 @@ void mr_transaction_leave(struct mr_transaction *transaction)
     if (!transaction->client || !transaction->is_pending || rd_kafka_fatal_error(transaction->client, NULL, 0)) return;
     transaction->is_open = transaction->is_pending = false;
     transaction->is_closing = true;
-    rd_kafka_error_t *const error = rd_kafka_abort_transaction(transaction->client, LEAVE_MS);
-    if (!error) return;
+    const bool is_clean = !mr_epoch_watch_is_dirty(&transaction->watch);
+    rd_kafka_error_t *const error = is_clean ? rd_kafka_abort_transaction(transaction->client, LEAVE_MS) : NULL;
+    if (is_clean && !error) return;
     mr_log(MR_LOG_WARN, "kafka",
            "the last transaction is left open (%s): readers of committed records wait at it for %g s at most, or until "
            "this instance starts again",
-           rd_kafka_error_string(error), (double)transaction->timeouts.transaction_ms / 1e3);
-    rd_kafka_error_destroy(error);
+           error ? rd_kafka_error_string(error) : "a request of it was not answered, and may come after its end",
+           (double)transaction->timeouts.transaction_ms / 1e3);
+    if (error) rd_kafka_error_destroy(error);
 }
 
 void mr_transaction_drop(struct mr_transaction *transaction)
