@@ -13,7 +13,7 @@
 
 #define STEP_MS          1000  /* of init and commit: then they are called again, and go on where they were */
 #define OFFSETS_MS       10000 /* cannot be resumed: sent again it would be another request */
-#define LEAVE_MS         3000
+#define LEAVE_MS         1000
 #define NOTICE_MS        1000 /* librdkafka looks for requests that are over once a second */
 #define REFUSALS_WAIT_MS 1000
 #define PROBE_EVERY_US   100000 /* how often to ask whether a transaction that waits for reports has failed */

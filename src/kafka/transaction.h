@@ -55,7 +55,7 @@ bool mr_transaction_is_dirty(struct mr_transaction *transaction);
 void mr_transaction_drop(struct mr_transaction *transaction);
 
 /**
- * Ends the open transaction in good order before the producer is dropped for good, if brokers answer within 3 s: until
+ * Ends the open transaction in good order before the producer is dropped for good, if brokers answer within 1 s: until
  * somebody has ended it, nobody who reads committed records alone sees what others write behind it. Does nothing where
  * a commit was asked for, where another process has this one's place (it does not fence that one, as init would), and
  * where a request of the epoch may be late: offsets that come behind the end, in the same epoch, would never be ended.

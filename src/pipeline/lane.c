@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/test_hook.h"
+#include "kafka/transaction.h"
 #include "pipeline/decode.h"
 #include "pipeline/lane_commit.h"
 #include "pipeline/lane_labels.h"
@@ -457,10 +458,10 @@ static mr_status lane_commit(struct mr_lane *lane, int64_t timeout_ns, struct mr
 void mr_lane_revoked(struct mr_lane *lane, const struct mr_position *positions, size_t count, bool is_lost)
 {
     struct mr_err err = {0};
-    /* A bounded run goes on until the partitions that come instead are read, and those that another lane gets of this
-     * one's, which may have been without any, and so at its end. */
+    atomic_store(&lane->is_at_end, false); /* a bounded run goes on until the partitions that come instead are read */
+    if (lane->is_rebuilding) return;       /* nothing is in flight, and the other lanes may be gone */
+    /* So it does with those that another lane gets of this one's: it may have been without any, and so at its end. */
     for (unsigned i = 0; i < lane->run->lane_count; i++) atomic_store(&lane->run->lane[i]->is_at_end, false);
-    if (lane->is_rebuilding) return; /* nothing is in flight */
     MR_TEST_HOOK("revoke.begin");
     const bool can_commit =
         !is_lost && !lane->is_delivering && lane->err.status == MR_OK && mr_run_state_now(lane->run) != MR_RUN_ABORT;
@@ -602,7 +603,7 @@ void *mr_lane_main(void *argument)
         (lane->flight.ticket_count || lane->flight.ready_count || (lane->exact && mr_lane_commit_is_open(lane)))) {
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");
     }
-    if (lane->exact) mr_lane_commit_leave(lane);
+    if (lane->exact && mr_run_state_now(lane->run) != MR_RUN_ABORT) mr_transaction_leave(lane->exact->transaction);
     atomic_store(&lane->is_over, true);
     return NULL;
 }

@@ -214,17 +214,13 @@ static void messages_give_back(struct mr_lane *lane, uint64_t messages)
     atomic_store_explicit(&stats->messages_in, mr_stats_get(&stats->messages_in) - messages, memory_order_relaxed);
 }
 
-void mr_lane_commit_leave(struct mr_lane *lane)
-{
-    if (mr_run_state_now(lane->run) == MR_RUN_DRAIN) mr_transaction_leave(lane->exact->transaction);
-}
-
-/* Drops the producer, and counts nothing since the last commit. */
+/* Drops the producer, and counts nothing since the last commit. The next one ends what is open, but at the end of the
+ * run there is none. */
 static void give_up(struct mr_lane *lane)
 {
     struct mr_lane_commit *const exact = lane->exact;
     struct mr_stats *const stats = &lane->stats;
-    mr_lane_commit_leave(lane);
+    if (mr_run_state_now(lane->run) == MR_RUN_DRAIN) mr_transaction_leave(exact->transaction);
     mr_commit_close(&exact->protocol);
     if (mr_transaction_has_learned(exact->transaction)) lane->restarts = 0; /* the next one gets further */
     messages_give_back(lane, mr_stats_get(&stats->messages_in) - exact->messages);

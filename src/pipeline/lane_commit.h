@@ -40,10 +40,6 @@ bool mr_lane_commit_has_work(const struct mr_lane *lane);
 /** Whether a step of a commit has to be given up: the run is left at once, or partitions have to go. */
 bool mr_lane_commit_is_late(const struct mr_lane *lane);
 
-/** The lane ends: what it could not commit is ended, so that nobody waits for it; but not where it is to leave at once.
- */
-void mr_lane_commit_leave(struct mr_lane *lane);
-
 /** Commits what the flight has settled, which must be all that was taken in. As mr_commit_end. */
 mr_status mr_lane_commit_end(struct mr_lane *lane, struct mr_err *err);
 
