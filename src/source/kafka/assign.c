@@ -284,7 +284,7 @@ static mr_status partitions_take(struct mr_source *source, rd_kafka_topic_partit
     source->was_unanswered = false;
     if (!status && list->cnt) status = committed_read(source, list, err);
     for (int i = 0; i < list->cnt && !status; i++) bounds[i] = (struct mr_kafka_bounds){-1, -1};
-    if (!status && needs_bounds(source, list)) mr_kafka_bounds_ask(source, list, bounds);
+    if (!status && needs_bounds(source, list)) mr_kafka_bounds_ask(source, list, MR_KAFKA_ASK_TIMEOUT_MS, bounds);
     if (!status) status = entries_take(source, list, bounds, err);
     free(bounds);
     if (!status) source->has_assignment = true;

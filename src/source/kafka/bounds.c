@@ -13,17 +13,16 @@
 #include "kafka/client.h"
 #include "source/kafka/source.h"
 
-#define ASK_TIMEOUT_MS 15000
-#define PAUSE_NS       50000000
+#define PAUSE_NS 50000000
 
 /* Asks for one bound of all partitions of the list. On success *answer_out is the caller's; a partition without an
  * answer has an error there, or an offset below 0. */
 static rd_kafka_resp_err_t bound_ask(struct mr_source *source, const rd_kafka_topic_partition_list_t *list,
-                                     int64_t which, rd_kafka_topic_partition_list_t **answer_out)
+                                     int64_t which, int timeout_ms, rd_kafka_topic_partition_list_t **answer_out)
 {
     rd_kafka_topic_partition_list_t *answer = rd_kafka_topic_partition_list_copy(list);
     for (int i = 0; i < list->cnt; i++) answer->elems[i].offset = which; /* in the place of a time */
-    const rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(source->client, answer, ASK_TIMEOUT_MS);
+    const rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(source->client, answer, timeout_ms);
     if (code) rd_kafka_topic_partition_list_destroy(answer);
     *answer_out = code ? NULL : answer;
     return code;
@@ -44,11 +43,11 @@ static int64_t bound_of(rd_kafka_topic_partition_list_t *answer, const rd_kafka_
 
 /* The bounds of a list; the code is that of the last partition without an answer, or of all. */
 static rd_kafka_resp_err_t list_ask(struct mr_source *source, const rd_kafka_topic_partition_list_t *list,
-                                    struct mr_kafka_bounds *bounds)
+                                    int timeout_ms, struct mr_kafka_bounds *bounds)
 {
     rd_kafka_topic_partition_list_t *low = NULL, *high = NULL;
-    rd_kafka_resp_err_t code = bound_ask(source, list, RD_KAFKA_OFFSET_BEGINNING, &low);
-    if (!code) code = bound_ask(source, list, RD_KAFKA_OFFSET_END, &high);
+    rd_kafka_resp_err_t code = bound_ask(source, list, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, &low);
+    if (!code) code = bound_ask(source, list, RD_KAFKA_OFFSET_END, timeout_ms, &high);
 
     for (int i = 0; i < list->cnt; i++) {
         bounds[i] = (struct mr_kafka_bounds){-1, -1};
@@ -61,10 +60,10 @@ static rd_kafka_resp_err_t list_ask(struct mr_source *source, const rd_kafka_top
     return code;
 }
 
-void mr_kafka_bounds_ask(struct mr_source *source, const rd_kafka_topic_partition_list_t *list,
+void mr_kafka_bounds_ask(struct mr_source *source, const rd_kafka_topic_partition_list_t *list, int timeout_ms,
                          struct mr_kafka_bounds *bounds)
 {
-    list_ask(source, list, bounds);
+    list_ask(source, list, timeout_ms, bounds);
 }
 
 /* What passes when the client has asked for the topic again. */
@@ -79,7 +78,7 @@ mr_status mr_kafka_bounds_need(struct mr_source *source, const rd_kafka_topic_pa
                                struct mr_kafka_bounds *bounds, struct mr_err *err)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
-    const int64_t deadline_us = mr_clock_us() + ASK_TIMEOUT_MS * 1000LL;
+    const int64_t deadline_us = mr_clock_us() + MR_KAFKA_ASK_TIMEOUT_MS * 1000LL;
     rd_kafka_topic_partition_list_t *list;
     mr_status status = MR_AGAIN;
 
@@ -87,7 +86,7 @@ mr_status mr_kafka_bounds_need(struct mr_source *source, const rd_kafka_topic_pa
     list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, entry->topic, entry->partition);
     while (status == MR_AGAIN) {
-        const rd_kafka_resp_err_t code = list_ask(source, list, bounds);
+        const rd_kafka_resp_err_t code = list_ask(source, list, MR_KAFKA_ASK_TIMEOUT_MS, bounds);
         int32_t count;
         if (!code) {
             status = MR_OK;
@@ -97,8 +96,8 @@ mr_status mr_kafka_bounds_need(struct mr_source *source, const rd_kafka_topic_pa
                              rd_kafka_err2str(code));
         } else {
             /* A topic that is gone is told so; one that is new is known then. */
-            status = mr_kafka_partition_count(source->client, source->servers, entry->topic, ASK_TIMEOUT_MS, &count,
-                                              err) == MR_EINPUT
+            status = mr_kafka_partition_count(source->client, source->servers, entry->topic, MR_KAFKA_ASK_TIMEOUT_MS,
+                                              &count, err) == MR_EINPUT
                          ? MR_EINPUT
                          : MR_AGAIN;
             if (status == MR_AGAIN) nanosleep(&pause, NULL);

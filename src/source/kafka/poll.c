@@ -48,7 +48,7 @@ static void lost_take(struct mr_source *source, const rd_kafka_message_t *messag
     rd_kafka_topic_partition_list_t *const list = rd_kafka_topic_partition_list_new(1);
     struct mr_kafka_bounds bounds;
     rd_kafka_topic_partition_list_add(list, topic, message->partition);
-    mr_kafka_bounds_ask(source, list, &bounds);
+    mr_kafka_bounds_ask(source, list, MR_KAFKA_ASK_TIMEOUT_MS, &bounds);
     rd_kafka_topic_partition_list_destroy(list);
     mr_kafka_lost(topic, message->partition, message->offset > wanted ? message->offset : wanted, &bounds,
                   &source->failure);

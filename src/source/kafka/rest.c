@@ -12,6 +12,7 @@
 
 #define LOOK_INTERVAL_US 500000
 #define LOOK_TIMEOUT_MS  5000
+#define END_TIMEOUT_MS   1000 /* the lane waits for it, at each look */
 #define QUIET_US         3000000
 #define MARGIN_MS        15000
 
@@ -38,20 +39,26 @@ static int64_t end_of(const struct mr_source *source, const rd_kafka_topic_parti
     return source->open.ends.note(source->open.ends.context, entry->topic, entry->partition, -1);
 }
 
-/* Asks where partitions that are elsewhere end, those of which it is not known. Without an answer it stays so. */
-static mr_status ends_note(struct mr_source *source, const rd_kafka_topic_partition_list_t *elsewhere,
-                           struct mr_err *err)
+/* Those of them whose end is not known. */
+static rd_kafka_topic_partition_list_t *unknown_list(const struct mr_source *source,
+                                                     const rd_kafka_topic_partition_list_t *elsewhere)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    for (int i = 0; i < elsewhere->cnt; i++) {
+        const rd_kafka_topic_partition_t *entry = &elsewhere->elems[i];
+        if (end_of(source, entry) < 0) rd_kafka_topic_partition_list_add(list, entry->topic, entry->partition);
+    }
+    return list;
+}
+
+/* Asks where the partitions of a list end. Without an answer it stays unknown. */
+static mr_status list_note(struct mr_source *source, const rd_kafka_topic_partition_list_t *list, struct mr_err *err)
 {
     const struct mr_source_ends *ends = &source->open.ends;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(elsewhere->cnt);
-    struct mr_kafka_bounds *bounds = calloc((size_t)elsewhere->cnt + 1, sizeof *bounds);
+    struct mr_kafka_bounds *bounds = calloc((size_t)list->cnt + 1, sizeof *bounds);
     mr_status status = bounds ? MR_OK : mr_fail(err, MR_ENOMEM, "kafka source: out of memory");
 
-    for (int i = 0; i < elsewhere->cnt; i++) {
-        if (end_of(source, &elsewhere->elems[i]) < 0)
-            rd_kafka_topic_partition_list_add(list, elsewhere->elems[i].topic, elsewhere->elems[i].partition);
-    }
-    if (!status && list->cnt) mr_kafka_bounds_ask(source, list, bounds);
+    if (!status && list->cnt) mr_kafka_bounds_ask(source, list, END_TIMEOUT_MS, bounds);
     for (int i = 0; i < list->cnt && !status; i++) {
         const rd_kafka_topic_partition_t *entry = &list->elems[i];
         if (bounds[i].high < 0) continue;
@@ -61,7 +68,28 @@ static mr_status ends_note(struct mr_source *source, const rd_kafka_topic_partit
             ends->mark(ends->context, entry->topic, entry->partition, MR_END_READ);
     }
     free(bounds);
-    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+/* Asks where partitions that are elsewhere end, those of which it is not known: of all at once, and where that tells
+ * nothing, because one of them has no leader, of one of them at each look. How many are left. */
+static mr_status ends_note(struct mr_source *source, const rd_kafka_topic_partition_list_t *elsewhere, int *left_out,
+                           struct mr_err *err)
+{
+    rd_kafka_topic_partition_list_t *unknown = unknown_list(source, elsewhere);
+    const int asked = unknown->cnt;
+    mr_status status = list_note(source, unknown, err);
+    rd_kafka_topic_partition_list_destroy(unknown);
+    unknown = unknown_list(source, elsewhere);
+    *left_out = unknown->cnt;
+    if (!status && asked > 1 && unknown->cnt == asked) {
+        const rd_kafka_topic_partition_t *entry = &unknown->elems[source->rest_turn++ % (unsigned)asked];
+        rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(one, entry->topic, entry->partition);
+        status = list_note(source, one, err);
+        rd_kafka_topic_partition_list_destroy(one);
+    }
+    rd_kafka_topic_partition_list_destroy(unknown);
     return status;
 }
 
@@ -74,7 +102,8 @@ mr_status mr_kafka_rest_note(struct mr_source *source, struct mr_err *err)
             rd_kafka_topic_partition_list_add(source->rest, source->topic[i], number);
     }
     rd_kafka_topic_partition_list_t *list = elsewhere_list(source);
-    const mr_status status = ends_note(source, list, err);
+    int left;
+    const mr_status status = ends_note(source, list, &left, err);
     rd_kafka_topic_partition_list_destroy(list);
     return status;
 }
@@ -102,7 +131,7 @@ static int64_t patience_ms(const struct mr_source *source)
 }
 
 static mr_status others_wait(struct mr_source *source, const rd_kafka_topic_partition_list_t *list, int64_t sum,
-                             struct mr_err *err)
+                             int unknown, struct mr_err *err)
 {
     const int64_t now_us = mr_clock_us();
     if (!source->rest_since_us) source->rest_since_us = now_us;
@@ -116,6 +145,12 @@ static mr_status others_wait(struct mr_source *source, const rd_kafka_topic_part
         source->has_told_rest = true;
     }
     if (now_us < source->rest_end_us) return MR_OK;
+    if (unknown)
+        return mr_fail(
+            err, MR_ERETRY,
+            "kafka source: no broker has told for %d s where %d of %d partitions end, which are not read here: "
+            "have they a leader?",
+            (int)(patience_ms(source) / 1000), unknown, source->rest->cnt);
     return mr_fail(err, MR_ERETRY,
                    "kafka source: %d of %d partitions (%s[%d] ...) belong to other members of group \"%s\", which have "
                    "committed nothing for %d s: they are not read to their end",
@@ -129,12 +164,13 @@ mr_status mr_kafka_rest_wait(struct mr_source *source, struct mr_err *err)
     if (!source->rest) return MR_END;
     if (mr_clock_us() < source->rest_due_us) return MR_OK;
     rd_kafka_topic_partition_list_t *list = elsewhere_list(source);
-    const mr_status noted = ends_note(source, list, err);
+    int unknown;
+    const mr_status noted = ends_note(source, list, &unknown, err);
     if (noted) {
         status = noted;
     } else if (list->cnt) {
         const int64_t sum = committed_trim(source, list);
-        if (list->cnt) status = others_wait(source, list, sum, err);
+        if (list->cnt) status = others_wait(source, list, sum, unknown, err);
     }
     source->rest_due_us = status == MR_END ? 0 : mr_clock_us() + LOOK_INTERVAL_US;
     rd_kafka_topic_partition_list_destroy(list);

@@ -69,6 +69,7 @@ struct mr_source {
     rd_kafka_topic_partition_list_t *rest;           /* all partitions that the run began with; NULL: not known yet */
     int64_t rest_sum;                                /* what others had committed of theirs at the last look */
     int64_t rest_since_us, rest_due_us, rest_end_us; /* first and next look, and when nothing has moved for too long */
+    unsigned rest_turn;                              /* of the partitions whose end is asked for alone */
     struct {                                         /* unread.c: of a static member */
         int64_t due_us;                              /* of the next look; 0: none */
         unsigned looks_left, subscribes_left;
@@ -90,8 +91,11 @@ struct mr_kafka_bounds {
     int64_t low, high;
 };
 
-/** Asks for the bounds of all partitions of a list into bounds[list->cnt]. What no broker says stays -1. */
-void mr_kafka_bounds_ask(struct mr_source *source, const rd_kafka_topic_partition_list_t *list,
+#define MR_KAFKA_ASK_TIMEOUT_MS 15000
+
+/** Asks for the bounds of all partitions of a list into bounds[list->cnt], twice within the time. What no broker says
+ * stays -1: of all, where one of them has no leader. */
+void mr_kafka_bounds_ask(struct mr_source *source, const rd_kafka_topic_partition_list_t *list, int timeout_ms,
                          struct mr_kafka_bounds *bounds);
 
 /**
