@@ -46,7 +46,8 @@ struct mr_model_info {
     size_t width;               /* numbers a row in mr_scores.y */
     bool is_classifier;         /* class_index is meaningful */
     bool is_transform;          /* y is features for a model behind it, no prediction */
-    bool has_no_probability;    /* y is something else, though there are classes: a distance */
+    bool has_no_probability;    /* there are classes, but y has not a number for each of them */
+    bool is_distance;           /* y is the squared distance to the nearest centre, and that the class */
     bool is_logit;              /* y has a number for each class, the largest wins; they are no probabilities */
     size_t class_count;         /* 0 for a regression; binary: 2 (while width may be 1) */
     const char *const *label;   /* [class_count] label names, or NULL: then a label prints as its index */

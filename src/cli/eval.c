@@ -41,7 +41,7 @@ const char *mr_eval_class_name(const struct mr_model_info *info, size_t k, char 
 static mr_status kind_find(struct eval *eval, const char *model, mr_label_kind *label_out, struct mr_err *err)
 {
     const struct mr_model_info *const info = eval->scorer.info;
-    eval->result.kind = info->has_no_probability ? EVAL_CLUSTERS : info->is_classifier ? EVAL_CLASSES : EVAL_NUMBERS;
+    eval->result.kind = info->is_distance ? EVAL_CLUSTERS : info->is_classifier ? EVAL_CLASSES : EVAL_NUMBERS;
     if (info->column_count) eval->result.kind = EVAL_RATINGS;
     *label_out =
         eval->result.kind == EVAL_NUMBERS || eval->result.kind == EVAL_RATINGS ? MR_LABEL_NUMBER : MR_LABEL_CLASS;

@@ -84,11 +84,11 @@ static mr_status emit_fill(struct score *score, struct mr_err *err)
     if (!given->count && score->info->is_classifier) {
         is_put = mr_map_put(fields, "prediction", MODEL_NAME ".class");
         if (is_put && score->info->label) is_put = mr_map_put(fields, "label", MODEL_NAME ".label");
-        if (is_put && score->info->has_no_probability && score->info->width == 1)
+        if (is_put && score->info->is_distance)
             is_put = mr_map_put(fields, "distance", MODEL_NAME ".score");
-        else if (is_put && score->info->is_logit)
+        else if (is_put && (score->info->is_logit || score->info->has_no_probability))
             is_put = mr_map_put(fields, "scores", MODEL_NAME ".scores");
-        else if (is_put && !score->info->has_no_probability)
+        else if (is_put)
             is_put = mr_map_put(fields, "probability", MODEL_NAME ".probability");
     } else if (!given->count) {
         is_put = mr_map_put(fields, "prediction", score->info->width == 1 ? MODEL_NAME ".score" : MODEL_NAME ".scores");

@@ -7,11 +7,12 @@
 mr_status mr_differences_init(struct mr_differences *differences, const struct mr_model_info *info, double tolerance,
                               size_t worst_cap, struct mr_err *err)
 {
-    const bool is_single = info->is_classifier && info->width == 1 && !info->has_no_probability;
+    const bool is_single = info->is_classifier && info->width == 1 && !info->has_no_probability && !info->is_logit;
     *differences = (struct mr_differences){.width = info->width,
                                            .has_classes = info->is_classifier,
                                            .is_single = is_single,
                                            .is_distance = info->is_classifier && info->has_no_probability,
+                                           .is_sign = info->is_logit && info->width == 1,
                                            .tolerance = tolerance,
                                            .worst = calloc(worst_cap + 1, sizeof *differences->worst),
                                            .worst_cap = worst_cap,
@@ -40,6 +41,7 @@ static double lead_of(const struct mr_differences *differences, const struct mr_
 {
     double best = -INFINITY, second = -INFINITY;
     if (differences->is_single) return fabs(2 * (double)scores->y[row] - 1);
+    if (differences->is_sign) return fabs((double)scores->y[row]);
     for (size_t col = 0; col < scores->width; col++) {
         const double y = (double)scores->y[mr_tile_at(row, col, scores->width)];
         if (y > best)

@@ -20,6 +20,7 @@ struct mr_differences {
     size_t width;
     bool has_classes, is_single; /* is_single: one output, the probability of the second of two classes */
     bool is_distance;            /* one output, the distance to the class */
+    bool is_sign;                /* one output, above 0 of the second of two classes */
     double tolerance;            /* of the relative error */
     uint64_t rows, past;         /* past: rows whose relative error is larger than the tolerance */
     double absolute_max, absolute_sum, relative_max, relative_sum; /* of the rows' errors; infinite: one is a number */

@@ -8,7 +8,7 @@
 
 static bool is_single(const struct mr_model_info *info)
 {
-    return info->is_classifier && info->width == 1 && !info->has_no_probability;
+    return info->is_classifier && info->width == 1 && !info->has_no_probability && !info->is_logit;
 }
 
 /* Rows of float32 without a list of fields are as long as the model's. */
@@ -50,6 +50,7 @@ mr_status mr_expected_open(struct mr_expected *expected, const char *path, const
     mr_strings_deinit(&packed);
     if (!status) mr_table_feature(expected->table, &count);
     expected->has_two = is_single(info) && count == 2;
+    expected->boundary = info->is_logit ? 0 : 0.5f;
     if (!status && count != info->width && !expected->has_two)
         status = mr_fail(err, MR_EUSAGE, "%s has %zu fields a row, the model gives %zu: say which with --expect-fields",
                          path, count, info->width);
@@ -69,7 +70,8 @@ static void row_take(struct mr_expected *expected, size_t row)
         scores->y[mr_tile_at(row, col, scores->width)] = y;
         if (y > scores->y[mr_tile_at(row, best, scores->width)]) best = col;
     }
-    if (scores->class_index) scores->class_index[row] = scores->width == 1 ? scores->y[row] > 0.5f : (int32_t)best;
+    if (scores->class_index)
+        scores->class_index[row] = scores->width == 1 ? scores->y[row] > expected->boundary : (int32_t)best;
 }
 
 mr_status mr_expected_next(struct mr_expected *expected, size_t rows, struct mr_err *err)

@@ -8,7 +8,8 @@
 struct mr_expected {
     struct mr_table *table;
     const char *path;
-    bool has_two; /* two columns for a model that gives the second one's probability alone */
+    bool has_two;   /* two columns for a model that gives the second one's probability alone */
+    float boundary; /* of one output: above it is the second class */
     struct mr_block block;
     size_t used;             /* rows of the block that were handed over */
     struct mr_scores scores; /* of the last rows */

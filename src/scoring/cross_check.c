@@ -77,6 +77,7 @@ static double class_error(const struct mr_model_info *info, const struct mr_scor
     const int32_t got = scores->class_index[row], want = reference->class_index[row];
     if (got == want || info->has_no_probability) return 0; /* their y tells: the distance to the centre */
     if (got < 0 || (size_t)got >= info->class_count) return INFINITY;
+    if (info->width == 1 && info->is_logit) return fabs(reference->y[mr_tile_at(row, 0, 1)]);
     if (info->width == 1) return 2 * fabs(reference->y[mr_tile_at(row, 0, 1)] - 0.5);
     return difference(reference->y[mr_tile_at(row, (size_t)want, info->width)],
                       reference->y[mr_tile_at(row, (size_t)got, info->width)]);

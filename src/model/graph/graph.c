@@ -41,14 +41,59 @@ static const struct mr_graph_step *step_of(const struct mr_graph_params *params,
     return NULL;
 }
 
-/* Whether the outputs are sums that nothing bounds. What shifts, scales or adds up is looked through; what is left is a
- * layer, or a function that keeps numbers within bounds, such as softmax, sigmoid or a quotient by the sum of all. */
-static bool is_logit(const struct mr_graph_params *params)
+/* A question about a graph: what is seen twice is counted twice, so it is given up in time. */
+struct question {
+    const struct mr_graph_params *params;
+    size_t left; /* steps that may be looked at */
+};
+
+/* A sigmoid that is spelled out: 1 / (1 + exp(-x)). */
+static bool is_spelled_sigmoid(const struct mr_graph_params *params, const struct mr_graph_step *reciprocal,
+                               size_t column)
 {
-    const struct mr_graph_step *step = step_of(params, params->y, params->step + params->step_count);
-    while (step && (step->op == MR_GRAPH_COLUMNS || step->op == MR_GRAPH_ADD || step->op == MR_GRAPH_SUB))
-        step = step_of(params, step->x, step);
-    return !step || step->op == MR_GRAPH_DENSE || step->op == MR_GRAPH_LOG_SOFTMAX;
+    const struct mr_graph_step *const sum = step_of(params, reciprocal->x + (column - reciprocal->to), reciprocal);
+    if (!sum || sum->op != MR_GRAPH_COLUMNS) return false;
+    const size_t i = reciprocal->x + (column - reciprocal->to) - sum->to;
+    const struct mr_graph_step *const of = step_of(params, sum->x + (size_t)sum->column[i], sum);
+    return of && of->op == MR_GRAPH_EXP && sum->w[i] > 0 && sum->bias[i] - sum->shift[i] * sum->w[i] >= 1;
+}
+
+/* Whether a column is a probability, as far as its steps tell: softmax, sigmoid, what is left within bounds of ±1 (the
+ * modified Huber loss), and shares, sums, quotients and joins of such. */
+static bool is_probability(struct question *question, size_t column, const struct mr_graph_step *end)
+{
+    const struct mr_graph_step *const step = step_of(question->params, column, end);
+    if (!step || !question->left) return false;
+    question->left--;
+    switch (step->op) {
+    case MR_GRAPH_SOFTMAX:
+    case MR_GRAPH_SIGMOID:
+    case MR_GRAPH_HARD_SIGMOID:
+        return true;
+    case MR_GRAPH_CLIP:
+        return step->a >= -1 && step->b <= 1;
+    case MR_GRAPH_COLUMNS:
+        return is_probability(question, step->x + (size_t)step->column[column - step->to], step);
+    case MR_GRAPH_RECIPROCAL:
+        return is_spelled_sigmoid(question->params, step, column);
+    case MR_GRAPH_NORMALIZE_L1:
+    case MR_GRAPH_DIV:
+    case MR_GRAPH_ADD: /* an average is one of many */
+        return is_probability(question, step->x, step);
+    case MR_GRAPH_JOIN:
+        return is_probability(question, step->x, step) && is_probability(question, step->z, step);
+    default:
+        return false;
+    }
+}
+
+static bool has_probabilities(const struct mr_graph_params *params)
+{
+    struct question question = {.params = params, .left = 4 * MR_GRAPH_STEPS_MAX};
+    bool are_all = true;
+    for (size_t col = 0; col < params->width && are_all; col++)
+        are_all = is_probability(&question, params->y + col, params->step + params->step_count);
+    return are_all;
 }
 
 static mr_status info_fill(struct mr_model *model, const char *name, struct mr_err *err)
@@ -70,7 +115,8 @@ static mr_status info_fill(struct mr_model *model, const char *name, struct mr_e
                                          .width = params->width,
                                          .is_classifier = classes > 0,
                                          .has_no_probability = params->is_least || !is_each,
-                                         .is_logit = classes > 0 && is_logit(params),
+                                         .is_distance = params->is_least && params->width == 1,
+                                         .is_logit = classes > 0 && !params->is_least && !has_probabilities(params),
                                          .class_count = classes,
                                          .label = (const char *const *)meta->labels.item};
     costs_count(model);

@@ -170,6 +170,7 @@ static mr_status info_fill(struct mr_model *model, const char *path, struct mr_e
                                          .width = 1,
                                          .is_classifier = true,
                                          .has_no_probability = true,
+                                         .is_distance = true,
                                          .class_count = k,
                                          .label = (const char *const *)meta->labels.item,
                                          .parameter_count = k * cols,

@@ -366,6 +366,15 @@ static mr_status graph_emit(struct emission *at)
     return status ? status : store(at);
 }
 
+/* A perceptron's class is that of the largest sum of its last layer, which is not the largest output where a function
+ * is flat, or falls: of a row of zeros behind relu it is the first. */
+static bool is_class_of_sums(const struct emission *at)
+{
+    const mr_activation last = at->scores->chain->activation;
+    const bool has_classes = at->classes || at->label;
+    return !has_classes || !mr_form_is_plain(at->scores) || (last != MR_ACT_RELU && last != MR_ACT_GELU);
+}
+
 mr_status mr_onnx_emit(const struct mr_onnx_model *model, const struct mr_onnx_program *program,
                        struct mr_onnx_arena *arena, struct mr_blob *out, struct mr_err *err)
 {
@@ -384,5 +393,5 @@ mr_status mr_onnx_emit(const struct mr_onnx_model *model, const struct mr_onnx_p
     if (is_centers(&at, &center)) return centers_emit(&at, center);
     if (!at.classes && !at.label && is_scaler(at.scores)) return scaler_emit(&at);
     const bool is_least = at.classes && at.classes->is_least;
-    return is_layers(at.scores) && !is_least ? layers_emit(&at) : graph_emit(&at);
+    return is_layers(at.scores) && !is_least && is_class_of_sums(&at) ? layers_emit(&at) : graph_emit(&at);
 }
