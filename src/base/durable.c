@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool bytes_write(int fd, const char *bytes, size_t count)
@@ -48,11 +49,31 @@ bool mr_durable_folder(const char *path)
     return is_done;
 }
 
-mr_status mr_durable_write(const char *path, const struct iovec *part, size_t part_count, struct mr_err *err)
+/* Where a path leads: a new file takes the place of what a link names, not of the link. NULL, with an error: it leads
+ * to nothing, or to what is no file. To be freed. */
+static char *target_of(const char *path, struct mr_err *err)
+{
+    struct stat there;
+    char *const target = lstat(path, &there) || !S_ISLNK(there.st_mode) ? strdup(path) : realpath(path, NULL);
+    if (!target) {
+        mr_fail(err, errno == ENOMEM ? MR_ENOMEM : MR_EIO, "file \"%s\" cannot be written: %s", path, strerror(errno));
+    } else if (!stat(target, &there) && !S_ISREG(there.st_mode)) {
+        mr_fail(err, MR_EIO, "file \"%s\" cannot be written: it is a folder, a device or a pipe", path);
+        free(target);
+        return NULL;
+    }
+    return target;
+}
+
+mr_status mr_durable_write(const char *name, const struct iovec *part, size_t part_count, struct mr_err *err)
 {
     mr_status status = MR_OK;
-    char *temporary = NULL;
-    if (asprintf(&temporary, "%s.tmp", path) < 0) return mr_fail(err, MR_ENOMEM, "file \"%s\": out of memory", path);
+    char *temporary = NULL, *const path = target_of(name, err);
+    if (!path) return err ? err->status : MR_EIO;
+    if (asprintf(&temporary, "%s.tmp", path) < 0) {
+        free(path);
+        return mr_fail(err, MR_ENOMEM, "file \"%s\": out of memory", name);
+    }
     if (!parts_write(temporary, part, part_count) || rename(temporary, path)) {
         const int error = errno;
         status = mr_fail(err, MR_EIO, "file \"%s\" cannot be written: %s%s%s", path, strerror(error),
@@ -65,5 +86,6 @@ mr_status mr_durable_write(const char *path, const struct iovec *part, size_t pa
                          path, strerror(errno));
     }
     free(temporary);
+    free(path);
     return status;
 }

@@ -24,8 +24,11 @@ mr_status mr_output_check(const char *what, const char *output, const char *inpu
     struct stat there, read;
     if (stat(output, &there)) return folder_check(what, output, err);
     if (S_ISDIR(there.st_mode)) return mr_fail(err, MR_EIO, "%s %s: it is a folder: name a file in it", what, output);
+    if (!S_ISREG(there.st_mode))
+        return mr_fail(err, MR_EIO, "%s %s: it is a device or a pipe, and a file would take its place: name a file",
+                       what, output);
     if (input && strcmp(input, "-") != 0 && !stat(input, &read) && read.st_dev == there.st_dev &&
-        read.st_ino == there.st_ino && S_ISREG(there.st_mode))
+        read.st_ino == there.st_ino)
         return mr_fail(err, MR_EUSAGE, "%s %s: it is what is read, and would be lost: name another file", what, output);
     return MR_OK;
 }

@@ -55,5 +55,7 @@ mr_status fit_class_weights_read(const struct fit *fit, float **weight_out, stru
         status = weight_read(matrix, at, bytes, weight, err);
         at += bytes;
     }
-    return status;
+    for (size_t i = 0; i < matrix->class_count && !status; i++)
+        if (weight[i] > 0) return MR_OK;
+    return status ? status : mr_fail(err, MR_EUSAGE, "--class-weights %s: no class counts", text);
 }

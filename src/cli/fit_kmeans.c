@@ -10,6 +10,7 @@
 #include "fit/kmeans.h"
 #include "fit/knee.h"
 #include "fit/silhouette.h"
+#include "modelfile/model_file.h"
 #include "plot/svg.h"
 
 #define K_MAX     65536
@@ -47,6 +48,20 @@ static mr_status range_read(const char *text, struct range *range, struct mr_err
     return MR_OK;
 }
 
+/* Centres are of features in an order. */
+static mr_status start_names_check(const struct fit *fit, const struct mr_safetensors *file, const char *path,
+                                   struct mr_err *err)
+{
+    struct mr_model_meta meta = {0};
+    mr_status status = mr_model_meta_read(file, &meta, err);
+    for (size_t c = 0; !status && fit->feature && c < meta.features.count && c < fit->matrix.cols; c++)
+        if (strcmp(meta.features.item[c], fit->feature[c]) != 0)
+            status = mr_fail(err, MR_EUSAGE, "--start %s: its feature %zu is \"%.60s\", here it is \"%.60s\"", path,
+                             c + 1, meta.features.item[c], fit->feature[c]);
+    mr_model_meta_deinit(&meta);
+    return status;
+}
+
 /* The centres of a model file: for one k, its own. */
 static mr_status start_file_read(const struct fit *fit, const char *path, struct range *range, struct mr_err *err)
 {
@@ -60,6 +75,7 @@ static mr_status start_file_read(const struct fit *fit, const char *path, struct
     else if (fit->options->k && (range->first != range->last || centers->shape[0] != range->first))
         status = mr_fail(err, MR_EUSAGE, "--start %s has %llu centers: leave out --k, or say the same", path,
                          (unsigned long long)centers->shape[0]);
+    if (!status) status = start_names_check(fit, file, path, err);
     if (!status) {
         range->first = range->last = (size_t)centers->shape[0];
         range->given.center = malloc(centers->count * sizeof *range->given.center);
@@ -309,7 +325,11 @@ static mr_status range_fit(struct fit *fit, const struct range *range, struct ou
         outcome->k = k;
         status = k_fit(fit, range, outcome, err);
         if (!status) status = silhouette_take(fit, outcome, err);
-        if (!status) ++*count_out;
+        const bool is_cut = atomic_load(&mr_fit_is_stopped) && !outcome->fitted.is_converged && *count_out;
+        if (!status && is_cut)
+            mr_kmeans_fitted_deinit(&outcome->fitted); /* others have been fitted to their end */
+        else if (!status)
+            ++*count_out;
         if (atomic_load(&mr_fit_is_stopped)) break;
     }
     return status;

@@ -73,9 +73,21 @@ static void json_name_put(FILE *file, const char *name)
     fwrite(text, 1, mr_json_quote(name, bytes < 512 ? bytes : 512, text), file);
 }
 
+/* Of the column of clusters: one that no feature has. */
+static const char *label_name(const struct fit *fit)
+{
+    static const char *const names[] = {"label", "cluster", "millrace_cluster"};
+    size_t taken = 0;
+    for (size_t c = 0; fit->feature && c < fit->matrix.cols; c++)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (!strcmp(fit->feature[c], names[i])) taken |= (size_t)1 << i;
+    return names[!(taken & 1) ? 0 : !(taken & 2) ? 1 : 2];
+}
+
 static void rows_write(FILE *file, const struct fit *fit, const int32_t *cluster, bool is_json)
 {
     const struct mr_matrix *const matrix = &fit->matrix;
+    const char *const label = label_name(fit);
     char name[32];
     for (size_t row = 0; row <= matrix->rows && !ferror(file); row++) { /* row 0 is the header */
         if (is_json && row == 0) continue;
@@ -92,9 +104,11 @@ static void rows_write(FILE *file, const struct fit *fit, const int32_t *cluster
             fputc(',', file);
         }
         if (row == 0)
-            fputs("label\n", file);
+            fprintf(file, "%s\n", label);
+        else if (is_json)
+            fprintf(file, "\"%s\":%d}\n", label, cluster[row - 1]);
         else
-            fprintf(file, is_json ? "\"label\":%d}\n" : "%d\n", cluster[row - 1]);
+            fprintf(file, "%d\n", cluster[row - 1]);
     }
 }
 

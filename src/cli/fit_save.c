@@ -38,7 +38,10 @@ void fit_data(struct fit *fit, size_t rows)
     cJSON_AddStringToObject(data, "path", mr_table_path(fit->table));
     if (hash) cJSON_AddStringToObject(data, "sha256", hash);
     cJSON_AddNumberToObject(data, "rows", (double)rows);
-    cJSON_AddNumberToObject(data, "skipped", (double)mr_table_skipped(fit->table));
+    const unsigned long long skipped = mr_table_skipped(fit->table);
+    cJSON_AddNumberToObject(data, "skipped", (double)skipped);
+    if (skipped && !fit->options->json)
+        printf("%llu row%s left out: they could not be read\n", skipped, skipped == 1 ? "" : "s");
 }
 
 mr_status fit_save(struct fit *fit, const struct fit_model *model, struct mr_err *err)

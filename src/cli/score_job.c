@@ -133,9 +133,10 @@ static mr_status job_fill(struct score *score, const char *path, struct mr_err *
 {
     struct mr_job *const job = &score->job;
     bool has_tabs = false;
-    job->codec = score->options->format ? mr_codec_find(mr_table_formats[score->options->format])
-                                        : mr_format_of_path(path, &has_tabs);
+    const struct mr_codec_ops *const by_name = mr_format_of_path(path, &has_tabs);
+    job->codec = score->options->format ? mr_codec_find(mr_table_formats[score->options->format]) : by_name;
     if (!job->codec) job->codec = mr_codec_find("json");
+    has_tabs = has_tabs && job->codec == by_name;
     job->model = &score->job_model;
     job->model_count = 1;
     job->record.framing = score_is_packed(score) ? MR_FRAMING_PACKED : MR_FRAMING_LINES;

@@ -165,6 +165,27 @@ static void add_plug(const struct mr_section *section, const struct mr_plug *plu
     put(defs, name, schema);
 }
 
+/* $defs: the keys of all plug-ins of a section, where the selector may be left out. */
+static void add_any_plug(const struct mr_section *section, cJSON *defs, cJSON *rules)
+{
+    char name[80];
+    struct mr_plug plug;
+    cJSON *properties, *required;
+    cJSON *const schema = closed_object(&properties, &required);
+    add_rows(section->selectors, properties, required);
+    add_rows(section->rows, properties, required);
+    cJSON *const none = cJSON_CreateArray(); /* keys that one plug-in requires may be those of another one */
+    for (size_t i = 0; mr_plug_at(section->kind, i, &plug); i++) add_rows(plug.options, properties, none);
+    cJSON_Delete(none);
+    snprintf(name, sizeof name, "%s", section->key);
+    put(defs, name, schema);
+    cJSON *const rule = cJSON_CreateObject();
+    cJSON *const condition = cJSON_AddObjectToObject(cJSON_AddObjectToObject(rule, "if"), "not");
+    cJSON_AddItemToArray(cJSON_AddArrayToObject(condition, "required"), cJSON_CreateString(section->selector));
+    put(rule, "then", reference(name));
+    cJSON_AddItemToArray(rules, rule);
+}
+
 /* if the selector is NAME then the plug-in's object; editors follow this better than oneOf. */
 static cJSON *chosen_schema(const struct mr_section *section, cJSON *defs)
 {
@@ -197,6 +218,7 @@ static cJSON *chosen_schema(const struct mr_section *section, cJSON *defs)
         cJSON_AddItemToArray(names, cJSON_CreateString(plug.name));
         add_plug(section, &plug, defs);
     }
+    if (!row->required) add_any_plug(section, defs, rules);
     if (cJSON_GetArraySize(rules))
         put(schema, "allOf", rules);
     else

@@ -76,6 +76,9 @@ mr_status mr_models_open_from(const struct mr_job *job, const struct mr_model_by
         models->learns |= model->learn != NULL;
         model->judged = mr_losses_kind(job, model->info);
         models->is_judged |= model->judged != MR_JUDGED_NOT;
+        if (model->judged == MR_JUDGED_NOT && model->info->is_logit && mr_job_has_labels(job))
+            mr_log(MR_LOG_WARN, "models",
+                   "model \"%s\" is not held against the labels: its outputs are no probabilities", model->job->name);
     }
     if (status) mr_models_close(models);
     return status;

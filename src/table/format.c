@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <strings.h>
 
 #include "registry.h"
 
@@ -23,7 +24,7 @@ const struct mr_codec_ops *mr_format_of_path(const char *path, bool *has_tabs_ou
     *has_tabs_out = false;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const size_t count = strlen(known[i].end);
-        if (bytes <= count || strcmp(path + bytes - count, known[i].end) != 0) continue;
+        if (bytes <= count || strcasecmp(path + bytes - count, known[i].end) != 0) continue;
         *has_tabs_out = known[i].has_tabs;
         return mr_codec_find(known[i].codec);
     }

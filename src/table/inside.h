@@ -32,7 +32,7 @@ struct mr_table {
     float *x; /* of the block that mr_table_next hands over */
     double *label;
     struct mr_classes classes;
-    uint64_t skipped;
+    uint64_t taken, skipped; /* rows, since the beginning */
     struct mr_sha256 sha;
     char hash[MR_SHA256_TEXT_BYTES]; /* "" before it is known */
     bool wants_hash;

@@ -166,11 +166,11 @@ static mr_status column_check(const struct mr_table *table, const struct mr_stri
     for (size_t i = 0; i < columns->count; i++) mr_near_offer(&near, columns->item[i]);
     const char *const best = mr_near_best(&near);
     if (best)
-        return mr_fail(err, MR_EUSAGE, "%s: line 1 of %s names no column \"%s\"; did you mean \"%s\"?", flag,
-                       table->input.path, path, best);
+        return mr_fail(err, MR_EUSAGE, "%s: line 1 of %s names no column %s%s%s; did you mean \"%s\"?", flag,
+                       table->input.path, quote, path, quote, best);
     return mr_fail(err, MR_EUSAGE,
-                   "%s: line 1 of %s names no column \"%s\"; where it is no header, say --record header=none", flag,
-                   table->input.path, path);
+                   "%s: line 1 of %s names no column %s%s%s; where it is no header, say --record header=none", flag,
+                   table->input.path, quote, path, quote);
 }
 
 /* All columns as features but the label, by name in quotes: a name may look like a number. */
@@ -358,9 +358,10 @@ mr_status mr_table_shape(struct mr_table *table, const char *path, const struct 
     const bool is_path = path && strcmp(path, "-") != 0;
     if (options->topic && is_path)
         return mr_fail(err, MR_EUSAGE, "%s and --topic %s: DATA is one of the two", path, options->topic);
-    table->codec = options->format  ? mr_codec_find(mr_table_formats[options->format])
-                   : options->topic ? mr_codec_find("json")
-                                    : mr_format_of_path(path, &has_tabs);
+    const struct mr_codec_ops *const by_name =
+        options->topic ? mr_codec_find("json") : mr_format_of_path(path, &has_tabs);
+    table->codec = options->format ? mr_codec_find(mr_table_formats[options->format]) : by_name;
+    has_tabs = has_tabs && table->codec == by_name;
     if (!table->codec)
         return mr_fail(err, MR_EUSAGE, "%s: what are its rows? Say --format csv, json or f32",
                        is_path ? path : "<stdin>");

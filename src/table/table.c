@@ -154,6 +154,39 @@ static mr_status classes_take(struct mr_table *table, size_t first, double *labe
 
 /* ---- rows ---- */
 
+/* ---- labels that are numbers ---- */
+
+static void row_move(struct mr_rows *rows, double *label, size_t from, size_t to)
+{
+    if (from == to) return;
+    for (size_t col = 0; col < rows->feature_count; col++)
+        rows->x[mr_tile_at(to, col, rows->feature_count)] = rows->x[mr_tile_at(from, col, rows->feature_count)];
+    for (size_t col = 0; col < rows->capture_count; col++)
+        rows->capture[col * rows->row_cap + to] = rows->capture[col * rows->row_cap + from];
+    label[to] = label[from];
+}
+
+/* The codecs read labels as doubles; kernels compute with them in float32. */
+static mr_status numbers_take(struct mr_table *table, size_t first, double *label, struct mr_err *err)
+{
+    struct mr_rows *const rows = &table->rows;
+    size_t kept = first;
+    for (size_t row = first; row < rows->row_count; row++) {
+        if (isfinite((float)label[row])) {
+            row_move(rows, label, row, kept++);
+            continue;
+        }
+        if (!table->skips_bad)
+            return mr_fail(err, MR_EDATA,
+                           "%s: row %llu: label \"%s\" %s (range): %g; --bad-rows skip leaves such rows out",
+                           table->input.path, (unsigned long long)(table->taken + table->skipped + row + 1),
+                           table->label_path, reason_text(MR_REASON_RANGE), label[row]);
+        table->skipped++;
+    }
+    rows->row_count = kept;
+    return MR_OK;
+}
+
 mr_status mr_table_fill(struct mr_table *table, float *x, double *label, size_t *rows_out, struct mr_err *err)
 {
     struct mr_rows *const rows = &table->rows;
@@ -171,11 +204,13 @@ mr_status mr_table_fill(struct mr_table *table, float *x, double *label, size_t 
         rows->reject_count = 0;
         table->codec->decode(table->decoder, &table->message, 1, &table->cursor, rows);
         status = rejects_take(table, err);
+        if (!status && table->kind == MR_LABEL_NUMBER) status = numbers_take(table, first, label, err);
         if (!status && table->reader) status = mr_table_texts_take(table, first, label, err);
         if (!status && table->kind == MR_LABEL_CLASS) status = classes_take(table, first, label, err);
     }
     if (status == MR_END && table->wants_hash && !*table->hash) mr_sha256_end(&table->sha, table->hash);
     *rows_out = rows->row_count;
+    table->taken += rows->row_count;
     if (status && status != MR_END) return status;
     mr_rows_tail_zero(rows);
     return rows->row_count ? MR_OK : MR_END;
@@ -244,7 +279,7 @@ mr_status mr_table_rewind(struct mr_table *table, struct mr_err *err)
     const mr_status status = mr_input_rewind(&table->input, err);
     if (status) return status;
     table->cursor = (struct mr_cursor){.message = 1};
-    table->skipped = 0;
+    table->taken = table->skipped = 0;
     if (table->wants_hash && !*table->hash) { /* the end was not reached: what was read so far comes again */
         mr_sha256_init(&table->sha);
         table->input.sha = &table->sha;

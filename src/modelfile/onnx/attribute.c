@@ -1,25 +1,32 @@
 /* AttributeProto: read when an operator asks for one. */
 #include <string.h>
 
-#include "modelfile/onnx/graph.h"
+#include "modelfile/onnx/eval.h"
 
 /* Fields of values; that of a type is one more than its number (onnx.proto, AttributeProto). */
-enum { ATTRIBUTE_F = 2, ATTRIBUTE_I = 3, ATTRIBUTE_S = 4, ATTRIBUTE_T = 5 };
-enum { ATTRIBUTE_FLOATS = 7, ATTRIBUTE_INTS = 8, ATTRIBUTE_STRINGS = 9, ATTRIBUTE_TYPE = 20 };
+enum { FIELD_F = 2, FIELD_I = 3, FIELD_S = 4, FIELD_T = 5 };
+enum { FIELD_FLOATS = 7, FIELD_INTS = 8, FIELD_STRINGS = 9, FIELD_TYPE = 20 };
 
-typedef enum { FLOAT = 1, INT, STRING, TENSOR, FLOATS = 6, INTS, STRINGS } attribute_type;
+typedef enum {
+    ATTRIBUTE_FLOAT = 1,
+    ATTRIBUTE_INT,
+    ATTRIBUTE_STRING,
+    ATTRIBUTE_TENSOR,
+    ATTRIBUTE_FLOATS = 6,
+    ATTRIBUTE_INTS,
+    ATTRIBUTE_STRINGS
+} attribute_type;
 
-/* What an attribute holds: the type that it says, else that of the value that is there; 0: neither. */
-static uint64_t type_of(struct mr_onnx_span proto)
+/* The type that an attribute says, and that of the value which it holds; 0: none. */
+static void types_of(struct mr_onnx_span proto, uint64_t *said_out, uint64_t *held_out)
 {
     struct mr_onnx_cursor cursor = {.left = proto};
     struct mr_onnx_field field;
-    uint64_t said = 0, held = 0;
+    *said_out = *held_out = 0;
     while (mr_onnx_next(&cursor, &field)) {
-        if (field.number == ATTRIBUTE_TYPE && field.kind == MR_WIRE_VARINT) said = field.value;
-        if (field.number >= ATTRIBUTE_F && field.number <= ATTRIBUTE_STRINGS) held = field.number - 1;
+        if (field.number == FIELD_TYPE && field.kind == MR_WIRE_VARINT) *said_out = field.value;
+        if (field.number >= FIELD_F && field.number <= FIELD_STRINGS) *held_out = field.number - 1;
     }
-    return said ? said : held;
 }
 
 static const char *type_name(uint64_t type)
@@ -37,16 +44,23 @@ mr_status mr_onnx_attribute_check(const struct mr_onnx_model *model, const struc
         const char *name;
         attribute_type type;
     } known[] = {
-#define MR_ONNX_ATTRIBUTE(name_, type_) {#name_, type_},
+#define MR_ONNX_ATTRIBUTE(name_, type_) {#name_, ATTRIBUTE_##type_},
 #include "modelfile/onnx/attributes.def"
 #undef MR_ONNX_ATTRIBUTE
     };
+    if (!mr_onnx_op_is_known(node)) return MR_OK; /* it is refused for that */
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!mr_onnx_span_is(attribute->name, known[i].name)) continue;
-        const uint64_t type = type_of(attribute->proto);
-        if (type == known[i].type) return MR_OK;
-        return mr_onnx_node_fail(model, node, err, MR_EDATA, "its attribute %s is %s, not %s", known[i].name,
-                                 type_name(type), type_name(known[i].type));
+        uint64_t said, held;
+        types_of(attribute->proto, &said, &held);
+        const uint64_t wrong = said && said != known[i].type ? said : held;
+        if ((!said && !held) || (wrong && wrong != known[i].type))
+            return mr_onnx_node_fail(model, node, err, MR_EDATA, "its attribute %s is %s, not %s", known[i].name,
+                                     type_name(wrong), type_name(known[i].type));
+        for (const struct mr_onnx_attribute *other = node->attribute; other < attribute; other++)
+            if (mr_onnx_span_is(other->name, known[i].name))
+                return mr_onnx_node_fail(model, node, err, MR_EDATA, "its attribute %s is there twice", known[i].name);
+        return MR_OK;
     }
     return MR_OK;
 }
@@ -84,7 +98,7 @@ bool mr_onnx_attribute_has(const struct mr_onnx_node *node, const char *name)
 int64_t mr_onnx_attribute_int(const struct mr_onnx_node *node, const char *name, int64_t fallback)
 {
     struct mr_onnx_field field;
-    if (field_find(node, name, ATTRIBUTE_I, MR_WIRE_VARINT, &field)) return (int64_t)field.value;
+    if (field_find(node, name, FIELD_I, MR_WIRE_VARINT, &field)) return (int64_t)field.value;
     return attribute_find(node, name) ? 0 : fallback; /* writers of proto3 leave out what is 0 */
 }
 
@@ -92,7 +106,7 @@ float mr_onnx_attribute_float(const struct mr_onnx_node *node, const char *name,
 {
     struct mr_onnx_field field;
     float value;
-    if (!field_find(node, name, ATTRIBUTE_F, MR_WIRE_32, &field)) return attribute_find(node, name) ? 0 : fallback;
+    if (!field_find(node, name, FIELD_F, MR_WIRE_32, &field)) return attribute_find(node, name) ? 0 : fallback;
     const uint32_t bits = (uint32_t)field.value;
     memcpy(&value, &bits, sizeof value);
     return value;
@@ -101,7 +115,7 @@ float mr_onnx_attribute_float(const struct mr_onnx_node *node, const char *name,
 struct mr_onnx_span mr_onnx_attribute_text(const struct mr_onnx_node *node, const char *name, const char *fallback)
 {
     struct mr_onnx_field field;
-    if (field_find(node, name, ATTRIBUTE_S, MR_WIRE_BYTES, &field)) return field.bytes;
+    if (field_find(node, name, FIELD_S, MR_WIRE_BYTES, &field)) return field.bytes;
     if (attribute_find(node, name)) return (struct mr_onnx_span){(const unsigned char *)"", 0};
     return (struct mr_onnx_span){(const unsigned char *)fallback, strlen(fallback)};
 }
@@ -111,24 +125,23 @@ static bool elements_take(const struct mr_onnx_field *field, struct mr_onnx_tens
 {
     struct mr_onnx_span left = field->bytes;
     uint64_t value = field->value;
-    if (field->number == ATTRIBUTE_STRINGS) {
+    if (field->number == FIELD_STRINGS) {
         if (list) list->text[*count] = field->bytes;
         ++*count;
         return field->kind == MR_WIRE_BYTES;
     }
     do {
         if (field->kind == MR_WIRE_BYTES && !left.bytes) break;
-        if (field->kind == MR_WIRE_BYTES && field->number == ATTRIBUTE_INTS && !mr_onnx_varint(&left, &value))
-            return false;
-        if (field->kind == MR_WIRE_BYTES && field->number == ATTRIBUTE_FLOATS) {
+        if (field->kind == MR_WIRE_BYTES && field->number == FIELD_INTS && !mr_onnx_varint(&left, &value)) return false;
+        if (field->kind == MR_WIRE_BYTES && field->number == FIELD_FLOATS) {
             if (left.bytes < 4) return false;
             value = mr_onnx_u32(left.data);
             left.data += 4;
             left.bytes -= 4;
         }
         const uint32_t bits = (uint32_t)value;
-        if (list && field->number == ATTRIBUTE_INTS) list->i64[*count] = (int64_t)value;
-        if (list && field->number == ATTRIBUTE_FLOATS) memcpy(&list->f32[*count], &bits, sizeof bits);
+        if (list && field->number == FIELD_INTS) list->i64[*count] = (int64_t)value;
+        if (list && field->number == FIELD_FLOATS) memcpy(&list->f32[*count], &bits, sizeof bits);
         ++*count;
     } while (left.bytes);
     return true;
@@ -152,8 +165,8 @@ static uint32_t list_number(struct mr_onnx_span proto)
     struct mr_onnx_field field;
     uint32_t number = 0;
     while (mr_onnx_next(&cursor, &field)) {
-        if (field.number >= ATTRIBUTE_FLOATS && field.number <= ATTRIBUTE_STRINGS) number = field.number;
-        if (field.number == ATTRIBUTE_TYPE && field.kind == MR_WIRE_VARINT && field.value >= 6 && field.value <= 8 &&
+        if (field.number >= FIELD_FLOATS && field.number <= FIELD_STRINGS) number = field.number;
+        if (field.number == FIELD_TYPE && field.kind == MR_WIRE_VARINT && field.value >= 6 && field.value <= 8 &&
             !number)
             number = (uint32_t)field.value + 1;
     }
@@ -169,13 +182,13 @@ mr_status mr_onnx_attribute_list(const struct mr_onnx_model *model, const struct
     size_t count;
     *list_out = NULL;
     if (!attribute) return MR_OK;
-    if (field_find(node, name, ATTRIBUTE_T, MR_WIRE_BYTES, &field))
+    if (field_find(node, name, FIELD_T, MR_WIRE_BYTES, &field))
         return mr_onnx_tensor_read(&model->place, field.bytes, arena, list_out, NULL, err);
     const uint32_t number = list_number(attribute->proto);
     if (!number) return MR_OK;
     if (!list_walk(attribute->proto, number, NULL, &count))
         return mr_onnx_node_fail(model, node, err, MR_EDATA, "its attribute %s is broken", name);
-    *list_out = mr_onnx_tensor_make(arena, types[number - ATTRIBUTE_FLOATS], 1, (const int64_t[]){(int64_t)count});
+    *list_out = mr_onnx_tensor_make(arena, types[number - FIELD_FLOATS], 1, (const int64_t[]){(int64_t)count});
     if (!*list_out) return mr_onnx_node_fail(model, node, err, MR_ENOMEM, "out of memory");
     (void)list_walk(attribute->proto, number, *list_out, &count);
     return MR_OK;

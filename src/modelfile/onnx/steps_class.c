@@ -14,6 +14,8 @@ const char *mr_step_activate(struct mr_onnx_compile *compile, const struct mr_on
     if (!rows || rows->squares != 0 || rows->is_root || (rows->chain->made && rows->source)) return not_layer;
     if (mr_onnx_span_is(mr_onnx_attribute_text(node, "approximate", "none"), "tanh"))
         return "the tanh approximation of GELU is not ours: export with approximate=\"none\"";
+    if (!mr_onnx_span_is(mr_onnx_attribute_text(node, "approximate", "none"), "none"))
+        return "its approximate is neither none nor tanh";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (mr_onnx_span_is(node->op, known[i].op)) activation = known[i].activation;
     }
@@ -125,9 +127,10 @@ const char *mr_step_regressor(struct mr_onnx_compile *compile, const struct mr_o
 {
     const int64_t targets = mr_onnx_attribute_int(node, "targets", 1);
     const struct mr_onnx_form *form;
+    if (!mr_onnx_span_is(mr_onnx_attribute_text(node, "post_transform", "NONE"), "NONE"))
+        return "its post_transform is not NONE: programs differ in whether a regression has one";
     if (targets < 1 || targets > INT32_MAX) return "it has no targets";
     const char *reason = linear_take(compile, node, (size_t)targets, &form);
-    if (!reason && form) reason = transform_take(compile, node, &form);
     return reason ? reason : mr_step_set(compile, node, 0, form);
 }
 
