@@ -17,7 +17,7 @@ known is refused with a reason.
 """
 import sys
 
-from model_file import arguments, metadata, numbers, write
+from model_file import metadata, numbers, pickle_export, write
 
 LINEAR = ("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "SGDRegressor")
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "softmax": "softmax"}
@@ -83,7 +83,7 @@ def classifier(model):
         raise Refused(f"SGDClassifier with loss=\"{model.loss}\" gives no probabilities: train it with loss=\"log_loss\"")
     one_against_rest = kind == "SGDClassifier" or getattr(model, "solver", "") == "liblinear" or getattr(model, "multi_class", "") == "ovr"
     if len(model.classes_) > 2 and one_against_rest:
-        raise Refused(f"{kind} fits one class against the rest, which no model of millrace is: train a multinomial LogisticRegression")
+        raise Refused(f"{kind} fits one class against the rest, which this does not write: go through ONNX (skl2onnx), or train a multinomial LogisticRegression")
     weight = rows_of(model.coef_)
     return "logistic", layer("", weight, bias_of(model, len(weight))), {"labels": model.classes_.tolist()}
 
@@ -117,6 +117,8 @@ def parts_of(model, scalers):
         return "kmeans", [numbers("centers", [value for row in centers for value in row], [len(centers), len(centers[0])])], {}
     if kind == "StandardScaler" and not scalers and model.with_mean and model.with_std:
         return "scaler", [numbers("mean", model.mean_, [len(model.mean_)]), numbers("variance", model.var_, [len(model.var_)])], {}
+    if kind == "StandardScaler" and not scalers:
+        raise Refused("StandardScaler without with_mean or with_std: in front of a model it is known, alone it is not")
     raise Refused(f"{kind} is not known: see the list in {__file__}, or go through ONNX (skl2onnx)")
 
 
@@ -134,16 +136,10 @@ def export(model, path, version="", features=None):
     write(path, tensors, metadata(kind, version, features=features, **facts))
 
 
-def main():
-    source, target = arguments(__doc__, "--trust-pickle")
+def load(path):
     import joblib
-    try:
-        export(joblib.load(source), target)
-    except Refused as reason:
-        sys.stderr.write(f"{source}: {reason}\n")
-        return 65
-    return 0
+    return joblib.load(path)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pickle_export(__doc__, load, export, Refused))

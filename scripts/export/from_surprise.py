@@ -14,7 +14,7 @@ that you made yourself:
 import array
 import sys
 
-from model_file import arguments, metadata, write
+from model_file import metadata, pickle_export, write
 
 
 def ids_of(name, raw):
@@ -57,12 +57,10 @@ def export(algo, path, version=""):
     write(path, tensors, facts)
 
 
-def main():
-    source, target = arguments(__doc__, "--trust-pickle")
+def load(path):
     import surprise.dump
-    export(surprise.dump.load(source)[1], target)
-    return 0
+    return surprise.dump.load(path)[1]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pickle_export(__doc__, load, export))

@@ -18,6 +18,34 @@ def arguments(text, *first):
     return words[-2:]
 
 
+def pickle_export(text, load, export, refused=()):
+    """The program of an exporter that reads a pickle: load(path) gives the model, export(model, path) writes it. The exit code."""
+    source, target = arguments(text, "--trust-pickle")
+    try:
+        model = load(source)
+    except ImportError as reason:
+        sys.stderr.write(f"{sys.argv[0]}: {reason}\n")
+        return 69
+    except OSError as reason:
+        sys.stderr.write(f"{source}: {reason.strerror}\n")
+        return 66
+    except Exception as reason:  # a broken pickle may raise anything
+        sys.stderr.write(f"{source}: not a whole pickle of a model: {type(reason).__name__}: {reason}\n")
+        return 65
+    try:
+        export(model, target)
+    except OSError as reason:
+        sys.stderr.write(f"{target}: could not be written: {reason.strerror}\n")
+        return 74
+    except refused as reason:
+        sys.stderr.write(f"{source}: {reason}\n")
+        return 65
+    except AttributeError as reason:  # what fit() would have made
+        sys.stderr.write(f"{source}: no model that was fitted: {reason}\n")
+        return 65
+    return 0
+
+
 def write(path, tensors, metadata):
     """tensors: (name, dtype, shape, array.array or bytes) one behind the other; metadata: texts."""
     header, position = {"__metadata__": metadata}, 0
