@@ -6,8 +6,8 @@
 
 /**
  * MR_EUSAGE: `output` is `input` itself, by whatever name (input NULL or "-": nothing is read from a file). MR_EIO: its
- * folder is not there, or it is a folder or a device. `what` names the flag in messages: "-o". Thread-safe; what holds now may not
- * hold when the file is written, which then says so itself.
+ * folder is not there, or it is a folder or a device. `what` names the flag in messages: "-o". Thread-safe; what holds
+ * now may not hold when the file is written, which then says so itself.
  */
 mr_status mr_output_check(const char *what, const char *output, const char *input, struct mr_err *err);
 

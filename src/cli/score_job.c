@@ -136,6 +136,7 @@ static mr_status job_fill(struct score *score, const char *path, struct mr_err *
     const struct mr_codec_ops *const by_name = mr_format_of_path(path, &has_tabs);
     job->codec = score->options->format ? mr_codec_find(mr_table_formats[score->options->format]) : by_name;
     if (!job->codec) job->codec = mr_codec_find("json");
+    if (!job->codec) return mr_fail(err, MR_EUSAGE, "--format: say which: this build reads no JSON");
     has_tabs = has_tabs && job->codec == by_name;
     job->model = &score->job_model;
     job->model_count = 1;
