@@ -42,12 +42,29 @@ static void unknown_plug(struct mr_load *load, uint32_t node, const struct mr_se
     mr_report_note(&load->report, "%ss of this build: %s", mr_plug_kind_name(section->kind), names);
 }
 
+/* Whether an object has a key that may be this one, mistyped: it has a finding of its own then. */
+static bool is_mistyped(const struct mr_load *load, uint32_t node, const struct mr_section *section)
+{
+    const struct mr_document *const document = &load->document;
+    for (uint32_t child = document->node[node].child; child != MR_NODE_NONE; child = document->node[child].next) {
+        const char *const key = mr_node_key(document, child);
+        struct mr_near near;
+        if (mr_option_find(section->selectors, key)) continue;
+        mr_near_start(&near, key);
+        mr_near_offer(&near, section->selector);
+        if (mr_near_best(&near)) return true;
+    }
+    return false;
+}
+
 /* A model's type, as its file says it. */
-static bool choose_by_file(struct mr_load *load, uint32_t node, struct mr_plug *plug_out)
+static bool choose_by_file(struct mr_load *load, uint32_t node, const struct mr_section *section,
+                           struct mr_plug *plug_out)
 {
     const uint32_t child = mr_node_child(&load->document, node, "file");
     const struct mr_model_ops *ops;
     struct mr_err err;
+    if (is_mistyped(load, node, section)) return false;
     if (child == MR_NODE_NONE) {
         mr_load_error(load, node, "\"type\" is missing, and there is no \"file\" that says it");
         return false;
@@ -70,7 +87,7 @@ static bool choose_by_file(struct mr_load *load, uint32_t node, struct mr_plug *
 static bool choose_plug(struct mr_load *load, uint32_t node, const struct mr_section *section, struct mr_plug *plug_out)
 {
     const uint32_t child = mr_node_child(&load->document, node, section->selector);
-    if (child == MR_NODE_NONE && section->kind == MR_PLUG_MODEL) return choose_by_file(load, node, plug_out);
+    if (child == MR_NODE_NONE && section->kind == MR_PLUG_MODEL) return choose_by_file(load, node, section, plug_out);
     if (child == MR_NODE_NONE || load->document.node[child].kind != MR_NODE_STRING) return false;
     /* Without findings of its own: the value is read once more as an ordinary row. */
     struct mr_err err;
@@ -167,9 +184,13 @@ static void load_single(struct mr_load *load, uint32_t node, const struct mr_sec
 static void load_model(struct mr_load *load, uint32_t node, const struct mr_section *section)
 {
     struct mr_job_model *const model = &load->job->model[load->job->model_count++];
+    const size_t errors_before = load->report.error_count;
     struct mr_selector selector = {0};
     struct mr_plug plug;
-    if (load_entry(load, node, section, &selector, NULL, &plug, &model->options)) model->ops = plug.ops;
+    if (load_entry(load, node, section, &selector, NULL, &plug, &model->options))
+        model->ops = plug.ops;
+    else if (errors_before == load->report.error_count && !load->is_out_of_memory)
+        mr_load_error(load, node, "\"type\" is missing");
     model->name = selector.name;
     selector.name = NULL;
     if (!model->name && model->ops && !(model->name = strdup(model->ops->name))) load->is_out_of_memory = true;
