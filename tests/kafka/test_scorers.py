@@ -89,7 +89,8 @@ def case_twice(rig):
     for _ in range(4):  # until the topic holds neither the first one nor the roll-back
         go(64)
         told.append(not_proved())
-    expect(told[0] == 40 and set(told) <= {0, 40}, f"{told}")
+    # Where the broker compacts early, what the second one made in its last 64 records can no longer be told from the first's, either.
+    expect(told[0] in (40, 104) and set(told) <= {0, 40, 104}, f"{told}")
     return f"{told} of the first are not proved"
 
 
