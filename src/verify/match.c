@@ -6,7 +6,8 @@
 
 #include "verify/match_inside.h"
 
-#define SEEN_COUNT    (1u << 18) /* contents that were matched lately, by their hash: a power of two */
+#define SEEN_SETS     (1u << 15) /* of contents that were matched lately, by their hash: a power of two */
+#define SEEN_WAYS     8          /* a set: the latest stands first, the oldest goes */
 #define BUCKETS_MIN   (1u << 12)
 #define UNORDERED_MAX 65536 /* pairs out of order that wait to be told */
 #define LEAD_MAX      65536 /* records before the first match of a partition that are kept */
@@ -25,7 +26,7 @@ mr_status mr_match_create(const struct mr_match_open *open, struct mr_match **ma
         match->lane = calloc(lanes, sizeof *match->lane);
         match->seq = calloc(sources, sizeof *match->seq);
         match->reached = calloc(sources * lanes, sizeof *match->reached);
-        match->seen = calloc(SEEN_COUNT, sizeof *match->seen);
+        match->seen = calloc((size_t)SEEN_SETS * SEEN_WAYS, sizeof *match->seen);
     }
     if (!match || !match->bucket || !match->expected || !match->lane || !match->seq || !match->reached ||
         !match->seen) {
@@ -84,17 +85,27 @@ void mr_match_trail(struct mr_match *match)
 
 /* ---- matching ---- */
 
-static void seen_note(struct mr_match *match, uint64_t hash, uint64_t partner, uint32_t source)
+static struct seen *seen_set(const struct mr_match *match, uint64_t hash)
 {
-    struct seen *const seen = &match->seen[(hash >> 20) & (SEEN_COUNT - 1)];
-    if (seen->source && seen->hash == hash && seen->source != source + 1) match->is_ambiguous = true;
-    *seen = (struct seen){hash, partner, source + 1};
+    return &match->seen[((hash >> 20) & (SEEN_SETS - 1)) * SEEN_WAYS];
 }
 
 const struct seen *mr_match_seen(const struct mr_match *match, uint64_t hash)
 {
-    const struct seen *const seen = &match->seen[(hash >> 20) & (SEEN_COUNT - 1)];
-    return seen->source && seen->hash == hash ? seen : NULL;
+    const struct seen *const set = seen_set(match, hash);
+    for (size_t i = 0; i < SEEN_WAYS && set[i].source; i++)
+        if (set[i].hash == hash) return &set[i];
+    return NULL;
+}
+
+static void seen_note(struct mr_match *match, uint64_t hash, uint64_t partner, uint32_t source)
+{
+    struct seen *const set = seen_set(match, hash);
+    const struct seen *const before = mr_match_seen(match, hash);
+    const size_t way = before ? (size_t)(before - set) : SEEN_WAYS - 1;
+    if (before && before->source != source + 1) match->is_ambiguous = true;
+    memmove(set + 1, set, way * sizeof *set);
+    set[0] = (struct seen){hash, partner, source + 1};
 }
 
 static struct mr_match_place place_of(const struct item *item)
@@ -258,6 +269,7 @@ mr_status mr_match_actual(struct mr_match *match, const struct mr_match_record *
     list->last = item;
     list->count++;
     list->unmatched++;
+    if (!there) item->is_repeated = mr_match_seen(match, hash); /* by the end it may be forgotten */
     if (!there && lane->leads && list->unmatched > LEAD_MAX) lead_drop(match, lane);
     if (!there) return MR_OK;
     struct item *const expected = there->first;
@@ -334,7 +346,7 @@ static void left_tell(struct mr_match *match, struct lane *lane, struct item *ac
         match->behind++;
         return;
     }
-    if (mr_match_seen(match, actual->hash)) {
+    if (actual->is_repeated || mr_match_seen(match, actual->hash)) {
         match->open.fault(match->open.context, MR_MATCH_DUPLICATED, NULL, &place);
         return;
     }

@@ -13,7 +13,7 @@ struct item {
     int64_t offset, source_offset; /* own; actual: its match's */
     uint32_t source;               /* actual: its match's */
     int32_t partition;
-    bool is_matched;
+    bool is_matched, is_repeated; /* actual: the same was matched before it came */
     uint64_t content, version; /* actual: as given */
     size_t value_bytes;
     char *value; /* NULL: a null, or no longer kept */
@@ -68,7 +68,7 @@ struct mr_match {
     struct lane *lane;     /* [partition_count] */
     uint64_t *seq;         /* [source_count]: of the next */
     uint64_t *reached;     /* [source_count][partition_count]: seq of the last matched, and one */
-    struct seen *seen;     /* [SEEN_COUNT] */
+    struct seen *seen;     /* [sets][ways], see match.c */
     size_t wanted_any, expected_count;
     uint64_t matched, near, far, repeated, moved, before, behind;
     unsigned pairs;

@@ -28,6 +28,14 @@ static void fault(void *context, mr_match_fault kind, const struct mr_match_plac
                          names[kind], (int)(kind == MR_MATCH_MISSING ? expected->offset : actual->offset));
 }
 
+static void fault_count(void *context, mr_match_fault kind, const struct mr_match_place *expected,
+                        const struct mr_match_place *actual)
+{
+    (void)expected;
+    (void)actual;
+    ((size_t *)context)[kind]++;
+}
+
 /* "ID:NUMBER": the number may differ, what is before it may not. */
 static bool split(void *context, const char *value, size_t bytes, uint64_t *hash_out,
                   const struct mr_match_number **numbers_out, size_t *count_out)
@@ -259,6 +267,51 @@ static void test_near(void **state)
     run_near(THREE(":1", ":1.0000002", ":1.0000004"), THREE(":1.0000001", ":1.0000001", ":1.0000005"), "", 3, 0);
 }
 
+/* Every hundredth of many comes twice, and is called that: with what came before or behind it forgotten. */
+static void test_duplicated_many(void **state)
+{
+    enum { MANY = 600000, EACH = 100 };
+    size_t told[5] = {0};
+    const struct mr_match_open open = {.source_count = 1, .partition_count = 1, .fault = fault_count, .context = told};
+    struct mr_match *match;
+    struct mr_err err;
+    (void)state;
+    assert_int_equal(mr_match_create(&open, &match, &err), MR_OK);
+    for (int i = 0; i < MANY; i++) {
+        char value[32];
+        snprintf(value, sizeof value, "%d", i);
+        expect(match, 0, 0, i, value);
+        actual(match, 0, i, value);
+        if (i % EACH == 0) actual(match, 0, i, value);
+    }
+    mr_match_end(match);
+    assert_int_equal(told[MR_MATCH_DUPLICATED], MANY / EACH);
+    assert_int_equal(told[MR_MATCH_FOREIGN], 0);
+    mr_match_destroy(match);
+}
+
+/* The same twice at the end of few: none of them is forgotten. */
+static void test_duplicated_late(void **state)
+{
+    enum { MANY = 20000 };
+    size_t told[5] = {0};
+    const struct mr_match_open open = {.source_count = 1, .partition_count = 1, .fault = fault_count, .context = told};
+    struct mr_match *match;
+    struct mr_err err;
+    (void)state;
+    assert_int_equal(mr_match_create(&open, &match, &err), MR_OK);
+    for (int i = 0; i < 2 * MANY; i++) {
+        char value[32];
+        snprintf(value, sizeof value, "%d", i % MANY);
+        if (i < MANY) expect(match, 0, 0, i, value);
+        actual(match, 0, i, value);
+    }
+    mr_match_end(match);
+    assert_int_equal(told[MR_MATCH_DUPLICATED], MANY);
+    assert_int_equal(told[MR_MATCH_FOREIGN], 0);
+    mr_match_destroy(match);
+}
+
 /* More than are kept waiting: tied as they come. */
 static void test_near_many(void **state)
 {
@@ -288,6 +341,8 @@ int main(void)
                                        cmocka_unit_test(test_alike_before_the_other_source),
                                        cmocka_unit_test(test_partitions),
                                        cmocka_unit_test(test_edges),
+                                       cmocka_unit_test(test_duplicated_many),
+                                       cmocka_unit_test(test_duplicated_late),
                                        cmocka_unit_test(test_near),
                                        cmocka_unit_test(test_near_many),
                                        cmocka_unit_test(test_moved)};
