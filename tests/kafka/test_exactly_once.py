@@ -98,10 +98,10 @@ def case_file(rig):
 
 
 def outputs(rig, topic):
-    """All committed outputs of a topic of one partition, each with its headers."""
+    """All committed outputs of a topic of one partition, each with its headers, if it has any."""
     done = subprocess.run([MILLRACE, "tap", topic, "-b", rig.broker.address, "-e", "-J"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return [(json.loads(row["value"]) if isinstance(row["value"], str) else row["value"], row["headers"]) for row in rows]
+    return [(json.loads(row["value"]) if isinstance(row["value"], str) else row["value"], row.get("headers")) for row in rows]
 
 
 def answered(rig, name, count):
