@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 
 from rig import MILLRACE, expect, main, wait_for
 from test_exactly_once import outputs
