@@ -9,6 +9,7 @@
 #include "cli/no_source.h"
 #include "cli/override.h"
 #include "cli/shared_flags.h"
+#include "codec/rows.h"
 #include "metrics/stats.h"
 #include "pipeline/encode.h"
 #include "pipeline/parts.h"

@@ -14,6 +14,7 @@
 #include "cli/command.h"
 #include "cli/data_flags.h"
 #include "cli/no_source.h"
+#include "codec/rows.h"
 #include "pipeline/slot.h"
 #include "table/format.h"
 

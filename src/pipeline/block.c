@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/rows.h"
 #include "pipeline/slot.h"
 
 size_t mr_block_bytes(const struct mr_run *run, size_t row_cap)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/test_hook.h"
+#include "codec/rows.h"
 #include "kafka/transaction.h"
 #include "pipeline/decode.h"
 #include "pipeline/lane_commit.h"

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/number.h"
+#include "codec/rows.h"
 
 #define TEXT_MAX 4 /* features of a model that reads text */
 
@@ -97,18 +98,6 @@ static mr_reason row_fill(const struct mr_layout *layout, const struct mr_parts_
     return layout->text_count ? texts_read(layout, input, rows, row, field_out) : MR_REASON_NONE;
 }
 
-static void row_move(struct mr_rows *rows, size_t from, size_t to)
-{
-    for (size_t col = 0; col < rows->feature_count; col++) {
-        rows->x[mr_tile_at(to, col, rows->feature_count)] = rows->x[mr_tile_at(from, col, rows->feature_count)];
-    }
-    for (size_t col = 0; col < rows->capture_count; col++) {
-        rows->capture[col * rows->row_cap + to] = rows->capture[col * rows->row_cap + from];
-    }
-    if (rows->label) rows->label[to] = rows->label[from];
-    rows->message[to] = rows->message[from];
-}
-
 void mr_parts_fill(const struct mr_layout *layout, const struct mr_parts_input *input, struct mr_rows *rows)
 {
     size_t kept = 0;
@@ -117,7 +106,7 @@ void mr_parts_fill(const struct mr_layout *layout, const struct mr_parts_input *
         uint16_t field = MR_FIELD_NONE;
         const mr_reason reason = row_fill(layout, input, rows, row, &field);
         if (!reason) {
-            if (kept != row) row_move(rows, row, kept);
+            if (kept != row) mr_rows_move(rows, row, kept);
             kept++;
             continue;
         }

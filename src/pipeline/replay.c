@@ -1,5 +1,6 @@
 #include "pipeline/replay.h"
 
+#include "codec/rows.h"
 #include "pipeline/block.h"
 #include "pipeline/decode.h"
 

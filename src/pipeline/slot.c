@@ -111,13 +111,3 @@ void mr_slot_deinit(struct mr_slot *slot, const struct mr_run *run)
     free(rows->capture);
     *slot = (struct mr_slot){0};
 }
-
-void mr_rows_tail_zero(struct mr_rows *rows)
-{
-    const size_t tail = rows->row_count % MR_TILE_ROWS;
-    if (!tail) return;
-    float *tile = rows->x + mr_tile_at(rows->row_count - tail, 0, rows->feature_count);
-    for (size_t col = 0; col < rows->feature_count; col++) {
-        memset(tile + col * MR_TILE_ROWS + tail, 0, (MR_TILE_ROWS - tail) * sizeof *tile);
-    }
-}

@@ -33,10 +33,6 @@ void mr_raw_deinit(struct mr_raw *raw);
 mr_status mr_slot_init(struct mr_slot *slot, const struct mr_run *run, size_t row_cap, struct mr_err *err);
 void mr_slot_deinit(struct mr_slot *slot, const struct mr_run *run);
 
-/** Zeroes the rows of the last tile past row_count: backends read whole tiles (backend.h), decoders leave them as they
- * were. */
-void mr_rows_tail_zero(struct mr_rows *rows);
-
 /** Bytes that a slot takes, and its scores alone: for the memory budget. */
 size_t mr_slot_bytes(const struct mr_run *run, size_t row_cap);
 size_t mr_scores_bytes(const struct mr_run *run, size_t row_cap);

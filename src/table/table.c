@@ -9,7 +9,7 @@
 #include "base/json_text.h"
 #include "base/number.h"
 #include "base/options.h"
-#include "pipeline/slot.h"
+#include "codec/rows.h"
 #include "table/inside.h"
 
 #define REJECT_CAP  256
@@ -152,20 +152,6 @@ static mr_status classes_take(struct mr_table *table, size_t first, double *labe
                   : MR_OK;
 }
 
-/* ---- rows ---- */
-
-/* ---- labels that are numbers ---- */
-
-static void row_move(struct mr_rows *rows, double *label, size_t from, size_t to)
-{
-    if (from == to) return;
-    for (size_t col = 0; col < rows->feature_count; col++)
-        rows->x[mr_tile_at(to, col, rows->feature_count)] = rows->x[mr_tile_at(from, col, rows->feature_count)];
-    for (size_t col = 0; col < rows->capture_count; col++)
-        rows->capture[col * rows->row_cap + to] = rows->capture[col * rows->row_cap + from];
-    label[to] = label[from];
-}
-
 /* The codecs read labels as doubles; kernels compute with them in float32. */
 static mr_status numbers_take(struct mr_table *table, size_t first, double *label, struct mr_err *err)
 {
@@ -173,7 +159,8 @@ static mr_status numbers_take(struct mr_table *table, size_t first, double *labe
     size_t kept = first;
     for (size_t row = first; row < rows->row_count; row++) {
         if (isfinite((float)label[row])) {
-            row_move(rows, label, row, kept++);
+            if (kept != row) mr_rows_move(rows, row, kept);
+            kept++;
             continue;
         }
         if (!table->skips_bad)
@@ -186,6 +173,8 @@ static mr_status numbers_take(struct mr_table *table, size_t first, double *labe
     rows->row_count = kept;
     return MR_OK;
 }
+
+/* ---- rows ---- */
 
 mr_status mr_table_fill(struct mr_table *table, float *x, double *label, size_t *rows_out, struct mr_err *err)
 {

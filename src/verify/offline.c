@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "codec/rows.h"
 #include "pipeline/decode.h"
 #include "pipeline/lane.h"
 
