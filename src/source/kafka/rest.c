@@ -72,8 +72,8 @@ static mr_status list_note(struct mr_source *source, const rd_kafka_topic_partit
 }
 
 /* Asks where partitions that are elsewhere end, those of which it is not known: of all at once, and where that tells
- * nothing, because one of them has no leader, of one of them at each look. How many are left. */
-static mr_status ends_note(struct mr_source *source, const rd_kafka_topic_partition_list_t *elsewhere, int *left_out,
+ * nothing, because one of them has no leader, of one of them at each look. */
+static mr_status ends_note(struct mr_source *source, const rd_kafka_topic_partition_list_t *elsewhere,
                            struct mr_err *err)
 {
     rd_kafka_topic_partition_list_t *unknown = unknown_list(source, elsewhere);
@@ -81,7 +81,6 @@ static mr_status ends_note(struct mr_source *source, const rd_kafka_topic_partit
     mr_status status = list_note(source, unknown, err);
     rd_kafka_topic_partition_list_destroy(unknown);
     unknown = unknown_list(source, elsewhere);
-    *left_out = unknown->cnt;
     if (!status && asked > 1 && unknown->cnt == asked) {
         const rd_kafka_topic_partition_t *entry = &unknown->elems[source->rest_turn++ % (unsigned)asked];
         rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(1);
@@ -102,8 +101,7 @@ mr_status mr_kafka_rest_note(struct mr_source *source, struct mr_err *err)
             rd_kafka_topic_partition_list_add(source->rest, source->topic[i], number);
     }
     rd_kafka_topic_partition_list_t *list = elsewhere_list(source);
-    int left;
-    const mr_status status = ends_note(source, list, &left, err);
+    const mr_status status = ends_note(source, list, err);
     rd_kafka_topic_partition_list_destroy(list);
     return status;
 }
@@ -130,8 +128,15 @@ static int64_t patience_ms(const struct mr_source *source)
     return mr_timeouts_session_ms(&source->opt->properties) + MARGIN_MS;
 }
 
+static int unknown_count(const struct mr_source *source, const rd_kafka_topic_partition_list_t *list)
+{
+    int count = 0;
+    for (int i = 0; i < list->cnt; i++) count += end_of(source, &list->elems[i]) < 0;
+    return count;
+}
+
 static mr_status others_wait(struct mr_source *source, const rd_kafka_topic_partition_list_t *list, int64_t sum,
-                             int unknown, struct mr_err *err)
+                             struct mr_err *err)
 {
     const int64_t now_us = mr_clock_us();
     if (!source->rest_since_us) source->rest_since_us = now_us;
@@ -145,6 +150,7 @@ static mr_status others_wait(struct mr_source *source, const rd_kafka_topic_part
         source->has_told_rest = true;
     }
     if (now_us < source->rest_end_us) return MR_OK;
+    const int unknown = unknown_count(source, list);
     if (unknown)
         return mr_fail(
             err, MR_ERETRY,
@@ -164,13 +170,12 @@ mr_status mr_kafka_rest_wait(struct mr_source *source, struct mr_err *err)
     if (!source->rest) return MR_END;
     if (mr_clock_us() < source->rest_due_us) return MR_OK;
     rd_kafka_topic_partition_list_t *list = elsewhere_list(source);
-    int unknown;
-    const mr_status noted = ends_note(source, list, &unknown, err);
+    const mr_status noted = ends_note(source, list, err);
     if (noted) {
         status = noted;
     } else if (list->cnt) {
         const int64_t sum = committed_trim(source, list);
-        if (list->cnt) status = others_wait(source, list, sum, unknown, err);
+        if (list->cnt) status = others_wait(source, list, sum, err);
     }
     source->rest_due_us = status == MR_END ? 0 : mr_clock_us() + LOOK_INTERVAL_US;
     rd_kafka_topic_partition_list_destroy(list);
