@@ -132,12 +132,10 @@ static mr_status codec_fill(struct score *score, bool has_tabs, struct mr_err *e
 static mr_status job_fill(struct score *score, const char *path, struct mr_err *err)
 {
     struct mr_job *const job = &score->job;
-    bool has_tabs = false;
-    const struct mr_codec_ops *const by_name = mr_format_of_path(path, &has_tabs);
-    job->codec = score->options->format ? mr_codec_find(mr_table_formats[score->options->format]) : by_name;
+    bool has_tabs;
+    job->codec = mr_format_find(score->options->format, path, &has_tabs);
     if (!job->codec) job->codec = mr_codec_find("json");
     if (!job->codec) return mr_fail(err, MR_EUSAGE, "--format: say which: this build reads no JSON");
-    has_tabs = has_tabs && job->codec == by_name;
     job->model = &score->job_model;
     job->model_count = 1;
     job->record.framing = score_is_packed(score) ? MR_FRAMING_PACKED : MR_FRAMING_LINES;

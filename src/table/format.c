@@ -12,7 +12,7 @@ const char *const mr_table_formats[] = {"auto",
 #undef MR_CODEC
                                         NULL};
 
-const struct mr_codec_ops *mr_format_of_path(const char *path, bool *has_tabs_out)
+static const struct mr_codec_ops *of_path(const char *path, bool *has_tabs_out)
 {
     static const struct {
         const char *end, *codec;
@@ -29,4 +29,12 @@ const struct mr_codec_ops *mr_format_of_path(const char *path, bool *has_tabs_ou
         return mr_codec_find(known[i].codec);
     }
     return NULL;
+}
+
+const struct mr_codec_ops *mr_format_find(unsigned format, const char *path, bool *has_tabs_out)
+{
+    const struct mr_codec_ops *const by_name = of_path(path, has_tabs_out);
+    const struct mr_codec_ops *const codec = format ? mr_codec_find(mr_table_formats[format]) : by_name;
+    *has_tabs_out = *has_tabs_out && codec == by_name;
+    return codec;
 }

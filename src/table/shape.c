@@ -354,14 +354,12 @@ static mr_status topic_open(struct mr_table *table, const struct mr_table_option
 mr_status mr_table_shape(struct mr_table *table, const char *path, const struct mr_table_options *options,
                          struct mr_err *err)
 {
-    bool has_tabs = false;
+    bool has_tabs;
     const bool is_path = path && strcmp(path, "-") != 0;
     if (options->topic && is_path)
         return mr_fail(err, MR_EUSAGE, "%s and --topic %s: DATA is one of the two", path, options->topic);
-    const struct mr_codec_ops *const by_name =
-        options->topic ? mr_codec_find("json") : mr_format_of_path(path, &has_tabs);
-    table->codec = options->format ? mr_codec_find(mr_table_formats[options->format]) : by_name;
-    has_tabs = has_tabs && table->codec == by_name;
+    table->codec = mr_format_find(options->format, options->topic ? NULL : path, &has_tabs);
+    if (!table->codec && options->topic) table->codec = mr_codec_find("json");
     if (!table->codec)
         return mr_fail(err, MR_EUSAGE, "%s: what are its rows? Say --format csv, json or f32",
                        is_path ? path : "<stdin>");
