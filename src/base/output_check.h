@@ -2,6 +2,8 @@
 #ifndef MR_BASE_OUTPUT_CHECK_H
 #define MR_BASE_OUTPUT_CHECK_H
 
+#include <stdbool.h>
+
 #include "millrace/status.h"
 
 /**
@@ -10,5 +12,8 @@
  * now may not hold when the file is written, which then says so itself.
  */
 mr_status mr_output_check(const char *what, const char *output, const char *input, struct mr_err *err);
+
+/** Whether two paths name one file, by whatever names; only equal names do where there is none yet. */
+bool mr_output_is_same(const char *a, const char *b);
 
 #endif

@@ -112,7 +112,7 @@ static mr_status outputs_check(const struct fit *fit, struct mr_err *err)
     for (size_t i = 0; i < 3 && !status; i++) {
         if (path[i]) status = mr_output_check(what[i], path[i], fit->path, err);
         for (size_t j = 0; j < i && path[i] && !status; j++)
-            if (path[j] && (!strcmp(path[i], path[j]) || mr_output_check("", path[i], path[j], NULL) == MR_EUSAGE))
+            if (path[j] && mr_output_is_same(path[i], path[j]))
                 status = mr_fail(err, MR_EUSAGE, "%s %s and %s %s are one file: name two", what[j], path[j], what[i],
                                  path[i]);
     }
