@@ -38,6 +38,11 @@ void mr_load_deinit(struct mr_load *load);
 void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target *targets, size_t target_count,
                     const char *what, bool is_open);
 
+/** Whether an unknown key of the object looks like this one, mistyped: that has a finding of its own then. Of the
+ * targets only the tables count. */
+bool mr_load_is_mistyped(const struct mr_load *load, uint32_t node, const struct mr_target *targets,
+                         size_t target_count, const char *key);
+
 /** Reads one value by its row. A wrong one becomes a finding. */
 void mr_load_value(struct mr_load *load, uint32_t node, const struct mr_option *row, void *options);
 

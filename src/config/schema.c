@@ -168,7 +168,6 @@ static void add_plug(const struct mr_section *section, const struct mr_plug *plu
 /* $defs: the keys of all plug-ins of a section, where the selector may be left out. */
 static void add_any_plug(const struct mr_section *section, cJSON *defs, cJSON *rules)
 {
-    char name[80];
     struct mr_plug plug;
     cJSON *properties, *required;
     cJSON *const schema = closed_object(&properties, &required);
@@ -177,12 +176,11 @@ static void add_any_plug(const struct mr_section *section, cJSON *defs, cJSON *r
     cJSON *const none = cJSON_CreateArray(); /* keys that one plug-in requires may be those of another one */
     for (size_t i = 0; mr_plug_at(section->kind, i, &plug); i++) add_rows(plug.options, properties, none);
     cJSON_Delete(none);
-    snprintf(name, sizeof name, "%s", section->key);
-    put(defs, name, schema);
+    put(defs, section->key, schema);
     cJSON *const rule = cJSON_CreateObject();
     cJSON *const condition = cJSON_AddObjectToObject(cJSON_AddObjectToObject(rule, "if"), "not");
     cJSON_AddItemToArray(cJSON_AddArrayToObject(condition, "required"), cJSON_CreateString(section->selector));
-    put(rule, "then", reference(name));
+    put(rule, "then", reference(section->key));
     cJSON_AddItemToArray(rules, rule);
 }
 

@@ -42,21 +42,6 @@ static void unknown_plug(struct mr_load *load, uint32_t node, const struct mr_se
     mr_report_note(&load->report, "%ss of this build: %s", mr_plug_kind_name(section->kind), names);
 }
 
-/* Whether an object has a key that may be this one, mistyped: it has a finding of its own then. */
-static bool is_mistyped(const struct mr_load *load, uint32_t node, const struct mr_section *section)
-{
-    const struct mr_document *const document = &load->document;
-    for (uint32_t child = document->node[node].child; child != MR_NODE_NONE; child = document->node[child].next) {
-        const char *const key = mr_node_key(document, child);
-        struct mr_near near;
-        if (mr_option_find(section->selectors, key)) continue;
-        mr_near_start(&near, key);
-        mr_near_offer(&near, section->selector);
-        if (mr_near_best(&near)) return true;
-    }
-    return false;
-}
-
 /* A model's type, as its file says it. */
 static bool choose_by_file(struct mr_load *load, uint32_t node, const struct mr_section *section,
                            struct mr_plug *plug_out)
@@ -64,7 +49,8 @@ static bool choose_by_file(struct mr_load *load, uint32_t node, const struct mr_
     const uint32_t child = mr_node_child(&load->document, node, "file");
     const struct mr_model_ops *ops;
     struct mr_err err;
-    if (is_mistyped(load, node, section)) return false;
+    const struct mr_target known[] = {{section->selectors, NULL}, {section->rows, NULL}};
+    if (mr_load_is_mistyped(load, node, known, 2, section->selector)) return false;
     if (child == MR_NODE_NONE) {
         mr_load_error(load, node, "\"type\" is missing, and there is no \"file\" that says it");
         return false;

@@ -322,9 +322,8 @@ static const struct mr_option *find_row(const struct mr_target *targets, size_t 
     return NULL;
 }
 
-/* True when an unknown key of the object is this one, mistyped: then it is not missing as well. */
-static bool is_mistyped(const struct mr_load *load, uint32_t node, const struct mr_target *targets, size_t target_count,
-                        const char *key)
+bool mr_load_is_mistyped(const struct mr_load *load, uint32_t node, const struct mr_target *targets,
+                         size_t target_count, const char *key)
 {
     const struct mr_document *const document = &load->document;
     void *options;
@@ -360,7 +359,7 @@ void mr_load_object(struct mr_load *load, uint32_t node, const struct mr_target 
     for (size_t i = 0; i < target_count; i++) {
         for (const struct mr_option *row = targets[i].table; row && row->key; row++) {
             if (!row->required || mr_node_child(document, node, row->key) != MR_NODE_NONE) continue;
-            if (!is_mistyped(load, node, targets, target_count, row->key)) missing_key(load, node, row);
+            if (!mr_load_is_mistyped(load, node, targets, target_count, row->key)) missing_key(load, node, row);
         }
     }
 }
