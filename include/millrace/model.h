@@ -68,6 +68,12 @@ struct mr_model_info {
  */
 bool mr_model_info_same(const struct mr_model_info *a, const struct mr_model_info *b);
 
+/** Whether y says how probable the classes are: each of them, or the second of two alone where width is 1. */
+static inline bool mr_model_has_probabilities(const struct mr_model_info *info)
+{
+    return info->is_classifier && !info->has_no_probability && !info->is_logit;
+}
+
 /** A feature that is no number, as the record has it. data NULL: absent or null. */
 struct mr_text {
     const char *data;

@@ -8,9 +8,9 @@ mr_status mr_class_sums_init(struct mr_class_sums *sums, const struct mr_model_i
 {
     const size_t count = info->class_count;
     *sums = (struct mr_class_sums){.class_count = count,
-                                   .has_probability = !info->has_no_probability && !info->is_logit,
+                                   .has_probability = mr_model_has_probabilities(info),
                                    .kept_cols = count == 2 ? 1 : count,
-                                   .keeps = !info->has_no_probability && !info->is_logit,
+                                   .keeps = mr_model_has_probabilities(info),
                                    .confusion = calloc(count * count + 1, sizeof *sums->confusion)};
     return sums->confusion ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 }

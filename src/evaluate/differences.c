@@ -7,11 +7,10 @@
 mr_status mr_differences_init(struct mr_differences *differences, const struct mr_model_info *info, double tolerance,
                               size_t worst_cap, struct mr_err *err)
 {
-    const bool is_single = info->is_classifier && info->width == 1 && !info->has_no_probability && !info->is_logit;
     *differences = (struct mr_differences){.width = info->width,
                                            .has_classes = info->is_classifier,
-                                           .is_single = is_single,
-                                           .is_distance = info->is_classifier && info->has_no_probability,
+                                           .is_single = info->width == 1 && mr_model_has_probabilities(info),
+                                           .has_no_lead = info->has_no_probability,
                                            .is_sign = info->is_logit && info->width == 1,
                                            .tolerance = tolerance,
                                            .worst = calloc(worst_cap + 1, sizeof *differences->worst),
@@ -61,7 +60,7 @@ static void class_take(struct mr_differences *differences, const struct mr_score
     }
     const double lead = fmin(lead_of(differences, a, row), lead_of(differences, b, row));
     const bool is_near =
-        differences->is_distance ? relative <= differences->tolerance : lead <= differences->tolerance * largest;
+        differences->has_no_lead ? relative <= differences->tolerance : lead <= differences->tolerance * largest;
     if (is_near)
         differences->undecided++;
     else

@@ -19,7 +19,7 @@ struct mr_worst_row {
 struct mr_differences {
     size_t width;
     bool has_classes, is_single; /* is_single: one output, the probability of the second of two classes */
-    bool is_distance;            /* one output, the distance to the class */
+    bool has_no_lead;            /* outputs that are equal have one class; the best is not the largest, or not there */
     bool is_sign;                /* one output, above 0 of the second of two classes */
     double tolerance;            /* of the relative error */
     uint64_t rows, past;         /* past: rows whose relative error is larger than the tolerance */

@@ -6,11 +6,6 @@
 
 #include "base/options.h"
 
-static bool is_single(const struct mr_model_info *info)
-{
-    return info->is_classifier && info->width == 1 && !info->has_no_probability && !info->is_logit;
-}
-
 /* Rows of float32 without a list of fields are as long as the model's. */
 static mr_status packed_fields(const char *path, const struct mr_model_info *info, struct mr_strings *fields,
                                struct mr_err *err)
@@ -49,7 +44,7 @@ mr_status mr_expected_open(struct mr_expected *expected, const char *path, const
     if (!status) status = mr_table_open(path, &options, MR_LABEL_NONE, &expected->table, err);
     mr_strings_deinit(&packed);
     if (!status) mr_table_feature(expected->table, &count);
-    expected->has_two = is_single(info) && count == 2;
+    expected->has_two = count == 2 && info->width == 1 && mr_model_has_probabilities(info);
     expected->boundary = info->is_logit ? 0 : 0.5f;
     if (!status && count != info->width && !expected->has_two)
         status = mr_fail(err, MR_EUSAGE, "%s has %zu fields a row, the model gives %zu: say which with --expect-fields",
