@@ -3,6 +3,7 @@
 A test is a file of functions case_...(rig), run by main(). Each prints one line. Nothing waits by the clock: every wait is for an
 event, and ends with an error when its deadline passes.
 """
+import contextlib
 import json
 import os
 import random
@@ -410,6 +411,20 @@ class Rig:
                                     *map(str, flags), "--servers", self.broker.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.senders.append(process)
         return process
+
+    @contextlib.contextmanager
+    def other_member(self, group, topic, *flags):
+        """A member of the group that is no millrace and commits nothing; it has left behind the block."""
+        try:
+            process = subprocess.Popen(["kcat", "-b", self.broker.address, "-q", "-G", group, "-X", "enable.auto.commit=false", *flags, topic],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except FileNotFoundError:
+            raise Skip("kcat is not installed") from None
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
 
     def stop_producing(self, process):
         """Ends a sender; how many records it has sent, all of which are in the topic then."""

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 
-from rig import ORACLE, Skip, expect, main, wait_for
+from rig import ORACLE, expect, main, wait_for
 
 RECORDS = 60_000
 
@@ -109,17 +109,9 @@ def case_end_undone(rig):
     run = rig.run(rig.job("undone", delivery="exactly-once", commit_interval="1s", source__membership="dynamic"), "--until", "end", "--lanes", "1",
                   "-X", "transaction.timeout.ms=10000")
     rig.proxy.event("dropped", rule=rule)
-    try:
-        other = subprocess.Popen(["kcat", "-b", rig.broker.address, "-q", "-G", "undone", "-X", "enable.auto.commit=false",
-                                  "-X", "partition.assignment.strategy=range,roundrobin", "undone.in"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    except FileNotFoundError:
-        raise Skip("kcat is not installed") from None
-    try:
+    with rig.other_member("undone", "undone.in", "-X", "partition.assignment.strategy=range,roundrobin"):
         wait_for(lambda: "PreparingRebalance" in rig.kafka("ConsumerGroupCommand", "--describe", "--state", "--group", "undone"), "the other one to join", 30)
         run.wait_log("1 of 2 partitions belong to other members")
-    finally:
-        other.terminate()
-        other.wait(20)
     run.expect_end(0)
     rig.check("undone", "--count", 2000, "--ordered", "--once", group="undone")
     return "not committed, shared, left, read"

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 
-from rig import MILLRACE, expect, main, wait_for
+from rig import expect, main, wait_for
 from test_exactly_once import outputs
 from test_verify import RECORDS, finds, learning, millrace, shift, verify
 

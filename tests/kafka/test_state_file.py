@@ -4,7 +4,6 @@ written. Each record is learned from once."""
 import os
 import re
 import signal
-import subprocess
 
 from rig import LONG, Skip, expect, main, wait_for
 
@@ -53,16 +52,8 @@ def case_rebalance(rig):
     run = rig.run(job)
     run.wait_out(RECORDS)
     for turn in range(1, 4):
-        try:
-            other = subprocess.Popen(["kcat", "-b", rig.broker.address, "-q", "-G", "moves", "-X", "enable.auto.commit=false", "-X",
-                                      "auto.offset.reset=latest", "moves.in"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        except FileNotFoundError:
-            raise Skip("kcat is not installed") from None
-        try:
+        with rig.other_member("moves", "moves.in", "-X", "auto.offset.reset=latest"):
             wait_for(lambda: len(members(rig, "moves")) == 2, "a second member with a partition")
-        finally:
-            other.terminate()
-            other.wait()
         wait_for(lambda: len(members(rig, "moves")) == 1, "the job alone again")
         rig.produce("moves", 100, first=RECORDS + 100 * (turn - 1))
         run.wait_out(RECORDS + 100 * turn)
