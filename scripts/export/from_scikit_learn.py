@@ -17,14 +17,10 @@ known is refused with a reason.
 """
 import sys
 
-from model_file import metadata, numbers, pickle_export, write
+from model_file import Refused, metadata, numbers, pickle_program, write
 
 LINEAR = ("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "SGDRegressor")
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "softmax": "softmax"}
-
-
-class Refused(ValueError):
-    """A model that has no form in millrace, with the reason."""
 
 
 def name_of(model):
@@ -142,4 +138,4 @@ def load(path):
 
 
 if __name__ == "__main__":
-    sys.exit(pickle_export(__doc__, load, export, Refused))
+    sys.exit(pickle_program(__doc__, load, export))

@@ -21,21 +21,13 @@ import pathlib
 import sys
 import zlib
 
-from model_file import arguments, metadata, numbers, write
+from model_file import Missing, Refused, metadata, numbers, program, write
 
 SPARK = "org.apache.spark.ml."
 NUMBERS_MAX = 1 << 26  # of a sparse vector or matrix, so that a broken size takes no memory
 KNOWN = {"classification.MultilayerPerceptronClassificationModel", "classification.LogisticRegressionModel", "regression.LinearRegressionModel",
          "clustering.KMeansModel", "feature.StandardScalerModel", "feature.MinMaxScalerModel", "feature.MaxAbsScalerModel"}
 AROUND = {"feature.VectorAssembler", "feature.StringIndexerModel", "feature.IndexToString"}
-
-
-class Refused(ValueError):
-    """A directory that has no form in millrace, with the reason."""
-
-
-class Missing(FileNotFoundError):
-    """A directory that is not there."""
 
 
 class Saved:
@@ -371,24 +363,5 @@ def export(folder, path, version="", features=None):
     write(path, tensors, metadata(kind, version, features=features or names, **facts))
 
 
-def main():
-    source, target = arguments(__doc__)
-    try:
-        export(source, target)
-    except Refused as reason:
-        sys.stderr.write(f"{reason}\n")
-        return 65
-    except ImportError as reason:
-        sys.stderr.write(f"{sys.argv[0]}: {reason}\n")
-        return 69
-    except Missing as reason:
-        sys.stderr.write(f"{reason}\n")
-        return 66
-    except OSError as reason:
-        sys.stderr.write(f"{target}: could not be written: {reason}\n")
-        return 74
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(__doc__, export))

@@ -14,7 +14,7 @@ that you made yourself:
 import array
 import sys
 
-from model_file import metadata, pickle_export, write
+from model_file import metadata, pickle_program, write
 
 
 def ids_of(name, raw):
@@ -63,4 +63,4 @@ def load(path):
 
 
 if __name__ == "__main__":
-    sys.exit(pickle_export(__doc__, load, export))
+    sys.exit(pickle_program(__doc__, load, export))

@@ -18,32 +18,55 @@ def arguments(text, *first):
     return words[-2:]
 
 
-def pickle_export(text, load, export, refused=()):
-    """The program of an exporter that reads a pickle: load(path) gives the model, export(model, path) writes it. The exit code."""
-    source, target = arguments(text, "--trust-pickle")
+class Refused(ValueError):
+    """A model that has no form in millrace, or is none; with the reason."""
+
+
+class Missing(FileNotFoundError):
+    """A model that is not there."""
+
+
+def program(text, export, *first):
+    """The program of an exporter: export(source, target) reads a model and writes it. The exit code."""
+    source, target = arguments(text, *first)
     try:
-        model = load(source)
+        export(source, target)
+    except Refused as reason:
+        sys.stderr.write(f"{reason}\n")
+        return 65
+    except Missing as reason:
+        sys.stderr.write(f"{reason}\n")
+        return 66
     except ImportError as reason:
         sys.stderr.write(f"{sys.argv[0]}: {reason}\n")
         return 69
     except OSError as reason:
-        sys.stderr.write(f"{source}: {reason.strerror}\n")
-        return 66
-    except Exception as reason:  # a broken pickle may raise anything
-        sys.stderr.write(f"{source}: not a whole pickle of a model: {type(reason).__name__}: {reason}\n")
-        return 65
-    try:
-        export(model, target)
-    except OSError as reason:
-        sys.stderr.write(f"{target}: could not be written: {reason.strerror}\n")
+        sys.stderr.write(f"{target}: could not be written: {reason.strerror or reason}\n")
         return 74
-    except refused as reason:
-        sys.stderr.write(f"{source}: {reason}\n")
-        return 65
-    except AttributeError as reason:  # what fit() would have made
-        sys.stderr.write(f"{source}: no model that was fitted: {reason}\n")
-        return 65
     return 0
+
+
+def pickle_program(text, load, export):
+    """The same where the source is a pickle: load(path) gives the model, export(model, target) writes it."""
+    def read(source):
+        try:
+            return load(source)
+        except ImportError:
+            raise
+        except OSError as reason:
+            raise Missing(f"{source}: {reason.strerror}") from None
+        except Exception as reason:  # a broken pickle may raise anything
+            raise Refused(f"{source}: not a whole pickle of a model: {type(reason).__name__}: {reason}") from None
+
+    def whole(source, target):
+        model = read(source)
+        try:
+            export(model, target)
+        except Refused as reason:
+            raise Refused(f"{source}: {reason}") from None
+        except AttributeError as reason:  # what fit() would have made
+            raise Refused(f"{source}: no model that was fitted: {reason}") from None
+    return program(text, whole, "--trust-pickle")
 
 
 def write(path, tensors, metadata):

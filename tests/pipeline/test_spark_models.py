@@ -172,7 +172,7 @@ def faults(folder):
 def without_pyarrow(folder):
     """The message says what to install."""
     done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(EXPORT.parent)!r}); "
-                           "import from_spark; sys.exit(from_spark.main())", GOLDEN / "spark-4.2/mlp", folder / "none.safetensors"],
+                           "import from_spark as it; sys.exit(it.program(it.__doc__, it.export))", GOLDEN / "spark-4.2/mlp", folder / "none.safetensors"],
                           capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 69 or "pip install pyarrow" not in done.stderr:
         fail(f"without pyarrow: exit code {done.returncode}\n{done.stderr}")
