@@ -14,7 +14,7 @@ struct item {
     uint32_t source;               /* actual: its match's */
     int32_t partition;
     bool is_matched, is_repeated; /* actual: the same was matched before it came */
-    uint64_t content, version; /* actual: as given */
+    uint64_t content, version;    /* actual: as given */
     size_t value_bytes;
     char *value; /* NULL: a null, or no longer kept */
     /* where numbers or partitions may differ, see match_near.c: */
