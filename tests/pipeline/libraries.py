@@ -7,7 +7,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The second takes numpy, onnx and protobuf from the first. scripts/setup has the same numbers.
-FOLDERS = [ROOT / ".cache/onnx/1.22.0", ROOT / ".cache/libraries/1"]
+FOLDERS = [ROOT / ".cache/onnx/1.22.0", ROOT / ".cache/libraries/2"]
 TORCH = ROOT / ".cache/torch"
 
 
