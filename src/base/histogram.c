@@ -58,3 +58,22 @@ int64_t mr_histogram_quantile(const struct mr_histogram *histogram, double share
     }
     return (int64_t)histogram->max;
 }
+
+uint64_t mr_histogram_below(const struct mr_histogram *histogram, int64_t value)
+{
+    uint64_t seen = 0;
+    for (unsigned i = 0; i < MR_HISTOGRAM_BUCKETS && bucket_top(i) <= (uint64_t)value; i++)
+        seen += atomic_load_explicit(&histogram->bucket[i], memory_order_relaxed);
+    return seen;
+}
+
+double mr_histogram_sum(const struct mr_histogram *histogram)
+{
+    double sum = 0;
+    for (unsigned i = 0; i < MR_HISTOGRAM_BUCKETS; i++) {
+        const uint64_t count = atomic_load_explicit(&histogram->bucket[i], memory_order_relaxed);
+        const double low = i ? (double)bucket_top(i - 1) + 1 : 0;
+        if (count) sum += (double)count * (low + (double)bucket_top(i)) / 2;
+    }
+    return sum;
+}

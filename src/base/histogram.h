@@ -22,4 +22,10 @@ void mr_histogram_merge(struct mr_histogram *into, const struct mr_histogram *fr
 /** Smallest value that at least share (0..1) of the values do not exceed; 0 when empty. */
 int64_t mr_histogram_quantile(const struct mr_histogram *histogram, double share);
 
+/** How many values are at most that large, to within the step that it falls into. */
+uint64_t mr_histogram_below(const struct mr_histogram *histogram, int64_t value);
+
+/** Sum of the values, each taken as the middle of its step: right within 2 %. */
+double mr_histogram_sum(const struct mr_histogram *histogram);
+
 #endif
