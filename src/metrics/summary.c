@@ -90,7 +90,7 @@ static void lane_thread_add(struct mr_summary *report, const struct mr_lane *lan
     if (report->thread_count < MR_THREAD_MAX) report->thread[report->thread_count++] = thread;
 }
 
-void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
+void mr_summary_counts(const struct mr_run *run, struct mr_summary *report)
 {
     struct rusage usage;
     struct mr_err still;
@@ -110,6 +110,11 @@ void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
     report->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
     report->rss_max_bytes = (uint64_t)usage.ru_maxrss * 1024;
+}
+
+void mr_summary_take(const struct mr_run *run, struct mr_summary *report)
+{
+    mr_summary_counts(run, report);
     threads_take(report);
     for (unsigned i = 0; run->lane && i < run->lane_count; i++) {
         if (run->lane[i] && atomic_load(&run->lane[i]->is_over)) lane_thread_add(report, run->lane[i]);

@@ -21,6 +21,7 @@
 #define DRAIN_TIMEOUT_NS                                                                                               \
     (5 * 1000000000LL) /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
 #define COMMIT_PAUSE_NS   50000000
+#define LAG_INTERVAL_NS   250000000
 #define REST_TIMEOUT_NS   (2 * 1000000000LL)  /* for what labels have left, within the 10 s */
 #define SETTLE_TIMEOUT_NS (40 * 1000000000LL) /* of a transaction: longer than its messages may take */
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
@@ -195,6 +196,7 @@ static mr_status scores_take(struct mr_lane *lane, struct mr_slot *slot, struct 
     if (!status) status = mr_precision_batch(&lane->precision, &slot->queues, &slot->rows, slot->scores, err);
     if (!status) status = mr_cross_check_batch(&lane->check, &slot->queues, &slot->rows, slot->scores, err);
     if (!status && !lane->labels) mr_models_judge(models, &slot->rows, slot->scores);
+    if (!status && lane->run->tap) mr_tap_rows(lane->run->tap, models, &slot->rows, slot->scores, slot->raw->message);
     return status;
 }
 
@@ -223,6 +225,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
         MR_TEST_HOOK("batch.learned");
         if (!status && lane->labels) status = mr_lane_labels_take(lane, slot, err);
     }
+    if (!status && run->tap) mr_tap_models(run->tap, &run->models);
     lane->slot_count++;
     stage_mark(lane, MR_STAGE_SCORE);
     return status;
@@ -303,6 +306,7 @@ static mr_status rejects_add(struct mr_lane *lane, const struct mr_slot *slot, s
             .stage = reject->reason == MR_REASON_OUTPUT_SIZE ? "output" : "decode",
             .field = reject->field == MR_FIELD_NONE ? NULL : lane->run->layout->schema.field[reject->field].path,
             .rows = 1};
+        if (lane->run->tap) mr_tap_dead(lane->run->tap, bad.topic, bad.partition, bad.offset, bad.reason, bad.field);
         status = mr_dead_add(lane->dead, slot->raw->ticket, &bad, err);
     }
     if (!status) status = mr_dead_flush(lane->dead, err);
@@ -510,6 +514,15 @@ static mr_status file_turn(struct mr_lane *lane, struct mr_err *err)
 }
 
 /* One turn: take what is there, score it, pass on what is scored, settle what is acknowledged. */
+/* How much waits in the topics, now and then, for who watches. */
+static void lag_tell(struct mr_lane *lane)
+{
+    const struct mr_source_ops *const ops = lane->run->job->source;
+    if (!lane->run->tap || !ops->lag || lane->stage_ns < lane->lag_due_ns) return;
+    lane->lag_due_ns = lane->stage_ns + LAG_INTERVAL_NS;
+    atomic_store_explicit(&lane->stats.lag, ops->lag(lane->source), memory_order_relaxed);
+}
+
 static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
 {
     mr_status status = MR_OK;
@@ -532,6 +545,7 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     }
     while (!status && lane->slot_count && mr_models_are_wanted(&lane->run->models)) status = slot_finish(lane, err);
     if (!status && lane->labels) status = mr_lane_labels_turn(lane, !has_started, err);
+    if (!status) lag_tell(lane);
     if (!status) status = lane_settle(lane, 0, err);
     if (!status) status = leave_check(lane, err);
     if (!status && lane->exact) return exact_turn(lane, err);

@@ -43,6 +43,7 @@ struct mr_lane {
     int64_t fill_us, linger_us; /* how long batch.wait_max lets the source fill a batch, and the sinks gather records */
     int64_t commit_due_ns, resend_due_ns; /* the next commit with offsets that are ready; the next without any */
     int64_t stage_ns, stage_cpu_ns;       /* when the current stage began */
+    int64_t lag_due_ns;                   /* the next time that it is told */
     uint64_t bad_run_length;              /* bad records in a row */
     bool has_tripped;                     /* the circuit breaker: what was polled is finished, nothing more is polled */
     int64_t revoke_until_ns;              /* partitions leave: how long all of a commit may take; 0: they do not */

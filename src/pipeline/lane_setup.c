@@ -306,6 +306,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
     if (status) return status;
     lane->run = run;
     lane->index = index;
+    lane->stats.lag = -1;
     wait_divide(lane);
     status = memory_split(run, &lane->source_bytes, &lane->sink_bytes, err);
     lane->label_bytes = has_labels(run) ? lane->source_bytes / 4 : 0;

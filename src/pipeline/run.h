@@ -6,6 +6,7 @@
 
 #include "config/job.h"
 #include "metrics/stats.h"
+#include "metrics/tap.h"
 #include "pipeline/breaker.h"
 #include "pipeline/ends.h"
 #include "pipeline/layout.h"
@@ -43,6 +44,7 @@ struct mr_run {
     int64_t connect_timeout_us;      /* how long the source waits for its broker; sinks do too */
     int64_t idle_interval_us;        /* without room for outputs, how often the group is told that we are there */
     struct mr_breaker breaker;
+    struct mr_tap *tap; /* what is seen of the lanes' work; NULL: nobody watches */
     int64_t started_ns;
     _Atomic int state;                                    /* mr_run_state */
     _Atomic bool has_begun;                               /* lanes may be at work */

@@ -373,6 +373,7 @@ const struct mr_source_ops mr_source_kafka = {
     .release = kafka_release,
     .commit = mr_kafka_commit,
     .offsets_send = mr_kafka_offsets_send,
+    .lag = mr_kafka_lag,
     .topic_name = kafka_topic_name,
     .timestamp_ms = kafka_timestamp_ms,
     .header = kafka_header,

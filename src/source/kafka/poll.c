@@ -128,6 +128,21 @@ static bool is_behind(const struct mr_source *source)
     return false;
 }
 
+int64_t mr_kafka_lag(struct mr_source *source)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < source->partition_count; i++) {
+        const struct partition *part = &source->partition[i];
+        int64_t low, high;
+        if (part->next_offset < 0 ||
+            rd_kafka_get_watermark_offsets(source->client, source->topic[part->topic], part->partition, &low, &high) ||
+            high < 0)
+            return -1;
+        if (high > part->next_offset) sum += high - part->next_offset;
+    }
+    return source->has_assignment ? sum : -1;
+}
+
 static size_t consume(struct mr_source *source, size_t first, size_t cap, int64_t wait_us)
 {
     const int timeout_ms = (int)((wait_us + 999) / 1000);

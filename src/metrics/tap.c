@@ -1,0 +1,162 @@
+#include "metrics/tap.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "kernels/kmeans_assign/kmeans_assign.h"
+#include "kernels/linear_score/linear_score.h"
+
+#define ROWS_AT_ONCE    4
+#define MODELS_EVERY_NS 50000000
+
+struct mr_tap {
+    pthread_mutex_t lock;
+    int64_t rows_every_ns;
+    _Atomic int64_t rows_due_ns, models_due_ns;
+    uint64_t points, dead; /* taken so far: number n stands at n modulo the size */
+    struct mr_tap_point point[MR_TAP_POINTS];
+    struct mr_tap_dead dead_letter[MR_TAP_DEAD];
+    struct mr_tap_numbers numbers[MR_TAP_MODELS];
+};
+
+mr_status mr_tap_create(unsigned points_per_s, struct mr_tap **tap_out, struct mr_err *err)
+{
+    struct mr_tap *const tap = *tap_out = calloc(1, sizeof *tap);
+    if (!tap) return mr_fail(err, MR_ENOMEM, "out of memory");
+    pthread_mutex_init(&tap->lock, NULL);
+    tap->rows_every_ns = ROWS_AT_ONCE * 1000000000LL / points_per_s;
+    return MR_OK;
+}
+
+void mr_tap_destroy(struct mr_tap *tap)
+{
+    if (!tap) return;
+    pthread_mutex_destroy(&tap->lock);
+    free(tap);
+}
+
+/* Whether it is time again, and this thread has it. */
+static bool is_due(struct mr_tap *tap, _Atomic int64_t *due_ns, int64_t every_ns)
+{
+    const int64_t now_ns = mr_clock_ns();
+    if (now_ns < atomic_load_explicit(due_ns, memory_order_relaxed) || pthread_mutex_trylock(&tap->lock)) return false;
+    atomic_store_explicit(due_ns, now_ns + every_ns, memory_order_relaxed);
+    return true;
+}
+
+/* ---- lanes ---- */
+
+static void point_take(struct mr_tap_point *point, const struct mr_models *models, const struct mr_rows *rows,
+                       const struct mr_scores *scores, size_t row)
+{
+    const size_t features = rows->feature_count < MR_TAP_FEATURES ? rows->feature_count : MR_TAP_FEATURES;
+    for (size_t i = 0; i < features; i++) point->feature[i] = rows->x[mr_tile_at(row, i, rows->feature_count)];
+    point->label = rows->label ? rows->label[row] : NAN;
+    for (size_t i = 0; i < models->count && i < MR_TAP_MODELS; i++) {
+        const unsigned want = models->item[i].want;
+        const bool has_y = want & MR_WANT_Y, has_class = want & MR_WANT_CLASS && scores[i].class_index;
+        point->answer[i] = (struct mr_tap_answer){.y = has_y ? scores[i].y[mr_tile_at(row, 0, scores[i].width)] : NAN,
+                                                  .class_index = has_class ? scores[i].class_index[row] : -1};
+    }
+}
+
+void mr_tap_rows(struct mr_tap *tap, const struct mr_models *models, const struct mr_rows *rows,
+                 const struct mr_scores *scores, const struct mr_message *message)
+{
+    const size_t count = rows->row_count < ROWS_AT_ONCE ? rows->row_count : ROWS_AT_ONCE;
+    if (!count || !is_due(tap, &tap->rows_due_ns, tap->rows_every_ns)) return;
+    const int64_t time_ms = mr_clock_epoch_ms();
+    for (size_t i = 0; i < count; i++) {
+        const size_t row = i * rows->row_count / count;
+        struct mr_tap_point *const point = &tap->point[tap->points++ % MR_TAP_POINTS];
+        *point = (struct mr_tap_point){.time_ms = time_ms,
+                                       .offset = message[rows->message[row]].offset,
+                                       .partition = message[rows->message[row]].partition};
+        point_take(point, models, rows, scores, row);
+    }
+    pthread_mutex_unlock(&tap->lock);
+}
+
+static void numbers_put(struct mr_tap_numbers *numbers, size_t rows, size_t cols, const float *value, const float *bias)
+{
+    if (!cols || cols > MR_TAP_NUMBERS) return;
+    numbers->cols = cols;
+    numbers->rows = rows < MR_TAP_NUMBERS / cols ? rows : MR_TAP_NUMBERS / cols;
+    memcpy(numbers->value, value, numbers->rows * cols * sizeof *value);
+    if (bias) memcpy(numbers->bias, bias, numbers->rows * sizeof *bias);
+}
+
+static void model_take(struct mr_tap_numbers *numbers, const struct mr_model_at_work *model)
+{
+    const void *params;
+    const mr_op op = model->job->ops->op(model->model, &params);
+    *numbers = (struct mr_tap_numbers){.version = atomic_load_explicit(&model->version, memory_order_relaxed)};
+    if (op == MR_OP_LINEAR_SCORE) {
+        const struct mr_linear_params *const linear = params;
+        numbers_put(numbers, linear->out, linear->cols, linear->w, linear->b);
+    } else if (op == MR_OP_KMEANS_ASSIGN) {
+        const struct mr_kmeans_params *const kmeans = params;
+        numbers_put(numbers, kmeans->k, kmeans->cols, kmeans->center, NULL);
+    }
+}
+
+void mr_tap_models(struct mr_tap *tap, const struct mr_models *models)
+{
+    if (!is_due(tap, &tap->models_due_ns, MODELS_EVERY_NS)) return;
+    for (size_t i = 0; i < models->count && i < MR_TAP_MODELS; i++) model_take(&tap->numbers[i], &models->item[i]);
+    pthread_mutex_unlock(&tap->lock);
+}
+
+void mr_tap_dead(struct mr_tap *tap, const char *topic, int32_t partition, int64_t offset, mr_reason reason,
+                 const char *field)
+{
+    if (pthread_mutex_trylock(&tap->lock)) return;
+    struct mr_tap_dead *const dead = &tap->dead_letter[tap->dead++ % MR_TAP_DEAD];
+    *dead = (struct mr_tap_dead){
+        .time_ms = mr_clock_epoch_ms(), .offset = offset, .partition = partition, .reason = reason};
+    snprintf(dead->topic, sizeof dead->topic, "%s", topic);
+    snprintf(dead->field, sizeof dead->field, "%s", field ? field : "");
+    pthread_mutex_unlock(&tap->lock);
+}
+
+/* ---- who watches ---- */
+
+/* Where to begin in a ring, and how many there are from there on. */
+static size_t range(uint64_t taken, size_t size, uint64_t *next_io, size_t cap)
+{
+    const uint64_t oldest = taken > size ? taken - size : 0;
+    if (*next_io < oldest) *next_io = oldest;
+    const uint64_t left = taken - *next_io;
+    return left < cap ? (size_t)left : cap;
+}
+
+size_t mr_tap_points(struct mr_tap *tap, uint64_t *next_io, struct mr_tap_point *out, size_t cap)
+{
+    pthread_mutex_lock(&tap->lock);
+    const size_t count = range(tap->points, MR_TAP_POINTS, next_io, cap);
+    for (size_t i = 0; i < count; i++) out[i] = tap->point[(*next_io + i) % MR_TAP_POINTS];
+    pthread_mutex_unlock(&tap->lock);
+    *next_io += count;
+    return count;
+}
+
+size_t mr_tap_dead_take(struct mr_tap *tap, uint64_t *next_io, struct mr_tap_dead *out, size_t cap)
+{
+    pthread_mutex_lock(&tap->lock);
+    const size_t count = range(tap->dead, MR_TAP_DEAD, next_io, cap);
+    for (size_t i = 0; i < count; i++) out[i] = tap->dead_letter[(*next_io + i) % MR_TAP_DEAD];
+    pthread_mutex_unlock(&tap->lock);
+    *next_io += count;
+    return count;
+}
+
+void mr_tap_numbers(struct mr_tap *tap, size_t model, struct mr_tap_numbers *out)
+{
+    pthread_mutex_lock(&tap->lock);
+    *out = tap->numbers[model];
+    pthread_mutex_unlock(&tap->lock);
+}
