@@ -10,6 +10,7 @@
 #include "config/path.h"
 #include "config/reserved.h"
 #include "config/roles.h"
+#include "http/server.h"
 #include "kafka/client.h"
 #include "kafka/timeouts.h"
 #include "kafka/trial.h"
@@ -341,6 +342,14 @@ static void check_state(struct mr_load *load)
                       "would say that it was learned from; expected models[].save alone");
 }
 
+static void check_http(struct mr_load *load)
+{
+    const struct mr_http_options *const http = &load->job->http;
+    struct mr_err err;
+    if (http->listen && mr_http_check(http->listen, http->token_file, &err))
+        mr_load_error(load, mr_load_find(load, "http", "listen"), "%s", err.text);
+}
+
 static size_t first_followed(const struct mr_job *job)
 {
     size_t first = 0;
@@ -460,5 +469,6 @@ void mr_load_cross_check(struct mr_load *load)
     check_backend(load);
     check_delivery(load);
     check_state(load);
+    check_http(load);
     check_scorers(load);
 }

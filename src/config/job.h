@@ -65,6 +65,14 @@ struct mr_state_options {
     int64_t bytes_per_s; /* that snapshots may write, on average */
 };
 
+/** "http": the page of the job, its metrics and its probes. */
+struct mr_http_options {
+    char *listen;     /* address and port; NULL: none */
+    char *token_file; /* path; NULL: none */
+    struct mr_strings hosts;
+    int64_t viewers_max;
+};
+
 /** Lanes of a job at most. */
 #define MR_LANES_MAX 64
 
@@ -112,6 +120,7 @@ struct mr_job {
     struct mr_bad_records_options bad_records;
     struct mr_batch_options batch;
     struct mr_state_options state;
+    struct mr_http_options http;
     int delivery;       /* mr_delivery */
     char *backend;      /* "auto", "cpu", "cpu:avx2", "cuda:1" */
     double cross_check; /* share of batches that the reference scores as well; 0: none */

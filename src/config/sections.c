@@ -346,6 +346,39 @@ static const struct mr_option batch_rows[] = {
 };
 #undef AT
 
+#define AT(field) offsetof(struct mr_http_options, field)
+static const struct mr_option http_rows[] = {
+    {.key = "listen",
+     .type = MR_OPT_STRING,
+     .offset = AT(listen),
+     .required = true,
+     .doc = "Address and port; port 0 takes one that is free. An address that other machines reach needs a token_file. "
+            "Of a job with scorers, its trainer listens on the next port.",
+     .example = "\"127.0.0.1:8420\""},
+    {.key = "token_file",
+     .type = MR_OPT_STRING,
+     .offset = AT(token_file),
+     .is_path = true,
+     .doc = "File whose first line is the token that all but probes must carry: as \"Authorization: Bearer TOKEN\", or "
+            "as the password that a browser asks for."},
+    {.key = "hosts",
+     .type = MR_OPT_STRINGS,
+     .offset = AT(hosts),
+     .doc =
+         "Names by which the page is reached, beside addresses and localhost; others are refused, for a foreign page "
+         "may have pointed them here.",
+     .example = "[\"scorer.example.org\"]"},
+    {.key = "viewers_max",
+     .type = MR_OPT_INT,
+     .offset = AT(viewers_max),
+     .fallback = "1024",
+     .min = 1,
+     .max = 10000,
+     .doc = "Pages that may be open at once; others are told to come back later."},
+    {0},
+};
+#undef AT
+
 #define AT(field) offsetof(struct mr_state_options, field)
 static const struct mr_option state_rows[] = {
     {.key = "file",
@@ -438,6 +471,13 @@ const struct mr_section mr_sections[] = {
      .offset = offsetof(struct mr_job, state),
      .doc = "Where what models learn is kept, and how often.",
      .example = "{ \"file\": \"plane.state\", \"interval\": \"10s\" }"},
+    {.key = "http",
+     .rows = http_rows,
+     .offset = offsetof(struct mr_job, http),
+     .doc =
+         "The job's page for people, /metrics for Prometheus, /status, /events and /api/v1/ for programs, /livez and "
+         "/readyz for orchestrators. Reading alone: nothing can be changed through it.",
+     .example = "{ \"listen\": \"127.0.0.1:8420\" }"},
     {0},
 };
 
@@ -543,7 +583,7 @@ bool mr_is_planned(const char *where, const char *name)
         {"models", {"linear", "logistic", "mlp", "kmeans", "mf", "abtest", "scaler"}},
         {"sinks", {"kafka", "file", "console", "influx", "elastic", "zmq"}},
         {"backend", {"cpu", "cuda", "opencl"}},
-        {"", {"http", "cross_check", "metrics"}},
+        {"", {"metrics"}},
     };
     for (size_t i = 0; i < sizeof planned / sizeof *planned; i++) {
         for (size_t j = 0; !strcmp(planned[i].where, where) && planned[i].names[j]; j++) {
