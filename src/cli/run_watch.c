@@ -11,6 +11,7 @@
 #include "cli/run_roles.h"
 #include "cli/run_until.h"
 #include "kafka/library_version.h"
+#include "live/live.h"
 #include "metrics/summary.h"
 #include "pipeline/follower.h"
 #include "pipeline/lane.h"
@@ -284,8 +285,10 @@ static mr_status watched_run(struct watch *watch, const sigset_t *set, struct mr
 mr_status mr_run_watch(struct mr_run *run, const struct mr_watch_options *opt, const sigset_t *set, struct mr_err *err)
 {
     struct watch watch = {.run = run, .opt = *opt};
+    struct mr_live *live;
     if (run->job->source->offsets_send) mr_library_log(); /* a source that is Kafka's */
-    mr_status status = lanes_start(run, set, err);
+    mr_status status = mr_live_open(run, &live, err);
+    if (!status) status = lanes_start(run, set, err);
     if (!status) {
         const bool is_live = mr_term_is_live(STDERR_FILENO) && !opt->json;
         watch.has_started = true;
@@ -297,5 +300,6 @@ mr_status mr_run_watch(struct mr_run *run, const struct mr_watch_options *opt, c
         mr_log_clear_line_set(NULL);
     }
     report(&watch, status);
+    mr_live_close(live, status);
     return status;
 }

@@ -1,0 +1,311 @@
+/* What is answered beside the page: the job, its past, points, dead letters, models, progress, probes. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/blob_text.h"
+#include "base/clock.h"
+#include "config/roles.h"
+#include "live/inside.h"
+#include "pipeline/lane.h"
+
+#define STALLED_NS   (10 * 1000000000LL)
+#define LAG_SECONDS  10 /* of records as they come in: more is lagging */
+#define POINTS_FRAME 64
+#define DEAD_FRAME   16
+
+static const char type_json[] = "application/json";
+static const char type_text[] = "text/plain; charset=utf-8";
+
+void mr_live_answer(struct mr_http_answer *answer, const char *type, struct mr_blob *blob, bool is_whole)
+{
+    if (!is_whole) {
+        mr_blob_deinit(blob);
+        return;
+    }
+    answer->type = type;
+    answer->body = blob->data;
+    answer->bytes = blob->bytes;
+    answer->is_owned = true;
+}
+
+/* ---- state ---- */
+
+double mr_live_lag(const struct mr_live *live)
+{
+    const struct mr_run *const run = live->run;
+    int64_t sum = 0;
+    for (unsigned i = 0; i < run->lane_count; i++) {
+        const int64_t lag = atomic_load_explicit(&run->lane[i]->stats.lag, memory_order_relaxed);
+        if (lag < 0) return NAN;
+        sum += lag;
+    }
+    return (double)sum;
+}
+
+const char *mr_live_state(const struct mr_live *live)
+{
+    const int state = atomic_load(&live->run->state);
+    if (state != MR_RUN_ON) return "stopping";
+    if (!live->has_begun) return "starting";
+    const double lag = mr_live_lag(live), rate = live->columns.value[2];
+    if (mr_clock_ns() - live->moved_ns > STALLED_NS) return lag > 0 ? "stalled" : "idle";
+    return lag > LAG_SECONDS * fmax(rate, 100) ? "lagging" : "ok";
+}
+
+/* ---- JSON ---- */
+
+static bool points_print(const struct mr_live *live, const struct mr_tap_point *point, size_t count,
+                         struct mr_blob *out)
+{
+    const size_t models = live->columns.model_count;
+    const size_t cols = live->run->layout->schema.feature_count;
+    bool is_put = mr_blob_put(out, "[", 1);
+    for (size_t i = 0; i < count && is_put; i++) {
+        is_put = mr_blob_print(out, "%s[%lld,%d,%lld,", i ? "," : "", (long long)point[i].time_ms,
+                               (int)point[i].partition, (long long)point[i].offset) &&
+                 mr_blob_number(out, point[i].label);
+        for (size_t m = 0; m < models && is_put; m++)
+            is_put = mr_blob_put(out, ",", 1) && mr_blob_number(out, (double)point[i].answer[m].y) &&
+                     mr_blob_print(out, ",%d", (int)point[i].answer[m].class_index);
+        for (size_t f = 0; f < cols && f < MR_TAP_FEATURES && is_put; f++)
+            is_put = mr_blob_put(out, ",", 1) && mr_blob_number(out, (double)point[i].feature[f]);
+        is_put = is_put && mr_blob_put(out, "]", 1);
+    }
+    return is_put && mr_blob_put(out, "]", 1);
+}
+
+static bool dead_print(const struct mr_tap_dead *dead, size_t count, struct mr_blob *out)
+{
+    bool is_put = mr_blob_put(out, "[", 1);
+    for (size_t i = 0; i < count && is_put; i++) {
+        is_put =
+            mr_blob_print(out, "%s{\"time\":%lld,\"topic\":", i ? "," : "", (long long)dead[i].time_ms) &&
+            mr_blob_quote(out, dead[i].topic) &&
+            mr_blob_print(out, ",\"partition\":%d,\"offset\":%lld,\"reason\":\"%s\",\"field\":", (int)dead[i].partition,
+                          (long long)dead[i].offset, mr_reason_name(dead[i].reason)) &&
+            mr_blob_quote(out, dead[i].field) && mr_blob_put(out, "}", 1);
+    }
+    return is_put && mr_blob_put(out, "]", 1);
+}
+
+static bool counts_print(const struct mr_live *live, struct mr_blob *out)
+{
+    const struct mr_summary *const now = &live->now;
+    return mr_blob_print(
+        out, "\"state\":\"%s\",\"seconds\":%.3f,\"records\":{\"in\":%llu,\"out\":%llu,\"dead\":%llu,\"filtered\":%llu}",
+        mr_live_state(live), now->seconds, (unsigned long long)now->records_in, (unsigned long long)now->records_out,
+        (unsigned long long)now->records_dead, (unsigned long long)now->records_filtered);
+}
+
+bool mr_live_frame(struct mr_live *live, struct mr_blob *out)
+{
+    struct mr_tap_point point[POINTS_FRAME];
+    struct mr_tap_dead dead[DEAD_FRAME];
+    const size_t points = mr_tap_points(live->tap, &live->points_next, point, POINTS_FRAME);
+    const size_t deads = mr_tap_dead_take(live->tap, &live->dead_next, dead, DEAD_FRAME);
+    bool is_put = mr_blob_print(out, "{\"time\":%lld,", (long long)mr_clock_epoch_ms()) && counts_print(live, out) &&
+                  mr_blob_put(out, ",\"values\":[", 11);
+    for (size_t i = 0; i < live->columns.count && is_put; i++) {
+        is_put = (!i || mr_blob_put(out, ",", 1)) &&
+                 (i ? mr_blob_number(out, live->columns.value[i]) : mr_blob_print(out, "%.0f", live->columns.value[0]));
+    }
+    return is_put && mr_blob_put(out, "],\"points\":", 11) && points_print(live, point, points, out) &&
+           mr_blob_put(out, ",\"dead\":", 8) && dead_print(dead, deads, out) && mr_blob_put(out, "}", 1);
+}
+
+static bool strings_print(const char *const *text, size_t count, struct mr_blob *out)
+{
+    bool is_put = mr_blob_put(out, "[", 1);
+    for (size_t i = 0; i < count && is_put; i++)
+        is_put = (!i || mr_blob_put(out, ",", 1)) && mr_blob_quote(out, text[i]);
+    return is_put && mr_blob_put(out, "]", 1);
+}
+
+static bool model_print(const struct mr_live *live, size_t m, struct mr_blob *out)
+{
+    const struct mr_model_at_work *const model = &live->run->models.item[m];
+    const struct mr_model_info *const info = model->info;
+    bool is_put = mr_blob_put(out, "{\"name\":", 8) && mr_blob_quote(out, model->job->name) &&
+                  mr_blob_print(out,
+                                ",\"type\":\"%s\",\"width\":%zu,\"classes\":%zu,\"learns\":%s,\"judged\":\"%s\",\"is_"
+                                "logit\":%s,\"features\":",
+                                info->type, info->width, info->class_count, model->learn ? "true" : "false",
+                                model->judged == MR_JUDGED_NUMBER    ? "number"
+                                : model->judged == MR_JUDGED_CLASSES ? "classes"
+                                                                     : "no",
+                                info->is_logit ? "true" : "false");
+    is_put = is_put && strings_print(info->feature, info->feature ? info->feature_count : 0, out) &&
+             mr_blob_put(out, ",\"labels\":", 10) &&
+             strings_print(info->label, info->label ? info->class_count : 0, out);
+    return is_put && mr_blob_print(out, ",\"columns\":%zu,\"numbers\":[%zu,%zu],\"version\":%llu}",
+                                   live->columns.model_at[m], live->columns.numbers_at[m],
+                                   live->columns.number_count[m], (unsigned long long)atomic_load(&model->version));
+}
+
+static bool columns_print(const struct mr_columns *columns, struct mr_blob *out)
+{
+    bool is_put = mr_blob_put(out, "[", 1);
+    for (size_t i = 0; i < columns->count && is_put; i++) {
+        is_put = mr_blob_print(out, "%s{\"key\":", i ? "," : "") && mr_blob_quote(out, columns->item[i].key) &&
+                 mr_blob_put(out, ",\"label\":", 9) && mr_blob_quote(out, columns->item[i].label) &&
+                 mr_blob_print(out, ",\"unit\":\"%s\"}", columns->item[i].unit);
+    }
+    return is_put && mr_blob_put(out, "]", 1);
+}
+
+static bool models_print(const struct mr_live *live, struct mr_blob *out)
+{
+    bool is_put = mr_blob_put(out, "[", 1);
+    for (size_t i = 0; i < live->columns.model_count && is_put; i++)
+        is_put = (!i || mr_blob_put(out, ",", 1)) && model_print(live, i, out);
+    return is_put && mr_blob_put(out, "]", 1);
+}
+
+static bool job_print(const struct mr_live *live, struct mr_blob *out)
+{
+    const struct mr_run *const run = live->run;
+    const char *const role = mr_job_role_name((mr_job_role)run->job->role);
+    const size_t features = run->layout->schema.feature_count;
+    char backend[256];
+    mr_units_describe(&run->units, backend, sizeof backend);
+    bool is_put =
+        mr_blob_put(out, "{\"name\":", 8) && mr_blob_quote(out, run->job->name) && mr_blob_put(out, ",\"role\":", 8) &&
+        mr_blob_quote(out, role ? role : "") && mr_blob_put(out, ",\"backend\":", 11) && mr_blob_quote(out, backend) &&
+        mr_blob_print(out, ",\"version\":\"%s\",\"source\":\"%s\",\"started\":%lld,\"features\":", MR_VERSION,
+                      run->job->source->name,
+                      (long long)(mr_clock_epoch_ms() - (mr_clock_ns() - run->started_ns) / 1000000)) &&
+        strings_print((const char *const *)run->layout->feature_name,
+                      features < run->layout->feature_name_count ? features : run->layout->feature_name_count, out);
+    is_put = is_put && mr_blob_put(out, ",\"label\":", 9) &&
+             (run->job->record.label ? mr_blob_quote(out, run->job->record.label) : mr_blob_put(out, "null", 4)) &&
+             mr_blob_put(out, ",\"sinks\":[", 10);
+    for (size_t i = 0; i < run->job->sink_count && is_put; i++)
+        is_put = mr_blob_print(out, "%s\"%s\"", i ? "," : "", run->job->sink[i].ops->name);
+    return is_put && mr_blob_put(out, "],\"models\":", 11) && models_print(live, out) &&
+           mr_blob_put(out, ",\"columns\":", 11) && columns_print(&live->columns, out) && mr_blob_put(out, "}", 1);
+}
+
+/* ---- handlers ---- */
+
+void mr_live_answer_job(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    struct mr_blob blob = {0};
+    (void)request;
+    mr_live_answer(answer, type_json, &blob, job_print(live, &blob));
+}
+
+void mr_live_answer_models(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    struct mr_blob blob = {0};
+    (void)request;
+    mr_live_answer(answer, type_json, &blob, models_print(live, &blob));
+}
+
+void mr_live_answer_history(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    struct mr_blob blob = {0};
+    char text[32];
+    const double since = mr_http_argument(request, "since", text, sizeof text) ? strtod(text, NULL) : 0;
+    pthread_mutex_lock(&live->lock);
+    const bool is_whole = mr_blob_print(&blob, "{\"recent\":") && mr_series_print(&live->recent, since, &blob) &&
+                          mr_blob_print(&blob, ",\"whole\":") && mr_series_print(&live->whole, since, &blob) &&
+                          mr_blob_put(&blob, "}", 1);
+    pthread_mutex_unlock(&live->lock);
+    mr_live_answer(answer, type_json, &blob, is_whole);
+}
+
+void mr_live_answer_points(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    struct mr_tap_point *const point = malloc(MR_TAP_POINTS * sizeof *point);
+    struct mr_blob blob = {0};
+    uint64_t next = 0;
+    (void)request;
+    const size_t count = point ? mr_tap_points(live->tap, &next, point, MR_TAP_POINTS) : 0;
+    mr_live_answer(answer, type_json, &blob, point && points_print(live, point, count, &blob));
+    free(point);
+}
+
+void mr_live_answer_dead(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    struct mr_tap_dead dead[MR_TAP_DEAD];
+    struct mr_blob blob = {0};
+    uint64_t next = 0;
+    (void)request;
+    const size_t count = mr_tap_dead_take(live->tap, &next, dead, MR_TAP_DEAD);
+    mr_live_answer(answer, type_json, &blob, dead_print(dead, count, &blob));
+}
+
+/* The newest progress object, or with ?history=N the last ones. */
+void mr_live_answer_status(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    struct mr_blob blob = {0};
+    char text[32];
+    const bool is_list = mr_http_argument(request, "history", text, sizeof text);
+    const uint64_t asked = is_list ? strtoull(text, NULL, 10) : 1;
+    pthread_mutex_lock(&live->lock);
+    const uint64_t held = live->statuses < MR_LIVE_STATUSES ? live->statuses : MR_LIVE_STATUSES;
+    const uint64_t count = asked < held ? asked : held;
+    bool is_put = mr_blob_put(&blob, is_list ? "[" : "", is_list);
+    for (uint64_t i = live->statuses - count; i < live->statuses && is_put; i++) {
+        const char *const status = live->status[i % MR_LIVE_STATUSES];
+        is_put =
+            (i == live->statuses - count || mr_blob_put(&blob, ",", 1)) && mr_blob_put(&blob, status, strlen(status));
+    }
+    if (!is_list && !count)
+        is_put = mr_blob_put(&blob, "{", 1) && counts_print(live, &blob) && mr_blob_put(&blob, "}\n", 2);
+    is_put = is_put && mr_blob_put(&blob, is_list ? "]\n" : "", is_list ? 2 : 0);
+    pthread_mutex_unlock(&live->lock);
+    mr_live_answer(answer, type_json, &blob, is_put);
+}
+
+void mr_live_answer_alive(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    static const char text[] = "ok\n";
+    (void)context;
+    (void)request;
+    answer->type = type_text;
+    answer->body = text;
+    answer->bytes = sizeof text - 1;
+}
+
+/* One check, a line with ?verbose. */
+static bool check_print(struct mr_blob *out, bool is_fine, const char *what)
+{
+    return mr_blob_print(out, "[%c] %s\n", is_fine ? '+' : '-', what);
+}
+
+void mr_live_answer_ready(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    const struct mr_run *const run = live->run;
+    struct mr_blob blob = {0};
+    char text[8];
+    const bool is_on = atomic_load(&run->state) == MR_RUN_ON, has_begun = atomic_load(&run->has_begun);
+    bool has_joined = has_begun;
+    for (unsigned i = 0; has_begun && i < run->lane_count; i++)
+        has_joined &= !run->job->source->has_joined || atomic_load(&run->lane[i]->has_joined);
+    const bool is_ready = is_on && has_joined;
+    bool is_put = true;
+    if (mr_http_argument(request, "verbose", text, sizeof text))
+        is_put = check_print(&blob, true, "models loaded") && check_print(&blob, has_begun, "sources and sinks open") &&
+                 check_print(&blob, has_joined, "partitions assigned") && check_print(&blob, is_on, "not stopping");
+    is_put = is_put && mr_blob_print(&blob, "%s\n", is_ready ? "ready" : "not ready");
+    mr_live_answer(answer, type_text, &blob, is_put);
+    answer->code = is_ready ? 200 : 503;
+}
+
+void mr_live_answer_events(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    (void)request;
+    answer->type = "text/event-stream";
+    answer->stream = live->stream;
+}
