@@ -64,9 +64,30 @@ static void test_weights_and_merge(void **state)
     assert_true(mr_histogram_quantile(&a, 1) == INT64_MAX);
 }
 
+/* What Prometheus is told. */
+static void test_below_and_sum(void **state)
+{
+    static struct mr_histogram histogram;
+    (void)state;
+    assert_int_equal(mr_histogram_below(&histogram, 1000), 0);
+    assert_true(mr_histogram_sum(&histogram) == 0);
+    double sum = 0;
+    for (int i = 1; i <= 10000; i++) {
+        mr_histogram_add(&histogram, i, 1);
+        sum += i;
+    }
+    assert_int_equal(mr_histogram_below(&histogram, 20), 20);
+    const uint64_t below = mr_histogram_below(&histogram, 5000);
+    assert_true(below <= 5000 && below > 4800);
+    assert_int_equal(mr_histogram_below(&histogram, 1000000), 10000);
+    const double off = mr_histogram_sum(&histogram) / sum - 1;
+    assert_true(off > -0.02 && off < 0.02);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_below_and_sum),
         cmocka_unit_test(test_quantiles),
         cmocka_unit_test(test_small_values_exact),
         cmocka_unit_test(test_weights_and_merge),
