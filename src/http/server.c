@@ -345,10 +345,11 @@ static void request_over(void *context, struct MHD_Connection *connection, void 
 
 bool mr_http_argument(const struct mr_http_request *request, const char *name, char *out, size_t out_bytes)
 {
-    const char *const text = MHD_lookup_connection_value((struct MHD_Connection *)(uintptr_t)request->connection,
-                                                         MHD_GET_ARGUMENT_KIND, name);
-    if (!text) return false;
-    snprintf(out, out_bytes, "%s", text);
+    const char *text = NULL;
+    struct MHD_Connection *const connection = (struct MHD_Connection *)(uintptr_t)request->connection;
+    if (MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, name, strlen(name), &text, NULL) != MHD_YES)
+        return false;
+    snprintf(out, out_bytes, "%s", text ? text : "");
     MHD_http_unescape(out);
     return true;
 }

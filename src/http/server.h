@@ -68,7 +68,8 @@ const char *mr_http_address(const struct mr_http *http);
 /** Ends connections that are past their time: to be called about once a second. Any thread. */
 void mr_http_sweep(struct mr_http *http);
 
-/** A decoded argument of the URL into out (cut to its size, always terminated); false: it is not there. */
+/** A decoded argument of the URL into out (cut to its size, always terminated; "" without a value); false: it is not
+ * there. */
 bool mr_http_argument(const struct mr_http_request *request, const char *name, char *out, size_t out_bytes);
 
 /** Ends the streams, then the server. Accepts NULL. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define FRAMES      64 /* that a viewer who comes back may still get */
 #define CHUNK_BYTES 16384
@@ -30,6 +31,7 @@ struct viewer {
 
 struct mr_http_stream {
     pthread_mutex_t lock;
+    pthread_cond_t has_left;     /* the last viewer */
     struct frame *frame[FRAMES]; /* ring: that with number n at n % FRAMES */
     uint64_t id;                 /* of the newest; 0: there is none */
     struct viewer *first;
@@ -43,6 +45,7 @@ mr_status mr_http_stream_create(struct mr_http_stream **stream_out, struct mr_er
     *stream_out = calloc(1, sizeof **stream_out);
     if (!*stream_out) return mr_fail(err, MR_ENOMEM, "out of memory");
     pthread_mutex_init(&(*stream_out)->lock, NULL);
+    pthread_cond_init(&(*stream_out)->has_left, NULL);
     return MR_OK;
 }
 
@@ -55,6 +58,7 @@ void mr_http_stream_destroy(struct mr_http_stream *stream)
 {
     if (!stream) return;
     for (size_t i = 0; i < FRAMES; i++) frame_drop(stream->frame[i]);
+    pthread_cond_destroy(&stream->has_left);
     pthread_mutex_destroy(&stream->lock);
     free(stream);
 }
@@ -111,12 +115,19 @@ size_t mr_http_stream_viewers(struct mr_http_stream *stream)
     return count;
 }
 
-void mr_http_stream_end(struct mr_http_stream *stream, const char *data)
+void mr_http_stream_end(struct mr_http_stream *stream, const char *data, int wait_ms)
 {
+    struct timespec until;
+    int reason = 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += wait_ms % 1000 * 1000000L;
+    until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
     mr_http_stream_send(stream, "end", data, strlen(data));
     pthread_mutex_lock(&stream->lock);
     stream->is_over = true;
     turn_give(stream, stream->viewers);
+    while (stream->viewers && !reason) reason = pthread_cond_timedwait(&stream->has_left, &stream->lock, &until);
     pthread_mutex_unlock(&stream->lock);
 }
 
@@ -177,7 +188,7 @@ static void viewer_free(void *context)
     *(viewer->before ? &viewer->before->next : &stream->first) = viewer->next;
     if (viewer->next) viewer->next->before = viewer->before;
     if (stream->turn == viewer) stream->turn = viewer->next;
-    stream->viewers--;
+    if (!--stream->viewers) pthread_cond_signal(&stream->has_left);
     frame_drop(viewer->frame);
     pthread_mutex_unlock(&stream->lock);
     free(viewer);

@@ -26,8 +26,8 @@ bool mr_http_stream_send(struct mr_http_stream *stream, const char *event, const
 /** Viewers now. Any thread. */
 size_t mr_http_stream_viewers(struct mr_http_stream *stream);
 
-/** A last event ("end") to all viewers, whose streams are over then. */
-void mr_http_stream_end(struct mr_http_stream *stream, const char *data);
+/** A last event ("end") to all viewers, whose streams are over then; waits up to wait_ms for them to have it. */
+void mr_http_stream_end(struct mr_http_stream *stream, const char *data, int wait_ms);
 
 /** Accepts NULL. All viewers must have gone: after mr_http_close. */
 void mr_http_stream_destroy(struct mr_http_stream *stream);

@@ -22,6 +22,7 @@
 #define WHOLE_ROWS   1200 /* the whole run */
 #define THREAD_NICE  10
 #define TOKEN_BYTES  256
+#define GOODBYE_MS   500 /* for viewers to hear how it ended */
 
 static const struct mr_http_route routes[] = {
     {.path = "/livez", .handle = mr_live_answer_alive, .is_open = true},
@@ -205,7 +206,7 @@ void mr_live_close(struct mr_live *live, mr_status status)
     atomic_store(&live->must_end, true);
     if (live->has_thread) pthread_join(live->thread, NULL);
     snprintf(end, sizeof end, "{\"status\":\"%s\",\"exit_code\":%d}", mr_status_name(status), mr_status_exit(status));
-    if (live->stream) mr_http_stream_end(live->stream, end);
+    if (live->stream) mr_http_stream_end(live->stream, end, GOODBYE_MS);
     mr_http_close(live->http);
     mr_http_stream_destroy(live->stream);
     live->run->tap = NULL;
