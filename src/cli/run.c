@@ -13,6 +13,7 @@
 #include "cli/run_watch.h"
 #include "config/job.h"
 #include "config/roles.h"
+#include "http/server.h"
 #include "kafka/client.h"
 #include "kafka/embedded.h"
 #include "pipeline/follower.h"
@@ -26,6 +27,7 @@ struct run_options {
     int64_t lanes;
     char *backend;
     char *feed;
+    char *http;
     double rate;
     bool json, quiet;
     int role; /* mr_job_role */
@@ -182,6 +184,8 @@ static mr_status run_run(const void *options, const struct mr_words *words, stru
     status = mr_override_properties(job, &opt->properties, err);
     if (!status && opt->lanes) *(job->scorers ? &job->scorers : &job->lanes) = opt->lanes;
     if (!status && opt->backend) status = mr_override_string(&job->backend, opt->backend, err);
+    if (!status && opt->http) status = mr_override_string(&job->http.listen, opt->http, err);
+    if (!status && opt->http && mr_http_check(opt->http, job->http.token_file, err)) status = err->status = MR_EUSAGE;
     if (!status && (job->scorers || opt->role))
         status = roles_run(job, opt, &set, err);
     else if (!status)
@@ -232,6 +236,13 @@ static const struct mr_flag run_flags[] = {
              .min = 0,
              .max = 1e9,
              .doc = "Records a second that --feed sends; 0: as fast as the broker takes them."}},
+    {.argument = "ADDRESS",
+     .row = {.key = "http",
+             .type = MR_OPT_STRING,
+             .offset = AT(http),
+             .doc =
+                 "Serve the job's page and metrics there, over the job file: 127.0.0.1:8420; port 0 takes one that is "
+                 "free, and the log says which."}},
     {.argument = "ROLE",
      .row = {.key = "role",
              .type = MR_OPT_ENUM,
@@ -257,6 +268,7 @@ const struct mr_command mr_command_run = {
     .examples = "millrace run job.json                                   # until Ctrl-C or SIGTERM\n"
                 "millrace run job.json --until end                       # what is there now, then a report\n"
                 "millrace run job.json -X bootstrap.servers=kafka:9092   # the same job on another cluster\n"
+                "millrace run job.json --http 127.0.0.1:8420             # with a page to watch it by\n"
                 "millrace run datasets/temperature/job.json --feed datasets/temperature/readings.jsonl --until end",
     .notes =
         "SIGTERM and the first Ctrl-C finish and commit what was taken in, within 10 s; the second leaves at once.\n"
