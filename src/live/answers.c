@@ -109,7 +109,8 @@ bool mr_live_frame(struct mr_live *live, struct mr_blob *out)
                   mr_blob_put(out, ",\"values\":[", 11);
     for (size_t i = 0; i < live->columns.count && is_put; i++) {
         is_put = (!i || mr_blob_put(out, ",", 1)) &&
-                 (i ? mr_blob_number(out, live->columns.value[i]) : mr_blob_print(out, "%.0f", live->columns.value[0]));
+                 (i || isnan(live->columns.value[0]) ? mr_blob_number(out, live->columns.value[i])
+                                                     : mr_blob_print(out, "%.0f", live->columns.value[0]));
     }
     return is_put && mr_blob_put(out, "],\"points\":", 11) && points_print(live, point, points, out) &&
            mr_blob_put(out, ",\"dead\":", 8) && dead_print(dead, deads, out) && mr_blob_put(out, "}", 1);

@@ -79,6 +79,7 @@ static void model_add(struct mr_columns *columns, const struct mr_run *run, size
 void mr_columns_init(struct mr_columns *columns, const struct mr_run *run)
 {
     *columns = (struct mr_columns){0};
+    for (size_t i = 0; i < MR_COLUMN_MAX; i++) columns->value[i] = NAN;
     column_add(columns, "ms", "time", "time");
     column_add(columns, "records", "records", "records taken in");
     column_add(columns, "records/s", "in", "in");

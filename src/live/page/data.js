@@ -87,6 +87,7 @@ export class Store {
     const row = frame.values, last = this.recent.at(-1);
     if (row[0] && (!last || row[0] > last[0])) {
       this.recent.push(row);
+      this.whole.push(row); // until the server's rows of all of the run are fetched again
       cut(this.recent, RECENT_ROWS);
     }
     this.points.push(...frame.points);

@@ -65,6 +65,7 @@ export class Lines {
     } else {
       this.plot.setData(data);
     }
+    if (this.plot.cursor.idx === null || this.plot.cursor.left < 0) this.plot.setLegend({ idx: data[0].length - 1 }, false);
   }
 
   resize() {

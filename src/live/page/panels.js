@@ -209,7 +209,7 @@ export function panelsMake(view, parent) {
     const keys = job.columns.filter((_, i) => i >= model.numbers[0] && i < model.numbers[0] + model.numbers[1]).map(column => column.key);
     if (model.learns && keys.length)
       made.push(seriesPanel(view, parent, `numbers-${model.name}`, `${model.name}: ${model.type === "kmeans" ? "centres" : "coefficients"}`, "as they are learned", keys, "value"));
-    if (model.width === 1 && model.type !== "kmeans") made.push(histogramPanel(view, parent, m, model));
+    if (model.width === 1 && !["kmeans", "scaler"].includes(model.type)) made.push(histogramPanel(view, parent, m, model));
     if (model.judged === "classes") made.push(confusionPanel(view, parent, m, model));
   });
   made.push(modelsPanel(view, parent));

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""A job's page in a real browser: every panel draws what the run does, with units and without complaints; narrow and wide, dark and light; it says what has
+happened when records stop, the server goes and comes back, and the job ends. Pictures go to the folder MILLRACE_PICTURES, if that is set."""
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import chromium
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
+DEADLINE_S = 60
+
+
+def fail(text):
+    sys.exit(f"FAIL: {text}")
+
+
+def expect(is_true, text):
+    if not is_true:
+        fail(text)
+
+
+def plane(i):
+    x1, x2 = i % 97, i % 31
+    return {"x1": x1 if i % 100 else None, "x2": x2, "y": 3.2 * x1 + 0.6 * x2 + 5 + i % 7}
+
+
+def cluster(i):
+    k, a, b = i % 4, i * 7919 % 101 / 101, i * 104729 % 103 / 103
+    return {"a": 10 * (k % 2) + 2 * a + i / 4000, "b": 10 * (k // 2) + 2 * b}
+
+
+def regime(i):
+    return {"t": i * 7919 % 1000 / 10, "regime": int(i * 7919 % 1000 > 500)}
+
+
+JOBS = {
+    "plane": (plane, {"features": ["x1", "x2"], "label": "y"},
+              [{"name": "std", "type": "scaler", "learn": True}, {"name": "sgd", "type": "linear", "input": "std", "learn": True, "step": 0.05}], {"estimate": "sgd.score"},
+              ["loss", "actual-sgd", "numbers-sgd", "scores-sgd", "models", "rate", "lag", "latency", "stages", "batch", "cpu", "dead"]),
+    "clusters": (cluster, {"features": ["a", "b"]}, [{"name": "near", "type": "kmeans", "learn": True, "k": 4}], {"cluster": "near.class", "far": "near.score"},
+                 ["loss", "centres-near", "numbers-near", "models", "rate", "lag", "latency", "stages", "batch", "cpu", "dead"]),
+    "regimes": (regime, {"features": ["t"], "label": "regime"}, [{"name": "std", "type": "scaler", "learn": True}, {"name": "which", "type": "logistic", "input": "std", "learn": True, "step": 1}],
+                {"class": "which.class", "probability": "which.probability"},
+                ["loss", "right", "classes-which", "numbers-which", "scores-which", "confusion-which", "models", "rate", "lag", "latency", "stages", "batch", "cpu", "dead"]),
+}
+
+
+class Run:
+    """A job with a page, fed at a rate."""
+
+    def __init__(self, folder, name, port=0, count=100_000, rate=500):
+        make, record, models, fields, self.panels = JOBS[name]
+        data = folder / f"{name}.jsonl"
+        with open(data, "w", encoding="utf-8") as file:
+            for i in range(count):
+                file.write(json.dumps(make(i)) + "\n")
+        job = {"job": name, "source": {"type": "kafka", "topics": [f"{name}.in"], "group": name, "properties": {"bootstrap.servers": "embedded"}},
+               "record": {"format": "json", **record}, "models": models, "emit": {"fields": fields}, "sinks": [{"type": "kafka", "topic": f"{name}.out"}],
+               "bad_records": {"drop": True}}
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(job))
+        self.log_path = folder / f"{name}-{port}.log"
+        with open(self.log_path, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen([MILLRACE, "run", str(path), "-q", "--feed", str(data), "--rate", str(rate), "--http", f"127.0.0.1:{port}"],
+                                            stdout=subprocess.DEVNULL, stderr=log)
+        deadline = time.monotonic() + DEADLINE_S
+        while not (found := re.search(r"the page of this job: (http://127\.0\.0\.1:(\d+)/)", self.log_path.read_text(encoding="utf-8"))):
+            expect(time.monotonic() < deadline and self.process.poll() is None, f"no page: {self.log_path.read_text()[-500:]}")
+            threading.Event().wait(0.01)
+        self.address, self.port = found.group(1), int(found.group(2))
+
+    def end(self, number=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+
+def drawn(browser, panel):
+    """Whether a panel shows something: marks on its canvas beside axes, or cells in its table."""
+    return browser.run(f"""(() => {{
+      const panel = document.getElementById({json.dumps(panel)});
+      if (!panel) return "is not there";
+      const canvas = panel.querySelector("canvas");
+      if (!canvas && panel.querySelector("table")) return panel.querySelectorAll("td").length || panel.textContent.includes("none so far") ? "" : "has no cells";
+      if (!canvas) return "has no picture";
+      const pen = canvas.getContext("2d"), bits = pen.getImageData(0, 0, canvas.width, canvas.height).data, colours = new Set();
+      for (let i = 0; i < bits.length; i += 4) if (bits[i + 3] > 60 && Math.max(bits[i], bits[i + 1], bits[i + 2]) - Math.min(bits[i], bits[i + 1], bits[i + 2]) > 60)
+        colours.add(`${{bits[i] >> 5}},${{bits[i + 1] >> 5}},${{bits[i + 2] >> 5}}`);
+      return colours.size ? "" : "has axes alone";
+    }})()""")
+
+
+def wait_drawn(browser, panel):
+    deadline = time.monotonic() + DEADLINE_S
+    while trouble := drawn(browser, panel):
+        expect(time.monotonic() < deadline, f"panel {panel} {trouble}")
+        threading.Event().wait(0.1)
+
+
+def units_shown(browser):
+    """Panels whose axes have no words."""
+    return browser.run("""[...document.querySelectorAll(".panel")].filter(panel => panel.querySelector(".u-wrap") && panel.querySelectorAll(".u-axis").length < 2).map(panel => panel.id)""")
+
+
+def picture(browser, name):
+    folder = os.environ.get("MILLRACE_PICTURES")
+    if folder:
+        browser.picture(pathlib.Path(folder) / f"{name}.png")
+
+
+def panels(folder, browser):
+    """Each kind of job has its panels, and all of them draw."""
+    seen = 0
+    for name in JOBS:
+        run = Run(folder, name)
+        try:
+            browser.size(1280, 2400)
+            browser.forget()
+            browser.open(run.address)
+            browser.wait("document.getElementById('state').dataset.state === 'ok' && document.querySelectorAll('.panel').length > 5", f"{name} runs")
+            there = browser.run("[...document.querySelectorAll('.panel')].map(panel => panel.id)")
+            expect(there == run.panels, f"{name}: panels {there}")
+            for panel in run.panels:
+                wait_drawn(browser, panel)
+                seen += 1
+            expect(not units_shown(browser), f"{name}: without axes: {units_shown(browser)}")
+            expect(browser.run("document.title").startswith(name), browser.run("document.title"))
+            narrow(browser, name)
+            expect(not browser.complaints(), f"{name}: {browser.complaints()}")
+            picture(browser, name)
+        finally:
+            run.end()
+    return f"{seen} panels of {len(JOBS)} jobs"
+
+
+def narrow(browser, name):
+    """At 360 pixels nothing is wider than the page; and back."""
+    browser.size(360, 740)
+    browser.wait("[...document.querySelectorAll('.panel canvas')].every(canvas => canvas.getBoundingClientRect().right <= 361)", f"{name}: charts fit 360 px")
+    expect(browser.run("document.documentElement.scrollWidth") <= 360, f"{name}: the page is {browser.run('document.documentElement.scrollWidth')} px wide")
+    picture(browser, f"{name}-360")
+    browser.size(1280, 2400)
+    browser.wait("[...document.querySelectorAll('.panel canvas')].some(canvas => canvas.getBoundingClientRect().width > 300)", f"{name}: charts grow again")
+
+
+def keys(folder, browser):
+    """Keys and buttons hold the picture, change what is shown, and are kept in the address; dark and light differ."""
+    run = Run(folder, "plane")
+    try:
+        browser.open(run.address)
+        browser.wait("document.getElementById('state').dataset.state === 'ok'", "it runs")
+
+        def press(key):
+            for kind in ("keyDown", "keyUp"):
+                browser.call("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
+        press(" ")
+        expect(browser.run("document.getElementById('pause').getAttribute('aria-pressed')") == "true", "space does not hold")
+        held = browser.run("document.querySelector('#numbers b').textContent")
+        rows = "fetch('api/v1/history').then(answer => answer.json()).then(history => history.recent.rows.length)"
+        browser.wait(f"{rows}.then(count => count >= {browser.run(rows) + 3})", "the run goes on")
+        expect(browser.run("document.querySelector('#numbers b').textContent") == held, "it goes on while it is held")
+        press(" ")
+        browser.wait(f"document.querySelector('#numbers b').textContent !== {json.dumps(held)}", "it goes on")
+        press("w")
+        press("x")
+        browser.wait("location.hash === '#whole,records'", "what is shown is in the address")
+        browser.wait("[...document.querySelectorAll('#rate .u-legend .u-label')].some(one => one.textContent === 'records')", "over records")
+        wait_drawn(browser, "rate")
+        before = browser.run("getComputedStyle(document.body).backgroundColor")
+        press("t")
+        expect(browser.run("getComputedStyle(document.body).backgroundColor") != before, "dark is as light")
+        picture(browser, "plane-dark")
+        browser.call("Page.reload")
+        browser.wait("document.getElementById('state').dataset.state === 'ok' && location.hash === '#whole,records'", "the address is kept")
+        expect(browser.run("getComputedStyle(document.body).backgroundColor") != before, "the theme is forgotten")
+        press("t")
+    finally:
+        run.end()
+    return "space, w, x, t"
+
+
+def says(folder, browser):
+    """No more records; the server killed and started again; the end of the job."""
+    run = Run(folder, "plane", count=2000, rate=1000)
+    try:
+        browser.open(run.address)
+        browser.wait("document.getElementById('state').dataset.state === 'ok'", "it runs")
+        browser.wait("document.getElementById('state').dataset.state === 'idle'", "that no records come")
+        run.end(signal.SIGKILL)
+        browser.wait("document.getElementById('state').dataset.state === 'lost'", "that the server is lost")
+        again = Run(folder, "plane", port=run.port)
+        try:
+            browser.wait("document.getElementById('state').dataset.state === 'ok'", "that it is back")
+            browser.wait("document.getElementById('loss') && document.querySelector('#loss canvas')", "its charts are back")
+            expect(again.end() == 0, "the second one did not end well")
+            browser.wait("document.getElementById('state').dataset.state === 'ended'", "that the job has ended")
+            expect("all is well" in browser.run("document.getElementById('state').textContent"), browser.run("document.getElementById('state').textContent"))
+        finally:
+            again.end()
+    finally:
+        run.end()
+    return "idle, lost, back, ended"
+
+
+def late(folder, browser):
+    """Who comes late sees the past at once."""
+    run = Run(folder, "plane")
+    try:
+        deadline, rows = time.monotonic() + DEADLINE_S, 0
+        while rows < 12:
+            connection = http.client.HTTPConnection("127.0.0.1", run.port, timeout=10)
+            connection.request("GET", "/api/v1/history")
+            rows = len(json.loads(connection.getresponse().read())["recent"]["rows"])
+            connection.close()
+            expect(time.monotonic() < deadline, f"{rows} rows")
+            threading.Event().wait(0.1)
+        browser.open(run.address)
+        browser.wait("document.querySelector('#rate canvas')", "a chart")
+        wait_drawn(browser, "rate")
+        paint = browser.run("performance.getEntriesByType('paint').find(one => one.name === 'first-contentful-paint').startTime")
+    finally:
+        run.end()
+    return f"{rows} rows; first paint after {paint:.0f} ms"
+
+
+def main():
+    try:
+        browser = chromium.Chromium()
+    except chromium.Missing as reason:
+        print(f"SKIP: {reason}")
+        sys.exit(77)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            for case in (panels, keys, says, late):
+                if len(sys.argv) > 1 and case.__name__ not in sys.argv[1:]:
+                    continue
+                began = time.monotonic()
+                told = case(pathlib.Path(name), browser)
+                print(f"ok    {case.__name__} ({time.monotonic() - began:.1f} s) {told}", flush=True)
+    finally:
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
