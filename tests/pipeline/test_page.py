@@ -111,7 +111,7 @@ class Run:
     def finish(self, code=0):
         expect(self.process.wait(DEADLINE_S) == code, f"exit code {self.process.returncode}: {self.log_path.read_text()[-1500:]}")
         self.reader.join()
-        return self.lines[-1]
+        return self.lines[-1] if self.lines else None  # stopped while it was starting: there is no report
 
     def close(self):
         if self.process.poll() is None:
