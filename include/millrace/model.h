@@ -138,6 +138,9 @@ struct mr_learn_ops {
      * begin() took is left out until the batch is learned from. MR_ENOMEM; MR_EDATA: the header is over its limit.
      */
     mr_status (*store)(const struct mr_model *model, struct mr_blob *out, struct mr_err *err);
+    /* Optional. What an update has changed, as numbers to look at: of a linear model its weights, output by output,
+     * without the intercepts. [*count_out], the same at all times; valid until the next update. */
+    const float *(*weights)(const struct mr_model *model, size_t *count_out);
 };
 
 /** What a model is to be scored with instead of float32. */

@@ -420,6 +420,7 @@ static mr_status model_learn(struct mr_models *models, struct mr_model_at_work *
     report_take(model, &report);
     model->must_begin |= report.must_begin;
     model->stale = ~0u;
+    if (models->learned) models->learned(models->learned_context, model);
     return MR_OK;
 }
 

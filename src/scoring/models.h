@@ -87,6 +87,9 @@ struct mr_models {
     bool has_lock;
     _Atomic unsigned waiting; /* who wants to replace a model: lanes finish what they have begun */
     struct mr_units *units;
+    /* Called after each update of a model, on the thread that learns; NULL: nobody asks. */
+    void (*learned)(void *context, const struct mr_model_at_work *model);
+    void *learned_context;
     _Atomic unsigned refused; /* precisions that were: a batch started before must be scored again */
 };
 

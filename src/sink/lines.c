@@ -86,29 +86,3 @@ int mr_lines_write(const struct mr_lines *lines, int fd, size_t *written_out)
     *written_out = done;
     return error;
 }
-
-bool mr_lines_has_room(const struct mr_lines *lines, const struct mr_outbox *box)
-{
-    const size_t count = lines->pending_count;
-    return count < MR_LINES_PENDING_MAX || lines->pending[count - 1].box == box;
-}
-
-void mr_lines_took(struct mr_lines *lines, struct mr_outbox *box, size_t count)
-{
-    if (!count) return;
-    if (lines->pending_count && lines->pending[lines->pending_count - 1].box == box) {
-        lines->pending[lines->pending_count - 1].count += count;
-        return;
-    }
-    lines->pending[lines->pending_count].box = box;
-    lines->pending[lines->pending_count++].count = count;
-}
-
-void mr_lines_settle(struct mr_lines *lines)
-{
-    /* A settled box may come back with new records at once: nothing of it is touched after the call. */
-    const size_t count = lines->pending_count;
-    lines->pending_count = 0;
-    for (size_t i = 0; i < count; i++)
-        lines->pending[i].box->settled_ok(lines->pending[i].box, lines->pending[i].count);
-}

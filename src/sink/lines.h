@@ -5,10 +5,7 @@
 
 #include <stdbool.h>
 
-#include "millrace/sink.h"
-
-/** Outboxes that may wait for poll() at a time. */
-#define MR_LINES_PENDING_MAX 64
+#include "sink/pending.h"
 
 /** Bytes gathered for one write; a longer record makes the buffer grow. */
 #define MR_LINES_BYTES (256u * 1024)
@@ -16,11 +13,7 @@
 struct mr_lines {
     char *buffer;
     size_t used, cap;
-    struct {
-        struct mr_outbox *box;
-        size_t count;
-    } pending[MR_LINES_PENDING_MAX];
-    size_t pending_count;
+    struct mr_pending pending;
 };
 
 mr_status mr_lines_init(struct mr_lines *lines, struct mr_err *err);
@@ -39,12 +32,5 @@ mr_status mr_lines_gather(struct mr_lines *lines, const struct mr_outbox *box, s
  * how far it came.
  */
 int mr_lines_write(const struct mr_lines *lines, int fd, size_t *written_out);
-
-/** Notes that `count` more records of box are written. False when too many boxes wait: poll first. */
-bool mr_lines_has_room(const struct mr_lines *lines, const struct mr_outbox *box);
-void mr_lines_took(struct mr_lines *lines, struct mr_outbox *box, size_t count);
-
-/** Settles all that was noted, in order. */
-void mr_lines_settle(struct mr_lines *lines);
 
 #endif

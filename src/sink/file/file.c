@@ -117,7 +117,7 @@ static mr_status file_attach(struct mr_sink *sink, struct mr_err *err)
 static mr_status file_follow(struct mr_sink *sink, struct mr_err *err)
 {
     struct stat ours, named;
-    if (!sink->is_regular || sink->lines.pending_count) return MR_OK; /* unsettled lines belong to the open one */
+    if (!sink->is_regular || sink->lines.pending.count) return MR_OK; /* unsettled lines belong to the open one */
     if (fstat(sink->fd, &ours)) return file_fail(sink, "looking at", errno, err);
     if (!stat(sink->options->path, &named) && ours.st_dev == named.st_dev && ours.st_ino == named.st_ino) return MR_OK;
     mr_log(MR_LOG_INFO, "file", "%s was moved or deleted: a new one is begun", sink->options->path);
@@ -475,14 +475,14 @@ static mr_status file_emit(struct mr_sink *sink, struct mr_outbox *box, size_t f
                            struct mr_err *err)
 {
     *taken_out = 0;
-    if (!mr_lines_has_room(&sink->lines, box)) return MR_AGAIN;
+    if (!mr_pending_has_room(&sink->lines.pending, box)) return MR_AGAIN;
     mr_status status = sink->followed ? MR_OK : sink->fd < 0 ? file_attach(sink, err) : file_follow(sink, err);
     while (!status && from + *taken_out < box->count) {
         size_t count;
         status = mr_lines_gather(&sink->lines, box, from + *taken_out, &count, err);
         if (!status) status = file_append(sink, err);
         if (status) break;
-        mr_lines_took(&sink->lines, box, count);
+        mr_pending_took(&sink->lines.pending, box, count);
         *taken_out += count;
     }
     return status;
@@ -492,7 +492,7 @@ static mr_status file_poll(struct mr_sink *sink, int64_t wait_us, struct mr_err 
 {
     struct stat info;
     (void)wait_us; /* what emit() took is written: there is nothing to wait for */
-    if (!sink->lines.pending_count) return MR_OK;
+    if (!sink->lines.pending.count) return MR_OK;
     if (sink->is_regular && !has_mark(sink) && sink->options->fsync && fdatasync(sink->fd))
         return file_fail(sink, "syncing", errno, err);
     if (sink->is_regular && !fstat(sink->fd, &info) && info.st_nlink == 0) {
@@ -503,7 +503,7 @@ static mr_status file_poll(struct mr_sink *sink, int64_t wait_us, struct mr_err 
             "file sink: \"%s\" was deleted while records were written to it; they are not acknowledged: start again",
             sink->options->path);
     }
-    mr_lines_settle(&sink->lines);
+    mr_pending_settle(&sink->lines.pending);
     return MR_OK;
 }
 
