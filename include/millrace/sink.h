@@ -87,6 +87,7 @@ struct mr_sink_open {
      * 1; values and keys are the client's memory, as long as the outbox is. NULL: a lane gives it what it has made.
      */
     const char *followed;
+    const struct mr_map *fields; /* emit.fields: the members of a record's objects, in their order, as keys */
     /* Models of the job whose weights learned() will tell, in the job's order; the names live as long as the job. None
      * where `followed` is given. */
     const char *const *weights_of;

@@ -194,6 +194,7 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
             .source_partitions_min = lane->run->source_partitions_min,
             .source_partitions_max = lane->run->source_partitions_max,
             .transaction = lane->exact ? lane->exact->transaction : NULL,
+            .fields = &job->emit.fields,
             .weights_of = weights_of,
             .weights_count = weights_count};
         sink->ops = job->sink[i].ops;

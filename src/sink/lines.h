@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "sink/csv.h"
 #include "sink/pending.h"
 
 /** Bytes gathered for one write; a longer record makes the buffer grow. */
@@ -14,6 +15,7 @@ struct mr_lines {
     char *buffer;
     size_t used, cap;
     struct mr_pending pending;
+    struct mr_csv *csv; /* rows instead of lines; NULL: as they are */
 };
 
 mr_status mr_lines_init(struct mr_lines *lines, struct mr_err *err);
@@ -22,7 +24,8 @@ void mr_lines_deinit(struct mr_lines *lines);
 /**
  * Gathers records [from, box->count) into the buffer, one line each, as many as fit; *count_out of them. A line break
  * inside a single record can only stand between JSON tokens and becomes a space; records joined as lines keep theirs.
- * MR_ENOMEM when one record alone does not fit and the buffer cannot grow.
+ * With csv, rows instead. MR_ENOMEM when one record alone does not fit and the buffer cannot grow; MR_EDATA: a record
+ * that is to be a row is no object.
  */
 mr_status mr_lines_gather(struct mr_lines *lines, const struct mr_outbox *box, size_t from, size_t *count_out,
                           struct mr_err *err);
