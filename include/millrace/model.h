@@ -37,6 +37,9 @@ typedef enum {
 #define MR_WANT_Y     2u /* y, final activation applied */
 #define MR_WANT_ITEMS 4u /* item: of a recommender */
 
+/** Enough for what any model says that it has found. */
+#define MR_FOUND_BYTES 4096
+
 /** Facts about a model that the job, the encoder and `millrace inspect` need. Strings belong to the model. */
 struct mr_model_info {
     const char *type;    /* "mlp", "linear", "logistic" */
@@ -44,6 +47,7 @@ struct mr_model_info {
     size_t feature_count;
     const char *const *feature; /* [feature_count] names, or NULL when the file names none */
     size_t width;               /* numbers a row in mr_scores.y */
+    const char *const *output;  /* [width] their names, by which emit asks for them; NULL: they have none */
     bool is_classifier;         /* class_index is meaningful */
     bool is_transform;          /* y is features for a model behind it, no prediction */
     bool has_no_probability;    /* there are classes, but y has not a number for each of them */
@@ -63,8 +67,9 @@ struct mr_model_info {
 };
 
 /**
- * Whether another model's scores may take the place of this one's: same type, features and their names, width, classes,
- * labels and items, so that what was laid out for one fits the other. The versions and the sizes inside may differ.
+ * Whether another model's scores may take the place of this one's: same type, features and their names, width and
+ * names of outputs, classes, labels and items, so that what was laid out for one fits the other. The versions and the
+ * sizes inside may differ.
  */
 bool mr_model_info_same(const struct mr_model_info *a, const struct mr_model_info *b);
 
@@ -133,6 +138,9 @@ struct mr_learn_ops {
      * begin() took is left out until the batch is learned from. MR_ENOMEM; MR_EDATA: the header is over its limit.
      */
     mr_status (*store)(const struct mr_model *model, struct mr_blob *out, struct mr_err *err);
+    /* Optional. What an update has changed, as numbers to look at: of a linear model its weights, output by output,
+     * without the intercepts. [*count_out], the same at all times; valid until the next update. */
+    const float *(*weights)(const struct mr_model *model, size_t *count_out);
 };
 
 /** What a model is to be scored with instead of float32. */
@@ -168,6 +176,12 @@ struct mr_model_ops {
      */
     mr_reason (*read)(const struct mr_model *model, const struct mr_text *feature, float *x, void *scratch,
                       size_t *feature_out);
+    /*
+     * Optional. What a model has found so far, in words: lines, each ended by a line break, into text [bytes], cut
+     * behind a line where there is no room; text is always terminated. values: [width], what the next rows will get, in
+     * double; may be NULL. Nobody learns meanwhile.
+     */
+    void (*found)(const struct mr_model *model, char *text, size_t bytes, double *values);
     /* Required. Accepts NULL. */
     void (*close)(struct mr_model *model);
 };

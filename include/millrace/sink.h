@@ -87,6 +87,19 @@ struct mr_sink_open {
      * 1; values and keys are the client's memory, as long as the outbox is. NULL: a lane gives it what it has made.
      */
     const char *followed;
+    const struct mr_map *fields; /* emit.fields: the members of a record's objects, in their order, as keys */
+    /* Models of the job whose weights learned() will tell, in the job's order; the names live as long as the job. None
+     * where `followed` is given. */
+    const char *const *weights_of;
+    size_t weights_count;
+};
+
+/** What a model of the job has learned, after a batch. */
+struct mr_weights {
+    const char *model;  /* its name */
+    const float *value; /* [count]: as mr_learn_ops.weights gives them */
+    size_t count;
+    uint64_t version; /* updates that the model has seen */
 };
 
 /** Where reading of a partition of the followed topic may begin, and what is known of that. */
@@ -131,6 +144,9 @@ struct mr_sink_ops {
                         struct mr_err *err);
     mr_status (*mark)(struct mr_sink *sink, const struct mr_position *positions, size_t count, struct mr_err *err);
     const char *(*note)(struct mr_sink *sink, int32_t partition);
+    /* Optional. A model that `weights_of` names has learned from a batch. On the lane's thread, between emit() and
+     * poll(), whose error is the place for one. Does not wait. */
+    void (*learned)(struct mr_sink *sink, const struct mr_weights *weights);
     /* Required. Accepts NULL. Records not yet settled are dropped. */
     void (*close)(struct mr_sink *sink);
 };

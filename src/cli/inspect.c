@@ -9,6 +9,7 @@
 #include "base/sha256.h"
 #include "cli/command.h"
 #include "kernels/kernels.h"
+#include "metrics/found.h"
 #include "modelfile/model_file.h"
 #include "registry.h"
 
@@ -166,6 +167,19 @@ static void print_steps(const struct subject *subject)
     }
 }
 
+/* What the model says of itself, a line each. */
+static void print_found(const struct subject *subject)
+{
+    char text[MR_FOUND_BYTES];
+    if (!subject->ops->found) return;
+    subject->ops->found(subject->model, text, sizeof text, NULL);
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) && *line;) {
+        fputs("  found     ", stdout);
+        print_safe(line);
+        puts("");
+    }
+}
+
 static void print_text(const struct subject *subject)
 {
     const struct mr_model_info *const info = subject->info;
@@ -185,6 +199,8 @@ static void print_text(const struct subject *subject)
     }
     print_names("features", info->feature, info->feature_count);
     print_names("classes", info->label, info->class_count);
+    print_names("outputs", info->output, info->width);
+    print_found(subject);
     for (size_t i = 0; i < subject->layer_count; i++) {
         const struct mr_mlp_layer *const layer = &subject->layer[i];
         struct range weights = {0}, biases = {0};
@@ -232,6 +248,18 @@ static void add_steps(cJSON *root, const struct subject *subject)
     if (graph) cJSON_AddItemToObject(root, "graph", graph);
 }
 
+/* What the model says of itself, in words and in numbers by their names; one that is not known is null. */
+static void add_found(cJSON *root, const struct subject *subject)
+{
+    const struct mr_model_info *const info = subject->info;
+    char text[MR_FOUND_BYTES];
+    double *const values = subject->ops->found ? calloc(info->width, sizeof *values) : NULL;
+    if (!values) return;
+    subject->ops->found(subject->model, text, sizeof text, values);
+    mr_found_add(root, info, text, values);
+    free(values);
+}
+
 static void add_tensors(cJSON *root, const struct subject *subject)
 {
     cJSON *const tensors = cJSON_AddArrayToObject(root, "tensors");
@@ -272,6 +300,7 @@ static mr_status print_json(const struct subject *subject, struct mr_err *err)
     cJSON_AddNumberToObject(root, "flops_per_row", info->flops_per_row);
     cJSON_AddNumberToObject(root, "bytes", (double)subject->map.byte_count);
     cJSON_AddStringToObject(root, "sha256", subject->sha256);
+    add_found(root, subject);
     add_tensors(root, subject);
     char *const text = cJSON_PrintUnformatted(root);
     if (text) puts(text);

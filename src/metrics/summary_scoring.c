@@ -1,5 +1,9 @@
 #include "metrics/summary_scoring.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "metrics/found.h"
 #include "metrics/summary_labels.h"
 
 /* "1,234,567" into out. */
@@ -65,6 +69,28 @@ static void learned_add(cJSON *item, const struct mr_model_at_work *model)
     cJSON_AddNumberToObject(item, "loss_batch", atomic_load(&model->stats.loss_batch));
 }
 
+/* What models have found, a line each. */
+static void found_print(FILE *out, const struct mr_run *run)
+{
+    for (size_t i = 0; i < run->models.count; i++) {
+        struct mr_model_at_work *const model = &run->models.item[i];
+        char text[MR_FOUND_BYTES];
+        double *const values = calloc(model->info->width + 1, sizeof *values);
+        const bool is_found = values && mr_model_found(model, text, values);
+        free(values);
+        for (char *rest = text, *line; is_found && (line = strsep(&rest, "\n")) && *line;)
+            fprintf(out, "  found     %s: %s\n", model->job->name, line);
+    }
+}
+
+static void found_add(cJSON *item, struct mr_model_at_work *model)
+{
+    char text[MR_FOUND_BYTES];
+    double *const values = calloc(model->info->width + 1, sizeof *values);
+    if (values && mr_model_found(model, text, values)) mr_found_add(item, model->info, text, values);
+    free(values);
+}
+
 /* What each model has learned: the loss is that of predictions made before the model saw the row. */
 static void models_print(FILE *out, const struct mr_run *run)
 {
@@ -95,7 +121,7 @@ static void models_add(cJSON *root, const struct mr_run *run)
     const bool is_any = run->models.learns || run->models.is_judged || run->follow;
     cJSON *const models = is_any ? cJSON_AddArrayToObject(root, "models") : NULL;
     for (size_t i = 0; models && i < run->models.count; i++) {
-        const struct mr_model_at_work *const model = &run->models.item[i];
+        struct mr_model_at_work *const model = &run->models.item[i];
         if (!model->learn && model->judged == MR_JUDGED_NOT && !model->job->topic) continue;
         cJSON *const item = cJSON_CreateObject();
         cJSON_AddItemToArray(models, item);
@@ -104,6 +130,7 @@ static void models_add(cJSON *root, const struct mr_run *run)
         if (model->learn) learned_add(item, model);
         if (model->learn || model->job->topic)
             cJSON_AddNumberToObject(item, "version", (double)atomic_load(&model->version));
+        found_add(item, model);
         if (!model->learn && model->job->topic)
             cJSON_AddNumberToObject(item, "versions_taken", (double)atomic_load(&model->swaps));
         struct mr_err why;
@@ -196,6 +223,7 @@ void mr_scoring_print(FILE *out, const struct mr_run *run)
     mr_labels_print(out, run);
     losses_print(out, run);
     models_print(out, run);
+    found_print(out, run);
     units_print(out, run);
     precision_print(out, run);
     check_print(out, run);

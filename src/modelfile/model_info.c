@@ -33,6 +33,6 @@ bool mr_model_info_same(const struct mr_model_info *a, const struct mr_model_inf
            a->has_no_probability == b->has_no_probability && a->is_distance == b->is_distance &&
            a->is_logit == b->is_logit && a->class_count == b->class_count && a->item_count == b->item_count &&
            a->column_count == b->column_count && a->read_scratch_bytes == b->read_scratch_bytes &&
-           names_same(a->feature, b->feature, a->feature_count) && names_same(a->label, b->label, a->class_count) &&
-           items_same(a, b);
+           names_same(a->feature, b->feature, a->feature_count) && names_same(a->output, b->output, a->width) &&
+           names_same(a->label, b->label, a->class_count) && items_same(a, b);
 }

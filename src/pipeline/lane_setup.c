@@ -152,13 +152,31 @@ static void wait_divide(struct mr_lane *lane)
     lane->linger_us = is_filled ? LINGER_US : wait_us;
 }
 
+/* Tells the sinks that ask for it what a model has learned. */
+static void learned_tell(void *context, const struct mr_model_at_work *model)
+{
+    const struct mr_lane *const lane = context;
+    struct mr_weights weights = {.model = model->job->name, .version = atomic_load(&model->version)};
+    if (!model->learn->weights) return;
+    weights.value = model->learn->weights(model->model, &weights.count);
+    for (size_t i = 0; i < lane->sink_count; i++) {
+        const struct mr_lane_sink *const sink = &lane->sink[i];
+        if (sink->ops->learned && sink->sink) sink->ops->learned(sink->sink, &weights);
+    }
+}
+
 static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
 {
     const struct mr_job *job = lane->run->job;
-    mr_status status = MR_OK;
+    struct mr_models *const models = &lane->run->models;
+    const char **const weights_of = calloc(models->count + 1, sizeof *weights_of);
+    size_t weights_count = 0;
+    mr_status status = weights_of ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < models->count && !status; i++)
+        if (models->item[i].learn && models->item[i].learn->weights) weights_of[weights_count++] = job->model[i].name;
 
     if (!lane->sink) lane->sink = calloc(job->sink_count + 1, sizeof *lane->sink);
-    if (!lane->sink) return mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!lane->sink) status = mr_fail(err, MR_ENOMEM, "out of memory");
     lane->sink_count = 0;
     for (size_t i = 0; i < job->sink_count && !status; i++) {
         if (mr_job_sink_is_followed(job, i)) continue;
@@ -175,11 +193,19 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
             .partition_rule = job->emit.partition == MR_PARTITION_SAME ? MR_PARTITION_ALWAYS : MR_PARTITION_IF_EQUAL,
             .source_partitions_min = lane->run->source_partitions_min,
             .source_partitions_max = lane->run->source_partitions_max,
-            .transaction = lane->exact ? lane->exact->transaction : NULL};
+            .transaction = lane->exact ? lane->exact->transaction : NULL,
+            .fields = &job->emit.fields,
+            .weights_of = weights_of,
+            .weights_count = weights_count};
         sink->ops = job->sink[i].ops;
         status = sink->ops->open(&open, &sink->sink, err);
         lane->sink_count++;
+        if (!status && sink->ops->learned && weights_count) {
+            models->learned = learned_tell;
+            models->learned_context = lane;
+        }
     }
+    free(weights_of);
     return status;
 }
 

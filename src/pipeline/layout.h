@@ -49,7 +49,7 @@ typedef enum {
     MR_EMIT_SCORE,   /* `model.score`: first output (regression, binary probability of class 1) */
     MR_EMIT_PROBABILITY,   /* `model.probability`: of the winning class */
     MR_EMIT_PROBABILITIES, /* `model.probabilities` (one a class), `model.scores` (as the model gives them): an array */
-    MR_EMIT_OUTPUT,        /* `model.scores[3]`, `model.probabilities[3]`: one of them */
+    MR_EMIT_OUTPUT,        /* `model.scores[3]`, `model.probabilities[3]`, `model.NAME` of an output with a name */
     MR_EMIT_ITEM,          /* `model.item`, `model.items[3]`: the id of one of the best items */
     MR_EMIT_ITEMS,         /* `model.items`: an array of them, best first */
     MR_EMIT_ITEM_SCORES,   /* `model.scores` of a recommender: theirs */
@@ -90,10 +90,10 @@ struct mr_layout {
  * Works out the layout. info: one for each model of the job, in its order. MR_ECONFIG names the key, what is wrong and
  * the nearest known name (an emit expression that is no field, part or model output; a model whose width or names
  * differ from record.features; a range such as x[5..2]; a framing or field kind that the codec does not read). On error
- * *layout_out is NULL. A bare `model` in emit means its class for a classifier and its score for a regression. A field
- * that is named like a model is written in quotes: `"regime".class`. Emitted fields that are no features are optional:
- * absent or null, they print null. record.defaults, where record.missing is "default", names the fields that may be
- * missing; all others stay required.
+ * *layout_out is NULL. A bare `model` in emit means its class for a classifier and its score for a regression, its
+ * first output where outputs have names. A field that is named like a model is written in quotes: `"regime".class`.
+ * Emitted fields that are no features are optional: absent or null, they print null. record.defaults, where
+ * record.missing is "default", names the fields that may be missing; all others stay required.
  */
 mr_status mr_layout_create(const struct mr_job *job, const struct mr_model_info *const *info,
                            struct mr_layout **layout_out, struct mr_err *err);

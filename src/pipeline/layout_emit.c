@@ -36,6 +36,15 @@ static const struct output *output_find(const char *name, size_t bytes)
     return NULL;
 }
 
+/* The column of a model's output that has this name; SIZE_MAX: none has. */
+static size_t named_find(const struct mr_model_info *info, const char *name)
+{
+    for (size_t i = 0; info->output && i < info->width; i++) {
+        if (!strcmp(info->output[i], name)) return i;
+    }
+    return SIZE_MAX;
+}
+
 /* "scores[3]" into its name's bytes and index; false when what follows the name is no index. */
 static bool output_split(const char *text, size_t *name_bytes_out, bool *has_index_out, unsigned long *index_out)
 {
@@ -49,12 +58,30 @@ static bool output_split(const char *text, size_t *name_bytes_out, bool *has_ind
     return *end == ']' && !end[1];
 }
 
+/* Of a model whose outputs have names: as many of them as there is room for. */
+static mr_status named_unknown(struct mr_layout_builder *b, const char *place, size_t m, const char *attribute,
+                               const char *best)
+{
+    const char *const *const named = b->info[m]->output, *const model = b->job->model[m].name;
+    char known[256] = "";
+    size_t used = 0, i = 0;
+    for (; i < b->info[m]->width && used + strlen(named[i]) + 8 < sizeof known; i++)
+        used += (size_t)sprintf(known + used, "%s%s", i ? " " : "", named[i]);
+    if (i < b->info[m]->width) strcpy(known + used, " ...");
+    return mr_fail(b->err, MR_ECONFIG,
+                   "%s: \"%s.%s\" is no output of model \"%s\"; did you mean \"%s.%s\"? Known: %s scores version",
+                   place, model, attribute, model, model, best ? best : named[0], known);
+}
+
 static mr_status output_unknown(struct mr_layout_builder *b, const char *place, size_t m, const char *attribute)
 {
     struct mr_near near;
     mr_near_start(&near, attribute);
     for (size_t i = 0; i < OUTPUT_COUNT; i++) mr_near_offer(&near, outputs[i].name);
-    const char *best = mr_near_best(&near), *model = b->job->model[m].name;
+    const char *const *const named = b->info[m]->output, *model = b->job->model[m].name;
+    for (size_t i = 0; named && i < b->info[m]->width; i++) mr_near_offer(&near, named[i]);
+    const char *best = mr_near_best(&near);
+    if (named) return named_unknown(b, place, m, attribute, best);
     return mr_fail(b->err, MR_ECONFIG,
                    "%s: \"%s.%s\" is no output of model \"%s\"; did you mean \"%s.%s\"? Known: class label score "
                    "probability probabilities "
@@ -86,7 +113,21 @@ static mr_status emit_output(struct mr_layout_builder *b, const char *place, siz
     size_t bytes;
     bool has_index;
     unsigned long index = 0;
-    if (!*attribute) attribute = info->item_count ? "items" : info->is_classifier ? "class" : "score";
+    if (!*attribute)
+        attribute = info->output          ? info->output[0]
+                    : info->item_count    ? "items"
+                    : info->is_classifier ? "class"
+                                          : "score";
+    const size_t named = named_find(info, attribute);
+    if (named != SIZE_MAX) {
+        *item = (struct mr_emit_item){.literal = item->literal,
+                                      .literal_bytes = item->literal_bytes,
+                                      .kind = MR_EMIT_OUTPUT,
+                                      .model = m,
+                                      .column = (uint32_t)named};
+        b->layout->want[m] |= MR_WANT_Y;
+        return MR_OK;
+    }
     const bool is_split = output_split(attribute, &bytes, &has_index, &index);
     const struct output *const output = output_find(attribute, bytes);
     if (!output || !is_split || (has_index && !output->takes_index)) return output_unknown(b, place, m, attribute);
@@ -138,7 +179,9 @@ static mr_status emit_typo_check(struct mr_layout_builder *b, const char *place,
     const char *dot = strrchr(text, '.');
     char head[MR_NEAR_BYTES + 1];
     if (!dot || (size_t)(dot - text) > MR_NEAR_BYTES) return MR_OK;
-    if (!output_find(dot + 1, strcspn(dot + 1, "["))) return MR_OK;
+    bool is_output = output_find(dot + 1, strcspn(dot + 1, "["));
+    for (size_t m = 0; m < b->job->model_count; m++) is_output |= named_find(b->info[m], dot + 1) != SIZE_MAX;
+    if (!is_output) return MR_OK;
     memcpy(head, text, (size_t)(dot - text));
     head[dot - text] = 0;
     struct mr_near near;

@@ -20,6 +20,13 @@ struct mr_learn_stats {
     _Atomic double loss_batch; /* mean of the last batch that had rows */
 };
 
+/** What a model says that it has found, as of its last update: for reports, while the model goes on. */
+struct mr_found {
+    pthread_mutex_t lock;
+    char *text;     /* [MR_FOUND_BYTES] */
+    double *values; /* [info->width]; NULL: the model has nothing to say */
+};
+
 /** What fewer bits cost a model, as far as it was compared with float32. */
 struct mr_precision_stats {
     _Atomic uint64_t rows, classes; /* compared; of those with another class */
@@ -60,6 +67,7 @@ struct mr_model_at_work {
     _Atomic uint64_t version; /* updates that it has seen since it began, in earlier runs, too, where they are known */
     _Atomic uint64_t swaps;   /* versions that were put in its place while it scored */
     struct mr_learn_stats stats;
+    struct mr_found found;
     mr_judged judged; /* by the labels of the job */
     struct mr_losses losses;
 };
@@ -79,6 +87,9 @@ struct mr_models {
     bool has_lock;
     _Atomic unsigned waiting; /* who wants to replace a model: lanes finish what they have begun */
     struct mr_units *units;
+    /* Called after each update of a model, on the thread that learns; NULL: nobody asks. */
+    void (*learned)(void *context, const struct mr_model_at_work *model);
+    void *learned_context;
     _Atomic unsigned refused; /* precisions that were: a batch started before must be scored again */
 };
 
@@ -174,6 +185,10 @@ mr_status mr_models_save(const struct mr_models *models, struct mr_err *err);
  * learned meanwhile. MR_EDATA: it does not fit what it is to replace, or is no model; then the model is as before.
  */
 mr_status mr_models_replace(struct mr_models *models, size_t i, const struct mr_model_bytes *bytes, struct mr_err *err);
+
+/** Copies what model i has found: text [MR_FOUND_BYTES], values [info->width]. False: it never says anything. Any
+ * thread. */
+bool mr_model_found(struct mr_model_at_work *model, char *text, double *values);
 
 /** Frees all, before the units are closed. A zeroed struct is accepted. */
 void mr_models_close(struct mr_models *models);

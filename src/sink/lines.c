@@ -27,15 +27,16 @@ static bool lines_grow(struct mr_lines *lines, size_t bytes)
     return true;
 }
 
-static size_t line_bytes(const struct mr_record *record)
+static size_t line_bytes(const struct mr_lines *lines, const struct mr_record *record)
 {
+    if (lines->csv) return mr_csv_bytes_max(lines->csv, record->value, record->value ? record->value_bytes : 0);
     return record->value ? (size_t)record->value_bytes + 1 : sizeof "null";
 }
 
 static void line_add(struct mr_lines *lines, const struct mr_record *record)
 {
     char *out = lines->buffer + lines->used;
-    lines->used += line_bytes(record);
+    lines->used += line_bytes(lines, record);
     if (!record->value) {
         memcpy(out, "null\n", sizeof "null");
         return;
@@ -48,19 +49,38 @@ static void line_add(struct mr_lines *lines, const struct mr_record *record)
     out[record->value_bytes] = '\n';
 }
 
+/* False: it cannot be a row. */
+static bool record_add(struct mr_lines *lines, const struct mr_record *record)
+{
+    size_t bytes;
+    if (!lines->csv) {
+        line_add(lines, record);
+        return true;
+    }
+    if (!record->value ||
+        !mr_csv_write(lines->csv, record->value, record->value_bytes, lines->buffer + lines->used, &bytes))
+        return false;
+    lines->used += bytes;
+    return true;
+}
+
 mr_status mr_lines_gather(struct mr_lines *lines, const struct mr_outbox *box, size_t from, size_t *count_out,
                           struct mr_err *err)
 {
     size_t at = from;
     lines->used = *count_out = 0;
     for (; at < box->count; at++) {
-        const size_t bytes = line_bytes(&box->record[at]);
+        const size_t bytes = line_bytes(lines, &box->record[at]);
         if (bytes > lines->cap - lines->used) {
             if (lines->used) break;
             if (!lines_grow(lines, bytes))
                 return mr_fail(err, MR_ENOMEM, "sink: no memory for a record of %zu bytes", bytes);
         }
-        line_add(lines, &box->record[at]);
+        if (!record_add(lines, &box->record[at]))
+            return mr_fail(
+                err, MR_EDATA,
+                "sink: format \"csv\": the record of partition %d, offset %lld is no object that can be a row",
+                (int)box->record[at].source_partition, (long long)box->record[at].offset);
     }
     *count_out = at - from;
     return MR_OK;
@@ -85,30 +105,4 @@ int mr_lines_write(const struct mr_lines *lines, int fd, size_t *written_out)
     }
     *written_out = done;
     return error;
-}
-
-bool mr_lines_has_room(const struct mr_lines *lines, const struct mr_outbox *box)
-{
-    const size_t count = lines->pending_count;
-    return count < MR_LINES_PENDING_MAX || lines->pending[count - 1].box == box;
-}
-
-void mr_lines_took(struct mr_lines *lines, struct mr_outbox *box, size_t count)
-{
-    if (!count) return;
-    if (lines->pending_count && lines->pending[lines->pending_count - 1].box == box) {
-        lines->pending[lines->pending_count - 1].count += count;
-        return;
-    }
-    lines->pending[lines->pending_count].box = box;
-    lines->pending[lines->pending_count++].count = count;
-}
-
-void mr_lines_settle(struct mr_lines *lines)
-{
-    /* A settled box may come back with new records at once: nothing of it is touched after the call. */
-    const size_t count = lines->pending_count;
-    lines->pending_count = 0;
-    for (size_t i = 0; i < count; i++)
-        lines->pending[i].box->settled_ok(lines->pending[i].box, lines->pending[i].count);
 }

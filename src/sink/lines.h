@@ -5,10 +5,8 @@
 
 #include <stdbool.h>
 
-#include "millrace/sink.h"
-
-/** Outboxes that may wait for poll() at a time. */
-#define MR_LINES_PENDING_MAX 64
+#include "sink/csv.h"
+#include "sink/pending.h"
 
 /** Bytes gathered for one write; a longer record makes the buffer grow. */
 #define MR_LINES_BYTES (256u * 1024)
@@ -16,11 +14,8 @@
 struct mr_lines {
     char *buffer;
     size_t used, cap;
-    struct {
-        struct mr_outbox *box;
-        size_t count;
-    } pending[MR_LINES_PENDING_MAX];
-    size_t pending_count;
+    struct mr_pending pending;
+    struct mr_csv *csv; /* rows instead of lines; NULL: as they are */
 };
 
 mr_status mr_lines_init(struct mr_lines *lines, struct mr_err *err);
@@ -29,7 +24,8 @@ void mr_lines_deinit(struct mr_lines *lines);
 /**
  * Gathers records [from, box->count) into the buffer, one line each, as many as fit; *count_out of them. A line break
  * inside a single record can only stand between JSON tokens and becomes a space; records joined as lines keep theirs.
- * MR_ENOMEM when one record alone does not fit and the buffer cannot grow.
+ * With csv, rows instead. MR_ENOMEM when one record alone does not fit and the buffer cannot grow; MR_EDATA: a record
+ * that is to be a row is no object.
  */
 mr_status mr_lines_gather(struct mr_lines *lines, const struct mr_outbox *box, size_t from, size_t *count_out,
                           struct mr_err *err);
@@ -39,12 +35,5 @@ mr_status mr_lines_gather(struct mr_lines *lines, const struct mr_outbox *box, s
  * how far it came.
  */
 int mr_lines_write(const struct mr_lines *lines, int fd, size_t *written_out);
-
-/** Notes that `count` more records of box are written. False when too many boxes wait: poll first. */
-bool mr_lines_has_room(const struct mr_lines *lines, const struct mr_outbox *box);
-void mr_lines_took(struct mr_lines *lines, struct mr_outbox *box, size_t count);
-
-/** Settles all that was noted, in order. */
-void mr_lines_settle(struct mr_lines *lines);
 
 #endif

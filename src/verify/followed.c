@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "config/followed.h"
 #include "sink/file/mark.h"
+#include "sink/file/rotated.h"
 #include "verify/inside.h"
 
 #define CHUNK  4096  /* offsets, or lines, read at once */
@@ -26,7 +27,9 @@ struct compared {
     struct mr_verify *verify;
     size_t sink;
     const char *path;
-    uint64_t wrong; /* findings before it was looked at */
+    bool is_csv;
+    const struct mr_file_mark *all; /* what all files of the sink hold, for what they leave out; NULL: not asked here */
+    uint64_t wrong;                 /* findings before it was looked at */
     struct mr_file_mark mark;
     FILE *file;
     char *line; /* as getline() wants it */
@@ -190,17 +193,17 @@ static mr_status topic_check(struct compared *file, bool *is_there, struct mr_er
             *is_there = false;
         }
     }
-    if (!status && *is_there) status = mr_verify_covered(verify, file->sink, file->path, &file->mark, &parts, err);
+    if (!status && *is_there && file->all)
+        status = mr_verify_covered(verify, file->sink, file->path, file->all, &parts, err);
     mr_look_parts_deinit(&parts);
     return status;
 }
 
-static mr_status compare(struct compared *file, struct mr_err *err)
+/* Opens the file, which must be as long as its mark says. */
+static mr_status length_check(struct compared *file, struct mr_err *err)
 {
     struct mr_proof *const proof = file->verify->proof;
     struct stat info;
-    bool has_read = true, is_left = true;
-    mr_status status = MR_OK;
     file->file = fopen(file->path, "rbe");
     if (!file->file || fstat(fileno(file->file), &info))
         return mr_fail(err, MR_EIO, "file \"%s\": %s", file->path, strerror(errno));
@@ -208,6 +211,20 @@ static mr_status compare(struct compared *file, struct mr_err *err)
         mr_proof_found(proof, MR_FOUND_MISSING, file->path, -1, -1,
                        "it has %lld bytes, and had %lld when it was marked", (long long)info.st_size,
                        (long long)file->mark.bytes);
+    if (file->is_csv)
+        mr_proof_note(
+            proof,
+            "file \"%s\": its rows are not held against topic \"%s\", because it is CSV: its length and which "
+            "records it has, by its .offsets, are all that is checked",
+            file->path, file->mark.topic);
+    return MR_OK;
+}
+
+static mr_status compare(struct compared *file, struct mr_err *err)
+{
+    struct mr_proof *const proof = file->verify->proof;
+    bool has_read = true, is_left = true;
+    mr_status status = MR_OK;
     while (is_left && !status) {
         has_read = is_left = false;
         for (uint32_t p = 0; p < file->part_count && !status; p++) {
@@ -246,6 +263,8 @@ static mr_status file_prove(struct compared *file, struct mr_err *err)
         .source_count = file->part_count, .partition_count = 1, .fault = fault_tell, .context = file};
     mr_status status = topic_check(file, &is_there, err);
     if (status || !is_there) return status;
+    status = length_check(file, err);
+    if (status || file->is_csv) return status;
     file->range = calloc(file->part_count + 1, sizeof *file->range);
     file->next = calloc(file->part_count + 1, sizeof *file->next);
     if (!file->range || !file->next) return mr_fail(err, MR_ENOMEM, "out of memory");
@@ -254,12 +273,40 @@ static mr_status file_prove(struct compared *file, struct mr_err *err)
     return status ? status : compare(file, err);
 }
 
-/* A file of a sink, if it has a mark. */
-static mr_status sink_prove(struct mr_verify *verify, size_t sink, const char *path, struct mr_err *err)
+/* Adds what a file holds; false: no memory. */
+static bool all_add(struct mr_file_mark *all, const struct compared *file)
 {
+    snprintf(all->topic, sizeof all->topic, "%s", file->mark.topic);
+    all->file = file->mark.file;
+    for (size_t i = 0; i < file->mark.count; i++) {
+        const struct mr_file_range *const range = &file->mark.range[i];
+        const int64_t next = mr_file_mark_next(all, range->partition);
+        if (range->first < next && range->first < range->next)
+            mr_proof_found(
+                file->verify->proof, MR_FOUND_DUPLICATED, file->path, -1, -1,
+                "by its .offsets it has records of %s[%d] from offset %lld on, and an earlier file those before "
+                "%lld",
+                file->mark.topic, (int)range->partition, (long long)range->first, (long long)next);
+        if (!mr_file_mark_begin(all, range->partition, range->first > next ? range->first : next)) return false;
+        mr_file_mark_advance(all, range->partition, range->next);
+    }
+    return true;
+}
+
+/* A file, if it has a mark, behind those that the sink has left before it. */
+static mr_status one_prove(struct mr_verify *verify, size_t sink, const char *path, bool is_last,
+                           struct mr_file_mark *all, struct mr_err *err)
+{
+    const struct mr_job_sink *const of = &verify->job->sink[sink];
     const char *const topic = mr_job_followed_topic(verify->job);
-    struct compared file = {
-        .verify = verify, .sink = sink, .path = path, .wrong = verify->proof->total, .window = WINDOW};
+    const int *const format = mr_option_value(of->ops->options, of->options, "format", MR_OPT_ENUM);
+    struct compared file = {.verify = verify,
+                            .sink = sink,
+                            .path = path,
+                            .is_csv = format && *format != 0,
+                            .all = is_last ? all : NULL,
+                            .wrong = verify->proof->total,
+                            .window = WINDOW};
     mr_status status = mr_file_mark_read(path, &file.mark, err);
     if (status == MR_EINPUT) {
         mr_proof_note(verify->proof, "sinks[%zu]: \"%s\" has no .offsets: what it holds is not known", sink, path);
@@ -268,6 +315,7 @@ static mr_status sink_prove(struct mr_verify *verify, size_t sink, const char *p
     if (!status && strcmp(file.mark.topic, topic) != 0)
         status = mr_fail(err, MR_EDATA, "sinks[%zu]: \"%s\" holds records of topic \"%s\", not of \"%s\"", sink, path,
                          file.mark.topic, topic);
+    if (!status && !all_add(all, &file)) status = mr_fail(err, MR_ENOMEM, "out of memory");
     if (!status) status = file_prove(&file, err);
     mr_match_destroy(file.match);
     mr_file_mark_deinit(&file.mark);
@@ -275,6 +323,26 @@ static mr_status sink_prove(struct mr_verify *verify, size_t sink, const char *p
     free(file.line);
     free(file.range);
     free(file.next);
+    return status;
+}
+
+/* The files of a sink: those that it has rotated, the oldest first, then the one that it writes. */
+static mr_status sink_prove(struct mr_verify *verify, size_t sink, const char *path, struct mr_err *err)
+{
+    struct mr_file_mark all = {0};
+    uint64_t *numbers;
+    size_t count;
+    mr_status status = mr_file_rotated(path, &numbers, &count, err);
+    char *const name = malloc(MR_FILE_ROTATED_BYTES(strlen(path)));
+    if (!status && !name) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < count && !status; i++) {
+        mr_file_rotated_name(path, numbers[i], name);
+        status = one_prove(verify, sink, name, false, &all, err);
+    }
+    if (!status) status = one_prove(verify, sink, path, true, &all, err);
+    mr_file_mark_deinit(&all);
+    free(numbers);
+    free(name);
     return status;
 }
 

@@ -91,7 +91,7 @@ for path, value in (
     (("record", "features"), None), (("record", "framing"), "line"), (("record", "depth_max"), 0), (("record", "depth_max"), 1.5),
     (("record", "depth_max"), "32"), (("record", "bytes_max"), "1 megabyte"), (("record", "bytes_max"), 0),
     (("models",), []), (("models",), {"type": "mlp", "file": "m"}), (("models", 0, "flie"), "m"),
-    (("models", 0, "type"), "abtest"), (("emit", "fields"), {}), (("emit", "key"), "yes"), (("emit", "partition"), "random"),
+    (("models", 0, "type"), "forest"), (("emit", "fields"), {}), (("emit", "key"), "yes"), (("emit", "partition"), "random"),
     (("sinks",), []), (("sinks", 0, "topic"), None), (("sinks", 0), "kafka"), (("sinks", 0, "topic"), 5), (("sinks", 0, "topic"), ""),
     (("bad_records",), None), (("bad_records",), {}), (("bad_records",), {"drop": False}), (("bad_records",), {"topic": "a", "file": "b"}),
     (("batch", "records_max"), 0), (("batch", "wait_max"), "5 ms."), (("batch", "wait_max"), -1), (("lanes",), -1), (("lanes",), "2"),

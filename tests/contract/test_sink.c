@@ -98,7 +98,7 @@ static mr_status sink_open(const struct mr_sink_ops *ops, const char *path, bool
     if (ops->options) assert_int_equal(mr_options_init(ops->options, options, err), MR_OK);
     if (path && !strcmp(ops->name, "file")) {
         assert_int_equal(mr_options_set(ops->options, options, "path", path, err), MR_OK);
-        if (fsync) assert_int_equal(mr_options_set(ops->options, options, "fsync", "true", err), MR_OK);
+        if (fsync) assert_int_equal(mr_options_set(ops->options, options, "fsync", "batch", err), MR_OK);
     }
     if (ops->check) assert_int_equal(ops->check(options, err), MR_OK);
     *options_out = options;

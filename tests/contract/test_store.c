@@ -24,6 +24,8 @@ struct kind {
     const char *type, *file; /* file NULL: from nothing */
     const char *option[13];  /* NULL at the end */
     bool is_undone;          /* some updates of the stream are undone */
+    size_t cols;             /* of one that does not take any number of features; 0: COLS */
+    float arms;              /* the first feature is the number of an arm below that */
 };
 
 static const struct kind kinds[] = {
@@ -44,6 +46,9 @@ static const struct kind kinds[] = {
     {.type = "kmeans", .option = {"k", "4", "compat", "spark", "decay", "0.7", "unit", "points"}},
     {.type = "scaler", .option = {"center", "true"}},
     {.type = "scaler", .option = {"scale", "false"}},
+    {.type = "abtest", .option = {"window", "0"}, .cols = 2, .arms = 2},
+    {.type = "abtest", .option = {"window", "5", "arm_count", "3", "peace_period", "2"}, .cols = 2, .arms = 4},
+    {.type = "abtest", .option = {"ratio", "1:5", "method", "student"}, .cols = 1, .arms = 2},
 };
 
 static void kind_open(struct learner *l, const struct kind *kind, const struct mr_model_open *from)
@@ -86,7 +91,7 @@ static void store(const struct learner *l, struct mr_blob *out)
 /* One that goes through, and one that is stored and opened before batch `cut`, scored or not. */
 static unsigned go_through(const struct kind *kind, unsigned cut, bool is_scored)
 {
-    const struct mr_model_open first = {.file = kind->file, .feature_count = COLS};
+    const struct mr_model_open first = {.file = kind->file, .feature_count = kind->cols ? kind->cols : COLS};
     struct learner whole, part;
     struct mr_blob a = {0}, b = {0};
     unsigned undone = 0;
@@ -97,12 +102,15 @@ static unsigned go_through(const struct kind *kind, unsigned cut, bool is_scored
     bool has_part = false;
     for (unsigned i = 0; i < BATCHES; i++) {
         rows_make(x, label, cols, i);
+        for (size_t row = 0; kind->arms > 0 && row < ROWS; row++)
+            x[mr_tile_at(row, 0, cols)] = (float)((row * row + i) % (size_t)kind->arms);
         if (i == cut) {
             if (is_scored) learner_score(&whole, x, ROWS);
             store(&whole, &a);
-            kind_open(&part, kind,
-                      &(struct mr_model_open){
-                          .file = "memory", .bytes = a.data, .byte_count = a.bytes, .feature_count = COLS});
+            kind_open(
+                &part, kind,
+                &(struct mr_model_open){
+                    .file = "memory", .bytes = a.data, .byte_count = a.bytes, .feature_count = first.feature_count});
             store(&part, &b);
             same(&a, &b, kind, i);
             has_part = true;

@@ -231,6 +231,86 @@ def case_moments(rig):
     return f"{count} records"
 
 
+def rotated(path):
+    """All files of a sink that rotates, in their order."""
+    folder, base = os.path.split(path)
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if re.fullmatch(re.escape(base) + r"\.\d{6}", name)] + [path]
+
+
+def case_rotate(rig):
+    """Killed between the steps of leaving a full file, and at random: each record is in exactly one of the files, verify proves it, and finds
+    a line that is moved from one to another."""
+    if not os.path.exists(HOOKED):
+        raise Skip(f"{HOOKED} is not built")
+    rig.trio("rot")
+    path = os.path.join(rig.folder, "rot.jsonl")
+    sinks = [{"type": "kafka", "topic": "rot.out"}, {"type": "file", "path": path, "rotate_bytes": 20000}]
+    job = rig.job("rot", delivery="exactly-once", commit_interval="100ms", sinks=sinks)
+    count, each = 0, 10_000
+    moments = ("follower.written", "file.synced", "file.copied", "file.rotated", "file.restarted", "follower.marked")
+    for turn in range(len(moments) * (10 if LONG else 1)):
+        sender = rig.producing("rot", each, 20_000, first=count)
+        count += each
+        rig.run(job, hooks={"MILLRACE_CRASH_AT": f"{moments[turn % len(moments)]}:2"}).expect_end(-signal.SIGKILL)
+        expect(sender.wait(60) == 0, "the sender failed")
+    for turn in range(200 if LONG else 5):
+        sender = rig.producing("rot", each, 20_000, first=count)
+        count += each
+        run = rig.run(job)
+        random_moment(rig, run, turn)
+        run.signal(signal.SIGKILL)
+        run.end()
+        expect(sender.wait(60) == 0, "the sender failed")
+    rig.run(job, "--until", "end").expect_end(0)
+    files = rotated(path)
+    expect(len(files) > 5, f"{files}")
+    expect(same(rig, "rot.out", *files) == count, "not all records have an output")
+    report = verified(job, 0)
+    told = [fact for fact in report["proved"] if "each once" in fact and ".jsonl" in fact]
+    expect(len(told) == len(files) and not report["not_proved"], f"{len(files)} files: {report}")
+    with open(files[1], encoding="utf-8") as file:
+        lines = file.readlines()
+    with open(files[1], "w", encoding="utf-8") as file:
+        file.writelines(lines[:10] + lines[11:])
+    with open(files[2], "a", encoding="utf-8") as file:
+        file.write(lines[10])
+    report = verified(job, 70)
+    expect({"missing", "foreign"} >= set(report["kinds"]) and report["violations"] >= 1, f"{report}")
+    with open(files[1], "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    rig.check("rot", "--count", count, "--ordered", "--once", group="rot")
+    return f"{count} records in {len(files)} files"
+
+
+def case_columns(rig):
+    """CSV by a follower, with rotation and keep: each file begins with the columns; verify says what it cannot check."""
+    rig.trio("csv", partitions=1)
+    path = os.path.join(rig.folder, "out.csv")
+    sinks = [{"type": "kafka", "topic": "csv.out"}, {"type": "file", "path": path, "format": "csv", "rotate_bytes": 20000, "keep": 2}]
+    job = rig.job("csv", delivery="exactly-once", commit_interval="50ms", sinks=sinks)
+    count = 0
+    for turn in range(6):
+        rig.produce("csv", 3000, first=count)
+        count += 3000
+        if turn % 2:
+            rig.run(job, hooks={"MILLRACE_CRASH_AT": "file.rotated:1"}).expect_end(-signal.SIGKILL)
+        else:
+            rig.run(job, "--until", "end").expect_end(0)
+    rig.run(job, "--until", "end").expect_end(0)
+    files = rotated(path)
+    expect(len(files) in (3, 4), f"{files}")  # one that was killed before it deleted has left one more
+    rows = []
+    for name in files:
+        with open(name, encoding="utf-8") as file:
+            head, *lines = file.read().splitlines() or [None]
+        expect(head == "id,prediction" or (head is None and name == path), f"{name}: {head}")  # just begun: nothing yet
+        rows += [int(line.split(",")[0]) for line in lines]
+    expect(rows == list(range(rows[0], count)), f"{len(rows)} rows, from {rows[0]} to {rows[-1]}")
+    report = verified(job, 0)
+    expect(sum("because it is CSV" in note for note in report["not_proved"]) == len(files), f"{report}")
+    return f"{len(rows)} of {count} rows are kept"
+
+
 def case_late(rig):
     """A follower that is held until the lanes have done all: --until end waits until it has written that."""
     if not os.path.exists(HOOKED):
@@ -552,5 +632,5 @@ def case_deleted(rig):
 
 
 if __name__ == "__main__":
-    main([case_plain, case_kill, case_verify, case_gaps, case_moments, case_late, case_stalled, case_open, case_refused, case_shared, case_taken, case_full, case_moved, case_old,
+    main([case_plain, case_kill, case_verify, case_gaps, case_moments, case_rotate, case_columns, case_late, case_stalled, case_open, case_refused, case_shared, case_taken, case_full, case_moved, case_old,
           case_anew, case_deleted])

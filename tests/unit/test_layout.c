@@ -139,6 +139,9 @@ static void test_models(void **state)
     mr_layout_destroy(layout_of(&f));
 }
 
+static const char *const output_names[] = {"difference", "count.new arm", "p"};
+static const struct mr_model_info outputs = {.type = "abtest", .feature_count = 2, .width = 3, .output = output_names};
+
 static void test_outputs(void **state)
 {
     (void)state;
@@ -166,6 +169,11 @@ static void test_outputs(void **state)
         {"m", &centres, MR_EMIT_CLASS, 0, false, MR_WANT_CLASS},
         {"m.score", &centres, MR_EMIT_SCORE, 0, false, MR_WANT_Y},
         {"m.scores", &centres, MR_EMIT_PROBABILITIES, 0, false, MR_WANT_Y},
+        {"m", &outputs, MR_EMIT_OUTPUT, 0, false, MR_WANT_Y},
+        {"m.p", &outputs, MR_EMIT_OUTPUT, 2, false, MR_WANT_Y},
+        {"m.count.new arm", &outputs, MR_EMIT_OUTPUT, 1, false, MR_WANT_Y},
+        {"m.scores[1]", &outputs, MR_EMIT_OUTPUT, 1, false, MR_WANT_Y},
+        {"m.scores", &outputs, MR_EMIT_PROBABILITIES, 0, false, MR_WANT_Y},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct fixture f;
@@ -205,6 +213,9 @@ static void test_emit_errors(void **state)
         {"regime.probability", &centres, "no probability: use \"regime.class\"", "\"regime.score\""},
         {"regime.probabilities", &centres, "no probabilities", "\"regime.score\""},
         {"regime.probabilities[0]", &centres, "no probabilities", "\"regime.score\""},
+        {"regime.diference", &outputs, "did you mean \"regime.difference\"", "Known: difference count.new arm p"},
+        {"regim.difference", &outputs, "no model \"regim\"", "did you mean \"regime.difference\""},
+        {"regime.p[0]", &outputs, "no output", "Known: difference"},
         {"@tmestamp", &line, "emit.fields.p", "@timestamp"},
         {"", &line, "emit.fields.p", "empty"},
     };

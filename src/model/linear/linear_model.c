@@ -325,6 +325,12 @@ static mr_status linear_store(const struct mr_model *model, struct mr_blob *out,
     return status;
 }
 
+static const float *linear_weights(const struct mr_model *model, size_t *count_out)
+{
+    *count_out = model->params.out * model->params.cols;
+    return model->params.w;
+}
+
 const struct mr_learn_ops *mr_linear_model_learn(const struct mr_model *model)
 {
     static const struct mr_learn_ops ops = {.needs_label = true,
@@ -332,6 +338,7 @@ const struct mr_learn_ops *mr_linear_model_learn(const struct mr_model *model)
                                             .begin = linear_begin,
                                             .sum = linear_sum,
                                             .update = linear_update,
-                                            .store = linear_store};
+                                            .store = linear_store,
+                                            .weights = linear_weights};
     return model->options.learn ? &ops : NULL;
 }

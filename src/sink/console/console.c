@@ -37,7 +37,7 @@ static mr_status console_emit(struct mr_sink *sink, struct mr_outbox *box, size_
                               struct mr_err *err)
 {
     *taken_out = 0;
-    if (!mr_lines_has_room(&sink->lines, box)) return MR_AGAIN;
+    if (!mr_pending_has_room(&sink->lines.pending, box)) return MR_AGAIN;
     while (from + *taken_out < box->count) {
         size_t count, written;
         const mr_status status = mr_lines_gather(&sink->lines, box, from + *taken_out, &count, err);
@@ -47,7 +47,7 @@ static mr_status console_emit(struct mr_sink *sink, struct mr_outbox *box, size_
             return mr_fail(err, error == EPIPE ? MR_ESINK : MR_EIO, "console sink: writing to stdout: %s%s",
                            strerror(error), error == EPIPE ? " (its reader has gone)" : "");
         }
-        mr_lines_took(&sink->lines, box, count);
+        mr_pending_took(&sink->lines.pending, box, count);
         *taken_out += count;
     }
     return MR_OK;
@@ -57,7 +57,7 @@ static mr_status console_poll(struct mr_sink *sink, int64_t wait_us, struct mr_e
 {
     (void)wait_us; /* what emit() took is written: there is nothing to wait for */
     (void)err;
-    mr_lines_settle(&sink->lines);
+    mr_pending_settle(&sink->lines.pending);
     return MR_OK;
 }
 
