@@ -79,6 +79,7 @@ struct mr_source_open {
     struct mr_source_ends ends; /* if bounded */
     bool must_exist;            /* topics that are not there, or not the same any more, end the run */
     bool reads_headers, reads_timestamps;
+    struct mr_cut cut; /* for a source whose input has no messages of its own */
     struct mr_source_events events;
 };
 
@@ -88,6 +89,8 @@ struct mr_source_ops {
     const char *summary;
     const struct mr_option *options;
     size_t options_size;
+    bool cuts;    /* its messages are cut out of a stream of bytes (mr_source_open.cut) */
+    bool repeats; /* what was taken and is not committed can be read again after a crash */
     mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
     mr_status (*open)(const struct mr_source_open *open, struct mr_source **source_out, struct mr_err *err);
     /* Optional. How many lanes could have work at once (partitions); asks the broker. Also proves that it is there. */
@@ -135,6 +138,12 @@ struct mr_source_ops {
     /* Required. The last header of that name; false when there is none. Bytes as long as the message. */
     bool (*header)(const struct mr_source *source, const struct mr_message *message, const char *name,
                    struct mr_span *value_out);
+    /*
+     * Optional. Where the record that begins at this byte of a message stands, for people: "readings.csv:17". Writes
+     * at most `bytes`, the terminator included; false: offset and topic say all there is. The message is not released.
+     */
+    bool (*place)(const struct mr_source *source, const struct mr_message *message, size_t byte, char *text,
+                  size_t bytes);
     /* Required. Leaves the group; revoke events may come. Accepts NULL. */
     void (*close)(struct mr_source *source);
 };
