@@ -83,6 +83,12 @@ struct mr_source_open {
     struct mr_source_events events;
 };
 
+/** What is true of a synthetic stream: "x1" 3.2. */
+struct mr_truth {
+    char name[64];
+    double value;
+};
+
 /** A source: a folder src/source/<name>/ and a line in registry.def. */
 struct mr_source_ops {
     const char *name;
@@ -144,6 +150,12 @@ struct mr_source_ops {
      */
     bool (*place)(const struct mr_source *source, const struct mr_message *message, size_t byte, char *text,
                   size_t bytes);
+    /*
+     * Optional, of a source that makes its records: what is true at this record (coefficients, centres, means), for
+     * comparing what is learned with it. Fills up to cap entries and returns how many there are; the same names in the
+     * same order at every record. options: that check() has let pass. Pure; any thread.
+     */
+    size_t (*truth)(const void *options, int64_t offset, struct mr_truth *truth, size_t cap);
     /* Required. Leaves the group; revoke events may come. Accepts NULL. */
     void (*close)(struct mr_source *source);
 };

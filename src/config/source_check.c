@@ -53,6 +53,17 @@ static void check_header(struct mr_load *load)
     }
 }
 
+/* A source that makes its records makes them in one format. */
+static void check_format(struct mr_load *load)
+{
+    const struct mr_job *const job = load->job;
+    const char *const format = choice_name(job->source->options, job->source_options, "format");
+    if (!*format || !job->codec || !strcmp(format, job->codec->name)) return;
+    mr_load_error(load, mr_load_find(load, "record", "format"), "source.format is %s, and records are read as %s",
+                  format, job->codec->name);
+    mr_report_hint(&load->report, "name the same format in both");
+}
+
 /* Topics need a broker, and the source names none. */
 static void check_brokers(struct mr_load *load)
 {
@@ -107,6 +118,7 @@ void mr_load_check_source(struct mr_load *load)
 {
     if (!load->job->source || !load->job->source_options) return;
     check_header(load);
+    check_format(load);
     check_brokers(load);
     check_state(load);
 }
