@@ -3,13 +3,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "registry.h"
+#include "source/rate/rate.h"
 
 #define RECORDS    1000
 #define BATCHES    3
@@ -25,12 +29,13 @@
 static char folder[] = "/tmp/millrace-source-XXXXXX";
 static struct mr_message message[BATCHES][RECORDS];
 
-/* How the input of a source is made, and what its options are; RECORDS records, the i-th begins with {"n":i, */
+/* How the input of a source is made, and what its options are; RECORDS records. */
 struct rig {
     const char *name;
     void (*make)(void);
     const char *options[6][2]; /* PATH stands for the input */
     void (*undo)(void);
+    size_t (*want)(size_t index, char *out); /* the record; NULL: it begins with {"n":index, */
 };
 
 static const char *input_path(void)
@@ -90,11 +95,64 @@ static void dir_make(void)
     }
 }
 
+static int listener = -1;
+static pthread_t server;
+
+/* One peer gets all lines; one that leaves before gets what it could. */
+static void *server_main(void *argument)
+{
+    const int fd = accept(listener, NULL, NULL);
+    char line[64];
+    (void)argument;
+    for (size_t i = 0; fd >= 0 && i < RECORDS; i++) {
+        const int bytes = snprintf(line, sizeof line, "{\"n\":%zu,\"x\":1}\n", i);
+        if (send(fd, line, (size_t)bytes, MSG_NOSIGNAL) != bytes) break;
+    }
+    if (fd >= 0) close(fd);
+    return NULL;
+}
+
+static void socket_make(void)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    strcpy(name.sun_path, input_path());
+    listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&name, sizeof name), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(pthread_create(&server, NULL, server_main, NULL), 0);
+}
+
+static void socket_undo(void)
+{
+    if (listener < 0) return;
+    shutdown(listener, SHUT_RDWR); /* nobody may have come */
+    pthread_join(server, NULL);
+    close(listener);
+    listener = -1;
+    unlink(input_path());
+}
+
+static size_t rate_want(size_t index, char *out)
+{
+    struct rate_options options = {.count = RECORDS, .users = 1, .items = 1, .rank = 1};
+    struct mr_rate_stream stream;
+    struct mr_err err;
+    options.noise = -1;
+    assert_int_equal(mr_rate_stream_init(&stream, &options, &err), MR_OK);
+    return mr_rate_record(&stream, (int64_t)index, out);
+}
+
 static void nothing(void) {}
 
 static const struct rig rigs[] = {
     {.name = "file", .make = file_make, .options = {{"path", "PATH"}}, .undo = nothing},
     {.name = "dir", .make = dir_make, .options = {{"path", "PATH"}}, .undo = nothing},
+    {.name = "rate",
+     .make = nothing,
+     .options = {{"count", "1000"}, {"rate", "0"}, {"positions", "PATH"}},
+     .undo = nothing,
+     .want = rate_want},
+    {.name = "socket", .make = socket_make, .options = {{"address", "unix:PATH"}}, .undo = socket_undo},
     {.name = "stdin", .make = stdin_make, .undo = stdin_undo},
 };
 
@@ -126,7 +184,9 @@ static void options_make(struct opened *opened, const struct rig *rig)
     opened->options = calloc(1, opened->ops->options_size + 1);
     assert_int_equal(mr_options_init(opened->ops->options, opened->options, &err), MR_OK);
     for (size_t i = 0; i < sizeof rig->options / sizeof *rig->options && rig->options[i][0]; i++) {
-        const char *const value = strcmp(rig->options[i][1], "PATH") != 0 ? rig->options[i][1] : input_path();
+        const char *const said = rig->options[i][1], *const path = strstr(said, "PATH");
+        char value[192];
+        snprintf(value, sizeof value, "%.*s%s", (int)(path ? path - said : 100), said, path ? input_path() : "");
         if (mr_options_set(opened->ops->options, opened->options, rig->options[i][0], value, &err))
             fail_msg("%s: %s", rig->name, err.text);
     }
@@ -185,15 +245,17 @@ static size_t source_poll(const struct opened *opened, struct mr_message *messag
     return 0;
 }
 
-static void messages_are(const struct opened *opened, const struct mr_message *messages, size_t count, size_t first)
+static void messages_are(const struct rig *rig, const struct opened *opened, const struct mr_message *messages,
+                         size_t count, size_t first)
 {
     for (size_t i = 0; i < count; i++) {
-        char want[32], place[256];
-        const int bytes = snprintf(want, sizeof want, "{\"n\":%zu,", first + i);
+        char want[MR_RATE_RECORD_BYTES], place[256];
+        const size_t bytes =
+            rig->want ? rig->want(first + i, want) : (size_t)snprintf(want, sizeof want, "{\"n\":%zu,", first + i);
         assert_int_equal(messages[i].offset, first + i);
         assert_int_equal(messages[i].partition, 0);
-        assert_true(messages[i].value_bytes > (size_t)bytes);
-        assert_memory_equal(messages[i].value, want, (size_t)bytes);
+        assert_true(messages[i].value_bytes >= bytes);
+        assert_memory_equal(messages[i].value, want, bytes);
         assert_true(*opened->ops->topic_name(opened->source, messages[i].topic) != '\0');
         assert_true(opened->ops->timestamp_ms(opened->source, &messages[i]) >= -1);
         struct mr_span value;
@@ -204,15 +266,15 @@ static void messages_are(const struct opened *opened, const struct mr_message *m
 }
 
 /* All that is left, from record `first` on. */
-static void rest_is(const struct opened *opened, size_t first, size_t cap)
+static void rest_is(const struct rig *rig, const struct opened *opened, size_t first, size_t cap)
 {
     size_t count;
     while ((count = source_poll(opened, message[0], cap))) {
-        messages_are(opened, message[0], count, first);
+        messages_are(rig, opened, message[0], count, first);
         opened->ops->release(opened->source, message[0], count);
         first += count;
     }
-    assert_int_equal(first, RECORDS);
+    if (first != RECORDS) fail_msg("%s: the end came at record %zu, not %d", rig->name, first, RECORDS);
     assert_int_equal(source_poll(opened, message[0], cap), 0); /* the end stays one */
 }
 
@@ -276,7 +338,7 @@ static void test_ascending(void **state)
             assert_int_equal(opened.ops->poll(opened.source, NULL, 0, 0, 0, &count, NULL), MR_OK);
             assert_int_equal(count, 0);
             assert_int_equal(start_committed, -1);
-            rest_is(&opened, 0, caps[c]);
+            rest_is(rig, &opened, 0, caps[c]);
             commit(&opened, RECORDS);
             source_close(&opened);
         }
@@ -302,12 +364,13 @@ static void test_release(void **state)
             for (size_t i = 0; i < BATCHES; i++) {
                 const size_t batch = orders[o][i];
                 for (size_t later = i; later < BATCHES; later++)
-                    messages_are(&opened, message[orders[o][later]], count[orders[o][later]], first[orders[o][later]]);
+                    messages_are(rig, &opened, message[orders[o][later]], count[orders[o][later]],
+                                 first[orders[o][later]]);
                 /* A part of a batch may go before the rest. */
                 opened.ops->release(opened.source, message[batch] + count[batch] / 2, count[batch] - count[batch] / 2);
                 opened.ops->release(opened.source, message[batch], count[batch] / 2);
             }
-            rest_is(&opened, next, 100);
+            rest_is(rig, &opened, next, 100);
             source_close(&opened);
         }
     }
@@ -330,7 +393,7 @@ static void test_reopen(void **state)
             size_t count = 0;
             while (count < (size_t)commits[c]) {
                 const size_t more = source_poll(&opened, message[0], 100);
-                messages_are(&opened, message[0], more, count);
+                messages_are(rig, &opened, message[0], more, count);
                 opened.ops->release(opened.source, message[0], more);
                 count += more;
             }
@@ -339,11 +402,11 @@ static void test_reopen(void **state)
             source_close(&opened);
             opened = source_open(rig);
             assert_int_equal(start_committed, commits[c] ? commits[c] : -1);
-            rest_is(&opened, (size_t)commits[c], 64);
+            rest_is(rig, &opened, (size_t)commits[c], 64);
             commit(&opened, RECORDS);
             source_close(&opened);
             opened = source_open(rig);
-            rest_is(&opened, RECORDS, 64);
+            rest_is(rig, &opened, RECORDS, 64);
             source_close(&opened);
         }
     }
@@ -372,12 +435,12 @@ static void test_start(void **state)
             start_answer = answers[a];
             opened = source_open(rig);
             assert_int_equal(start_committed, 400);
-            rest_is(&opened, (size_t)answers[a], 64);
+            rest_is(rig, &opened, (size_t)answers[a], 64);
             commit(&opened, RECORDS);
             source_close(&opened);
             start_answer = -1;
             opened = source_open(rig);
-            rest_is(&opened, RECORDS, 64);
+            rest_is(rig, &opened, RECORDS, 64);
             source_close(&opened);
         }
     }
