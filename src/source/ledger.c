@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/test_hook.h"
 #include "source/ledger_inside.h"
 
 #define COMPACT_LINES_MIN 4096 /* fewer are not worth writing anew */
@@ -262,7 +263,11 @@ mr_status mr_ledger_commit(struct mr_ledger *ledger, int64_t offset, void (*done
         status = file_part_done(ledger, file, offset, err);
     if (offset > ledger->next) ledger->next = offset;
     if (ledger->text_bytes) ledger->is_new = false;
-    if (!status && ledger->text_bytes) status = mr_ledger_sync(ledger, err);
+    if (!status && ledger->text_bytes) {
+        MR_TEST_HOOK("positions.begin");
+        status = mr_ledger_sync(ledger, err);
+        MR_TEST_HOOK("positions.written");
+    }
     for (struct mr_file *at = first; !status && done && at && at != ledger->open; at = at->by_order) done(context, at);
     return status;
 }

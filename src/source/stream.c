@@ -230,9 +230,11 @@ static void record_put(struct mr_stream *stream, const char *text, size_t bytes,
     stream->pool->out++;
 }
 
+/* A line of its own that holds nothing is no record; within a block the codec passes over it. */
 static bool is_blank(const struct mr_stream *stream, const char *text, size_t bytes)
 {
-    return stream->cut.kind != MR_CUT_PACKED && (*text == '\n' || (*text == '\r' && bytes == 2 && text[1] == '\n'));
+    if (stream->cut.is_block || stream->cut.kind == MR_CUT_PACKED) return false;
+    return *text == '\n' || (*text == '\r' && bytes == 2 && text[1] == '\n');
 }
 
 /* Messages that are whole in the buffer. */
