@@ -5,6 +5,7 @@
 #ifndef MILLRACE_BATCH_H
 #define MILLRACE_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,26 @@ struct mr_message {
     int32_t partition;
     uint32_t topic; /* index into the source's topic names */
     void *handle;   /* the source's own: headers and timestamp are fetched through it when asked for */
+    /* The line of column names that stands once before many messages (a CSV file's), line break included, as long as
+     * the message; NULL: there is none. */
+    const struct mr_span *header;
+};
+
+/** Where a record ends in a stream of bytes. */
+typedef enum {
+    MR_CUT_LINES,  /* behind a line break                             */
+    MR_CUT_QUOTED, /* behind a line break outside double quotes (CSV) */
+    MR_CUT_PACKED, /* behind row_bytes                                */
+} mr_cut_kind;
+
+/** How a source without messages of its own (a file, a pipe) makes them: what its codec asks for. */
+struct mr_cut {
+    mr_cut_kind kind;
+    char delimiter;   /* MR_CUT_QUOTED */
+    bool has_header;  /* the first line names the columns: mr_message.header, no message */
+    bool is_block;    /* many records a message; else one */
+    size_t row_bytes; /* MR_CUT_PACKED */
+    size_t bytes_max; /* a record that is longer is handed over cut short: the codec refuses it; 0: 1 MiB */
 };
 
 /** Why a record was not scored. The names (mr_reason_name) are stable: they stand in dead-letter headers and metrics.

@@ -84,6 +84,8 @@ struct mr_codec_ops {
      */
     void (*decode)(struct mr_decoder *decoder, const struct mr_message *messages, size_t count,
                    struct mr_cursor *cursor, struct mr_rows *rows);
+    /* Optional. How bytes without messages are cut into what this decoder reads; NULL: a line is a message. */
+    void (*cut)(const struct mr_decoder *decoder, struct mr_cut *cut_out);
     /* Required. Accepts NULL. */
     void (*destroy)(struct mr_decoder *decoder);
 };

@@ -79,7 +79,14 @@ struct mr_source_open {
     struct mr_source_ends ends; /* if bounded */
     bool must_exist;            /* topics that are not there, or not the same any more, end the run */
     bool reads_headers, reads_timestamps;
+    struct mr_cut cut; /* for a source whose input has no messages of its own */
     struct mr_source_events events;
+};
+
+/** What is true of a synthetic stream: "x1" 3.2. */
+struct mr_truth {
+    char name[64];
+    double value;
 };
 
 /** A source: a folder src/source/<name>/ and a line in registry.def. */
@@ -88,6 +95,8 @@ struct mr_source_ops {
     const char *summary;
     const struct mr_option *options;
     size_t options_size;
+    bool cuts;    /* its messages are cut out of a stream of bytes (mr_source_open.cut) */
+    bool repeats; /* what was taken and is not committed can be read again after a crash */
     mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
     mr_status (*open)(const struct mr_source_open *open, struct mr_source **source_out, struct mr_err *err);
     /* Optional. How many lanes could have work at once (partitions); asks the broker. Also proves that it is there. */
@@ -138,6 +147,18 @@ struct mr_source_ops {
     /* Required. The last header of that name; false when there is none. Bytes as long as the message. */
     bool (*header)(const struct mr_source *source, const struct mr_message *message, const char *name,
                    struct mr_span *value_out);
+    /*
+     * Optional. Where the record that begins at this byte of a message stands, for people: "readings.csv:17". Writes
+     * at most `bytes`, the terminator included; false: offset and topic say all there is. The message is not released.
+     */
+    bool (*place)(const struct mr_source *source, const struct mr_message *message, size_t byte, char *text,
+                  size_t bytes);
+    /*
+     * Optional, of a source that makes its records: what is true at this record (coefficients, centres, means), for
+     * comparing what is learned with it. Fills up to cap entries and returns how many there are; the same names in the
+     * same order at every record. options: that check() has let pass. Pure; any thread.
+     */
+    size_t (*truth)(const void *options, int64_t offset, struct mr_truth *truth, size_t cap);
     /* Required. Leaves the group; revoke events may come. Accepts NULL. */
     void (*close)(struct mr_source *source);
 };

@@ -47,8 +47,10 @@ mr_status mr_override_properties(struct mr_job *job, const struct mr_map *proper
     mr_status status = MR_OK;
 
     if (!properties->count) return MR_OK;
-    if (!source) return mr_fail(err, MR_EUSAGE, "-X: the source \"%s\" has no client properties", job->source->name);
-    status = map_put_all(source, properties, err);
+    if (!source && !mr_job_properties(job))
+        return mr_fail(err, MR_EUSAGE, "-X: neither the source \"%s\" nor a sink has client properties",
+                       job->source->name);
+    if (source) status = map_put_all(source, properties, err);
     for (size_t i = 0; i < job->sink_count && !status; i++) {
         struct mr_map *sink = properties_of(job->sink[i].ops->options, job->sink[i].options);
         if (sink && sink->count) status = map_put_all(sink, properties, err);

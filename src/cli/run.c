@@ -132,6 +132,12 @@ static mr_status job_run(struct mr_job *job, const struct run_options *opt, cons
     struct mr_until until;
     mr_status status = mr_until_parse(opt->until, &until, err);
 
+    if (!status && opt->feed && !first_topic(job))
+        status =
+            mr_fail(err, MR_EUSAGE,
+                    "--feed %s sends lines to the job's first topic, and its source (%s) reads none: give the file "
+                    "to the source itself",
+                    opt->feed, job->source->name);
     if (!status) status = mr_until_bound(&until, opt->feed, err);
     if (!status && job->role == MR_ROLE_SCORERS) until.patience = scorers_patience;
     if (!status) status = mr_run_create(job, &until, &run, err);

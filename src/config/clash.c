@@ -83,14 +83,23 @@ static bool is_same_file(const char *a, const char *b)
     return path_resolve(a, a_resolved) && path_resolve(b, b_resolved) && !strcmp(a_resolved, b_resolved);
 }
 
+/* The file or folder that the source reads; NULL: none. */
+static const char *source_path(const struct mr_job *job)
+{
+    return job->source && job->source->cuts ? string_option(job->source->options, job->source_options, "path") : NULL;
+}
+
 static void visit_files(const struct mr_job *job, void (*visit)(void *context, const struct mr_clash *clash),
                         void *context)
 {
-    const char *const dead = job->bad_records.file;
+    const char *const dead = job->bad_records.file, *const input = source_path(job);
+    if (is_same_file(dead, input))
+        visit(context, &(struct mr_clash){MR_CLASH_BAD_RECORDS, "file", dead, MR_CLASH_INPUT, NULL, 0, 0});
     for (size_t i = 0; i < job->sink_count; i++) {
         const char *key, *other_key;
         const char *const path = sink_path(&job->sink[i], &key);
         if (!path) continue;
+        if (is_same_file(path, input)) visit(context, &(struct mr_clash){i, key, path, MR_CLASH_INPUT, NULL, 0, 0});
         for (size_t j = 0; j < i; j++) {
             if (!is_same_file(path, sink_path(&job->sink[j], &other_key))) continue;
             visit(context, &(struct mr_clash){i, key, path, j, other_key, 0, 0});
@@ -157,7 +166,7 @@ static void visit_inputs(const struct mr_job *job, void (*visit)(void *context, 
                          void *context)
 {
     const char *const dead = job->bad_records.topic && *job->bad_records.topic ? job->bad_records.topic : NULL;
-    if (!job->source || strcmp(job->source->name, "kafka") != 0) return;
+    if (!job->source) return;
     const struct mr_strings *const inputs = strings_option(job->source->options, job->source_options, "topics");
     const char *const servers = servers_of(job->source->options, job->source_options);
     if (dead && (is_input(inputs, dead) || is_input(&job->labels.topics, dead))) {
@@ -189,7 +198,8 @@ const char *mr_clash_text(const struct mr_clash *clash, const char *quoted, char
     else if (clash->sink == MR_CLASH_SAVE && clash->with == MR_CLASH_BAD_RECORDS)
         snprintf(out, MR_CLASH_BYTES, "the same file as bad_records.file");
     else if (clash->with == MR_CLASH_INPUT)
-        snprintf(out, MR_CLASH_BYTES, "%s is a topic that the job reads: it would feed on itself", quoted);
+        snprintf(out, MR_CLASH_BYTES, "%s is a %s that the job reads: it would feed on itself", quoted,
+                 strcmp(clash->key, "topic") ? "file" : "topic");
     else
         snprintf(out, MR_CLASH_BYTES, "the same %s as sinks[%zu].%s", strcmp(clash->key, "topic") ? "file" : "topic",
                  clash->with, clash->with_key);
@@ -200,7 +210,7 @@ const char *mr_clash_remedy(const struct mr_clash *clash)
 {
     const bool is_topic = !strcmp(clash->key, "topic");
     if (clash->sink == MR_CLASH_SAVE) return "save the model to a file of its own";
-    if (clash->with == MR_CLASH_INPUT) return "write to another topic";
+    if (clash->with == MR_CLASH_INPUT) return is_topic ? "write to another topic" : "write to another file";
     if (clash->sink != MR_CLASH_BAD_RECORDS) return is_topic ? "write to another topic" : "write to another file";
     return is_topic ? "dead letters need a topic of their own" : "dead letters need a file of their own";
 }

@@ -19,16 +19,6 @@
 #define INTERVAL_SHORT_US 100000
 #define INTERVAL_LONG_US  10000000
 
-/* A node below a section: mr_load_find(section, key), then the item of an array at index, if it is one. */
-static uint32_t find_item(const struct mr_load *load, const char *section, const char *key, size_t index)
-{
-    const uint32_t node = mr_load_find(load, section, key);
-    if (load->document.node[node].kind != MR_NODE_ARRAY) return node;
-    uint32_t child = load->document.node[node].child;
-    while (index-- && child != MR_NODE_NONE) child = load->document.node[child].next;
-    return child == MR_NODE_NONE ? node : child;
-}
-
 static bool is_name(const char *text, const char *also)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
@@ -53,7 +43,7 @@ static void check_features(struct mr_load *load)
     for (size_t i = 0; i < record->features.count; i++) {
         const char *const feature = record->features.item[i];
         const char *const problem = mr_path_problem(feature);
-        const uint32_t node = find_item(load, "record", "features", i);
+        const uint32_t node = mr_load_find_item(load, "record", "features", i);
         if (problem) mr_load_error(load, node, "%s", problem);
         for (size_t j = 0; j < i; j++) {
             if (strcmp(record->features.item[j], feature) != 0) continue;
@@ -93,7 +83,7 @@ static void check_labels(struct mr_load *load)
                       *labels->label == '@' ? "expected a field" : mr_path_problem(labels->label));
     for (size_t i = 0; i < labels->topics.count; i++) {
         const char *const topic = labels->topics.item[i];
-        const uint32_t node = find_item(load, "labels", "topics", i);
+        const uint32_t node = mr_load_find_item(load, "labels", "topics", i);
         bool is_input = false;
         for (size_t k = 0; inputs && k < inputs->count; k++) is_input |= !strcmp(inputs->item[k], topic);
         if (!*topic || *topic == '^') mr_load_error(load, node, "expected the name of a topic");
@@ -168,7 +158,7 @@ static void check_models(struct mr_load *load)
     const struct mr_job *const job = load->job;
     for (size_t i = 0; i < job->model_count; i++) {
         const char *const name = job->model[i].name;
-        const uint32_t entry = find_item(load, "models", NULL, i);
+        const uint32_t entry = mr_load_find_item(load, "models", NULL, i);
         const uint32_t key = mr_node_child(&load->document, entry, "name");
         const uint32_t node = key == MR_NODE_NONE ? entry : key;
         if (!name) continue;
@@ -242,9 +232,9 @@ static void check_bad_records(struct mr_load *load)
 static void clash_report(void *context, const struct mr_clash *clash)
 {
     struct mr_load *const load = context;
-    const uint32_t entry = clash->sink == MR_CLASH_SAVE          ? find_item(load, "models", NULL, clash->model)
+    const uint32_t entry = clash->sink == MR_CLASH_SAVE          ? mr_load_find_item(load, "models", NULL, clash->model)
                            : clash->sink == MR_CLASH_BAD_RECORDS ? mr_load_find(load, "bad_records", NULL)
-                                                                 : find_item(load, "sinks", NULL, clash->sink);
+                                                                 : mr_load_find_item(load, "sinks", NULL, clash->sink);
     const uint32_t key = mr_node_child(&load->document, entry, clash->key);
     const uint32_t node = key == MR_NODE_NONE ? entry : key;
     char quoted[MR_QUOTED_BYTES], text[MR_CLASH_BYTES];
@@ -255,7 +245,8 @@ static void clash_report(void *context, const struct mr_clash *clash)
 /* The node of a property; sink SIZE_MAX: of the source. */
 static uint32_t find_property(const struct mr_load *load, size_t sink, const char *key)
 {
-    const uint32_t entry = sink == SIZE_MAX ? mr_load_find(load, "source", NULL) : find_item(load, "sinks", NULL, sink);
+    const uint32_t entry =
+        sink == SIZE_MAX ? mr_load_find(load, "source", NULL) : mr_load_find_item(load, "sinks", NULL, sink);
     const uint32_t section = mr_node_child(&load->document, entry, "properties");
     const uint32_t node = section != MR_NODE_NONE ? mr_node_child(&load->document, section, key) : MR_NODE_NONE;
     return node != MR_NODE_NONE ? node : section != MR_NODE_NONE ? section : entry;
@@ -285,10 +276,10 @@ void mr_load_check_clients(struct mr_load *load)
     struct mr_timeouts timeouts;
     struct mr_err err;
     bool writes = false; /* with the source's properties */
-    if (load->report.error_count || strcmp(job->source->name, "kafka") != 0) return;
+    if (load->report.error_count) return;
     const struct mr_map *const properties =
         mr_option_value(job->source->options, job->source_options, "properties", MR_OPT_MAP);
-    trial_report(load, SIZE_MAX, MR_TRIAL_CONSUMER, properties, NULL);
+    if (properties) trial_report(load, SIZE_MAX, MR_TRIAL_CONSUMER, properties, NULL);
     for (size_t i = 0; i < job->sink_count; i++) {
         if (strcmp(job->sink[i].ops->name, "kafka") != 0) continue;
         const struct mr_map *const own =
@@ -296,6 +287,7 @@ void mr_load_check_clients(struct mr_load *load)
         writes |= !own->count;
         if (own->count) trial_report(load, i, MR_TRIAL_PRODUCER, own, NULL);
     }
+    if (!properties) return;
     if (is_exact && mr_timeouts_choose(properties, job->commit_interval, &timeouts, &err))
         mr_load_error(load, find_property(load, SIZE_MAX, ""), "%s", err.text);
     else if (writes || job->bad_records.topic || is_exact)
@@ -389,13 +381,17 @@ static void check_delivery(struct mr_load *load)
     if (!job->source->offsets_send)
         mr_load_error(load, mr_load_find(load, "source", "type"),
                       "delivery \"exactly-once\" needs a source whose offsets go into transactions: kafka");
+    if (!job->source->offsets_send)
+        mr_report_hint(&load->report,
+                       "set delivery to \"at-least-once\", or put the records into a topic first: `millrace "
+                       "replay FILE --topic T`");
     properties = mr_option_value(job->source->options, job->source_options, "properties", MR_OPT_MAP);
     if (properties && mr_kafka_is_embedded(properties))
         mr_load_error(load, mr_load_find(load, "delivery", NULL),
                       "the embedded broker keeps no transactions: expected a real one, or \"at-least-once\"");
     check_interval(load);
     for (size_t i = 0; i < job->sink_count; i++) {
-        const uint32_t node = find_item(load, "sinks", NULL, i);
+        const uint32_t node = mr_load_find_item(load, "sinks", NULL, i);
         if (!job->sink[i].ops) continue;
         if (mr_job_sink_is_followed(job, i)) {
             if (mr_job_followed_topic(job) || i != first_followed(job)) continue;
@@ -440,7 +436,7 @@ static void check_scorers(struct mr_load *load)
         if (!mr_job_model_learns(&job->model[i])) continue;
         is_any = true;
         if (job->model[i].topic) continue;
-        mr_load_error(load, find_item(load, "models", NULL, i),
+        mr_load_error(load, mr_load_find_item(load, "models", NULL, i),
                       "learns, and has no topic from which the scorers could take it");
         mr_report_hint(&load->report, "add \"topic\": \"...\"");
     }
@@ -471,4 +467,5 @@ void mr_load_cross_check(struct mr_load *load)
     check_state(load);
     check_http(load);
     check_scorers(load);
+    mr_load_check_source(load);
 }

@@ -133,6 +133,10 @@ struct mr_job {
     int64_t progress_interval; /* us */
 };
 
+/** The client properties that topics of the job have unless they name their own: the source's; of a source without a
+ * broker, those of the first Kafka sink that has some. NULL: there are none. */
+const struct mr_map *mr_job_properties(const struct mr_job *job);
+
 /** Whether true answers come, in the records or on topics of their own. */
 static inline bool mr_job_has_labels(const struct mr_job *job)
 {

@@ -58,6 +58,9 @@ void mr_load_job(struct mr_load *load);
 /** Checks what several keys mean together. Needs no network. Run it after mr_load_job, also when that had findings. */
 void mr_load_cross_check(struct mr_load *load);
 
+/** What the source cannot give to the rest of the job. */
+void mr_load_check_source(struct mr_load *load);
+
 /** Opens the model files and works out the layout: do they fit the record and emit? The latter only when there are no
  * findings yet. */
 void mr_load_check_models(struct mr_load *load);
@@ -83,5 +86,8 @@ void mr_load_suggest(struct mr_load *load, const char *near);
 
 /** The node of section.key, or of the section when it has no such key, or of the whole. key may be NULL. */
 uint32_t mr_load_find(const struct mr_load *load, const char *section, const char *key);
+
+/** The entry of a list; the list itself, or what is there instead, where it has none. */
+uint32_t mr_load_find_item(const struct mr_load *load, const char *section, const char *key, size_t index);
 
 #endif

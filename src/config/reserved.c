@@ -44,7 +44,7 @@ static void properties_visit(const struct mr_job *job, size_t sink, const struct
 void mr_reserved_visit(const struct mr_job *job, void (*visit)(void *context, const struct mr_reserved *found),
                        void *context)
 {
-    if (!job->source || strcmp(job->source->name, "kafka") != 0) return;
+    if (!job->source) return;
     properties_visit(job, SIZE_MAX,
                      mr_option_value(job->source->options, job->source_options, "properties", MR_OPT_MAP), visit,
                      context);

@@ -79,6 +79,15 @@ uint32_t mr_load_find(const struct mr_load *load, const char *section, const cha
     return child != MR_NODE_NONE ? child : node != MR_NODE_NONE ? node : 0;
 }
 
+uint32_t mr_load_find_item(const struct mr_load *load, const char *section, const char *key, size_t index)
+{
+    const uint32_t node = mr_load_find(load, section, key);
+    if (load->document.node[node].kind != MR_NODE_ARRAY) return node;
+    uint32_t child = load->document.node[node].child;
+    while (index-- && child != MR_NODE_NONE) child = load->document.node[child].next;
+    return child == MR_NODE_NONE ? node : child;
+}
+
 /* What the row wants, in the words of JSON. */
 static void wrong_value(struct mr_load *load, uint32_t node, const struct mr_option *row)
 {
@@ -142,7 +151,7 @@ static void load_string(struct mr_load *load, uint32_t node, const struct mr_opt
     char **const at = member(row, options);
     if (!text) return;
     if (row->required && !*text) mr_load_error(load, node, "must not be empty");
-    if (row->is_path && *text) {
+    if (row->is_path && *text && !(row->no_path && !strcmp(text, row->no_path))) {
         char *const path = mr_path_join(load->folder, text);
         free(text);
         if (!(text = path)) load->is_out_of_memory = true;

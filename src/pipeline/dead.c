@@ -15,8 +15,8 @@
 #define RECORD_CAP_MAX    1024
 #define ARENA_BYTES       (256u << 10)
 #define QUEUE_BYTES       (4u << 20)
-#define CLIENT_BYTES      1100 /* that librdkafka takes for a dead letter on its way: itself, 8 headers, its request */
-#define HEADER_MAX        9
+#define CLIENT_BYTES      1100 /* that librdkafka takes for a dead letter on its way: itself, 9 headers, its request */
+#define HEADER_MAX        10
 #define NUMBERS_BYTES     96    /* room for the numbers in one record's headers */
 #define UNDELIVERABLE_MAX 65536 /* bytes kept of an output that no topic takes */
 #define LOG_INTERVAL_US   10000000
@@ -291,7 +291,9 @@ static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)
     struct mr_header *header = dead->box->header + out->count * HEADER_MAX;
     struct mr_record *record = &out->record[out->count];
 
-    *sent_of(dead, dead->box, out->count++) = *bad;
+    struct mr_bad *const sent = sent_of(dead, dead->box, out->count++);
+    *sent = *bad;
+    sent->place = NULL; /* it is borrowed; what is sent once more, cut, is found by its offset */
     /* The value first: values lie in the arena in the order of the records. */
     *record = (struct mr_record){.partition = MR_PARTITION_BY_KEY,
                                  .header = header,
@@ -319,6 +321,11 @@ static void record_fill(struct mr_dead *dead, const struct mr_bad *bad)
     header_put(record, header, "millrace-source-topic", bad->topic);
     header_put_number(record, header, "millrace-source-partition", bad->partition, out);
     header_put_number(record, header, "millrace-source-offset", bad->offset, out);
+    if (bad->place) {
+        const size_t bytes = strlen(bad->place);
+        header[record->header_count++] =
+            (struct mr_header){"millrace-source-place", arena_copy(out, bad->place, bytes), bytes};
+    }
     header_put(record, header, "millrace-job", dead->run->job->name);
     if (bad->truncated_from)
         header_put_number(record, header, "millrace-truncated-from", (int64_t)bad->truncated_from, out);
@@ -336,7 +343,9 @@ static mr_status bad_add(struct mr_dead *dead, struct mr_ticket *ticket, const s
     status = mr_dead_open(dead, err);
     if (!status)
         status = box_ready(
-            dead, ticket, (is_file(dead) ? mr_dead_file_bytes(bad) : bad->value_bytes) + bad->key_bytes + NUMBERS_BYTES,
+            dead, ticket,
+            (is_file(dead) ? mr_dead_file_bytes(bad) : bad->value_bytes + (bad->place ? strlen(bad->place) : 0)) +
+                bad->key_bytes + NUMBERS_BYTES,
             err);
     if (status) return status;
     record_fill(dead, bad);

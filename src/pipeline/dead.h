@@ -22,6 +22,7 @@ struct mr_bad {
     mr_reason reason;
     const char *stage;     /* "decode" or "output" */
     const char *field;     /* path, or NULL */
+    const char *place;     /* borrowed as the key: file and line, where the source has such; else NULL */
     uint64_t rows;         /* input records that it stands for */
     size_t truncated_from; /* 0: whole; else the length before it was cut */
 };

@@ -11,7 +11,8 @@
 
 size_t mr_dead_file_bytes(const struct mr_bad *bad)
 {
-    return FIXED_BYTES + 6 * (strlen(bad->topic) + (bad->field ? strlen(bad->field) : 0)) +
+    return FIXED_BYTES +
+           6 * (strlen(bad->topic) + (bad->field ? strlen(bad->field) : 0) + (bad->place ? strlen(bad->place) : 0)) +
            6 * (bad->key_bytes + bad->value_bytes);
 }
 
@@ -33,6 +34,7 @@ size_t mr_dead_file_line(const struct mr_bad *bad, char *out, size_t cap)
     if (bad->field) used += member_put(out + used, "field", bad->field, strlen(bad->field));
     used += member_put(out + used, "topic", bad->topic, strlen(bad->topic));
     used += (size_t)sprintf(out + used, ",\"partition\":%d,\"offset\":%lld", bad->partition, (long long)bad->offset);
+    if (bad->place) used += member_put(out + used, "place", bad->place, strlen(bad->place));
     if (bad->truncated_from) used += (size_t)sprintf(out + used, ",\"truncated_from\":%zu", bad->truncated_from);
     if (bad->key) used += member_put(out + used, "key", bad->key, bad->key_bytes);
     if (bad->value)

@@ -22,6 +22,7 @@
     (5 * 1000000000LL) /* SIGTERM must end within 10 s, and the last commit may wait 3 s for its answer */
 #define COMMIT_PAUSE_NS   50000000
 #define LAG_INTERVAL_NS   250000000
+#define PLACE_BYTES       512                 /* of a bad record, as text: a longer path is cut */
 #define REST_TIMEOUT_NS   (2 * 1000000000LL)  /* for what labels have left, within the 10 s */
 #define SETTLE_TIMEOUT_NS (40 * 1000000000LL) /* of a transaction: longer than its messages may take */
 #define REVOKE_TIMEOUT_NS (20 * 1000000000LL) /* less than a session timeout */
@@ -293,6 +294,9 @@ static mr_status rejects_add(struct mr_lane *lane, const struct mr_slot *slot, s
     for (size_t i = 0; i < slot->rows.reject_count && !status; i++) {
         const struct mr_reject *reject = &slot->rows.reject[i];
         const struct mr_message *message = &slot->raw->message[reject->message];
+        char place[PLACE_BYTES];
+        const bool is_placed =
+            job->source->place && job->source->place(lane->source, message, reject->first, place, sizeof place);
         const struct mr_bad bad = {
             .value = message->value ? message->value + reject->first : NULL,
             .value_bytes = reject->bytes,
@@ -305,6 +309,7 @@ static mr_status rejects_add(struct mr_lane *lane, const struct mr_slot *slot, s
             .reason = reject->reason,
             .stage = reject->reason == MR_REASON_OUTPUT_SIZE ? "output" : "decode",
             .field = reject->field == MR_FIELD_NONE ? NULL : lane->run->layout->schema.field[reject->field].path,
+            .place = is_placed ? place : NULL,
             .rows = 1};
         if (lane->run->tap) mr_tap_dead(lane->run->tap, bad.topic, bad.partition, bad.offset, bad.reason, bad.field);
         status = mr_dead_add(lane->dead, slot->raw->ticket, &bad, err);

@@ -229,21 +229,22 @@ static mr_status lane_began(void *context, const char *topic, int32_t partition,
 static mr_status source_open(struct mr_lane *lane, struct mr_err *err)
 {
     struct mr_run *run = lane->run;
-    const struct mr_source_open open = {.options = run->job->source_options,
-                                        .job = run->job->name,
-                                        .lane = lane->index,
-                                        .lane_count = run->lane_count,
-                                        .memory_bytes = lane->source_bytes,
-                                        .is_bounded = run->until.end,
-                                        .ends = mr_ends_of(&run->ends),
-                                        .must_exist = lane->exact != NULL,
-                                        .reads_headers = run->layout->reads_headers,
-                                        .reads_timestamps = run->layout->reads_timestamps || has_labels(run),
-                                        .events = {.context = lane,
-                                                   .start = lane->state ? lane_start : NULL,
-                                                   .began = lane->state ? lane_began : NULL,
-                                                   .revoke = lane_revoked}};
+    struct mr_source_open open = {.options = run->job->source_options,
+                                  .job = run->job->name,
+                                  .lane = lane->index,
+                                  .lane_count = run->lane_count,
+                                  .memory_bytes = lane->source_bytes,
+                                  .is_bounded = run->until.end,
+                                  .ends = mr_ends_of(&run->ends),
+                                  .must_exist = lane->exact != NULL,
+                                  .reads_headers = run->layout->reads_headers,
+                                  .reads_timestamps = run->layout->reads_timestamps || has_labels(run),
+                                  .events = {.context = lane,
+                                             .start = lane->state ? lane_start : NULL,
+                                             .began = lane->state ? lane_began : NULL,
+                                             .revoke = lane_revoked}};
     const struct mr_source_ops *ops = run->job->source;
+    if (run->job->codec->cut) run->job->codec->cut(lane->decoder, &open.cut);
     const mr_status status = ops->open(&open, &lane->source, err);
     if (status || lane->index || !ops->partition_range) return status;
     const mr_status range_status =

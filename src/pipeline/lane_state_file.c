@@ -6,10 +6,25 @@
 #include "pipeline/lane_state_inside.h"
 #include "state/snapshot_file.h"
 
+/* Records that wait for the rest of their block come again: only from Kafka can ranges be read by themselves. */
+static void pending_repeat(struct mr_lane *lane, const struct mr_state_commit *last)
+{
+    for (size_t i = last->range_count - mr_state_pending_count(last); i < last->range_count; i++) {
+        const struct mr_state_range *const range = &last->range[i];
+        const struct mr_state_position *const position = &last->position[range->position];
+        struct known *const known = mr_known_find(lane->state, position->topic, position->partition);
+        if (known && range->first_offset < known->offset) known->offset = known->staged = range->first_offset;
+    }
+}
+
 static mr_status pending_learn(struct mr_lane *lane, const struct mr_state_commit *last, struct mr_err *err)
 {
     struct mr_replay replay;
     if (!mr_state_pending_count(last)) return MR_OK;
+    if (!lane->run->job->source->offsets_send) {
+        pending_repeat(lane, last);
+        return MR_OK;
+    }
     mr_status status = mr_replay_init(&replay, lane->run, err);
     if (!status) status = mr_lane_state_pending(lane, &replay, last, err);
     mr_replay_deinit(&replay);

@@ -70,7 +70,7 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     run->started_ns = mr_clock_ns();
     mr_breaker_init(&run->breaker);
     run->records_left = until->records;
-    run->properties = source_option(job, "properties", MR_OPT_MAP);
+    run->properties = mr_job_properties(job);
     run->idle_interval_us = idle_interval_us(run->properties);
     const int64_t *timeout = source_option(job, "connect_timeout", MR_OPT_DURATION);
     run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;

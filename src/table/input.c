@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-mr_status mr_input_open(struct mr_input *input, const char *path, mr_input_cut cut, size_t row_bytes, bool has_header,
+#include "base/cut.h"
+
+mr_status mr_input_open(struct mr_input *input, const char *path, mr_cut_kind cut, size_t row_bytes, bool has_header,
                         struct mr_err *err)
 {
     const bool is_stdin = !path || !strcmp(path, "-");
@@ -23,7 +25,7 @@ mr_status mr_input_open(struct mr_input *input, const char *path, mr_input_cut c
     return input->fd >= 0 ? MR_OK : mr_fail(err, MR_EINPUT, "%s: %s", path, strerror(errno));
 }
 
-mr_status mr_input_open_topic(struct mr_input *input, struct mr_topic_input *topic, const char *path, mr_input_cut cut,
+mr_status mr_input_open_topic(struct mr_input *input, struct mr_topic_input *topic, const char *path, mr_cut_kind cut,
                               size_t row_bytes, struct mr_err *err)
 {
     *input = (struct mr_input){.fd = -1,
@@ -35,41 +37,16 @@ mr_status mr_input_open_topic(struct mr_input *input, struct mr_topic_input *top
     return input->buffer ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
 }
 
-static uint64_t lines_count(const char *text, size_t bytes)
-{
-    uint64_t count = 0;
-    for (size_t i = 0; i < bytes; i++) count += text[i] == '\n';
-    return count;
-}
-
-/* Behind the last line break of [from, used) with an even number of quotes before it; from when there is none. */
-static size_t quoted_end(const struct mr_input *input, size_t from)
-{
-    size_t best = from;
-    bool is_quoted = false;
-    for (size_t at = from; at < input->used;) {
-        const char *const text = input->buffer + at, *const quote = memchr(text, '"', input->used - at);
-        const size_t stop = quote ? (size_t)(quote - text) : input->used - at;
-        const char *const newline = is_quoted ? NULL : memrchr(text, '\n', stop);
-        if (newline) best = (size_t)(newline - input->buffer) + 1;
-        is_quoted = !is_quoted;
-        at += stop + 1;
-    }
-    return best;
-}
-
 static size_t line_end(const struct mr_input *input, size_t from)
 {
-    const char *const newline = memrchr(input->buffer + from, '\n', input->used - from);
-    return newline ? (size_t)(newline - input->buffer) + 1 : from;
+    return from + mr_cut_whole(MR_CUT_LINES, input->buffer + from, input->used - from, 0);
 }
 
 /* End of the whole rows in the buffer; the header's end when there is none yet. */
 static size_t rows_end(const struct mr_input *input)
 {
     const size_t from = input->header_bytes;
-    if (input->cut == MR_CUT_PACKED) return from + (input->used - from) / input->row_bytes * input->row_bytes;
-    return input->cut == MR_CUT_QUOTED ? quoted_end(input, from) : line_end(input, from);
+    return from + mr_cut_whole(input->cut, input->buffer + from, input->used - from, input->row_bytes);
 }
 
 /* So many bytes came. */
@@ -153,7 +130,7 @@ static void block_drop(struct mr_input *input)
 {
     const size_t from = input->header_bytes;
     if (input->block_end <= from) return;
-    input->line += lines_count(input->buffer + from, input->block_end - from);
+    input->line += mr_cut_lines(input->buffer + from, input->block_end - from);
     if (input->row_bytes) input->row += (input->block_end - from) / input->row_bytes;
     memmove(input->buffer + from, input->buffer + input->block_end, input->used - input->block_end);
     input->used -= input->block_end - from;
@@ -221,7 +198,7 @@ uint64_t mr_input_place(const struct mr_input *input, size_t offset)
 {
     if (input->cut == MR_CUT_PACKED) return input->row + offset / input->row_bytes + 1;
     if (offset < input->header_bytes) return 1;
-    return input->line + lines_count(input->buffer + input->header_bytes, offset - input->header_bytes) + 1;
+    return input->line + mr_cut_lines(input->buffer + input->header_bytes, offset - input->header_bytes) + 1;
 }
 
 void mr_input_place_text(const struct mr_input *input, size_t offset, char *text, size_t bytes)

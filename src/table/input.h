@@ -12,12 +12,6 @@
 #include "millrace/status.h"
 #include "table/topic_input.h"
 
-typedef enum {
-    MR_CUT_LINES,  /* blocks end behind a line break                             */
-    MR_CUT_QUOTED, /* behind a line break outside double quotes (CSV)            */
-    MR_CUT_PACKED, /* behind a multiple of row_bytes                             */
-} mr_input_cut;
-
 /** Bytes of a block; a row that is longer is handed over cut short, and its rest is skipped. */
 #define MR_INPUT_BLOCK_BYTES (4u << 20)
 
@@ -25,7 +19,7 @@ struct mr_input {
     int fd;
     struct mr_topic_input *topic; /* in the place of fd; NULL: there is none */
     const char *path;             /* for messages */
-    mr_input_cut cut;
+    mr_cut_kind cut;
     size_t row_bytes; /* MR_CUT_PACKED */
     bool has_header;  /* the first line is put in front of every block */
     char *buffer;
@@ -40,12 +34,12 @@ struct mr_input {
 };
 
 /** path NULL or "-": standard input. MR_EINPUT when it cannot be opened. */
-mr_status mr_input_open(struct mr_input *input, const char *path, mr_input_cut cut, size_t row_bytes, bool has_header,
+mr_status mr_input_open(struct mr_input *input, const char *path, mr_cut_kind cut, size_t row_bytes, bool has_header,
                         struct mr_err *err);
 
 /** The same of a topic, which is the input's from now on, also on an error: it is closed with it. path: for messages.
  */
-mr_status mr_input_open_topic(struct mr_input *input, struct mr_topic_input *topic, const char *path, mr_input_cut cut,
+mr_status mr_input_open_topic(struct mr_input *input, struct mr_topic_input *topic, const char *path, mr_cut_kind cut,
                               size_t row_bytes, struct mr_err *err);
 
 /** The first line (of MR_CUT_LINES: that is not blank), without its line break and without taking it, before the first

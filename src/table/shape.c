@@ -334,7 +334,7 @@ static mr_status names_find(struct mr_table *table, struct mr_err *err)
                    is_csv(table) ? "column" : "key with a number", table->label_path ? " beside the label" : "");
 }
 
-static mr_status topic_open(struct mr_table *table, const struct mr_table_options *options, mr_input_cut cut,
+static mr_status topic_open(struct mr_table *table, const struct mr_table_options *options, mr_cut_kind cut,
                             struct mr_err *err)
 {
     struct mr_map properties = {0};
@@ -371,7 +371,7 @@ mr_status mr_table_shape(struct mr_table *table, const char *path, const struct 
     mr_status status = codec_set(table, options, has_tabs, err);
     if (!status) status = given_take(table, options, err);
     if (!status && is_packed(table)) status = stride_find(table, err);
-    const mr_input_cut cut = is_packed(table) ? MR_CUT_PACKED : is_csv(table) ? MR_CUT_QUOTED : MR_CUT_LINES;
+    const mr_cut_kind cut = is_packed(table) ? MR_CUT_PACKED : is_csv(table) ? MR_CUT_QUOTED : MR_CUT_LINES;
     if (!status && options->topic)
         status = topic_open(table, options, cut, err);
     else if (!status)

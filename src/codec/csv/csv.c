@@ -14,7 +14,9 @@
 #include "codec/csv/csv.h"
 #include "registry.h"
 
-enum { HEADER_NONE, HEADER_MESSAGE };
+enum { HEADER_NONE, HEADER_MESSAGE, HEADER_FILE };
+
+static const char *const headers[] = {"none", "message", "file", NULL};
 
 struct csv_options {
     char *delimiter;
@@ -43,6 +45,7 @@ struct mr_decoder {
     size_t column_count; /* cells that a record must have; 0: any number that reaches cell_max */
     char delimiter;
     bool has_header, is_lines;
+    bool is_apart; /* the header is no part of the message: mr_message.header */
     size_t record_bytes_max;
     struct csv_index index;
     char *header; /* [HEADER_BYTES_MAX] the header line that the cells were found by */
@@ -177,13 +180,12 @@ static mr_reason columns_find(struct mr_decoder *decoder, const char *text)
     return MR_REASON_NONE;
 }
 
-/* Reads the header line of a message, unless it is the one of the message before. */
-static void header_read(struct mr_decoder *decoder, const struct mr_message *message)
+/* Reads the header line at text, unless it is the one before. */
+static void header_read(struct mr_decoder *decoder, const char *text, size_t bytes)
 {
-    const char *text = message->value;
     const size_t known = decoder->header_bytes;
-    if (known && message->value_bytes >= known && !memcmp(text, decoder->header, known)) return; /* line end included */
-    csv_index_record(&decoder->index, text, message->value_bytes, decoder->delimiter);
+    if (known && bytes >= known && !memcmp(text, decoder->header, known)) return; /* line end included */
+    csv_index_record(&decoder->index, text, bytes, decoder->delimiter);
     decoder->header_bytes = 0;
     decoder->header_next = decoder->index.next;
     decoder->header_reason = decoder->index.reason;
@@ -249,18 +251,25 @@ static inline void line_decode(struct mr_decoder *decoder, const struct mr_messa
     cursor->byte += decoder->index.next;
 }
 
-/* The header stands before the first record; false when the whole message is refused because of it. */
+/* The header stands before the first record, or apart; false when the whole message is refused because of it. */
 static bool header_take(struct mr_decoder *decoder, const struct mr_message *message, struct mr_cursor *cursor,
                         struct mr_rows *rows)
 {
-    header_read(decoder, message);
+    if (!decoder->is_apart) {
+        header_read(decoder, message->value, message->value_bytes);
+    } else if (message->header && message->header->bytes) {
+        header_read(decoder, message->header->data, message->header->bytes);
+    } else {
+        decoder->header_bytes = 0;
+        decoder->header_reason = MR_REASON_SYNTAX;
+    }
     if (decoder->header_reason) {
         reject_add(rows, cursor->message, 0, message->value_bytes,
                    (struct verdict){decoder->header_reason, MR_FIELD_NONE});
         cursor_next(cursor);
         return false;
     }
-    if (cursor->byte == 0) cursor->byte = decoder->header_next;
+    if (cursor->byte == 0 && !decoder->is_apart) cursor->byte = decoder->header_next;
     return true;
 }
 
@@ -268,6 +277,7 @@ static void csv_decode(struct mr_decoder *decoder, const struct mr_message *mess
                        struct mr_cursor *cursor, struct mr_rows *rows)
 {
     size_t headed = SIZE_MAX; /* message whose header is the one at hand */
+    const struct mr_span *apart = NULL;
     while (cursor->message < count && rows->row_count < rows->row_cap && rows->reject_count < rows->reject_cap) {
         const struct mr_message *message = &messages[cursor->message];
         if (!message->value_bytes) {
@@ -275,9 +285,11 @@ static void csv_decode(struct mr_decoder *decoder, const struct mr_message *mess
             cursor_next(cursor);
             continue;
         }
-        if (decoder->has_header && headed != cursor->message) {
+        if (decoder->has_header && headed != cursor->message && (!apart || apart != message->header)) {
+            apart = NULL;
             if (!header_take(decoder, message, cursor, rows)) continue;
             headed = cursor->message;
+            if (decoder->is_apart) apart = message->header;
         }
         if (!decoder->is_lines) {
             single_decode(decoder, message, cursor, rows);
@@ -312,11 +324,13 @@ static mr_status column_unknown(const char *name, const struct csv_options *opti
 {
     struct mr_near near;
     if (!options->columns.count) {
-        return mr_fail(err, MR_ECONFIG,
-                       "record: \"%s\" is no column number: without names for the columns fields are \"1\", \"2\" ...; "
-                       "name them in "
-                       "record.columns, or say \"header\": \"message\" when each message begins with a header line",
-                       name);
+        return mr_fail(
+            err, MR_ECONFIG,
+            "record: \"%s\" is no column number: without names for the columns fields are \"1\", \"2\" ...; "
+            "name them in "
+            "record.columns, or say \"header\": \"message\" (or \"file\") when each message (or file) begins with "
+            "a header line",
+            name);
     }
     mr_near_start(&near, name);
     for (size_t i = 0; i < options->columns.count; i++) mr_near_offer(&near, options->columns.item[i]);
@@ -397,10 +411,10 @@ static mr_status csv_check(const void *options, struct mr_err *err)
             "quote, point or sign",
             csv->delimiter);
     }
-    if (csv->columns.count && csv->header == HEADER_MESSAGE) {
-        return mr_fail(
-            err, MR_ECONFIG,
-            "record.columns: has no effect with \"header\": \"message\", where the names stand in each message");
+    if (csv->columns.count && csv->header != HEADER_NONE) {
+        return mr_fail(err, MR_ECONFIG,
+                       "record.columns: has no effect with \"header\": \"%s\", where the names stand in each %s",
+                       headers[csv->header], headers[csv->header]);
     }
     for (size_t i = 0; i < csv->columns.count; i++) {
         for (size_t k = i + 1; k < csv->columns.count; k++) {
@@ -437,7 +451,8 @@ static mr_status csv_create(const void *options, const struct mr_schema *schema,
     struct mr_decoder *decoder = calloc(1, sizeof *decoder);
     if (!decoder) return mr_fail(err, MR_ENOMEM, "csv codec: out of memory");
     decoder->delimiter = delimiter_of(csv);
-    decoder->has_header = csv->header == HEADER_MESSAGE;
+    decoder->has_header = csv->header != HEADER_NONE;
+    decoder->is_apart = csv->header == HEADER_FILE;
     decoder->is_lines = schema->framing == MR_FRAMING_LINES;
     decoder->column_count = csv->columns.count;
     decoder->record_bytes_max = schema->record_bytes_max ? schema->record_bytes_max : 1u << 20;
@@ -456,8 +471,16 @@ static mr_status csv_create(const void *options, const struct mr_schema *schema,
     return MR_OK;
 }
 
+static void csv_cut(const struct mr_decoder *decoder, struct mr_cut *cut_out)
+{
+    *cut_out = (struct mr_cut){.kind = MR_CUT_QUOTED,
+                               .delimiter = decoder->delimiter,
+                               .has_header = decoder->has_header && decoder->is_apart,
+                               .is_block = decoder->is_lines,
+                               .bytes_max = decoder->record_bytes_max};
+}
+
 #define AT(field) offsetof(struct csv_options, field)
-static const char *const headers[] = {"none", "message", NULL};
 static const struct mr_option csv_option_table[] = {
     {.key = "delimiter",
      .type = MR_OPT_STRING,
@@ -470,7 +493,9 @@ static const struct mr_option csv_option_table[] = {
      .offset = AT(header),
      .fallback = "none",
      .choices = headers,
-     .doc = "\"message\": each message begins with a line of column names, and its records must have as many cells."},
+     .doc =
+         "Where the line of column names stands, as which records must have as many cells: \"message\": each message "
+         "begins with one; \"file\": each file of a source that reads files does, or each connection."},
     {.key = "columns",
      .type = MR_OPT_STRINGS,
      .offset = AT(columns),
@@ -492,5 +517,6 @@ const struct mr_codec_ops mr_codec_csv = {
     .check = csv_check,
     .create = csv_create,
     .decode = csv_decode,
+    .cut = csv_cut,
     .destroy = csv_destroy,
 };

@@ -273,6 +273,14 @@ static mr_status f32_create(const void *options, const struct mr_schema *schema,
     return MR_OK;
 }
 
+static void f32_cut(const struct mr_decoder *decoder, struct mr_cut *cut_out)
+{
+    *cut_out = (struct mr_cut){.kind = MR_CUT_PACKED,
+                               .is_block = decoder->is_packed,
+                               .row_bytes = decoder->stride,
+                               .bytes_max = decoder->stride};
+}
+
 #define AT(field) offsetof(struct f32_options, field)
 static const char *const orders[] = {"little", "big", NULL};
 static const struct mr_option f32_option_table[] = {
@@ -301,5 +309,6 @@ const struct mr_codec_ops mr_codec_f32 = {
     .framings = 1u << MR_FRAMING_SINGLE | 1u << MR_FRAMING_PACKED,
     .create = f32_create,
     .decode = f32_decode,
+    .cut = f32_cut,
     .destroy = f32_destroy,
 };

@@ -278,6 +278,12 @@ fail:
     return status;
 }
 
+static void json_cut(const struct mr_decoder *decoder, struct mr_cut *cut_out)
+{
+    *cut_out = (struct mr_cut){
+        .kind = MR_CUT_LINES, .is_block = decoder->framing == MR_FRAMING_LINES, .bytes_max = decoder->record_bytes_max};
+}
+
 const struct mr_codec_ops mr_codec_json = {
     .name = "json",
     .summary = "JSON text (RFC 8259, strict): nested fields by path; one record a message, lines, or an array",
@@ -286,5 +292,6 @@ const struct mr_codec_ops mr_codec_json = {
     .captures = true,
     .create = json_create,
     .decode = json_decode,
+    .cut = json_cut,
     .destroy = json_destroy,
 };

@@ -363,6 +363,7 @@ const struct mr_source_ops mr_source_kafka = {
     .summary = "Kafka topics, read as a member of a consumer group",
     .options = mr_kafka_source_options,
     .options_size = sizeof(struct mr_kafka_source_options),
+    .repeats = true,
     .check = mr_kafka_source_check,
     .lane_count_max = kafka_lane_count_max,
     .open = kafka_open,
