@@ -66,7 +66,7 @@ static mr_status file_check(const void *options, struct mr_err *err)
                    "the file");
 }
 
-mr_status mr_file_fail(const struct mr_source *source, int error, struct mr_err *err)
+mr_status mr_source_file_fail(const struct mr_source *source, int error, struct mr_err *err)
 {
     const char *const remedy = error == ENOENT || error == ENOTDIR ? "; give the path of a file that is there"
                                : error == EACCES || error == EPERM ? "; give this user the right to read it"
@@ -80,11 +80,11 @@ mr_status mr_file_named(struct mr_source *source, bool may_miss, int *fd_out, st
     const int fd = open(source->opt->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     *fd_out = -1;
     if (fd < 0 && errno == ENOENT && may_miss) return MR_OK;
-    if (fd < 0) return mr_file_fail(source, errno, err);
+    if (fd < 0) return mr_source_file_fail(source, errno, err);
     if (fstat(fd, info_out)) {
         const int error = errno;
         close(fd);
-        return mr_file_fail(source, error, err);
+        return mr_source_file_fail(source, error, err);
     }
     if (!S_ISREG(info_out->st_mode)) {
         close(fd);
@@ -131,7 +131,8 @@ static mr_status latest_seek(struct mr_source *source, const struct stat *info, 
     const bool is_packed = stream->cut.kind == MR_CUT_PACKED;
     char last = '\n';
     if (!bytes) return MR_OK;
-    if (!is_packed && pread(stream->fd, &last, 1, info->st_size - 1) != 1) return mr_file_fail(source, errno, err);
+    if (!is_packed && pread(stream->fd, &last, 1, info->st_size - 1) != 1)
+        return mr_source_file_fail(source, errno, err);
     const uint64_t byte = is_packed ? bytes / row * row : bytes;
     const mr_status status = mr_stream_seek(stream, byte, 0, err);
     stream->skips = last != '\n'; /* the record that is being written began before the start */

@@ -24,7 +24,7 @@ struct mr_source {
     uint64_t left_byte; /* its end at that time */
 };
 
-mr_status mr_file_fail(const struct mr_source *source, int error, struct mr_err *err);
+mr_status mr_source_file_fail(const struct mr_source *source, int error, struct mr_err *err);
 
 /** Opens what the path names now. *fd_out is -1 when nothing is there and that may be. */
 mr_status mr_file_named(struct mr_source *source, bool may_miss, int *fd_out, struct stat *info_out,

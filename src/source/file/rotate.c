@@ -156,7 +156,7 @@ mr_status mr_rewritten_look(struct mr_source *source, struct mr_err *err)
     struct mr_stream *const stream = &reading->stream;
     struct stat info;
     if (!reading->file) return MR_OK;
-    if (fstat(stream->fd, &info)) return mr_file_fail(source, errno, err);
+    if (fstat(stream->fd, &info)) return mr_source_file_fail(source, errno, err);
     const uint64_t read_bytes = stream->byte + mr_stream_rest(stream), bytes = (uint64_t)info.st_size;
     if (bytes == read_bytes) return MR_OK;
     source->was_dry = false;
@@ -173,7 +173,7 @@ mr_status mr_rewritten_look(struct mr_source *source, struct mr_err *err)
     if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0) {
         const int error = errno;
         if (fd >= 0) close(fd);
-        return mr_file_fail(source, error, err);
+        return mr_source_file_fail(source, error, err);
     }
     mr_reading_file_end(reading, &info);
     return mr_file_begin(source, NULL, fd, &info, err);
@@ -207,7 +207,7 @@ mr_status mr_rotate(struct mr_source *source, struct mr_err *err)
     struct mr_reading *const reading = &source->reading;
     struct stat info;
     const bool is_there = !stat(source->opt->path, &info);
-    if (!is_there && errno != ENOENT) return mr_file_fail(source, errno, err);
+    if (!is_there && errno != ENOENT) return mr_source_file_fail(source, errno, err);
     if (reading->file && is_there && is_same(reading->file, &info)) {
         source->left_us = 0;
         if (reading->open.is_bounded) open_end_tell(&reading->stream);
