@@ -127,7 +127,8 @@ mr_status mr_follower_open(struct mr_follower *follower, struct mr_err *err)
                                            .linger_us = run->job->batch.wait_max,
                                            .properties = run->properties,
                                            .connect_timeout_us = run->connect_timeout_us,
-                                           .followed = follower->topic};
+                                           .followed = follower->topic,
+                                           .stats = &follower->sink_stats};
     const struct mr_source_open source_open = {
         .options = follower->source_options,
         .job = run->job->name,

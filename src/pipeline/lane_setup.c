@@ -152,13 +152,20 @@ static void wait_divide(struct mr_lane *lane)
     lane->linger_us = is_filled ? LINGER_US : wait_us;
 }
 
+static const char *topic_name(const void *context, uint32_t topic)
+{
+    const struct mr_lane *const lane = context;
+    return lane->run->job->source->topic_name(lane->source, topic);
+}
+
 static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
 {
     const struct mr_job *job = lane->run->job;
     mr_status status = MR_OK;
 
     if (!lane->sink) lane->sink = calloc(job->sink_count + 1, sizeof *lane->sink);
-    if (!lane->sink) return mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!lane->sink_stats) lane->sink_stats = calloc(job->sink_count + 1, sizeof *lane->sink_stats);
+    if (!lane->sink || !lane->sink_stats) return mr_fail(err, MR_ENOMEM, "out of memory");
     lane->sink_count = 0;
     for (size_t i = 0; i < job->sink_count && !status; i++) {
         if (mr_job_sink_is_followed(job, i)) continue;
@@ -175,7 +182,10 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
             .partition_rule = job->emit.partition == MR_PARTITION_SAME ? MR_PARTITION_ALWAYS : MR_PARTITION_IF_EQUAL,
             .source_partitions_min = lane->run->source_partitions_min,
             .source_partitions_max = lane->run->source_partitions_max,
-            .transaction = lane->exact ? lane->exact->transaction : NULL};
+            .transaction = lane->exact ? lane->exact->transaction : NULL,
+            .topic_name = topic_name,
+            .topic_context = lane,
+            .stats = &lane->sink_stats[i]};
         sink->ops = job->sink[i].ops;
         status = sink->ops->open(&open, &sink->sink, err);
         lane->sink_count++;
@@ -246,6 +256,12 @@ static mr_status clients_open(struct mr_lane *lane, struct mr_err *err)
     return status;
 }
 
+void mr_lane_sinks_finish(struct mr_lane *lane)
+{
+    for (size_t i = 0; i < lane->sink_count && mr_run_state_now(lane->run) != MR_RUN_ABORT; i++)
+        if (lane->sink[i].sink && lane->sink[i].ops->finish) lane->sink[i].ops->finish(lane->sink[i].sink);
+}
+
 /* Closes them; what was in flight is forgotten. */
 static void clients_close(struct mr_lane *lane)
 {
@@ -271,6 +287,7 @@ static void clients_close(struct mr_lane *lane)
 
 mr_status mr_lane_rebuild(struct mr_lane *lane, struct mr_err *err)
 {
+    mr_lane_sinks_finish(lane);
     clients_close(lane);
     mr_dead_reset(lane->dead);
     mr_flight_reset(&lane->flight);
@@ -357,5 +374,6 @@ void mr_lane_destroy(struct mr_lane *lane)
     mr_precision_deinit(&lane->precision);
     mr_flight_deinit(&lane->flight);
     free(lane->sink);
+    free(lane->sink_stats);
     free(lane);
 }

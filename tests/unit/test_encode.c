@@ -121,7 +121,7 @@ static void capture(struct batch *b, size_t column, size_t row, const char *text
 
 static size_t encode(struct batch *b, size_t row)
 {
-    const struct mr_encode_input input = {b->message, b->scores, &source_ops, NULL};
+    const struct mr_encode_input input = {b->message, b->scores, &source_ops, NULL, false};
     mr_encode(b->encoder, &input, &b->rows, &row, &b->box);
     return row;
 }
