@@ -55,6 +55,7 @@ struct mr_option {
     const char *const *choices; /* MR_OPT_ENUM: names, NULL at the end */
     bool secret;                /* never printed; "[set]" instead */
     bool is_path;        /* MR_OPT_STRING: a file; in a job file a relative one counts from the job file's folder */
+    bool is_shared;      /* with is_path: it is read, or a folder for files of its own names: others may name it, too */
     const char *doc;     /* one sentence, with units; shown in help, schema and reference */
     const char *example; /* optional: a value as JSON text */
     /* MR_OPT_MAP, optional: checks one pair of a job file, without a network. The text must not hold the value of a
