@@ -1,0 +1,404 @@
+/* The lane's side of a remote: the queue, acknowledgements, opening and closing. */
+#include "sink/remote/remote.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "sink/remote/inside.h"
+
+#define RING_BYTES_MIN (64u << 10)
+#define BODY_BYTES_MIN 4096u
+#define NS_A_MS        1000000LL
+
+const char *const mr_overflow_names[] = {"drop", "spill", NULL};
+
+mr_status mr_remote_check(const struct mr_remote_options *options, const char *what, struct mr_err *err)
+{
+    const bool spills = options->overflow == MR_OVERFLOW_SPILL;
+    if (spills && options->required)
+        return mr_fail(err, MR_ECONFIG,
+                       "%s: required and overflow \"spill\": a required sink holds up the job instead: expected one of "
+                       "them",
+                       what);
+    if (spills && (!options->spill || !*options->spill))
+        return mr_fail(err, MR_ECONFIG, "%s: overflow \"spill\": expected spill, the folder for it", what);
+    if (!spills && options->spill) return mr_fail(err, MR_ECONFIG, "%s: spill without overflow \"spill\"", what);
+    return MR_OK;
+}
+
+/* ---- the queue ---- */
+
+/* The number of a topic's name; the lane may be gone before the sender needs it. MR_INTERN_NONE: no memory. */
+static uint32_t topic_number(struct mr_remote *remote, uint32_t topic)
+{
+    if (topic >= remote->topic_cap) {
+        const size_t cap = (size_t)topic + 16;
+        uint32_t *const grown = realloc(remote->topic_number, cap * sizeof *grown);
+        if (!grown) return MR_INTERN_NONE;
+        remote->topic_number = grown;
+        while (remote->topic_cap < cap) grown[remote->topic_cap++] = MR_INTERN_NONE;
+    }
+    if (remote->topic_number[topic] != MR_INTERN_NONE) return remote->topic_number[topic];
+    const char *const name = remote->followed     ? remote->followed
+                             : remote->topic_name ? remote->topic_name(remote->topic_context, topic)
+                                                  : "";
+    pthread_mutex_lock(&remote->lock);
+    if (!mr_intern_add(&remote->topics, name, strlen(name), &remote->topic_number[topic]))
+        remote->topic_number[topic] = MR_INTERN_NONE;
+    pthread_mutex_unlock(&remote->lock);
+    return remote->topic_number[topic];
+}
+
+/* Room for an entry at the lane's tail; NULL: there is none now. */
+static struct mr_remote_entry *entry_room(struct mr_remote *remote, uint64_t bytes)
+{
+    const uint64_t to_end = remote->cap - remote->tail_lane % remote->cap, jump = to_end < bytes ? to_end : 0;
+    if (remote->tail_lane + jump + bytes > remote->freed + remote->cap) return NULL;
+    if (jump) { /* at least MR_ENTRY_ALIGN bytes, of which a jump needs the first member and its flag */
+        struct mr_remote_entry *const entry = mr_remote_entry_at(remote, remote->tail_lane);
+        if (jump >= sizeof *entry) *entry = (struct mr_remote_entry){.bytes = jump, .is_jump = true};
+        remote->tail_lane += jump;
+    }
+    return mr_remote_entry_at(remote, remote->tail_lane);
+}
+
+/* Copies a record into the queue. False: no room. */
+static bool entry_push(struct mr_remote *remote, struct mr_outbox *box, struct mr_record *record)
+{
+    const uint32_t topic = topic_number(remote, record->topic);
+    const uint64_t bytes = mr_entry_bytes(record->value_bytes);
+    struct mr_remote_entry *const entry = topic != MR_INTERN_NONE ? entry_room(remote, bytes) : NULL;
+    if (!entry) return false;
+    *entry = (struct mr_remote_entry){.bytes = bytes,
+                                      .box = remote->acknowledges ? box : NULL,
+                                      .record = record,
+                                      .offset = record->offset,
+                                      .event_ms = record->event_ms,
+                                      .topic = topic,
+                                      .row = record->row,
+                                      .value_bytes = record->value_bytes,
+                                      .partition = record->source_partition,
+                                      .is_null = !record->value};
+    if (record->value) memcpy(entry->value, record->value, record->value_bytes);
+    remote->tail_lane += bytes;
+    return true;
+}
+
+/* Sees how far the sender is; without acknowledgements that much is free at once. */
+static mr_status look(struct mr_remote *remote, struct mr_err *err)
+{
+    pthread_mutex_lock(&remote->lock);
+    remote->sent_known = remote->sent;
+    const struct mr_err failure = remote->failure;
+    pthread_mutex_unlock(&remote->lock);
+    if (!remote->acknowledges) remote->freed = remote->sent_known;
+    if (failure.status && err) *err = failure;
+    return failure.status;
+}
+
+static void publish(struct mr_remote *remote, uint64_t records, bool is_full)
+{
+    pthread_mutex_lock(&remote->lock);
+    remote->tail = remote->tail_lane;
+    remote->tail_records += records;
+    remote->is_wanted |= is_full;
+    pthread_cond_signal(&remote->work);
+    pthread_mutex_unlock(&remote->lock);
+}
+
+/* Not even an empty queue has room for it. */
+static bool is_too_large(const struct mr_remote *remote, const struct mr_record *record)
+{
+    return mr_entry_bytes(record->value_bytes) > remote->cap / 2;
+}
+
+static void too_large_settle(struct mr_remote *remote, struct mr_outbox *box, struct mr_record *record)
+{
+    atomic_fetch_add(&remote->stats->refused, 1);
+    if (remote->acknowledges)
+        box->settled(box, record, MR_EDATA, MR_REASON_OUTPUT_SIZE, "larger than half of the sink's queue");
+    else
+        mr_log(MR_LOG_WARN, "sink", "%s: a record of %u bytes is larger than half of its queue: it is left out",
+               remote->protocol->what, record->value_bytes);
+}
+
+static bool pending_add(struct mr_remote *remote, struct mr_outbox *box, size_t count)
+{
+    struct mr_remote_pending *const last = remote->pending_count ? &remote->pending[remote->pending_count - 1] : NULL;
+    if (last && last->box == box) {
+        last->count += count;
+        return true;
+    }
+    if (remote->pending_count == MR_REMOTE_PENDING_MAX) return false;
+    remote->pending[remote->pending_count++] = (struct mr_remote_pending){box, count};
+    return true;
+}
+
+/* Of a remote that does not acknowledge: every record is taken; those without room are counted. */
+static mr_status emit_all(struct mr_remote *remote, struct mr_outbox *box, size_t from, size_t *taken_out)
+{
+    uint64_t pushed = 0, dropped = 0;
+    if (!pending_add(remote, box, box->count - from)) return MR_AGAIN; /* poll() comes first */
+    for (size_t i = from; i < box->count; i++) {
+        struct mr_record *const record = &box->record[i];
+        if (is_too_large(remote, record))
+            too_large_settle(remote, box, record);
+        else if (!dropped && entry_push(remote, box, record)) /* once one is dropped, so are the others: as a whole */
+            pushed++;
+        else
+            dropped++;
+    }
+    publish(remote, pushed, dropped);
+    if (dropped) {
+        atomic_fetch_add(&remote->stats->dropped, dropped);
+        mr_log(MR_LOG_WARN, "sink", "%s: %s takes no records, and the queue is full: records are dropped",
+               remote->protocol->what, remote->destination);
+    }
+    *taken_out = box->count - from;
+    return MR_OK;
+}
+
+static mr_status emit_some(struct mr_remote *remote, struct mr_outbox *box, size_t from, size_t *taken_out)
+{
+    uint64_t pushed = 0;
+    size_t at = from;
+    for (; at < box->count; at++) {
+        struct mr_record *const record = &box->record[at];
+        if (is_too_large(remote, record))
+            too_large_settle(remote, box, record);
+        else if (entry_push(remote, box, record))
+            pushed++;
+        else
+            break;
+    }
+    publish(remote, pushed, at < box->count);
+    *taken_out = at - from;
+    return at < box->count ? MR_AGAIN : MR_OK;
+}
+
+mr_status mr_remote_emit(struct mr_remote *remote, struct mr_outbox *box, size_t from, size_t *taken_out,
+                         struct mr_err *err)
+{
+    *taken_out = 0;
+    mr_status status = look(remote, err);
+    if (status) return status;
+    status = remote->acknowledges ? emit_some(remote, box, from, taken_out) : emit_all(remote, box, from, taken_out);
+    atomic_fetch_add(&remote->stats->taken, *taken_out);
+    return status;
+}
+
+/* ---- acknowledgements ---- */
+
+static void pending_settle(struct mr_remote *remote)
+{
+    /* A settled box may come back with new records at once: nothing of it is touched after the call. */
+    const size_t count = remote->pending_count;
+    remote->pending_count = 0;
+    for (size_t i = 0; i < count; i++)
+        remote->pending[i].box->settled_ok(remote->pending[i].box, remote->pending[i].count);
+}
+
+/* Settles what the sender has done with, runs of one outbox at a time. */
+static void entries_settle(struct mr_remote *remote)
+{
+    struct mr_outbox *box = NULL;
+    size_t count = 0;
+    while (remote->freed < remote->sent_known) {
+        remote->freed = mr_remote_position(remote, remote->freed);
+        struct mr_remote_entry *const entry = mr_remote_entry_at(remote, remote->freed);
+        if (count && (entry->box != box || entry->reason)) {
+            box->settled_ok(box, count);
+            count = 0;
+        }
+        box = entry->box;
+        if (entry->reason)
+            box->settled(box, entry->record, MR_EDATA, entry->reason, entry->why);
+        else
+            count++;
+        free(entry->why);
+        remote->freed += entry->bytes;
+    }
+    if (count) box->settled_ok(box, count);
+}
+
+mr_status mr_remote_poll(struct mr_remote *remote, int64_t wait_us, struct mr_err *err)
+{
+    pending_settle(remote);
+    if (remote->acknowledges && wait_us > 0) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += wait_us % 1000000 * 1000;
+        until.tv_sec += wait_us / 1000000 + until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_mutex_lock(&remote->lock);
+        if (remote->sent == remote->freed && remote->tail > remote->sent) { /* what is there should go now */
+            remote->is_wanted = true;
+            pthread_cond_signal(&remote->work);
+        }
+        while (remote->sent <= remote->freed && !remote->failure.status &&
+               pthread_cond_timedwait(&remote->progress, &remote->lock, &until) != ETIMEDOUT) {
+        }
+        pthread_mutex_unlock(&remote->lock);
+    }
+    const mr_status status = look(remote, err);
+    if (!status && remote->acknowledges) entries_settle(remote);
+    return status;
+}
+
+/* ---- opening and closing ---- */
+
+size_t mr_remote_body_bytes(const struct mr_remote_options *options, const struct mr_sink_open *sink)
+{
+    const size_t share = sink->memory_bytes / 8;
+    const size_t bytes = share && share < (size_t)options->batch_bytes ? share : (size_t)options->batch_bytes;
+    return bytes < BODY_BYTES_MIN ? BODY_BYTES_MIN : bytes;
+}
+
+static mr_status memory_take(struct mr_remote *remote, const struct mr_remote_open *open, struct mr_err *err)
+{
+    const struct mr_remote_options *const options = open->options;
+    const size_t share = open->sink->memory_bytes / 2;
+    remote->cap = share && share < (size_t)options->queue_bytes ? share : (size_t)options->queue_bytes;
+    if (remote->cap < RING_BYTES_MIN) remote->cap = RING_BYTES_MIN;
+    remote->cap = remote->cap / MR_ENTRY_ALIGN * MR_ENTRY_ALIGN;
+    remote->ring = aligned_alloc(MR_ENTRY_ALIGN, remote->cap);
+    remote->body.cap = mr_remote_body_bytes(options, open->sink);
+    remote->body.data = malloc(remote->body.cap);
+    remote->item_cap = (size_t)options->batch_records;
+    remote->item = calloc(remote->item_cap, sizeof *remote->item);
+    remote->topic_text = malloc(MR_REMOTE_TOPIC_BYTES);
+    remote->destination = strdup(open->destination);
+    return remote->ring && remote->body.data && remote->item && remote->topic_text && remote->destination
+               ? MR_OK
+               : mr_fail(err, MR_ENOMEM, "%s: out of memory", remote->protocol->what);
+}
+
+/* Waits are measured on the monotonic clock. */
+static mr_status locks_make(struct mr_remote *remote, struct mr_err *err)
+{
+    pthread_condattr_t attributes;
+    remote->has_lock = !pthread_mutex_init(&remote->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    remote->has_conds =
+        !pthread_cond_init(&remote->work, &attributes) && !pthread_cond_init(&remote->progress, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return remote->has_lock && remote->has_conds ? MR_OK
+                                                 : mr_fail(err, MR_ENOMEM, "%s: out of memory", remote->protocol->what);
+}
+
+static mr_status spill_open(struct mr_remote *remote, const struct mr_remote_open *open, struct mr_err *err)
+{
+    char name[96];
+    const struct mr_sink_open *const sink = open->sink;
+    if (open->options->overflow != MR_OVERFLOW_SPILL) return MR_OK;
+    if (remote->acknowledges) {
+        mr_log(MR_LOG_INFO, "sink", "%s: a follower feeds it, which waits: nothing is spilled", remote->protocol->what);
+        return MR_OK;
+    }
+    const uint64_t hash = XXH3_64bits(remote->destination, strlen(remote->destination));
+    snprintf(name, sizeof name, "%.40s-%016llx", sink->job ? sink->job : "job", (unsigned long long)hash);
+    for (char *at = name; *at; at++)
+        if (*at == '/' || *at == '.') *at = '-';
+    const struct mr_spill_open spill = {.folder = open->options->spill,
+                                        .name = name,
+                                        .what = remote->protocol->what,
+                                        .lane = sink->lane,
+                                        .lane_count = sink->lane_count,
+                                        .bytes_max = (uint64_t)open->options->spill_bytes / sink->lane_count};
+    return mr_spill_open(&spill, &remote->spill, err);
+}
+
+mr_status mr_remote_open(const struct mr_remote_open *open, struct mr_remote **remote_out, struct mr_err *err)
+{
+    const struct mr_sink_open *const sink = open->sink;
+    struct mr_remote *const remote = calloc(1, sizeof *remote);
+    *remote_out = NULL;
+    if (!remote) return mr_fail(err, MR_ENOMEM, "%s: out of memory", open->protocol->what);
+    remote->protocol = open->protocol;
+    remote->context = open->context;
+    remote->options = open->options;
+    remote->topic_name = sink->topic_name;
+    remote->topic_context = sink->topic_context;
+    remote->followed = sink->followed;
+    remote->stats = sink->stats ? sink->stats : &remote->own_stats;
+    remote->is_required = open->options->required;
+    remote->acknowledges = remote->is_required || sink->followed;
+    remote->lane = sink->lane;
+    remote->random = (uint64_t)mr_clock_ns();
+    remote->stop_ns = INT64_MAX;
+    atomic_store(&remote->stats->counts, true);
+    mr_status status = locks_make(remote, err);
+    if (!status) status = memory_take(remote, open, err);
+    if (!status) status = spill_open(remote, open, err);
+    *remote_out = status ? NULL : remote;
+    if (status) mr_remote_close(remote);
+    return status;
+}
+
+mr_status mr_remote_start(struct mr_remote *remote, struct mr_err *err)
+{
+    if (pthread_create(&remote->thread, NULL, mr_remote_main, remote))
+        return mr_fail(err, MR_ENOMEM, "%s: could not start its thread", remote->protocol->what);
+    remote->has_thread = true;
+    return MR_OK;
+}
+
+const _Atomic int64_t *mr_remote_stop_ns(const struct mr_remote *remote)
+{
+    return &remote->stop_ns;
+}
+
+/* Lets the sender go on for so long, then joins it. */
+static void sender_end(struct mr_remote *remote, int64_t drain_ms)
+{
+    if (!remote->has_thread) return;
+    pthread_mutex_lock(&remote->lock);
+    remote->is_closing = true;
+    atomic_store(&remote->stop_ns, mr_clock_ns() + drain_ms * NS_A_MS);
+    pthread_cond_signal(&remote->work);
+    pthread_mutex_unlock(&remote->lock);
+    pthread_join(remote->thread, NULL);
+    remote->has_thread = false;
+}
+
+void mr_remote_finish(struct mr_remote *remote)
+{
+    sender_end(remote, remote->acknowledges ? 0 : MR_REMOTE_DRAIN_MS);
+}
+
+/* Texts of refusals that nobody was told. */
+static void entries_forget(struct mr_remote *remote)
+{
+    if (!remote->ring || !remote->acknowledges) return;
+    while (remote->freed < remote->tail) {
+        remote->freed = mr_remote_position(remote, remote->freed);
+        struct mr_remote_entry *const entry = mr_remote_entry_at(remote, remote->freed);
+        free(entry->why);
+        remote->freed += entry->bytes;
+    }
+}
+
+void mr_remote_close(struct mr_remote *remote)
+{
+    if (!remote) return;
+    sender_end(remote, 0);
+    entries_forget(remote);
+    mr_spill_close(remote->spill);
+    if (remote->has_conds) pthread_cond_destroy(&remote->work);
+    if (remote->has_conds) pthread_cond_destroy(&remote->progress);
+    if (remote->has_lock) pthread_mutex_destroy(&remote->lock);
+    mr_intern_deinit(&remote->topics);
+    free(remote->topic_number);
+    free(remote->ring);
+    free(remote->body.data);
+    free(remote->item);
+    free(remote->topic_text);
+    free(remote->destination);
+    free(remote);
+}
