@@ -55,7 +55,8 @@ void mr_sink_stats_merge(struct mr_sink_stats *sum, struct mr_sink_stats *stats)
         atomic_fetch_add(counters[i].to, atomic_load(counters[i].from));
     if (atomic_load(&stats->counts)) atomic_store(&sum->counts, true);
     mr_sink_stats_error(stats, text);
-    if (!*text || (*sum->error && !atomic_load(&stats->is_failing))) return;
+    const bool is_failing = atomic_load(&stats->is_failing), was_failing = atomic_load(&sum->is_failing);
+    if (!*text || (*sum->error && !is_failing)) return;
     mr_sink_stats_error_set(sum, text);
-    atomic_store(&sum->is_failing, atomic_load(&stats->is_failing) || atomic_load(&sum->is_failing));
+    atomic_store(&sum->is_failing, is_failing || was_failing);
 }

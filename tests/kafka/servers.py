@@ -207,6 +207,7 @@ class Fake:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet: else each answer waits for an acknowledgement
 
             def log_message(self, *_words):
                 pass
@@ -264,6 +265,7 @@ class Fake:
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
+        handler.wfile.flush()
 
     def wait(self, condition, what, deadline_s=60):
         """Until condition() is true; looked at after each request."""

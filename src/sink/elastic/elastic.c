@@ -148,7 +148,7 @@ static void nodes_send(struct mr_sink *sink, const char *method, const char *pat
                                                 .body = body,
                                                 .bytes = bytes};
         mr_http_send(sink->http, &request, answer);
-        if (sink->stats) atomic_fetch_add(&sink->stats->bytes_sent, answer->sent_bytes);
+        if (sink->stats && answer->status) atomic_fetch_add(&sink->stats->bytes_sent, answer->sent_bytes);
         if (!is_away(answer->status)) return;
         if (tries + 1 < urls->count) sink->at = (sink->at + 1) % urls->count;
     }

@@ -276,7 +276,7 @@ static void influx_send(void *context, struct mr_remote *remote, struct mr_remot
     (void)remote;
     for (size_t i = 0; i < count; i++) points += items[i].units;
     mr_http_send(sink->http, &request, &answer);
-    if (sink->stats) atomic_fetch_add(&sink->stats->bytes_sent, answer.sent_bytes);
+    if (sink->stats && answer.status) atomic_fetch_add(&sink->stats->bytes_sent, answer.sent_bytes);
     answer_judge(sink, points, &answer, outcome);
 }
 

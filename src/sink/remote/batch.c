@@ -75,11 +75,13 @@ static bool entry_add(struct mr_remote *remote, struct mr_remote_entry *entry, c
 static void spill_take(struct mr_remote *remote)
 {
     struct mr_remote_entry *entry;
+    pthread_mutex_lock(&remote->spill_lock);
     while (remote->item_count < remote->item_cap && (entry = mr_spill_next(remote->spill))) {
         if (entry_add(remote, entry, entry->topic_name)) continue;
         mr_spill_unread(remote->spill); /* it comes with the next batch */
         break;
     }
+    pthread_mutex_unlock(&remote->spill_lock);
 }
 
 void mr_remote_batch_fill(struct mr_remote *remote, uint64_t tail)
@@ -87,11 +89,9 @@ void mr_remote_batch_fill(struct mr_remote *remote, uint64_t tail)
     uint32_t topic_last = MR_INTERN_NONE;
     const char *topic = "";
     remote->item_count = remote->body.used = 0;
-    remote->is_from_spill = remote->spill && !mr_spill_is_empty(remote->spill);
-    if (remote->is_from_spill) {
-        spill_take(remote);
-        return;
-    }
+    /* What is in the queue came before what is spilled: as long as anything is, nothing new is queued. */
+    remote->is_from_spill = remote->head == tail && remote->spill;
+    if (remote->is_from_spill) spill_take(remote);
     while (remote->head < tail && remote->item_count < remote->item_cap) {
         const uint64_t position = mr_remote_position(remote, remote->head);
         struct mr_remote_entry *const entry = mr_remote_entry_at(remote, position);

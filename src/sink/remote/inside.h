@@ -30,7 +30,7 @@ struct mr_remote {
     bool acknowledges, is_required;
     unsigned lane;
     pthread_t thread;
-    bool has_thread, has_lock, has_conds;
+    bool has_thread, has_locks, has_conds;
 
     /* The queue: entries one behind the other in a ring. Positions only grow; freed <= sent <= tail <= freed + cap. */
     char *ring;
@@ -68,7 +68,9 @@ struct mr_remote {
     int64_t failing_since_ns, told_ns; /* 0: it is well */
     char told[sizeof(((struct mr_remote_outcome *)0)->text)];
     uint64_t random;
+
     struct mr_spill *spill; /* NULL: none */
+    pthread_mutex_t spill_lock;
 };
 
 #define MR_REMOTE_TOPIC_BYTES 256
@@ -86,6 +88,10 @@ static inline uint64_t mr_remote_position(const struct mr_remote *remote, uint64
     const struct mr_remote_entry *const entry = mr_remote_entry_at(remote, position);
     return entry->is_jump ? position + entry->bytes : position;
 }
+
+/** remote.c: bytes that are spilled and not delivered; what was read of them is delivered. */
+uint64_t mr_remote_spill_bytes(struct mr_remote *remote);
+void mr_remote_spill_done(struct mr_remote *remote);
 
 /** sender.c: the thread. */
 void *mr_remote_main(void *argument);

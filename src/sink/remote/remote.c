@@ -139,21 +139,80 @@ static bool pending_add(struct mr_remote *remote, struct mr_outbox *box, size_t 
     return true;
 }
 
-/* Of a remote that does not acknowledge: every record is taken; those without room are counted. */
-static mr_status emit_all(struct mr_remote *remote, struct mr_outbox *box, size_t from, size_t *taken_out)
+uint64_t mr_remote_spill_bytes(struct mr_remote *remote)
 {
-    uint64_t pushed = 0, dropped = 0;
-    if (!pending_add(remote, box, box->count - from)) return MR_AGAIN; /* poll() comes first */
-    for (size_t i = from; i < box->count; i++) {
-        struct mr_record *const record = &box->record[i];
+    if (!remote->spill) return 0;
+    pthread_mutex_lock(&remote->spill_lock);
+    const uint64_t bytes = mr_spill_bytes(remote->spill);
+    pthread_mutex_unlock(&remote->spill_lock);
+    atomic_store(&remote->stats->spill_bytes, bytes);
+    return bytes;
+}
+
+void mr_remote_spill_done(struct mr_remote *remote)
+{
+    pthread_mutex_lock(&remote->spill_lock);
+    mr_spill_done(remote->spill);
+    pthread_mutex_unlock(&remote->spill_lock);
+    mr_remote_spill_bytes(remote);
+}
+
+/* Writes records [from ..) of a box to the disk, as far as there is room; how many. It takes as long as a write takes,
+ * which is not the server's time. */
+static size_t records_spill(struct mr_remote *remote, const struct mr_outbox *box, size_t from)
+{
+    struct mr_err err = {0};
+    mr_status status = MR_OK;
+    size_t at = from;
+    pthread_mutex_lock(&remote->spill_lock);
+    for (; at < box->count && !status; at++) {
+        const struct mr_record *const record = &box->record[at];
+        const uint32_t topic = topic_number(remote, record->topic);
+        if (topic == MR_INTERN_NONE) break;
+        const struct mr_remote_entry entry = {.offset = record->offset,
+                                              .event_ms = record->event_ms,
+                                              .row = record->row,
+                                              .value_bytes = record->value_bytes,
+                                              .partition = record->source_partition,
+                                              .is_null = !record->value};
+        const size_t first = remote->topics.first[topic];
+        const struct mr_span name = {remote->topics.text + first, remote->topics.first[topic + 1] - first};
+        if ((status = mr_spill_add(remote->spill, &entry, record->value, &name, &err))) break;
+    }
+    if (!status) status = mr_spill_flush(remote->spill, &err);
+    pthread_mutex_unlock(&remote->spill_lock);
+    if (status && status != MR_AGAIN) mr_log(MR_LOG_ERROR, "sink", "%s", err.text);
+    atomic_fetch_add(&remote->stats->spilled, at - from);
+    return at - from;
+}
+
+/* Copies records [from ..) of a box into the queue, as far as there is room; how many. */
+static size_t records_push(struct mr_remote *remote, struct mr_outbox *box, size_t from, uint64_t *pushed)
+{
+    size_t at = from;
+    for (; at < box->count; at++) {
+        struct mr_record *const record = &box->record[at];
         if (is_too_large(remote, record))
             too_large_settle(remote, box, record);
-        else if (!dropped && entry_push(remote, box, record)) /* once one is dropped, so are the others: as a whole */
-            pushed++;
+        else if (entry_push(remote, box, record))
+            ++*pushed;
         else
-            dropped++;
+            break;
     }
-    publish(remote, pushed, dropped);
+    return at - from;
+}
+
+/* Of a remote that does not acknowledge: every record is taken. Behind what is spilled all go there, too, for their
+ * order; those without room anywhere are counted. */
+static mr_status emit_all(struct mr_remote *remote, struct mr_outbox *box, size_t from, size_t *taken_out)
+{
+    uint64_t pushed = 0;
+    size_t at = from;
+    if (!pending_add(remote, box, box->count - from)) return MR_AGAIN; /* poll() comes first */
+    if (!mr_remote_spill_bytes(remote)) at += records_push(remote, box, at, &pushed);
+    if (remote->spill && at < box->count) at += records_spill(remote, box, at);
+    const uint64_t dropped = box->count - at;
+    publish(remote, pushed, at < box->count);
     if (dropped) {
         atomic_fetch_add(&remote->stats->dropped, dropped);
         mr_log(MR_LOG_WARN, "sink", "%s: %s takes no records, and the queue is full: records are dropped",
@@ -166,19 +225,10 @@ static mr_status emit_all(struct mr_remote *remote, struct mr_outbox *box, size_
 static mr_status emit_some(struct mr_remote *remote, struct mr_outbox *box, size_t from, size_t *taken_out)
 {
     uint64_t pushed = 0;
-    size_t at = from;
-    for (; at < box->count; at++) {
-        struct mr_record *const record = &box->record[at];
-        if (is_too_large(remote, record))
-            too_large_settle(remote, box, record);
-        else if (entry_push(remote, box, record))
-            pushed++;
-        else
-            break;
-    }
-    publish(remote, pushed, at < box->count);
-    *taken_out = at - from;
-    return at < box->count ? MR_AGAIN : MR_OK;
+    *taken_out = records_push(remote, box, from, &pushed);
+    const bool is_full = from + *taken_out < box->count;
+    publish(remote, pushed, is_full);
+    return is_full ? MR_AGAIN : MR_OK;
 }
 
 mr_status mr_remote_emit(struct mr_remote *remote, struct mr_outbox *box, size_t from, size_t *taken_out,
@@ -282,14 +332,15 @@ static mr_status memory_take(struct mr_remote *remote, const struct mr_remote_op
 static mr_status locks_make(struct mr_remote *remote, struct mr_err *err)
 {
     pthread_condattr_t attributes;
-    remote->has_lock = !pthread_mutex_init(&remote->lock, NULL);
+    remote->has_locks = !pthread_mutex_init(&remote->lock, NULL) && !pthread_mutex_init(&remote->spill_lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     remote->has_conds =
         !pthread_cond_init(&remote->work, &attributes) && !pthread_cond_init(&remote->progress, &attributes);
     pthread_condattr_destroy(&attributes);
-    return remote->has_lock && remote->has_conds ? MR_OK
-                                                 : mr_fail(err, MR_ENOMEM, "%s: out of memory", remote->protocol->what);
+    return remote->has_locks && remote->has_conds
+               ? MR_OK
+               : mr_fail(err, MR_ENOMEM, "%s: out of memory", remote->protocol->what);
 }
 
 static mr_status spill_open(struct mr_remote *remote, const struct mr_remote_open *open, struct mr_err *err)
@@ -392,7 +443,8 @@ void mr_remote_close(struct mr_remote *remote)
     mr_spill_close(remote->spill);
     if (remote->has_conds) pthread_cond_destroy(&remote->work);
     if (remote->has_conds) pthread_cond_destroy(&remote->progress);
-    if (remote->has_lock) pthread_mutex_destroy(&remote->lock);
+    if (remote->has_locks) pthread_mutex_destroy(&remote->lock);
+    if (remote->has_locks) pthread_mutex_destroy(&remote->spill_lock);
     mr_intern_deinit(&remote->topics);
     free(remote->topic_number);
     free(remote->ring);

@@ -27,14 +27,10 @@ static bool is_over(const struct mr_remote *remote)
     return mr_clock_ns() >= atomic_load(&remote->stop_ns); /* set when it closes */
 }
 
-/* ---- the spill ---- */
-
 static void queue_note(struct mr_remote *remote)
 {
     atomic_store(&remote->stats->queued_bytes, remote->tail - remote->sent);
     atomic_store(&remote->stats->queued_records, remote->tail_records - remote->sent_records);
-    if (!remote->spill) return;
-    atomic_store(&remote->stats->spill_bytes, mr_spill_bytes(remote->spill));
 }
 
 /* The sender has done with entries before its head. */
@@ -48,44 +44,6 @@ static void sent_publish(struct mr_remote *remote)
     pthread_mutex_unlock(&remote->lock);
 }
 
-/* Moves entries of the queue that are not in the batch to the disk, up to `tail`, as far as it has room. */
-static void queue_spill(struct mr_remote *remote, uint64_t tail)
-{
-    struct mr_err err = {0};
-    uint64_t count = 0;
-    mr_status status = MR_OK;
-    while (!status && remote->head < tail) {
-        const uint64_t position = mr_remote_position(remote, remote->head);
-        struct mr_remote_entry *const entry = mr_remote_entry_at(remote, position);
-        status = mr_spill_add(remote->spill, entry, mr_remote_topic(remote, entry->topic), &err);
-        if (status) break;
-        remote->head = position + entry->bytes;
-        remote->head_records++;
-        count++;
-    }
-    if (mr_spill_flush(remote->spill, &err)) status = err.status;
-    if (status && status != MR_AGAIN) mr_log(MR_LOG_ERROR, "sink", "%s", err.text);
-    atomic_fetch_add(&remote->stats->spilled, count);
-    sent_publish(remote);
-}
-
-/* The queue fills while the server takes nothing: its records go to the disk, and the batch, if it is of the queue, is
- * given up for that, for it is older than what follows. */
-static void pressure_relieve(struct mr_remote *remote)
-{
-    pthread_mutex_lock(&remote->lock);
-    const uint64_t tail = remote->tail;
-    const bool is_pressed = tail - remote->sent > remote->cap / 2;
-    pthread_mutex_unlock(&remote->lock);
-    if (!remote->spill || !is_pressed) return;
-    if (!remote->is_from_spill) {
-        remote->head = remote->sent;
-        remote->head_records = remote->sent_records;
-        remote->item_count = 0;
-    }
-    queue_spill(remote, tail);
-}
-
 /* ---- waiting ---- */
 
 /* Waits until there is enough for a request, or what is there has waited for long enough. False: the end. */
@@ -97,7 +55,7 @@ static bool work_take(struct mr_remote *remote, uint64_t *tail_out)
     pthread_mutex_lock(&remote->lock);
     for (;;) {
         const uint64_t records = remote->tail_records - remote->sent_records;
-        const bool has_spill = remote->spill && !mr_spill_is_empty(remote->spill);
+        const bool has_spill = mr_remote_spill_bytes(remote);
         const int64_t now_ns = mr_clock_ns();
         is_there = records || has_spill;
         if (is_there && !since_ns) since_ns = now_ns;
@@ -128,12 +86,11 @@ static int64_t backoff_ms(struct mr_remote *remote, int64_t retry_after_ms)
     return wait_ms > retry_after_ms ? wait_ms : retry_after_ms;
 }
 
-/* Lets time pass after a failure; what fills the queue meanwhile is spilled. */
+/* Lets time pass after a failure. */
 static void pause_take(struct mr_remote *remote, int64_t wait_ms)
 {
     const int64_t began_ns = mr_clock_ns(), until_ns = began_ns + wait_ms * NS_A_MS;
     for (;;) {
-        pressure_relieve(remote);
         pthread_mutex_lock(&remote->lock);
         const int64_t now_ns = mr_clock_ns();
         int64_t end_ns = until_ns;
@@ -194,7 +151,7 @@ static bool try_once(struct mr_remote *remote, struct mr_remote_outcome *outcome
     return !remote->item_count;
 }
 
-/* Sends the batch until all of it is answered, or it is given up: for the spill, for the end, or for good (false). */
+/* Sends the batch until all of it is answered. False: it is given up, for the end or for good. */
 static bool batch_deliver(struct mr_remote *remote)
 {
     struct mr_remote_outcome outcome;
@@ -207,13 +164,33 @@ static bool batch_deliver(struct mr_remote *remote)
         pause_take(remote, backoff_ms(remote, outcome.retry_after_ms));
         remote->failures++;
         atomic_fetch_add(&remote->stats->retried, 1);
-        if (!remote->item_count) return true; /* spilled */
     }
     success_note(remote);
     return true;
 }
 
 /* ---- the end ---- */
+
+/* Entries of the queue that were not delivered go to the disk: they are older than what is there. */
+static void queue_spill(struct mr_remote *remote, uint64_t tail)
+{
+    struct mr_err err = {0};
+    uint64_t count = 0;
+    mr_status status = remote->head < tail ? mr_spill_front(remote->spill, &err) : MR_OK;
+    while (!status && remote->head < tail) {
+        const uint64_t position = mr_remote_position(remote, remote->head);
+        struct mr_remote_entry *const entry = mr_remote_entry_at(remote, position);
+        const char *const name = mr_remote_topic(remote, entry->topic);
+        const struct mr_span topic = {name, strlen(name)};
+        if ((status = mr_spill_add(remote->spill, entry, entry->value, &topic, &err))) break;
+        remote->head = position + entry->bytes;
+        remote->head_records++;
+        count++;
+    }
+    if (status && status != MR_AGAIN) mr_log(MR_LOG_ERROR, "sink", "%s", err.text);
+    atomic_fetch_add(&remote->stats->spilled, count);
+    sent_publish(remote);
+}
 
 /* What was not delivered: spilled, or counted. */
 static void rest_leave(struct mr_remote *remote)
@@ -225,10 +202,10 @@ static void rest_leave(struct mr_remote *remote)
     remote->head = remote->sent;
     remote->head_records = remote->sent_records;
     if (remote->spill) queue_spill(remote, tail);
-    const uint64_t left = records - remote->head_records;
-    if (remote->spill && !mr_spill_is_empty(remote->spill))
+    const uint64_t left = records - remote->head_records, bytes = mr_remote_spill_bytes(remote);
+    if (bytes)
         mr_log(MR_LOG_WARN, "sink", "%s: records wait in \"%s\", %llu bytes: the next run delivers them",
-               remote->protocol->what, remote->options->spill, (unsigned long long)mr_spill_bytes(remote->spill));
+               remote->protocol->what, remote->options->spill, (unsigned long long)bytes);
     if (!left) return;
     atomic_fetch_add(&remote->stats->dropped, left);
     mr_log(MR_LOG_WARN, "sink", "%s: %llu records were not delivered to %s before the end: they are dropped",
@@ -247,7 +224,7 @@ void *mr_remote_main(void *argument)
         mr_remote_batch_fill(remote, tail);
         goes_on = batch_deliver(remote);
         if (!goes_on) break;
-        if (remote->is_from_spill) mr_spill_done(remote->spill);
+        if (remote->is_from_spill) mr_remote_spill_done(remote);
         sent_publish(remote);
     }
     rest_leave(remote);

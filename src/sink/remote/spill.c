@@ -22,6 +22,7 @@
 #define ARENA_BYTES       (8u << 20) /* records that are read and not done with */
 #define FRAME_BYTES_MAX   (1u << 30)
 #define TOPIC_BYTES_MAX   255
+#define NUMBER_FIRST      10000000u /* of a first segment: there is room before it */
 
 /* A record in a file: this, the topic, the value. In the byte order of the machine: nobody else reads it. */
 struct frame {
@@ -54,8 +55,9 @@ struct mr_spill {
     int lock_fd;
     struct segment *segment; /* [count], oldest first */
     size_t count, cap;
-    int write_fd; /* of the last segment; -1: none is being written */
-    char *out;    /* [out_used], not written yet; counted in the segment's bytes */
+    int write_fd; /* of segment write_at; -1: none is being written */
+    size_t write_at;
+    char *out; /* [out_used], not written yet; counted in the segment's bytes */
     size_t out_used;
     uint64_t done_bytes;     /* of the oldest segment: delivered */
     struct place next, last; /* what is read next; what was read last */
@@ -211,29 +213,47 @@ mr_status mr_spill_flush(struct mr_spill *spill, struct mr_err *err)
     spill->out_used = 0;
     if (!error) return MR_OK;
     /* What is not there any more: a reader finds a record that is cut short, and goes on with the next file. */
-    spill->segment[spill->count - 1].bytes -= left;
+    spill->segment[spill->write_at].bytes -= left;
     close(spill->write_fd);
     spill->write_fd = -1;
     return spill_fail(spill, "writing", error, err);
 }
 
-static mr_status segment_begin(struct mr_spill *spill, struct mr_err *err)
+/* Opens the file of a new segment for writing. */
+static mr_status segment_open(struct mr_spill *spill, const struct segment *segment, struct mr_err *err)
 {
     char path[PATH_MAX];
-    struct segment segment = {.lane = spill->lane, .number = 1};
     mr_status status = spill->write_fd >= 0 ? mr_spill_flush(spill, err) : MR_OK;
     if (status) return status;
     if (spill->write_fd >= 0) close(spill->write_fd);
+    path_of(spill, segment, path);
+    spill->write_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+    if (spill->write_fd < 0) return spill_fail(spill, "making a file", errno, err);
+    if (segment_add(spill, segment)) return MR_OK;
+    close(spill->write_fd);
     spill->write_fd = -1;
-    if (spill->count) segment.number = spill->segment[spill->count - 1].number + 1;
-    path_of(spill, &segment, path);
-    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-    if (fd < 0) return spill_fail(spill, "making a file", errno, err);
-    if (!segment_add(spill, &segment)) {
-        close(fd);
-        return mr_fail(err, MR_ENOMEM, "%s: out of memory", spill->what);
-    }
-    spill->write_fd = fd;
+    return mr_fail(err, MR_ENOMEM, "%s: out of memory", spill->what);
+}
+
+static mr_status segment_begin(struct mr_spill *spill, struct mr_err *err)
+{
+    const struct segment segment = {
+        .lane = spill->lane, .number = spill->count ? spill->segment[spill->count - 1].number + 1 : NUMBER_FIRST};
+    const mr_status status = segment_open(spill, &segment, err);
+    if (!status) spill->write_at = spill->count - 1;
+    return status;
+}
+
+mr_status mr_spill_front(struct mr_spill *spill, struct mr_err *err)
+{
+    if (!spill->count) return MR_OK;
+    const struct segment segment = {.lane = spill->lane, .number = spill->segment[0].number - 1};
+    const mr_status status = segment_open(spill, &segment, err);
+    if (status) return status;
+    memmove(spill->segment + 1, spill->segment, (spill->count - 1) * sizeof *spill->segment);
+    spill->segment[0] = segment;
+    spill->write_at = 0;
+    spill->segment_bytes_max = UINT64_MAX; /* all of it goes there */
     return MR_OK;
 }
 
@@ -247,17 +267,16 @@ static char *out_put(char *out, const void *data, size_t bytes)
 static mr_status out_room(struct mr_spill *spill, size_t bytes, struct mr_err *err)
 {
     mr_status status = MR_OK;
-    const bool is_new =
-        spill->write_fd < 0 || spill->segment[spill->count - 1].bytes + bytes > spill->segment_bytes_max;
+    const bool is_new = spill->write_fd < 0 || spill->segment[spill->write_at].bytes + bytes > spill->segment_bytes_max;
     if (is_new) status = segment_begin(spill, err);
     if (!status && spill->out_used + bytes > WRITE_BYTES) status = mr_spill_flush(spill, err);
     return status;
 }
 
-mr_status mr_spill_add(struct mr_spill *spill, const struct mr_remote_entry *entry, const char *topic,
-                       struct mr_err *err)
+mr_status mr_spill_add(struct mr_spill *spill, const struct mr_remote_entry *entry, const char *value,
+                       const struct mr_span *topic, struct mr_err *err)
 {
-    const size_t topic_bytes = strnlen(topic, TOPIC_BYTES_MAX);
+    const size_t topic_bytes = topic->bytes < TOPIC_BYTES_MAX ? topic->bytes : TOPIC_BYTES_MAX;
     const size_t bytes = sizeof(struct frame) + topic_bytes + entry->value_bytes;
     struct frame frame = {.magic = MAGIC,
                           .bytes = (uint32_t)bytes,
@@ -274,11 +293,11 @@ mr_status mr_spill_add(struct mr_spill *spill, const struct mr_remote_entry *ent
     if (status) return status;
     char *const first = spill->out + spill->out_used;
     char *const end =
-        out_put(out_put(out_put(first, &frame, sizeof frame), topic, topic_bytes), entry->value, entry->value_bytes);
+        out_put(out_put(out_put(first, &frame, sizeof frame), topic->data, topic_bytes), value, entry->value_bytes);
     frame.check = XXH3_64bits(first + CHECKED_FROM, (size_t)(end - first) - CHECKED_FROM);
     memcpy(first, &frame, sizeof frame);
     spill->out_used += bytes;
-    spill->segment[spill->count - 1].bytes += bytes;
+    spill->segment[spill->write_at].bytes += bytes;
     return MR_OK;
 }
 
@@ -287,7 +306,7 @@ mr_status mr_spill_add(struct mr_spill *spill, const struct mr_remote_entry *ent
 /* Bytes of the segment that is read now that are in its file. */
 static uint64_t readable(const struct mr_spill *spill)
 {
-    const bool is_written = spill->next.segment + 1 == spill->count && spill->write_fd >= 0;
+    const bool is_written = spill->next.segment == spill->write_at && spill->write_fd >= 0;
     return spill->segment[spill->next.segment].bytes - (is_written ? spill->out_used : 0);
 }
 
@@ -401,6 +420,7 @@ static void segments_remove(struct mr_spill *spill, size_t gone)
     }
     memmove(spill->segment, spill->segment + gone, (spill->count - gone) * sizeof *spill->segment);
     spill->count -= gone;
+    spill->write_at -= spill->write_fd >= 0 ? gone : spill->write_at;
 }
 
 void mr_spill_done(struct mr_spill *spill)

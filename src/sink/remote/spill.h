@@ -4,7 +4,7 @@
  * first. After a crash a record that was cut short is skipped, and those of the oldest file that had been delivered
  * come again: whoever writes them knows repeats by their key.
  *
- * One thread: the sender's; open and close on the lane's, while there is no sender.
+ * One thread at a time.
  */
 #ifndef MR_SINK_REMOTE_SPILL_H
 #define MR_SINK_REMOTE_SPILL_H
@@ -28,9 +28,12 @@ mr_status mr_spill_open(const struct mr_spill_open *open, struct mr_spill **spil
 /** Accepts NULL. What is there stays. */
 void mr_spill_close(struct mr_spill *spill);
 
-/** Appends a record. MR_AGAIN: the spill is full; MR_EIO: the disk is, or fails: text says why. */
-mr_status mr_spill_add(struct mr_spill *spill, const struct mr_remote_entry *entry, const char *topic,
-                       struct mr_err *err);
+/** Appends a record; entry: all but its value. MR_AGAIN: the spill is full; MR_EIO: the disk is, or fails. */
+mr_status mr_spill_add(struct mr_spill *spill, const struct mr_remote_entry *entry, const char *value,
+                       const struct mr_span *topic, struct mr_err *err);
+
+/** What is added from now on is older than all that is there. Nothing is read any more. */
+mr_status mr_spill_front(struct mr_spill *spill, struct mr_err *err);
 
 /** Hands what was added to the operating system. */
 mr_status mr_spill_flush(struct mr_spill *spill, struct mr_err *err);
