@@ -37,8 +37,8 @@ struct mr_record {
     uint32_t topic;
     uint32_t row_count; /* input records that it answers: more than 1 in a joined message */
     /* Filled for sinks that ask for it (mr_sink_ops.reads_origin): */
-    uint32_t row;     /* the place of the (first) input record in its message: 0, unless a message holds several */
-    int64_t event_ms; /* timestamp of that message, milliseconds since 1970; -1: it has none */
+    uint32_t row; /* the place of the (first) input record in its message: 0, unless a message holds several */
+    const struct mr_message *message; /* that message, during emit() alone: mr_sink_open.event_ms knows its timestamp */
 };
 
 /** A batch of output records on their way. Owned by the pipeline; a sink borrows it until it has settled every record.
@@ -91,10 +91,14 @@ struct mr_sink_open {
      * 1; values and keys are the client's memory, as long as the outbox is. NULL: a lane gives it what it has made.
      */
     const char *followed;
-    /* Name of the topic that a record names by its index (record->topic); on the lane's thread, until close; the text
-     * lasts as long as the call's next one may come. NULL where `followed` is given: that is the topic. */
+    /*
+     * Name of the topic that a record names by its index (record->topic), until the next call; NULL where `followed` is
+     * given, for that is the topic. Timestamp of its message, milliseconds since 1970; -1: it has none. On the lane's
+     * thread, inside emit() alone. Asked for record by record: a sink that has no room need not know.
+     */
     const char *(*topic_name)(const void *context, uint32_t topic);
-    const void *topic_context;
+    int64_t (*event_ms)(const void *context, const struct mr_message *message);
+    const void *origin_context;
     /* Where a sink counts what becomes of records behind its back. Outlives the sink, for others read it while sinks
      * are closed and opened anew. NULL: nobody asks. */
     struct mr_sink_stats *stats;
@@ -114,7 +118,7 @@ struct mr_sink_ops {
     const char *summary;
     const struct mr_option *options;
     size_t options_size;
-    /* It asks for row and event_ms of records; then a joined record answers rows of one message only, and its key
+    /* It asks for row and message of records; then a joined record answers rows of one message only, and its key
      * (topic, source_partition, offset, row) is the same whenever the message is read again. */
     bool reads_origin;
     mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */

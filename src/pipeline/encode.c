@@ -324,7 +324,7 @@ static void records_trace(struct mr_encoder *encoder, const struct mr_encode_inp
         struct mr_record *const record = &box->record[i];
         trace_to(encoder, rows, row);
         record->row = encoder->place;
-        record->event_ms = input->source_ops->timestamp_ms(input->source, &input->messages[rows->message[row]]);
+        record->message = &input->messages[rows->message[row]];
         row += record->row_count;
     }
 }

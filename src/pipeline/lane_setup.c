@@ -158,6 +158,12 @@ static const char *topic_name(const void *context, uint32_t topic)
     return lane->run->job->source->topic_name(lane->source, topic);
 }
 
+static int64_t event_ms(const void *context, const struct mr_message *message)
+{
+    const struct mr_lane *const lane = context;
+    return lane->run->job->source->timestamp_ms(lane->source, message);
+}
+
 static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
 {
     const struct mr_job *job = lane->run->job;
@@ -184,7 +190,8 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
             .source_partitions_max = lane->run->source_partitions_max,
             .transaction = lane->exact ? lane->exact->transaction : NULL,
             .topic_name = topic_name,
-            .topic_context = lane,
+            .event_ms = event_ms,
+            .origin_context = lane,
             .stats = &lane->sink_stats[i]};
         sink->ops = job->sink[i].ops;
         status = sink->ops->open(&open, &sink->sink, err);

@@ -23,7 +23,8 @@ struct mr_remote {
     void *context;
     const struct mr_remote_options *options;
     const char *(*topic_name)(const void *context, uint32_t topic);
-    const void *topic_context;
+    int64_t (*event_ms)(const void *context, const struct mr_message *message);
+    const void *origin_context;
     const char *followed;
     struct mr_sink_stats *stats, own_stats; /* own: where nobody gives any */
     char *destination;

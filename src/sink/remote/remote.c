@@ -45,7 +45,7 @@ static uint32_t topic_number(struct mr_remote *remote, uint32_t topic)
     }
     if (remote->topic_number[topic] != MR_INTERN_NONE) return remote->topic_number[topic];
     const char *const name = remote->followed     ? remote->followed
-                             : remote->topic_name ? remote->topic_name(remote->topic_context, topic)
+                             : remote->topic_name ? remote->topic_name(remote->origin_context, topic)
                                                   : "";
     pthread_mutex_lock(&remote->lock);
     if (!mr_intern_add(&remote->topics, name, strlen(name), &remote->topic_number[topic]))
@@ -67,6 +67,11 @@ static struct mr_remote_entry *entry_room(struct mr_remote *remote, uint64_t byt
     return mr_remote_entry_at(remote, remote->tail_lane);
 }
 
+static int64_t event_of(const struct mr_remote *remote, const struct mr_record *record)
+{
+    return remote->event_ms && record->message ? remote->event_ms(remote->origin_context, record->message) : -1;
+}
+
 /* Copies a record into the queue. False: no room. */
 static bool entry_push(struct mr_remote *remote, struct mr_outbox *box, struct mr_record *record)
 {
@@ -78,7 +83,7 @@ static bool entry_push(struct mr_remote *remote, struct mr_outbox *box, struct m
                                       .box = remote->acknowledges ? box : NULL,
                                       .record = record,
                                       .offset = record->offset,
-                                      .event_ms = record->event_ms,
+                                      .event_ms = event_of(remote, record),
                                       .topic = topic,
                                       .row = record->row,
                                       .value_bytes = record->value_bytes,
@@ -170,7 +175,7 @@ static size_t records_spill(struct mr_remote *remote, const struct mr_outbox *bo
         const uint32_t topic = topic_number(remote, record->topic);
         if (topic == MR_INTERN_NONE) break;
         const struct mr_remote_entry entry = {.offset = record->offset,
-                                              .event_ms = record->event_ms,
+                                              .event_ms = event_of(remote, record),
                                               .row = record->row,
                                               .value_bytes = record->value_bytes,
                                               .partition = record->source_partition,
@@ -375,7 +380,8 @@ mr_status mr_remote_open(const struct mr_remote_open *open, struct mr_remote **r
     remote->context = open->context;
     remote->options = open->options;
     remote->topic_name = sink->topic_name;
-    remote->topic_context = sink->topic_context;
+    remote->event_ms = sink->event_ms;
+    remote->origin_context = sink->origin_context;
     remote->followed = sink->followed;
     remote->stats = sink->stats ? sink->stats : &remote->own_stats;
     remote->is_required = open->options->required;
