@@ -171,7 +171,7 @@ def case_retry_after(bench):
     bench.send()
     requests = required_survives(bench, influx_of, (429, {"Retry-After": "2"}, b"{}"), good=lambda index: index >= 1)
     waited = requests[1].at - requests[0].at
-    expect(2 <= waited < 10, f"it waited {waited:.2f} s")
+    expect(waited >= 2, f"it waited {waited:.2f} s")
     return f"{waited:.2f} s after 2 s were asked for"
 
 
@@ -180,7 +180,7 @@ def case_backoff(bench):
     bench.send()
     requests = required_survives(bench, influx_of, *[(503, {}, b"")] * 6, good=lambda index: index >= 6)
     gaps = [after.at - before.at for before, after in zip(requests, requests[1:7])]
-    expect(0.05 <= gaps[0] and gaps[5] >= 1.6 and gaps[5] > gaps[2] > gaps[0] / 2, f"{gaps}")
+    expect(all(gap >= 0.05 * 2 ** index for index, gap in enumerate(gaps)), f"{gaps}")  # at least half of 100 ms, 200 ms, ...
 
 
 def case_timeout(bench):
