@@ -56,6 +56,7 @@ struct mr_option {
     bool secret;                /* never printed; "[set]" instead */
     bool is_path;        /* MR_OPT_STRING: a file; in a job file a relative one counts from the job file's folder */
     const char *no_path; /* with is_path: a value that names no file ("none") */
+    bool is_shared;      /* with is_path: it is read, or a folder for files of its own names: others may name it, too */
     const char *doc;     /* one sentence, with units; shown in help, schema and reference */
     const char *example; /* optional: a value as JSON text */
     /* MR_OPT_MAP, optional: checks one pair of a job file, without a network. The text must not hold the value of a

@@ -36,6 +36,9 @@ struct mr_record {
     int32_t source_partition;
     uint32_t topic;
     uint32_t row_count; /* input records that it answers: more than 1 in a joined message */
+    /* Filled for sinks that ask for it (mr_sink_ops.reads_origin): */
+    uint32_t row; /* the place of the (first) input record in its message: 0, unless a message holds several */
+    const struct mr_message *message; /* that message, during emit() alone: mr_sink_open.event_ms knows its timestamp */
 };
 
 /** A batch of output records on their way. Owned by the pipeline; a sink borrows it until it has settled every record.
@@ -55,7 +58,8 @@ struct mr_outbox {
     void (*settled_ok)(struct mr_outbox *box, size_t count);
 };
 
-struct mr_sink; /* the sink of one lane; one thread at a time */
+struct mr_sink;       /* the sink of one lane; one thread at a time */
+struct mr_sink_stats; /* what it counts: metrics/sink_stats.h */
 
 /**
  * What a sink with partitions does with records that name the partition of their input. It decides at open, once for
@@ -92,6 +96,17 @@ struct mr_sink_open {
      * where `followed` is given. */
     const char *const *weights_of;
     size_t weights_count;
+    /*
+     * Name of the topic that a record names by its index (record->topic), until the next call; NULL where `followed` is
+     * given, for that is the topic. Timestamp of its message, milliseconds since 1970; -1: it has none. On the lane's
+     * thread, inside emit() alone. Asked for record by record: a sink that has no room need not know.
+     */
+    const char *(*topic_name)(const void *context, uint32_t topic);
+    int64_t (*event_ms)(const void *context, const struct mr_message *message);
+    const void *origin_context;
+    /* Where a sink counts what becomes of records behind its back. Outlives the sink, for others read it while sinks
+     * are closed and opened anew. NULL: nobody asks. */
+    struct mr_sink_stats *stats;
 };
 
 /** What a model of the job has learned, after a batch. */
@@ -116,6 +131,9 @@ struct mr_sink_ops {
     const char *summary;
     const struct mr_option *options;
     size_t options_size;
+    /* It asks for row and message of records; then a joined record answers rows of one message only, and its key
+     * (topic, source_partition, offset, row) is the same whenever the message is read again. */
+    bool reads_origin;
     mr_status (*check)(const void *options, struct mr_err *err); /* optional; no network */
     mr_status (*open)(const struct mr_sink_open *open, struct mr_sink **sink_out, struct mr_err *err);
     /* Required. Takes records box->record[from .. count): *taken_out of them; fewer when its queue is full (MR_AGAIN).
@@ -147,6 +165,9 @@ struct mr_sink_ops {
     /* Optional. A model that `weights_of` names has learned from a batch. On the lane's thread, between emit() and
      * poll(), whose error is the place for one. Does not wait. */
     void (*learned)(struct mr_sink *sink, const struct mr_weights *weights);
+    /* Optional. No record comes any more: what was settled and is not delivered yet goes out now, as far as that can be
+     * done within 3 s; the rest is counted. Once, on the lane's thread. */
+    void (*finish)(struct mr_sink *sink);
     /* Required. Accepts NULL. Records not yet settled are dropped. */
     void (*close)(struct mr_sink *sink);
 };

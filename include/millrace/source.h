@@ -137,8 +137,8 @@ struct mr_source_ops {
      */
     mr_txn_outcome (*offsets_send)(struct mr_source *source, struct mr_transaction *transaction,
                                    const struct mr_position *positions, size_t count, struct mr_err *err);
-    /* Optional. Records of its share that were there at the last answer of a broker and are not handed over yet; -1: not
-     * known. Asks nobody. */
+    /* Optional. Records of its share that were there at the last answer of a broker and are not handed over yet; -1:
+     * not known. Asks nobody. */
     int64_t (*lag)(struct mr_source *source);
     /* Required. Name of a topic by its index; valid until close. */
     const char *(*topic_name)(const struct mr_source *source, uint32_t topic);

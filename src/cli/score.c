@@ -60,7 +60,7 @@ static mr_status write_all(const struct iovec *vectors, int count, struct mr_err
 static mr_status rows_print(struct score *score, const struct mr_message *message, struct mr_err *err)
 {
     static char newline[] = "\n";
-    const struct mr_encode_input input = {message, &score->scores, &mr_no_source, NULL};
+    const struct mr_encode_input input = {message, &score->scores, &mr_no_source, NULL, false};
     const size_t decoded = score->rows.reject_count;
     mr_status status = MR_OK;
     for (size_t row = 0; row < score->rows.row_count && !status;) {

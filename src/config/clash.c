@@ -54,7 +54,7 @@ static const char *sink_topic(const struct mr_job_sink *sink, const char *input_
 static const char *sink_path(const struct mr_job_sink *sink, const char **key_out)
 {
     for (const struct mr_option *row = sink->ops ? sink->ops->options : NULL; row && row->key; row++) {
-        if (!row->is_path) continue;
+        if (!row->is_path || row->is_shared) continue;
         *key_out = row->key;
         return string_option(sink->ops->options, sink->options, row->key);
     }

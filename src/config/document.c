@@ -110,7 +110,10 @@ bool mr_key_is_secret(const char *key)
     static const char *const words[] = {"password",   "passwd", "secret",  "token", "key.pem",
                                         "credential", "jaas",   "api_key", "apikey"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strcasestr(key, words[i])) return true;
+        for (const char *at = key; (at = strcasestr(at, words[i]));) {
+            at += strlen(words[i]);
+            if (strncmp(at, "_file", 5) != 0) return true; /* else where one is, not what it is */
+        }
     }
     return false;
 }

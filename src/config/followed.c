@@ -25,6 +25,13 @@ size_t mr_job_direct_count(const struct mr_job *job)
     return count;
 }
 
+bool mr_job_reads_origin(const struct mr_job *job)
+{
+    for (size_t i = 0; i < job->sink_count; i++)
+        if (job->sink[i].ops && job->sink[i].ops->reads_origin && !mr_job_sink_is_followed(job, i)) return true;
+    return false;
+}
+
 const char *mr_job_followed_topic(const struct mr_job *job)
 {
     for (size_t i = 0; i < job->sink_count; i++) {

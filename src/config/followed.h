@@ -14,6 +14,9 @@ bool mr_job_sink_is_followed(const struct mr_job *job, size_t sink);
 /** Sinks that lanes write to. */
 size_t mr_job_direct_count(const struct mr_job *job);
 
+/** Whether lanes write to a sink that reads where records come from. */
+bool mr_job_reads_origin(const struct mr_job *job);
+
 /** The topic that followers read: that of the first Kafka sink. NULL: there is none. */
 const char *mr_job_followed_topic(const struct mr_job *job);
 

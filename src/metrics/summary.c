@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "metrics/summary_followers.h"
+#include "metrics/summary_sinks.h"
 #include "pipeline/lane.h"
 #include "pipeline/lane_labels.h"
 
@@ -105,6 +106,7 @@ void mr_summary_counts(const struct mr_run *run, struct mr_summary *report)
     if (labels) report->matched = mr_stats_get(&mr_join_counts(labels->join)->matched);
     report->has_followers = run->follower_count;
     report->follower_lag = mr_followers_lag(run);
+    report->sinks_lost = mr_sinks_lost(run, &report->is_sink_failing);
     for (size_t i = 0; i < run->models.count; i++) report->still_count += mr_follow_is_still(run->follow, i, &still);
     getrusage(RUSAGE_SELF, &usage);
     report->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +

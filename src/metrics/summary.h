@@ -25,8 +25,10 @@ struct mr_summary {
     uint64_t matched; /* records that met theirs */
     bool has_followers;
     int64_t follower_lag; /* offsets that some sink does not have yet; -1: not known */
-    size_t still_count;   /* followed models that stand still */
-    double first_out_s;   /* from the start of the run to the first acknowledged record; negative: none yet */
+    uint64_t sinks_lost;  /* records that sinks dropped, or their servers refused */
+    bool is_sink_failing;
+    size_t still_count; /* followed models that stand still */
+    double first_out_s; /* from the start of the run to the first acknowledged record; negative: none yet */
     struct mr_histogram process_ns, commit_ns, end_to_end_us;
     uint64_t cpu_ns;        /* of the process */
     uint64_t rss_max_bytes; /* largest resident size so far */

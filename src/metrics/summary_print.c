@@ -10,6 +10,7 @@
 #include "metrics/summary.h"
 #include "metrics/summary_followers.h"
 #include "metrics/summary_scoring.h"
+#include "metrics/summary_sinks.h"
 #include "millrace/status.h"
 
 /* "1.24 M", "850", "12.3 k" into out. */
@@ -69,6 +70,7 @@ void mr_summary_print(FILE *out, const struct mr_run *run, const struct mr_summa
     else
         fprintf(out, "  in = out + dead + filtered holds\n");
     mr_followers_print(out, run);
+    mr_sinks_print(out, run);
     mr_scoring_print(out, run);
     if (report->process_ns.count) {
         fprintf(out, "  latency   p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms from poll to acknowledgement\n",
@@ -164,6 +166,7 @@ void mr_summary_print_json(FILE *out, const struct mr_run *run, const struct mr_
     counts_add(root, report);
     mr_scoring_add(root, run);
     mr_followers_add(root, run);
+    mr_sinks_add(root, run);
     cJSON_AddNumberToObject(root, "records_per_second", rate(report->records_in, report->seconds));
     if (report->first_out_s >= 0) cJSON_AddNumberToObject(root, "first_out_seconds", report->first_out_s);
     latency_add(root, "process_ms", &report->process_ns, 1e6);
@@ -217,6 +220,7 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
     counts_add(total, now);
     mr_scoring_add(root, run);
     mr_followers_add(root, run);
+    mr_sinks_add(root, run);
     latency_add(root, "process_ms", &now->process_ns, 1e6);
     line_print(out, root);
 }
@@ -224,7 +228,7 @@ void mr_progress_print_json(FILE *out, const struct mr_run *run, const struct mr
 void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *before, const struct mr_summary *now,
                       unsigned cols)
 {
-    char text[4][32], matched[48] = "", behind[48] = "", still[48] = "", count[32];
+    char text[4][32], matched[48] = "", behind[48] = "", still[48] = "", lost[64] = "", count[32];
     const double seconds = now->seconds - before->seconds;
     const unsigned whole = (unsigned)now->seconds;
     if (now->has_labels) snprintf(matched, sizeof matched, "  matched %s", mr_grouped(now->matched, count));
@@ -233,9 +237,12 @@ void mr_progress_line(char *out, size_t out_bytes, const struct mr_summary *befo
     if (now->still_count)
         snprintf(still, sizeof still, "  %zu model%s stand%s still", now->still_count, now->still_count == 1 ? "" : "s",
                  now->still_count == 1 ? "s" : "");
-    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s%s%s%s  %s records/s  p50 %.1f ms  p99 %.1f ms",
+    if (now->sinks_lost || now->is_sink_failing)
+        snprintf(lost, sizeof lost, "  %s%s lost by sinks", now->is_sink_failing ? "a sink fails, " : "",
+                 mr_grouped(now->sinks_lost, count));
+    snprintf(out, out_bytes, "%02u:%02u  in %s  out %s  dead %s%s%s%s%s  %s records/s  p50 %.1f ms  p99 %.1f ms",
              whole / 60, whole % 60, mr_grouped(now->records_in, text[0]), mr_grouped(now->records_out, text[1]),
-             mr_grouped(now->records_dead, text[2]), matched, behind, still,
+             mr_grouped(now->records_dead, text[2]), matched, behind, still, lost,
              scaled(rate(now->records_out - before->records_out, seconds), text[3]),
              (double)mr_histogram_quantile(&now->process_ns, 0.5) / 1e6,
              (double)mr_histogram_quantile(&now->process_ns, 0.99) / 1e6);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "config/followed.h"
 #include "pipeline/template_write.h"
 #include "scoring/follow.h"
 
@@ -15,9 +16,13 @@ struct mr_encoder {
     bool joins_messages;    /* nothing but the value goes through, so neighbours may share a record */
     bool has_headers;
     bool is_mute;
-    bool is_fast;                   /* put_fast applies, row by row */
-    struct mr_header *model_header; /* [model_header_count] constant `millrace-model` headers */
-    size_t *model;                  /* [model_header_count] which each is of */
+    bool has_origin;                   /* a sink asks for row and event_ms of records */
+    uint32_t place;                    /* of the row that was traced last, in its message */
+    size_t traced;                     /* that row */
+    uint32_t last_message, last_place; /* of the slot before, its last row */
+    bool is_fast;                      /* put_fast applies, row by row */
+    struct mr_header *model_header;    /* [model_header_count] constant `millrace-model` headers */
+    size_t *model;                     /* [model_header_count] which each is of */
     size_t model_header_count;
     char **model_text;
     size_t version_bytes; /* that versions may take in the headers of a record */
@@ -76,7 +81,8 @@ mr_status mr_encoder_create(const struct mr_job *job, const struct mr_layout *la
     encoder->job = job;
     encoder->framing = job->emit.framing;
     encoder->joined_rows_max = job->emit.records_max > 0 ? (size_t)job->emit.records_max : 1;
-    encoder->joins_messages = !job->emit.headers.count && !job->emit.timestamp;
+    encoder->has_origin = mr_job_reads_origin(job);
+    encoder->joins_messages = !job->emit.headers.count && !job->emit.timestamp && !encoder->has_origin;
     mr_status status =
         mr_template_create(job, layout, info, encoder->framing == MR_EMIT_LINES, &encoder->template, err);
     if (!status) status = model_headers_create(encoder, layout, info, err);
@@ -293,6 +299,44 @@ static void put_fast(struct mr_encoder *encoder, const struct mr_encode_input *i
     *row = at;
 }
 
+/* ---- where records come from ---- */
+
+/* A slot begins: its first rows may go on with the message that the last slot ended in. */
+static void trace_begin(struct mr_encoder *encoder, const struct mr_encode_input *input, const struct mr_rows *rows)
+{
+    const bool goes_on = input->is_continued && rows->row_count && rows->message[0] == encoder->last_message;
+    encoder->traced = 0;
+    encoder->place = goes_on ? encoder->last_place + 1 : 0;
+}
+
+/* Goes on to a row; those that became no record have a place, too. */
+static void trace_to(struct mr_encoder *encoder, const struct mr_rows *rows, size_t row)
+{
+    for (; encoder->traced < row; encoder->traced++)
+        encoder->place = rows->message[encoder->traced] == rows->message[encoder->traced + 1] ? encoder->place + 1 : 0;
+}
+
+/* Records from `from` on, of which the first answers `row`. */
+static void records_trace(struct mr_encoder *encoder, const struct mr_encode_input *input, const struct mr_rows *rows,
+                          size_t row, struct mr_outbox *box, size_t from)
+{
+    for (size_t i = from; i < box->count; i++) {
+        struct mr_record *const record = &box->record[i];
+        trace_to(encoder, rows, row);
+        record->row = encoder->place;
+        record->message = &input->messages[rows->message[row]];
+        row += record->row_count;
+    }
+}
+
+static void trace_end(struct mr_encoder *encoder, const struct mr_rows *rows)
+{
+    if (!rows->row_count) return;
+    trace_to(encoder, rows, rows->row_count - 1);
+    encoder->last_message = rows->message[rows->row_count - 1];
+    encoder->last_place = encoder->place;
+}
+
 /* A row that does not fit an empty arena never will. False when the rejects are full. */
 static bool row_reject(const struct mr_encode_input *input, struct mr_rows *rows, size_t row)
 {
@@ -309,19 +353,20 @@ void mr_encode(struct mr_encoder *encoder, const struct mr_encode_input *input, 
                struct mr_outbox *box)
 {
     struct writer writer = {box, box->arena + box->arena_used, box->arena + box->arena_cap};
+    if (encoder->has_origin && !*row) trace_begin(encoder, input, rows);
     if (encoder->is_mute) *row = rows->row_count;
     while (*row < rows->row_count && box->count < box->record_cap) {
-        if (encoder->is_fast) {
-            const size_t before = *row;
-            put_fast(encoder, input, rows, row, &writer);
-            if (*row > before) continue;
-        }
-        const bool is_put = encoder->framing == MR_EMIT_SINGLE ? put_single(encoder, input, rows, row, &writer)
-                                                               : put_joined(encoder, input, rows, row, &writer);
+        const size_t before = *row, count = box->count;
+        if (encoder->is_fast) put_fast(encoder, input, rows, row, &writer);
+        const bool is_put =
+            *row > before || (encoder->framing == MR_EMIT_SINGLE ? put_single(encoder, input, rows, row, &writer)
+                                                                 : put_joined(encoder, input, rows, row, &writer));
+        if (is_put && encoder->has_origin) records_trace(encoder, input, rows, before, box, count);
         if (is_put) continue;
         if (writer.out > box->arena || !row_reject(input, rows, *row)) break;
         ++*row;
     }
+    if (encoder->has_origin && *row == rows->row_count) trace_end(encoder, rows);
     box->arena_used = (size_t)(writer.out - box->arena);
 }
 

@@ -14,6 +14,7 @@ struct mr_encode_input {
     const struct mr_scores *scores;         /* [model_count] */
     const struct mr_source_ops *source_ops; /* for headers, timestamps and topic names */
     struct mr_source *source;
+    bool is_continued; /* the first rows may belong to the message that the rows before ended in */
 };
 
 /**

@@ -371,7 +371,8 @@ static void record_fill(struct mr_follower *follower, const struct mr_message *m
                                  .timestamp_ms = follower->source_ops->timestamp_ms(follower->source, message),
                                  .offset = message->offset,
                                  .source_partition = message->partition,
-                                 .row_count = rows_of(follower, message)};
+                                 .row_count = rows_of(follower, message),
+                                 .message = message};
     for (size_t i = 0; i < follower->header_count; i++) {
         struct mr_span value;
         if (!follower->source_ops->header(follower->source, message, follower->header_name[i], &value)) continue;

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "config/followed.h"
+#include "metrics/sink_stats.h"
 #include "pipeline/deliver.h"
 
 #define MR_FOLLOWER_BATCHES 3
@@ -67,6 +68,7 @@ struct mr_follower {
     pthread_t thread;
     bool has_thread, is_lost; /* is_lost: its thread could not be joined */
     struct mr_stats stats;
+    struct mr_sink_stats sink_stats;
     _Atomic uint64_t records_refused;
     _Atomic int64_t lag; /* offsets of the topic that are not settled yet; -1: not known */
     _Atomic int64_t progress_ns;

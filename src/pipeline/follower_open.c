@@ -115,6 +115,12 @@ mr_status mr_follower_create(struct mr_run *run, size_t sink, struct mr_follower
     return status;
 }
 
+static int64_t event_ms(const void *context, const struct mr_message *message)
+{
+    const struct mr_follower *const follower = context;
+    return follower->source_ops->timestamp_ms(follower->source, message);
+}
+
 mr_status mr_follower_open(struct mr_follower *follower, struct mr_err *err)
 {
     struct mr_run *const run = follower->run;
@@ -128,7 +134,10 @@ mr_status mr_follower_open(struct mr_follower *follower, struct mr_err *err)
                                            .properties = run->properties,
                                            .connect_timeout_us = run->connect_timeout_us,
                                            .followed = follower->topic,
-                                           .fields = &run->job->emit.fields};
+                                           .fields = &run->job->emit.fields,
+                                           .event_ms = event_ms,
+                                           .origin_context = follower,
+                                           .stats = &follower->sink_stats};
     const struct mr_source_open source_open = {
         .options = follower->source_options,
         .job = run->job->name,

@@ -342,7 +342,8 @@ static mr_status slot_finish(struct mr_lane *lane, struct mr_err *err)
     const struct mr_encode_input input = {.messages = slot->raw->message,
                                           .scores = slot->scores,
                                           .source_ops = lane->run->job->source,
-                                          .source = lane->source};
+                                          .source = lane->source,
+                                          .is_continued = slot->from.byte > 0};
     mr_status status = lane->run->is_ordered ? MR_OK : scores_take(lane, slot, err);
     const size_t rejects_decoded = slot->rows.reject_count;
     size_t row = 0;
@@ -624,6 +625,7 @@ void *mr_lane_main(void *argument)
         mr_fail(&lane->err, MR_ERETRY, "left at once: what was not delivered and committed will be repeated");
     }
     if (lane->exact && mr_run_state_now(lane->run) != MR_RUN_ABORT) mr_transaction_leave(lane->exact->transaction);
+    mr_lane_sinks_finish(lane);
     atomic_store(&lane->is_over, true);
     return NULL;
 }

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "metrics/sink_stats.h"
 #include "pipeline/block.h"
 #include "pipeline/dead.h"
 #include "pipeline/deliver.h"
@@ -24,6 +25,7 @@ struct mr_lane {
     struct mr_source *source;
     struct mr_lane_sink *sink; /* [sink_count]: those of the job that lanes write to */
     size_t sink_count;
+    struct mr_sink_stats *sink_stats; /* [sink_count of the job] */
     struct mr_decoder *decoder;
     struct mr_encoder *encoder;
     struct mr_raw raw[MR_SLOT_COUNT]; /* polled batches; one more message batch than slots is never needed */
@@ -94,6 +96,10 @@ void mr_lane_models_leave(struct mr_lane *lane);
 /** After a transaction was given up: closes source and sinks, forgets what was in flight, and opens them again where
  * the last commit ended. Errors as mr_lane_create; then it may be called again. On the lane's thread. */
 mr_status mr_lane_rebuild(struct mr_lane *lane, struct mr_err *err);
+
+/** No sink gets more: what they have settled and not delivered goes out. Nothing where the run is aborted. On the
+ * lane's thread. */
+void mr_lane_sinks_finish(struct mr_lane *lane);
 
 /** Accepts NULL. The thread must have been joined. */
 void mr_lane_destroy(struct mr_lane *lane);

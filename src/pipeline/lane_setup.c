@@ -165,6 +165,18 @@ static void learned_tell(void *context, const struct mr_model_at_work *model)
     }
 }
 
+static const char *topic_name(const void *context, uint32_t topic)
+{
+    const struct mr_lane *const lane = context;
+    return lane->run->job->source->topic_name(lane->source, topic);
+}
+
+static int64_t event_ms(const void *context, const struct mr_message *message)
+{
+    const struct mr_lane *const lane = context;
+    return lane->run->job->source->timestamp_ms(lane->source, message);
+}
+
 static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
 {
     const struct mr_job *job = lane->run->job;
@@ -176,7 +188,8 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
         if (models->item[i].learn && models->item[i].learn->weights) weights_of[weights_count++] = job->model[i].name;
 
     if (!lane->sink) lane->sink = calloc(job->sink_count + 1, sizeof *lane->sink);
-    if (!lane->sink) status = mr_fail(err, MR_ENOMEM, "out of memory");
+    if (!lane->sink_stats) lane->sink_stats = calloc(job->sink_count + 1, sizeof *lane->sink_stats);
+    if (!lane->sink || !lane->sink_stats) status = mr_fail(err, MR_ENOMEM, "out of memory");
     lane->sink_count = 0;
     for (size_t i = 0; i < job->sink_count && !status; i++) {
         if (mr_job_sink_is_followed(job, i)) continue;
@@ -196,7 +209,11 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
             .transaction = lane->exact ? lane->exact->transaction : NULL,
             .fields = &job->emit.fields,
             .weights_of = weights_of,
-            .weights_count = weights_count};
+            .weights_count = weights_count,
+            .topic_name = topic_name,
+            .event_ms = event_ms,
+            .origin_context = lane,
+            .stats = &lane->sink_stats[i]};
         sink->ops = job->sink[i].ops;
         status = sink->ops->open(&open, &sink->sink, err);
         lane->sink_count++;
@@ -273,6 +290,12 @@ static mr_status clients_open(struct mr_lane *lane, struct mr_err *err)
     return status;
 }
 
+void mr_lane_sinks_finish(struct mr_lane *lane)
+{
+    for (size_t i = 0; i < lane->sink_count && mr_run_state_now(lane->run) != MR_RUN_ABORT; i++)
+        if (lane->sink[i].sink && lane->sink[i].ops->finish) lane->sink[i].ops->finish(lane->sink[i].sink);
+}
+
 /* Closes them; what was in flight is forgotten. */
 static void clients_close(struct mr_lane *lane)
 {
@@ -298,6 +321,7 @@ static void clients_close(struct mr_lane *lane)
 
 mr_status mr_lane_rebuild(struct mr_lane *lane, struct mr_err *err)
 {
+    mr_lane_sinks_finish(lane);
     clients_close(lane);
     mr_dead_reset(lane->dead);
     mr_flight_reset(&lane->flight);
@@ -385,5 +409,6 @@ void mr_lane_destroy(struct mr_lane *lane)
     mr_precision_deinit(&lane->precision);
     mr_flight_deinit(&lane->flight);
     free(lane->sink);
+    free(lane->sink_stats);
     free(lane);
 }

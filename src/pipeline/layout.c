@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/near.h"
+#include "config/followed.h"
 #include "pipeline/layout_build.h"
 #include "pipeline/paths.h"
 
@@ -120,7 +121,7 @@ mr_status mr_layout_create(const struct mr_job *job, const struct mr_model_info 
     if (!status) status = models_check(&b);
     if (!status) status = mr_layout_emit(&b);
     if (job->emit.headers.count) layout->reads_headers = true;
-    if (job->emit.timestamp) layout->reads_timestamps = true;
+    if (job->emit.timestamp || mr_job_reads_origin(job)) layout->reads_timestamps = true;
     layout->schema.feature_count = b.reads_text ? info[0]->column_count : b.features.count;
     layout->feature_name_count = b.features.count;
     layout->schema.capture_count = b.captures.count;

@@ -121,7 +121,7 @@ static void capture(struct batch *b, size_t column, size_t row, const char *text
 
 static size_t encode(struct batch *b, size_t row)
 {
-    const struct mr_encode_input input = {b->message, b->scores, &source_ops, NULL};
+    const struct mr_encode_input input = {b->message, b->scores, &source_ops, NULL, false};
     mr_encode(b->encoder, &input, &b->rows, &row, &b->box);
     return row;
 }
@@ -442,6 +442,63 @@ static void test_too_large(void **state)
     batch_deinit(&b);
 }
 
+static void places_are(const struct batch *b, size_t first, const uint32_t *places, const uint32_t *messages,
+                       size_t count)
+{
+    assert_int_equal(b->box.count - first, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(b->record[first + i].row, places[i]);
+        assert_ptr_equal(b->record[first + i].message, &b->message[messages[i]]);
+    }
+}
+
+/* Rows of a message have their places in it, wherever boxes and slots cut; those that became no record have one, too.
+ */
+static void test_places(void **state)
+{
+    (void)state;
+    static const struct mr_sink_ops asks = {.name = "asks", .reads_origin = true};
+    static const uint32_t messages[] = {0, 0, 1, 2, 2, 2, 2, 3};
+    static struct batch b;
+    struct mr_job_sink sink = {.ops = &asks};
+    for (int framing = MR_EMIT_SINGLE; framing <= MR_EMIT_LINES; framing++) {
+        batch_init(&b, &fixture_json);
+        fixture_emit(&b.f, "c", "m.class");
+        for (int i = 0; i < 8; i++) batch_row(&b, "x");
+        memcpy(b.row_message, messages, sizeof messages);
+        b.f.job.sink = &sink;
+        b.f.job.sink_count = 1;
+        b.f.job.emit.framing = framing;
+        b.f.job.emit.records_max = 2;
+        batch_compile(&b);
+        assert_true(b.layout->reads_timestamps);
+        b.box.record_cap = framing == MR_EMIT_SINGLE ? 5 : 3;
+        const size_t at = encode(&b, 0);
+        if (framing == MR_EMIT_SINGLE)
+            places_are(&b, 0, (uint32_t[]){0, 1, 0, 0, 1}, messages, 5);
+        else
+            places_are(&b, 0, (uint32_t[]){0, 0, 0}, (uint32_t[]){0, 1, 2}, 3); /* joined by twos, of one message */
+        b.box.count = b.box.arena_used = 0;
+        assert_int_equal(encode(&b, at), 8);
+        if (framing == MR_EMIT_SINGLE)
+            places_are(&b, 0, (uint32_t[]){2, 3, 0}, messages + 5, 3);
+        else
+            places_are(&b, 0, (uint32_t[]){2, 0}, (uint32_t[]){2, 3}, 2);
+
+        /* The next slot begins in the middle of message 3, or with one that has its number in another batch. */
+        for (int is_continued = 0; is_continued < 2; is_continued++) {
+            struct mr_encode_input input = {b.message, b.scores, &source_ops, NULL, is_continued};
+            size_t row = 0;
+            b.rows.row_count = 1;
+            b.row_message[0] = 3;
+            b.box.count = b.box.arena_used = 0;
+            mr_encode(b.encoder, &input, &b.rows, &row, &b.box);
+            places_are(&b, 0, &(uint32_t){is_continued ? 1 : 0}, &(uint32_t){3}, 1);
+        }
+        batch_deinit(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_joined),
         cmocka_unit_test(test_small_boxes),
         cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
