@@ -170,7 +170,7 @@ static says item_judge(const struct answer_item *item)
 static void item_text(const struct answer_item *item, const char *remedy, char *out, size_t bytes)
 {
     char words[240];
-    mr_http_words(item->reason, strlen(item->reason), words, sizeof words);
+    mr_curl_words(item->reason, strlen(item->reason), words, sizeof words);
     snprintf(out, bytes, "%d: %.60s: %s%s", item->status, item->type, words, remedy);
 }
 

@@ -25,14 +25,14 @@ struct elastic_options {
     struct mr_strings urls;
     bool is_data_stream;
     char *template;
-    struct mr_http_options http;
+    struct mr_curl_options http;
     struct mr_remote_options remote;
 };
 
 struct mr_sink {
     const struct elastic_options *options;
     struct mr_bulk_options bulk;
-    struct mr_http *http;
+    struct mr_curl *http;
     struct mr_remote *remote;
     struct mr_sink_stats *stats; /* may be NULL */
     char *template;              /* NULL: none is brought */
@@ -83,7 +83,7 @@ static const struct mr_option elastic_option_table[] = {
      .doc = "Index template that is put as millrace-INDEX before the first document, unless there is one of that name "
             "(another one stays, and is told of). auto: @timestamp is a date, numbers are doubles, texts keywords. "
             "none: none. Else the path of a file with one, as for PUT _index_template."},
-    MR_HTTP_ROWS(HTTP_AT),
+    MR_CURL_ROWS(HTTP_AT),
     MR_REMOTE_ROWS(REMOTE_AT),
     {0},
 };
@@ -108,7 +108,7 @@ static mr_status elastic_check(const void *options, struct mr_err *err)
     mr_status status = index_check(elastic->index, err);
     if (!status && !elastic->urls.count) status = mr_fail(err, MR_ECONFIG, WHAT ": urls: expected at least one");
     for (size_t i = 0; i < elastic->urls.count && !status; i++) {
-        status = mr_http_check(&elastic->http, WHAT, elastic->urls.item[i], err);
+        status = mr_curl_check(&elastic->http, WHAT, elastic->urls.item[i], err);
         if (!status && strlen(elastic->urls.item[i]) > URL_BYTES - 512)
             status = mr_fail(err, MR_ECONFIG, WHAT ": urls: one is too long");
     }
@@ -132,7 +132,7 @@ static bool is_away(long status)
 
 /* Sends to the node that answered last, then to the others in turn, until one answers. */
 static void nodes_send(struct mr_sink *sink, const char *method, const char *path, const char *name, const char *body,
-                       size_t bytes, struct mr_http_answer *answer)
+                       size_t bytes, struct mr_curl_answer *answer)
 {
     const struct mr_strings *const urls = &sink->options->urls;
     char url[URL_BYTES];
@@ -141,24 +141,24 @@ static void nodes_send(struct mr_sink *sink, const char *method, const char *pat
         size_t base_bytes = strlen(base);
         while (base_bytes && base[base_bytes - 1] == '/') base_bytes--;
         snprintf(url, sizeof url, "%.*s%s%s", (int)base_bytes, base, path, name);
-        const struct mr_http_request request = {.method = method,
+        const struct mr_curl_request request = {.method = method,
                                                 .url = url,
                                                 .type = strcmp(path, BULK_PATH) ? "application/json"
                                                                                 : "application/x-ndjson",
                                                 .body = body,
                                                 .bytes = bytes};
-        mr_http_send(sink->http, &request, answer);
+        mr_curl_send(sink->http, &request, answer);
         if (sink->stats && answer->status) atomic_fetch_add(&sink->stats->bytes_sent, answer->sent_bytes);
         if (!is_away(answer->status)) return;
         if (tries + 1 < urls->count) sink->at = (sink->at + 1) % urls->count;
     }
 }
 
-static void outcome_set(const struct mr_sink *sink, mr_answer kind, const struct mr_http_answer *answer,
+static void outcome_set(const struct mr_sink *sink, mr_answer kind, const struct mr_curl_answer *answer,
                         const char *remedy, struct mr_remote_outcome *outcome)
 {
     char words[200];
-    mr_http_words(answer->body, answer->bytes, words, sizeof words);
+    mr_curl_words(answer->body, answer->bytes, words, sizeof words);
     outcome->answer = kind;
     outcome->retry_after_ms = answer->retry_after_ms;
     if (answer->status)
@@ -169,7 +169,7 @@ static void outcome_set(const struct mr_sink *sink, mr_answer kind, const struct
 }
 
 /* Answers that mean the same for all requests. */
-static void failure_judge(const struct mr_sink *sink, const struct mr_http_answer *answer,
+static void failure_judge(const struct mr_sink *sink, const struct mr_curl_answer *answer,
                           struct mr_remote_outcome *outcome)
 {
     const long status = answer->status;
@@ -193,7 +193,7 @@ static void elastic_send(void *context, struct mr_remote *remote, struct mr_remo
                          const char *body, size_t bytes, struct mr_remote_outcome *outcome)
 {
     struct mr_sink *const sink = context;
-    struct mr_http_answer answer;
+    struct mr_curl_answer answer;
     nodes_send(sink, "POST", BULK_PATH, "", body, bytes, &answer);
     if (answer.status == 400 || answer.status == 413) { /* not a request as it should be: which part of it */
         outcome_set(sink, MR_ANSWER_BAD, &answer, "", outcome);
@@ -218,7 +218,7 @@ static mr_status elastic_add(void *context, const struct mr_remote_record *recor
 
 static void template_put(struct mr_sink *sink, struct mr_remote_outcome *outcome)
 {
-    struct mr_http_answer answer;
+    struct mr_curl_answer answer;
     nodes_send(sink, "PUT", TEMPLATE_PREFIX, sink->options->index, sink->template, strlen(sink->template), &answer);
     if (is_2xx(answer.status)) {
         mr_log(MR_LOG_INFO, "sink", WHAT ": index template millrace-%s is put", sink->options->index);
@@ -235,7 +235,7 @@ static void template_put(struct mr_sink *sink, struct mr_remote_outcome *outcome
 static void elastic_prepare(void *context, struct mr_remote_outcome *outcome)
 {
     struct mr_sink *const sink = context;
-    struct mr_http_answer answer;
+    struct mr_curl_answer answer;
     outcome->answer = MR_ANSWER_GOOD;
     if (!sink->template) return;
     nodes_send(sink, "GET", TEMPLATE_PREFIX, sink->options->index, NULL, 0, &answer);
@@ -270,7 +270,7 @@ static void elastic_close(struct mr_sink *sink)
 {
     if (!sink) return;
     mr_remote_close(sink->remote); /* its thread uses the others */
-    mr_http_close(sink->http);
+    mr_curl_close(sink->http);
     free(sink->template);
     free(sink);
 }
@@ -288,13 +288,13 @@ static mr_status parts_open(struct mr_sink *sink, const struct mr_sink_open *ope
     mr_status status = template_take(sink, err);
     if (!status) status = mr_remote_open(&remote, &sink->remote, err);
     if (status) return status;
-    const struct mr_http_open http = {.options = &options->http,
+    const struct mr_curl_open http = {.options = &options->http,
                                       .what = WHAT,
                                       .token_scheme = "ApiKey",
                                       .body_bytes_max = mr_remote_body_bytes(&options->remote, open),
                                       .answer_bytes_max = ANSWER_BYTES_MAX,
                                       .stop_ns = mr_remote_stop_ns(sink->remote)};
-    status = mr_http_open(&http, &sink->http, err);
+    status = mr_curl_open(&http, &sink->http, err);
     return status ? status : mr_remote_start(sink->remote, err);
 }
 

@@ -18,8 +18,8 @@
 #define RETRY_AFTER_MS_MAX 300000
 #define GZIP_WINDOW        (15 + 16) /* zlib: with a gzip header */
 
-struct mr_http {
-    struct mr_http_open open;
+struct mr_curl {
+    struct mr_curl_open open;
     CURL *curl;
     struct curl_slist *headers, *gzip_headers; /* the second one: and the body is compressed */
     const char *type;                          /* that they are made for */
@@ -41,7 +41,7 @@ static bool has_both(const char *a, const char *b)
     return a && *a && b && *b;
 }
 
-static mr_status secrets_check(const struct mr_http_options *options, const char *what, struct mr_err *err)
+static mr_status secrets_check(const struct mr_curl_options *options, const char *what, struct mr_err *err)
 {
     if (has_both(options->password, options->password_file))
         return mr_fail(err, MR_ECONFIG, "%s: password and password_file: expected one of them", what);
@@ -54,7 +54,7 @@ static mr_status secrets_check(const struct mr_http_options *options, const char
     return MR_OK;
 }
 
-mr_status mr_http_check(const struct mr_http_options *options, const char *what, const char *url, struct mr_err *err)
+mr_status mr_curl_check(const struct mr_curl_options *options, const char *what, const char *url, struct mr_err *err)
 {
     const mr_status status = secrets_check(options, what, err);
     if (status) return status;
@@ -101,9 +101,9 @@ static void secret_free(char *secret)
     free(secret);
 }
 
-static mr_status authorize(struct mr_http *http, struct mr_err *err)
+static mr_status authorize(struct mr_curl *http, struct mr_err *err)
 {
-    const struct mr_http_options *const options = http->open.options;
+    const struct mr_curl_options *const options = http->open.options;
     char *password = NULL, *token = NULL;
     mr_status status = secret_take(http->open.what, options->password, options->password_file, &password, err);
     if (!status) status = secret_take(http->open.what, options->token, options->token_file, &token, err);
@@ -129,7 +129,7 @@ static mr_status authorize(struct mr_http *http, struct mr_err *err)
 
 static size_t answer_add(char *data, size_t size, size_t count, void *context)
 {
-    struct mr_http *const http = context;
+    struct mr_curl *const http = context;
     const size_t bytes = size * count, room = http->open.answer_bytes_max - http->answer_bytes;
     const size_t kept = bytes < room ? bytes : room;
     memcpy(http->answer + http->answer_bytes, data, kept);
@@ -141,7 +141,7 @@ static size_t answer_add(char *data, size_t size, size_t count, void *context)
 /* Nonzero ends the request. */
 static int request_goes_on(void *context, curl_off_t down_all, curl_off_t down, curl_off_t up_all, curl_off_t up)
 {
-    const struct mr_http *const http = context;
+    const struct mr_curl *const http = context;
     (void)down_all, (void)down, (void)up_all, (void)up;
     return http->open.stop_ns && mr_clock_ns() >= atomic_load(http->open.stop_ns);
 }
@@ -151,10 +151,10 @@ static void library_start(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static mr_status curl_make(struct mr_http *http, struct mr_err *err)
+static mr_status curl_make(struct mr_curl *http, struct mr_err *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const struct mr_http_options *const options = http->open.options;
+    const struct mr_curl_options *const options = http->open.options;
     pthread_once(&once, library_start);
     CURL *const curl = http->curl = curl_easy_init();
     if (!curl) return mr_fail(err, MR_ENOMEM, "%s: libcurl does not start", http->open.what);
@@ -184,7 +184,7 @@ static mr_status curl_make(struct mr_http *http, struct mr_err *err)
     return MR_OK;
 }
 
-static mr_status zip_make(struct mr_http *http, struct mr_err *err)
+static mr_status zip_make(struct mr_curl *http, struct mr_err *err)
 {
     if (!http->open.options->gzip) return MR_OK;
     if (deflateInit2(&http->zip, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) != Z_OK)
@@ -195,9 +195,9 @@ static mr_status zip_make(struct mr_http *http, struct mr_err *err)
     return http->packed ? MR_OK : mr_fail(err, MR_ENOMEM, "%s: out of memory", http->open.what);
 }
 
-mr_status mr_http_open(const struct mr_http_open *open, struct mr_http **http_out, struct mr_err *err)
+mr_status mr_curl_open(const struct mr_curl_open *open, struct mr_curl **http_out, struct mr_err *err)
 {
-    struct mr_http *const http = calloc(1, sizeof *http);
+    struct mr_curl *const http = calloc(1, sizeof *http);
     *http_out = NULL;
     if (!http) return mr_fail(err, MR_ENOMEM, "%s: out of memory", open->what);
     http->open = *open;
@@ -206,13 +206,13 @@ mr_status mr_http_open(const struct mr_http_open *open, struct mr_http **http_ou
     if (!status) status = authorize(http, err);
     if (!status) status = zip_make(http, err);
     if (status)
-        mr_http_close(http);
+        mr_curl_close(http);
     else
         *http_out = http;
     return status;
 }
 
-static void headers_free(struct mr_http *http)
+static void headers_free(struct mr_curl *http)
 {
     curl_slist_free_all(http->headers);
     curl_slist_free_all(http->gzip_headers);
@@ -220,7 +220,7 @@ static void headers_free(struct mr_http *http)
     http->type = NULL;
 }
 
-void mr_http_close(struct mr_http *http)
+void mr_curl_close(struct mr_curl *http)
 {
     if (!http) return;
     if (http->curl) curl_easy_cleanup(http->curl);
@@ -242,7 +242,7 @@ static bool header_add(struct curl_slist **list, const char *line)
 }
 
 /* Both lists of headers for a type of body, unless they are there. False: no memory. */
-static bool headers_make(struct mr_http *http, const char *type)
+static bool headers_make(struct mr_curl *http, const char *type)
 {
     char line[128];
     if (http->type && !strcmp(http->type, type)) return true;
@@ -260,7 +260,7 @@ static bool headers_make(struct mr_http *http, const char *type)
 }
 
 /* The body as gzip; 0: it is sent as it is. */
-static size_t body_pack(struct mr_http *http, const struct mr_http_request *request)
+static size_t body_pack(struct mr_curl *http, const struct mr_curl_request *request)
 {
     if (!http->has_zip || request->bytes < GZIP_BYTES_MIN || request->bytes > http->open.body_bytes_max) return 0;
     union {
@@ -275,7 +275,7 @@ static size_t body_pack(struct mr_http *http, const struct mr_http_request *requ
     return deflate(&http->zip, Z_FINISH) == Z_STREAM_END ? (size_t)http->zip.total_out : 0;
 }
 
-static void method_set(const struct mr_http *http, const struct mr_http_request *request, const char *body,
+static void method_set(const struct mr_curl *http, const struct mr_curl_request *request, const char *body,
                        size_t bytes)
 {
     CURL *const curl = http->curl;
@@ -290,10 +290,10 @@ static void method_set(const struct mr_http *http, const struct mr_http_request 
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)bytes);
 }
 
-void mr_http_send(struct mr_http *http, const struct mr_http_request *request, struct mr_http_answer *answer)
+void mr_curl_send(struct mr_curl *http, const struct mr_curl_request *request, struct mr_curl_answer *answer)
 {
     const size_t packed = request->body ? body_pack(http, request) : 0;
-    *answer = (struct mr_http_answer){.sent_bytes = packed ? packed : request->bytes, .body = http->answer};
+    *answer = (struct mr_curl_answer){.sent_bytes = packed ? packed : request->bytes, .body = http->answer};
     http->answer_bytes = 0;
     http->is_cut = false;
     *http->error = 0;
@@ -327,7 +327,7 @@ void mr_http_send(struct mr_http *http, const struct mr_http_request *request, s
 
 /* ---- texts ---- */
 
-char *mr_http_escape(const char *text, char *out)
+char *mr_curl_escape(const char *text, char *out)
 {
     static const char hex[] = "0123456789ABCDEF";
     for (; *text; text++) {
@@ -344,7 +344,7 @@ char *mr_http_escape(const char *text, char *out)
     return out;
 }
 
-const char *mr_http_words(const char *body, size_t bytes, char *out, size_t out_bytes)
+const char *mr_curl_words(const char *body, size_t bytes, char *out, size_t out_bytes)
 {
     size_t used = 0;
     for (size_t i = 0; i < bytes && used + 1 < out_bytes; i++) {

@@ -12,7 +12,7 @@
 
 #include "millrace/option.h"
 
-struct mr_http_options {
+struct mr_curl_options {
     char *user, *password, *password_file, *token, *token_file;
     char *ca_file;
     bool insecure;
@@ -20,8 +20,8 @@ struct mr_http_options {
     int64_t timeout; /* us: of one request */
 };
 
-/** at(member): offset of a member of the struct mr_http_options within the sink's options. */
-#define MR_HTTP_ROWS(at)                                                                                               \
+/** at(member): offset of a member of the struct mr_curl_options within the sink's options. */
+#define MR_CURL_ROWS(at)                                                                                               \
     {.key = "user", .type = MR_OPT_STRING, .offset = at(user), .doc = "User of basic authentication."},                \
         {.key = "password",                                                                                            \
          .type = MR_OPT_STRING,                                                                                        \
@@ -51,49 +51,49 @@ struct mr_http_options {
         .max = 600e6, .doc = "How long a request may take before it is sent again."                                    \
     }
 
-struct mr_http;
+struct mr_curl;
 
-struct mr_http_open {
-    const struct mr_http_options *options;
+struct mr_curl_open {
+    const struct mr_curl_options *options;
     const char *what;         /* "influx sink", for messages */
     const char *token_scheme; /* "Token", "ApiKey": what stands before the token in the header */
     size_t body_bytes_max, answer_bytes_max;
     const _Atomic int64_t *stop_ns; /* of mr_clock_ns: no request goes on for longer; INT64_MAX: no such limit */
 };
 
-struct mr_http_request {
+struct mr_curl_request {
     const char *method, *url, *type; /* type: of the body */
     const char *body;
     size_t bytes;
 };
 
-#define MR_HTTP_ERROR_BYTES 256
+#define MR_CURL_ERROR_BYTES 256
 
-struct mr_http_answer {
+struct mr_curl_answer {
     long status;      /* 0: none came, error says why */
     const char *body; /* with a 0 behind it; until the next request */
     size_t bytes;
     int64_t retry_after_ms; /* 0: nothing was said */
     size_t sent_bytes;
-    char error[MR_HTTP_ERROR_BYTES];
+    char error[MR_CURL_ERROR_BYTES];
 };
 
 /** Whether options and url go together, without a network. MR_ECONFIG. */
-mr_status mr_http_check(const struct mr_http_options *options, const char *what, const char *url, struct mr_err *err);
+mr_status mr_curl_check(const struct mr_curl_options *options, const char *what, const char *url, struct mr_err *err);
 
 /** Reads the files of secrets. MR_EINPUT: one cannot be read; MR_ESINK, MR_ENOMEM. */
-mr_status mr_http_open(const struct mr_http_open *open, struct mr_http **http_out, struct mr_err *err);
+mr_status mr_curl_open(const struct mr_curl_open *open, struct mr_curl **http_out, struct mr_err *err);
 
 /** Sends and waits. A body of at least 1 KiB is compressed, if that is asked for. */
-void mr_http_send(struct mr_http *http, const struct mr_http_request *request, struct mr_http_answer *answer);
+void mr_curl_send(struct mr_curl *http, const struct mr_curl_request *request, struct mr_curl_answer *answer);
 
 /** Accepts NULL. */
-void mr_http_close(struct mr_http *http);
+void mr_curl_close(struct mr_curl *http);
 
 /** Writes text as it may stand in a query or a path. out: 3 * strlen(text) + 1 bytes. Returns the end. */
-char *mr_http_escape(const char *text, char *out);
+char *mr_curl_escape(const char *text, char *out);
 
 /** The part of an answer that is worth telling: one line, no control bytes, at most out_bytes. Returns out. */
-const char *mr_http_words(const char *body, size_t bytes, char *out, size_t out_bytes);
+const char *mr_curl_words(const char *body, size_t bytes, char *out, size_t out_bytes);
 
 #endif

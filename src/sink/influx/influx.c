@@ -20,14 +20,14 @@
 struct influx_options {
     struct mr_line_options line;
     char *url, *database, *retention_policy, *org, *bucket;
-    struct mr_http_options http;
+    struct mr_curl_options http;
     struct mr_remote_options remote;
 };
 
 struct mr_sink {
     const struct influx_options *options;
     struct mr_line *line;
-    struct mr_http *http;
+    struct mr_curl *http;
     struct mr_remote *remote;
     struct mr_sink_stats *stats; /* may be NULL */
     uint64_t skipped, empty;     /* told to stats so far */
@@ -123,7 +123,7 @@ static const struct mr_option influx_option_table[] = {
             "partition, offset and place in the message: so points stay apart, and one that is written again after a "
             "restart is the same. With several partitions add @partition to tags to be sure. overwrite: times as they "
             "are."},
-    MR_HTTP_ROWS(HTTP_AT),
+    MR_CURL_ROWS(HTTP_AT),
     MR_REMOTE_ROWS(REMOTE_AT),
     {0},
 };
@@ -132,7 +132,7 @@ static const struct mr_option influx_option_table[] = {
 static mr_status influx_check(const void *options, struct mr_err *err)
 {
     const struct influx_options *const influx = options;
-    mr_status status = mr_http_check(&influx->http, WHAT, influx->url, err);
+    mr_status status = mr_curl_check(&influx->http, WHAT, influx->url, err);
     if (!status) status = mr_remote_check(&influx->remote, WHAT, err);
     if (!status) status = mr_line_check(&influx->line, err);
     if (status) return status;
@@ -152,7 +152,7 @@ static bool url_put(char **at, const char *end, const char *text, const char *va
     const size_t bytes = strlen(text);
     if ((size_t)(end - *at) < bytes + 3 * strlen(value) + 1) return false;
     memcpy(*at, text, bytes);
-    *at = mr_http_escape(value, *at + bytes);
+    *at = mr_curl_escape(value, *at + bytes);
     return true;
 }
 
@@ -191,15 +191,15 @@ static mr_status influx_add(void *context, const struct mr_remote_record *record
 }
 
 /* The server's own words, of {"error": ...} (1) or {"message": ...} (2); else the body. */
-static void words_take(const struct mr_http_answer *answer, char words[256])
+static void words_take(const struct mr_curl_answer *answer, char words[256])
 {
     cJSON *const root = cJSON_ParseWithLength(answer->body, answer->bytes);
     const cJSON *text = cJSON_GetObjectItemCaseSensitive(root, "error");
     if (!cJSON_IsString(text)) text = cJSON_GetObjectItemCaseSensitive(root, "message");
     if (cJSON_IsString(text))
-        mr_http_words(text->valuestring, strlen(text->valuestring), words, 256);
+        mr_curl_words(text->valuestring, strlen(text->valuestring), words, 256);
     else
-        mr_http_words(answer->body, answer->bytes, words, 256);
+        mr_curl_words(answer->body, answer->bytes, words, 256);
     cJSON_Delete(root);
 }
 
@@ -210,7 +210,7 @@ static unsigned long long dropped_count(const char *words)
     return at ? strtoull(at + strlen("dropped="), NULL, 10) : 0;
 }
 
-static void outcome_set(struct mr_sink *sink, mr_answer kind, const struct mr_http_answer *answer, const char *remedy,
+static void outcome_set(struct mr_sink *sink, mr_answer kind, const struct mr_curl_answer *answer, const char *remedy,
                         struct mr_remote_outcome *outcome)
 {
     char words[256];
@@ -227,7 +227,7 @@ static bool is_2xx(long status)
 }
 
 /* A partial write, or a body that is no line protocol: which points, smaller parts will tell. */
-static void bad_judge(struct mr_sink *sink, size_t points, const struct mr_http_answer *answer,
+static void bad_judge(struct mr_sink *sink, size_t points, const struct mr_curl_answer *answer,
                       struct mr_remote_outcome *outcome)
 {
     char words[256];
@@ -236,7 +236,7 @@ static void bad_judge(struct mr_sink *sink, size_t points, const struct mr_http_
     snprintf(outcome->text, sizeof outcome->text, "%.100s: %ld: %.250s", sink->options->url, answer->status, words);
 }
 
-static void answer_judge(struct mr_sink *sink, size_t points, const struct mr_http_answer *answer,
+static void answer_judge(struct mr_sink *sink, size_t points, const struct mr_curl_answer *answer,
                          struct mr_remote_outcome *outcome)
 {
     const long status = answer->status;
@@ -269,13 +269,13 @@ static void influx_send(void *context, struct mr_remote *remote, struct mr_remot
                         const char *body, size_t bytes, struct mr_remote_outcome *outcome)
 {
     struct mr_sink *const sink = context;
-    const struct mr_http_request request = {
+    const struct mr_curl_request request = {
         .method = "POST", .url = sink->url, .type = "text/plain; charset=utf-8", .body = body, .bytes = bytes};
-    struct mr_http_answer answer;
+    struct mr_curl_answer answer;
     size_t points = 0;
     (void)remote;
     for (size_t i = 0; i < count; i++) points += items[i].units;
-    mr_http_send(sink->http, &request, &answer);
+    mr_curl_send(sink->http, &request, &answer);
     if (sink->stats && answer.status) atomic_fetch_add(&sink->stats->bytes_sent, answer.sent_bytes);
     answer_judge(sink, points, &answer, outcome);
 }
@@ -288,7 +288,7 @@ static void influx_close(struct mr_sink *sink)
 {
     if (!sink) return;
     mr_remote_close(sink->remote); /* its thread uses the others */
-    mr_http_close(sink->http);
+    mr_curl_close(sink->http);
     mr_line_destroy(sink->line);
     free(sink);
 }
@@ -308,13 +308,13 @@ static mr_status parts_open(struct mr_sink *sink, const struct mr_sink_open *ope
                                           .destination = destination};
     mr_status status = mr_remote_open(&remote, &sink->remote, err);
     if (status) return status;
-    const struct mr_http_open http = {.options = &options->http,
+    const struct mr_curl_open http = {.options = &options->http,
                                       .what = WHAT,
                                       .token_scheme = "Token",
                                       .body_bytes_max = body_bytes,
                                       .answer_bytes_max = ANSWER_BYTES_MAX,
                                       .stop_ns = mr_remote_stop_ns(sink->remote)};
-    status = mr_http_open(&http, &sink->http, err);
+    status = mr_curl_open(&http, &sink->http, err);
     if (!status) status = mr_line_create(&options->line, body_bytes, &sink->line, err);
     return status ? status : mr_remote_start(sink->remote, err);
 }

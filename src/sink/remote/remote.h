@@ -106,7 +106,7 @@ void mr_remote_close(struct mr_remote *remote);
 /** Marks an item as refused for good; text: one line. On the sender's thread. */
 void mr_remote_refuse(struct mr_remote *remote, struct mr_remote_item *item, mr_reason reason, const char *text);
 
-/** When requests must be over (mr_http_open.stop_ns): valid as long as the remote. */
+/** When requests must be over (mr_curl_open.stop_ns): valid as long as the remote. */
 const _Atomic int64_t *mr_remote_stop_ns(const struct mr_remote *remote);
 
 /** Bytes of the largest body: batch_bytes, unless the job's memory has less for it. */
