@@ -16,7 +16,10 @@ static double gamma_half_ratio(double a)
     static const double term[] = {
         1, -1.0 / 8, 1.0 / 128, 5.0 / 1024, -21.0 / 32768, -399.0 / 262144, 869.0 / 4194304, 39325.0 / 33554432};
     double below = 1, sum = 0;
-    for (; a < 40; a++) below *= a / (a + 0.5);
+    while (a < 40) {
+        below *= a / (a + 0.5);
+        a += 1;
+    }
     for (int i = (int)(sizeof term / sizeof *term); i-- > 0;) sum = sum / a + term[i];
     return below * sqrt(a) * sum;
 }
@@ -48,7 +51,8 @@ static double far_fraction(double ratio, double a)
 {
     double c = 1, d = 0, value = 1;
     for (int i = 1; i < ROUNDS_MAX; i++) {
-        const double n = i / 2;
+        const int half = i / 2;
+        const double n = half;
         const double part = i % 2 ? (0.5 + n) * ((a + n) / (a + 2 * n)) / (a + 2 * n + 1)
                                   : n * ((a - 0.5 + n) / (a + 2 * n - 1)) / (a + 2 * n);
         d = 1 / (1 + part * ratio * d);

@@ -146,7 +146,7 @@ void mr_abtest_values(const struct mr_model *model, double *values)
 void mr_abtest_refresh(struct mr_model *model)
 {
     const size_t arms = model->plan.rule.arms, window = model->plan.window;
-    double values[MR_AB_ARMS_MAX * (PER_COMPARISON + 2) + 1];
+    double values[MR_AB_ARMS_MAX * (PER_COMPARISON + 2) + 1] = {0};
     for (size_t k = 0; k < arms; k++) model->recent[k] = model->window ? (struct mr_arm){0} : model->all[k];
     /* Oldest first: the same bits from the ring of a model that was stored and opened again. */
     for (size_t i = 0; model->window && i < model->window_count; i++) {

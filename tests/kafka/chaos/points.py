@@ -8,6 +8,7 @@ OPENING = ("open.before-init", "open.after-init", "open.restored")
 COMMIT = ("batch.polled", "batch.sent", "commit.begin", "commit.after-state", "commit.before-offsets", "commit.after-offsets", "commit.end-sent",
           "commit.end-answered", "commit.after-end", "commit.done")
 LEARNING = ("restore.read", "batch.learned", "state.sent")  # of a job that learns, beside those
+ROTATING = ("file.copied", "file.rotated", "file.restarted")  # of a file that is full
 REVOKING = ("revoke.begin", "revoke.done")  # when another member comes
 FOLLOWING = ("follower.written", "file.synced", "follower.marked")  # of a job with a file beside Kafka
 RESTARTING = ("restart.dropped", "restart.rebuilt")  # when a transaction was given up
