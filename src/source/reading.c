@@ -239,6 +239,7 @@ mr_status mr_fill_poll(const struct mr_fill *fill, struct mr_message *messages, 
 {
     const int64_t began_us = mr_clock_us();
     int64_t due_us = began_us + wait_us;
+    struct mr_err why = {0};
     size_t count = 0;
     mr_status status = MR_OK;
     *count_out = 0;
@@ -248,7 +249,7 @@ mr_status mr_fill_poll(const struct mr_fill *fill, struct mr_message *messages, 
     }
     while (cap) {
         const bool was_empty = !count;
-        status = fill->take(fill->context, messages, cap, &count, fill->failure);
+        status = fill->take(fill->context, messages, cap, &count, &why);
         if (count && was_empty) due_us = mr_clock_us() + fill_us;
         const int64_t left_us = due_us - mr_clock_us();
         if (status || count == cap || left_us <= 0) break;
@@ -257,6 +258,7 @@ mr_status mr_fill_poll(const struct mr_fill *fill, struct mr_message *messages, 
     *count_out = count;
     if (status == MR_AGAIN || (status == MR_END && count)) return MR_OK;
     if (!status || status == MR_END) return status;
+    *fill->failure = why;
     fill->failure->status = status;
     if (count) return MR_OK; /* first what came before it */
     if (err) *err = *fill->failure;

@@ -9,6 +9,7 @@ import time
 
 from examples import DEADLINE_S, MILLRACE, call, fail
 
+NOBODY = 65534
 HOOKED = str(pathlib.Path(os.environ.get("BUILD_DIR", pathlib.Path(MILLRACE).parent)) / "tests/millrace_hooks")
 
 
@@ -55,8 +56,17 @@ class Job:
         self.said = done.stderr
         return json.loads(done.stdout.splitlines()[-1]) if done.stdout else None
 
-    def start(self, *flags, program=MILLRACE, environment=None, stdin=None):
-        return Running(self, [program, "run", str(self.path), "--json", *flags], {**os.environ, **(environment or {})}, stdin)
+    def start(self, *flags, program=MILLRACE, environment=None, **how):
+        return Running(self, [program, "run", str(self.path), "--json", *flags], {**os.environ, **(environment or {})}, how)
+
+    def as_nobody(self):
+        """How to run it without the rights of root, to whom everything is readable; its folder becomes that user's."""
+        if os.geteuid():
+            return {}
+        for path in (self.folder, *self.folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        self.folder.parent.chmod(0o755)
+        return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
 
     def answers(self):
         if not self.out.exists():
@@ -92,10 +102,10 @@ def make_model(path):
 class Running:
     """A run that is at work."""
 
-    def __init__(self, job, command, environment, stdin):
+    def __init__(self, job, command, environment, how):
         self.job = job
         self.log = tempfile.TemporaryFile(mode="w+")
-        self.process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=self.log, env=environment)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log, env=environment, **how)
 
     def said(self):
         self.log.seek(0)

@@ -278,15 +278,15 @@ static mr_status next_begin(struct mr_source *source, struct mr_err *err)
     return MR_END;
 }
 
-/* The file is read: says what has happened to it meanwhile. */
-static void file_end(struct mr_source *source)
+/* The file is read, or cannot be read any further: says what has happened to it meanwhile. */
+static void file_end(struct mr_source *source, bool is_whole)
 {
     struct mr_reading *const reading = &source->reading;
     const struct mr_file *const file = reading->file;
     const uint64_t byte = reading->stream.byte;
     const bool is_plain = !reading->stream.gz;
     struct stat info;
-    if (!mr_reading_file_end(reading, &info) || !is_plain || (uint64_t)info.st_size == byte) return;
+    if (!mr_reading_file_end(reading, &info) || !is_plain || !is_whole || (uint64_t)info.st_size == byte) return;
     const bool has_grown = (uint64_t)info.st_size > byte;
     mr_log(MR_LOG_WARN, "dir",
            "%s/%s has %s while it was read, to %lld bytes: what was read, up to byte %llu, stands%s; files must be "
@@ -320,12 +320,13 @@ static mr_status dir_take(void *context, struct mr_message *messages, size_t cap
         if (status) return status;
         status = mr_reading_take(reading, messages, cap, count, err);
         large_tell(source, *count - first, cap);
-        if (is_of_file(status)) {
+        const bool is_whole = !is_of_file(status);
+        if (!is_whole) {
             mr_log(MR_LOG_WARN, "dir", "%s: what was read of it before stands, the rest is not read", err->text);
             status = MR_END;
         }
         if (status != MR_END) return status;
-        file_end(source);
+        file_end(source, is_whole);
         if (*count && source->opt->batch == BATCH_FILE) return MR_AGAIN; /* the batch ends here */
         status = MR_OK;
     }

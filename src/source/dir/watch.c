@@ -88,8 +88,13 @@ static mr_status notice_take(struct mr_source *source, const struct inotify_even
 mr_status mr_dir_notices(struct mr_source *source, struct mr_err *err)
 {
     _Alignas(struct inotify_event) char notices[NOTICES_BYTES];
+    struct stat info;
     if (source->folder < 0) return folder_return(source, err);
     if (source->notices < 0) return MR_OK;
+    if (!fstat(source->folder, &info) && !info.st_nlink) { /* no notice tells: it is still open here */
+        folder_leave(source);
+        return MR_OK;
+    }
     for (;;) {
         const ssize_t bytes = read(source->notices, notices, sizeof notices);
         if (bytes < 0 && errno == EINTR) continue;

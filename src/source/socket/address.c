@@ -112,6 +112,16 @@ static mr_status names_find(const struct mr_address *address, const char *text, 
     return code ? mr_fail(err, MR_EINPUT, "socket source: %s: %s", text, gai_strerror(code)) : MR_OK;
 }
 
+/* Trying a port of this machine at which nobody listens, a socket may be given that port, and so find itself. */
+static bool is_itself(int fd)
+{
+    struct sockaddr_storage own = {0}, other = {0};
+    socklen_t own_bytes = sizeof own, other_bytes = sizeof other;
+    return !getsockname(fd, (struct sockaddr *)&own, &own_bytes) &&
+           !getpeername(fd, (struct sockaddr *)&other, &other_bytes) && own_bytes == other_bytes &&
+           !memcmp(&own, &other, own_bytes);
+}
+
 mr_status mr_address_connect(const struct mr_address *address, const char *text, int64_t timeout_us, int *fd_out,
                              struct mr_err *err)
 {
@@ -128,6 +138,7 @@ mr_status mr_address_connect(const struct mr_address *address, const char *text,
     for (const struct addrinfo *at = list; at && *fd_out < 0; at = at->ai_next) {
         const int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         error = fd < 0 ? errno : connect_wait(fd, at->ai_addr, at->ai_addrlen, until_us);
+        if (!error && is_itself(fd)) error = ECONNREFUSED;
         if (error && fd >= 0) close(fd);
         if (!error) alive_keep(fd);
         if (!error) *fd_out = fd;
