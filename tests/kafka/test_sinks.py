@@ -95,7 +95,11 @@ def case_required(rig):
         job = rig.job("req", lanes=2, sinks=[influx_of(influx, "req", required=True), elastic_of(search, "req", required=True)])
         sender = rig.producing("req", RECORDS, RECORDS / 8)
         kill_often(rig, job, sender, KILLS)
-        rig.run(job, "--until", "end").expect_end(0, 120)
+        for _ in range(5):  # it ends with 75 where the servers take more than a few seconds for the last of it
+            code = rig.run(job, "--until", "end").end(120)
+            if code != 75:
+                break
+        expect(code == 0, f"exit code {code}")
         ids = [document["id"] for document in search.documents("req").values()]
         expect(sorted(ids) == list(range(RECORDS)), f"{len(ids)} documents, {len(set(ids))} ids, of {RECORDS} records")
         points = influx.points("test", "req")

@@ -74,6 +74,12 @@ class Job:
         expect(got == code, f"exit code {got}, not {code}: {self.said()[-3000:]}")
         return self.progress()
 
+    def finish(self):
+        """All is acknowledged, or dead: then it is asked to end. (At the end of an input a required sink is waited for no longer than 5 s.)"""
+        self.wait(lambda value: value["total"]["records_out"] + value["total"]["records_dead"] == RECORDS, "all acknowledged")
+        self.process.send_signal(signal.SIGTERM)
+        return self.end()
+
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
@@ -145,10 +151,7 @@ def required_survives(bench, sink, *faults, good):
     then = OK if sink is influx_of else bulk_answer
     fake = Fake(script(*faults, then=then))
     try:
-        job = bench.start(sink(fake, required=True), flags=())  # the end of an input waits for 5 s and no longer
-        job.wait(lambda value: value["total"]["records_out"] == RECORDS, "all acknowledged")
-        job.process.send_signal(signal.SIGTERM)
-        report = job.end()
+        report = bench.start(sink(fake, required=True), flags=()).finish()
         delivered_once(fake, good=good)
         told = report["sinks"][0]
         expect(told["records_delivered"] == RECORDS == report["records_out"] and not told["records_dropped"] + told["records_refused"], f"{told}")
@@ -188,7 +191,7 @@ def case_timeout(bench):
     bench.send()
     fake = Fake(script("hang"))
     try:
-        report = bench.start(influx_of(fake, required=True, timeout="300ms")).end()
+        report = bench.start(influx_of(fake, required=True, timeout="300ms"), flags=()).finish()
         delivered_once(fake, good=lambda index: index >= 1)
         expect(report["sinks"][0]["retries"] >= 1 and "timed out" in report["sinks"][0]["last_error"].lower(), f"{report['sinks']}")
     finally:
@@ -201,7 +204,7 @@ def case_cut_body(bench):
     fake = Fake(script())
     fake.cut_bodies = 2
     try:
-        report = bench.start(influx_of(fake, required=True, gzip=False)).end()
+        report = bench.start(influx_of(fake, required=True, gzip=False), flags=()).finish()
         delivered_once(fake)
         expect(report["sinks"][0]["retries"] == 2, f"{report['sinks']}")
     finally:
@@ -218,7 +221,7 @@ def case_one_bad_row(bench):
         return (400, {}, json.dumps({"error": f"partial write: wrong dropped={len(wrong)}"}).encode()) if wrong else OK
     fake = Fake(judge)
     try:
-        report = bench.start(influx_of(fake, required=True)).end()
+        report = bench.start(influx_of(fake, required=True), flags=()).finish()
         good = {number for request in fake.requests if judge(request) is OK for number in ids_of(request.body)}
         expect(good == set(range(RECORDS)) - bad, f"{len(good)} records")
         expect(report["records_dead"] == 4 and report["reasons"] == {"refused": 4}, f"{report['reasons']}")
@@ -240,7 +243,7 @@ def case_too_large(bench):
     bench.send(pad=200)
     fake = Fake(lambda request: (413, {}, b"too large") if len(request.body) > 20_000 else OK)
     try:
-        bench.start(influx_of(fake, required=True)).end()
+        bench.start(influx_of(fake, required=True), flags=()).finish()
         delivered_once(fake, good=lambda index: len(fake.requests[index].body) <= 20_000)
     finally:
         fake.close()
@@ -260,7 +263,7 @@ def case_items(bench):
         return bulk_answer(request, judge)
     fake = Fake(answer)
     try:
-        report = bench.start(elastic_of(fake, required=True)).end()
+        report = bench.start(elastic_of(fake, required=True), flags=()).finish()
         times = {}
         for request in fake.requests:
             for number in ids_of(request.body):

@@ -50,10 +50,33 @@ class Bench:
         path.write_text(json.dumps(job))
         return path
 
-    def run(self, path, *flags, code=0):
-        """Its report, what it said."""
-        done = call(MILLRACE, "run", path, "--until", "end", "--json", *flags, codes=(code,))
-        return json.loads(done.stdout.splitlines()[-1]), done.stderr
+    def run(self, path, count):
+        """Until its sinks have done with so many records; its report, what it said. (At the end of an input, sinks are waited for a few
+        seconds, however slow they are.)"""
+        with open(f"{path}.out", "w+", encoding="utf-8") as out, open(f"{path}.log", "w+", encoding="utf-8") as log:
+            process = subprocess.Popen([MILLRACE, "run", str(path), "--json"], stdout=out, stderr=log)
+
+            def said(file):
+                file.seek(0)
+                return file.read()
+
+            def last():
+                lines = [line for line in said(out).splitlines(keepends=True) if line.endswith("\n")]
+                return json.loads(lines[-1]) if lines else {}
+
+            def is_done():
+                value = last()
+                total, sinks = value.get("total", {}), value.get("sinks", [])
+                scored = total and total["records_out"] + total["records_dead"] >= count
+                return process.poll() is not None or (scored and all(one["records_delivered"] + one["records_refused"] >= total["messages_out"] for one in sinks))
+            try:
+                wait_for(is_done, f"{count} records; {last()}; {said(log)[-2000:]}", 120)
+                process.terminate()
+                expect(process.wait(60) == 0, f"exit code {process.returncode}: {said(log)[-2000:]}")
+            finally:
+                process.kill()
+                process.wait()
+            return last(), said(log)
 
     def tap(self, topic):
         """Messages of a topic, their values read as JSON."""
@@ -73,7 +96,7 @@ def case_influx(bench):
         bench.send("flow", readings(RECORDS))
         sink = {"type": "influx", "url": server.url, "database": "example", "measurement": "new table", "tags": ["prediction", "@partition"], "integers": ["id"]}
         job = bench.job("flow", [sink])
-        report, said = bench.run(job)
+        report, said = bench.run(job, RECORDS)
         told = report["sinks"][0]
         expect(told["records_delivered"] == RECORDS and not told["records_dropped"] + told["records_refused"], f"{told} {said}")
         points = server.points("example", "new table")
@@ -83,7 +106,7 @@ def case_influx(bench):
         times = {message["value"]["id"]: message["timestamp"] for message in bench.tap("flow")}
         wrong = [point for point in points if point["time"] // 1_000_000 != times[point["id"]]]
         expect(not wrong, f"{len(wrong)} points are not at the time of their records, such as {wrong[:1]}")
-        bench.run(bench.job("flow", [sink]))
+        bench.run(bench.job("flow", [sink]), RECORDS)
         expect(server.points("example", "new table") == points, "written again, the points are others")
         return f"{len(points)} points"
     finally:
@@ -98,7 +121,7 @@ def case_influx_hostile(bench):
         bench.send("hostile", [json.dumps({"id": index, "Temperature": 70, "text": text}) for index, text in enumerate(HOSTILE)])
         sink = {"type": "influx", "url": server.url, "database": "example", "measurement": "a,b c\"\\d", "tags": ["ta g"], "integers": ["id"]}
         emit = {"fields": {"id": "id", "ta g": "text", "fi=e,l d\\": "text"}}
-        report, said = bench.run(bench.job("hostile", [sink], emit=emit))
+        report, said = bench.run(bench.job("hostile", [sink], emit=emit), len(HOSTILE))
         expect(report["sinks"][0]["records_delivered"] == len(HOSTILE), f"{report['sinks']} {said}")
         points = {point["id"]: point for point in server.query('SELECT * FROM /.*/', "example")}
         expect(len(points) == len(HOSTILE), f"{len(points)} points of {len(HOSTILE)}")
@@ -124,7 +147,7 @@ def case_influx_partial(bench):
         lines = [json.dumps({"id": index, "Temperature": 70, "v": "text" if index in (3, 777, 1999) else 1.5}) for index in range(2000)]
         bench.send("partial", lines)
         sink = {"type": "influx", "url": server.url, "database": "example", "retention_policy": "short", "measurement": "m", "integers": ["id"], "required": True}
-        report, said = bench.run(bench.job("partial", [sink], emit={"fields": {"id": "id", "v": "v"}}, lanes=1))
+        report, said = bench.run(bench.job("partial", [sink], emit={"fields": {"id": "id", "v": "v"}}, lanes=1), 2000)
         points = server.points("example", 'short"."m')
         expect({point["id"] for point in points} == set(range(2000)) - {3, 777, 1999}, f"{len(points)} points; {said[-1000:]}")
         expect(report["records_dead"] == 3 and report["reasons"] == {"refused": 3}, f"{report}")
@@ -140,7 +163,7 @@ def case_influx_comes_late(bench):
     bench.send("late", readings(2000))
     job = bench.job("late", [{"type": "influx", "url": f"http://127.0.0.1:{port}", "database": "later", "measurement": "m", "required": True, "integers": ["id"]}])
     with open(bench.folder / "late.log", "w+", encoding="utf-8") as log:
-        process = subprocess.Popen([MILLRACE, "run", str(job), "--until", "end", "--json"], stdout=log, stderr=log)
+        process = subprocess.Popen([MILLRACE, "run", str(job), "--json"], stdout=log, stderr=log)
         server = Influx(port)
         try:
             def says(text):
@@ -151,6 +174,8 @@ def case_influx_comes_late(bench):
             wait_for(lambda: says("database not found"), "a word about the database", 60)
             wait_for(lambda: says("create the database"), "the remedy")
             server.database("later")
+            wait_for(lambda: len(server.points("later", "m")) == 2000, "all points", 60, 0.1)
+            process.terminate()
             expect(process.wait(60) == 0, "it failed")
             points = server.points("later", "m")
             expect(sorted(point["id"] for point in points) == list(range(2000)), f"{len(points)} points")
@@ -167,7 +192,7 @@ def case_elastic(bench):
     server = SEARCH
     bench.send("docs", readings(RECORDS))
     sink = {"type": "elastic", "urls": [f"http://127.0.0.1:{free_ports(1)[0]}", server.url], "index": "scores"}
-    report, said = bench.run(bench.job("docs", [sink]))
+    report, said = bench.run(bench.job("docs", [sink]), RECORDS)
     told = report["sinks"][0]
     expect(told["records_delivered"] == RECORDS and not told["records_dropped"] + told["records_refused"], f"{told} {said}")
     found = server.documents("scores")
@@ -180,7 +205,7 @@ def case_elastic(bench):
         expect(document["@timestamp"] == stamp, f"{document['@timestamp']} of {stamp}")
     mapping = server.ask("/scores/_mapping")["scores"]["mappings"]["properties"]
     expect({name: field["type"] for name, field in mapping.items()} == {"@timestamp": "date", "id": "double", "Temperature": "double", "prediction": "double"}, f"{mapping}")
-    bench.run(bench.job("docs", [sink]))
+    bench.run(bench.job("docs", [sink]), RECORDS)
     expect(server.documents("scores") == found, "written again, the documents are others")
     return f"{len(found)} documents"
 
@@ -192,7 +217,7 @@ def case_elastic_items(bench):
     server.ask("/_index_template/millrace-strict", own, "PUT")
     bench.send("items", [json.dumps({"id": index, "Temperature": 70, "v": "no number" if index in (5, 600) else index}) for index in range(1000)])
     sink = {"type": "elastic", "urls": [server.url], "index": "strict", "required": True}
-    report, said = bench.run(bench.job("items", [sink], emit={"fields": {"id": "id", "v": "v"}}, lanes=1))
+    report, said = bench.run(bench.job("items", [sink], emit={"fields": {"id": "id", "v": "v"}}, lanes=1), 1000)
     found = server.documents("strict")
     expect({document["id"] for document in found.values()} == set(range(1000)) - {5, 600}, f"{len(found)} documents")
     expect(report["records_dead"] == 2 and report["sinks"][0]["records_refused"] == 2, f"{report}")
@@ -208,7 +233,7 @@ def case_elastic_stream(bench):
     bench.send("stream", readings(500))
     sink = {"type": "elastic", "urls": [server.url], "index": "scores-stream", "data_stream": True}
     for _ in range(2):
-        report, said = bench.run(bench.job("stream", [sink]))
+        report, said = bench.run(bench.job("stream", [sink]), 500)
         expect(report["sinks"][0]["records_delivered"] == 500 and not report["sinks"][0]["records_refused"], f"{report['sinks']} {said}")
     expect(len(server.documents("scores-stream")) == 500, "documents are missing, or twice there")
     streams = server.ask("/_data_stream/scores-stream")["data_streams"]
@@ -227,7 +252,7 @@ def case_rows(bench):
             job = {"record": {"format": "json", "framing": "lines", "features": ["Temperature"]},
                    "emit": {"fields": {"id": "id", "prediction": "regime.class"}, "framing": framing}}
             for records_max in (5000, 64):  # batches are cut elsewhere the second time: the ids must not follow
-                bench.run(bench.job("rows", sinks, batch={"records_max": records_max}, **job))
+                bench.run(bench.job("rows", sinks, batch={"records_max": records_max}, **job), 3000)
                 found = server.documents(f"rows-{framing}")
                 expect(sorted(document["id"] for document in found.values()) == list(range(3000)), f"{framing}: {len(found)} documents")
                 points = influx.points("rows", framing)
