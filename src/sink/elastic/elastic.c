@@ -136,7 +136,7 @@ static void nodes_send(struct mr_sink *sink, const char *method, const char *pat
 {
     const struct mr_strings *const urls = &sink->options->urls;
     char url[URL_BYTES];
-    *answer = (struct mr_http_answer){.body = ""};
+    *answer = (struct mr_curl_answer){.body = ""};
     for (size_t tries = 0; tries < urls->count; tries++) {
         const char *const base = urls->item[sink->at];
         size_t base_bytes = strlen(base);
