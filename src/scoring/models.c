@@ -14,49 +14,6 @@ static void learning_take(struct mr_model_at_work *model)
     model->must_begin = model->learn && model->learn->begin;
 }
 
-/* Takes down what the model has found by now. */
-static void found_take(struct mr_model_at_work *model)
-{
-    struct mr_found *const found = &model->found;
-    if (!found->values) return;
-    pthread_mutex_lock(&found->lock);
-    model->job->ops->found(model->model, found->text, MR_FOUND_BYTES, found->values);
-    pthread_mutex_unlock(&found->lock);
-}
-
-bool mr_model_found(struct mr_model_at_work *model, char *text, double *values)
-{
-    struct mr_found *const found = &model->found;
-    if (!found->values) return false;
-    pthread_mutex_lock(&found->lock);
-    memcpy(text, found->text, MR_FOUND_BYTES);
-    memcpy(values, found->values, model->info->width * sizeof *values);
-    pthread_mutex_unlock(&found->lock);
-    return true;
-}
-
-static mr_status found_make(struct mr_model_at_work *model, struct mr_err *err)
-{
-    struct mr_found *const found = &model->found;
-    if (!model->job->ops->found) return MR_OK;
-    found->text = calloc(1, MR_FOUND_BYTES);
-    found->values = calloc(model->info->width + 1, sizeof *found->values);
-    if (!found->text || !found->values || pthread_mutex_init(&found->lock, NULL)) {
-        free(found->values);
-        found->values = NULL;
-        return mr_fail(err, MR_ENOMEM, "out of memory");
-    }
-    found_take(model);
-    return MR_OK;
-}
-
-static void found_free(struct mr_found *found)
-{
-    if (found->values) pthread_mutex_destroy(&found->lock);
-    free(found->values);
-    free(found->text);
-}
-
 mr_status mr_models_open(const struct mr_job *job, struct mr_models *models, struct mr_err *err)
 {
     return mr_models_open_from(job, NULL, models, err);
@@ -116,7 +73,7 @@ mr_status mr_models_open_from(const struct mr_job *job, const struct mr_model_by
         models->info[i] = model->info = model->job->ops->info(model->model);
         if (model->job->ops->reduced) model->reduced = model->job->ops->reduced(model->model);
         learning_take(model);
-        status = found_make(model, err);
+        status = mr_found_make(model, err);
         models->learns |= model->learn != NULL;
         model->judged = mr_losses_kind(job, model->info);
         models->is_judged |= model->judged != MR_JUDGED_NOT;
@@ -416,7 +373,7 @@ static mr_status model_learn(struct mr_models *models, struct mr_model_at_work *
     }
     model->learn->update(model->model, &batch, &report);
     model->version++;
-    found_take(model);
+    mr_found_take(model);
     report_take(model, &report);
     model->must_begin |= report.must_begin;
     model->stale = ~0u;
@@ -490,7 +447,7 @@ mr_status mr_models_replace(struct mr_models *models, size_t i, const struct mr_
     model->must_begin = model->learn && model->learn->begin;
     model->stale = 0;
     model->version = bytes ? bytes->version : 0;
-    found_take(model);
+    mr_found_take(model);
     return MR_OK;
 }
 
@@ -501,7 +458,7 @@ void mr_models_close(struct mr_models *models)
         plans_destroy(models, &model->plans);
         if (model->job && model->model != model->first) model->job->ops->close(model->model);
         if (model->job) model->job->ops->close(model->first);
-        found_free(&model->found);
+        mr_found_free(&model->found);
         free(model->sums);
     }
     free(models->item);

@@ -186,6 +186,13 @@ mr_status mr_models_save(const struct mr_models *models, struct mr_err *err);
  */
 mr_status mr_models_replace(struct mr_models *models, size_t i, const struct mr_model_bytes *bytes, struct mr_err *err);
 
+/** Memory for what a model finds, and the first of it; none where it never says anything. MR_ENOMEM. */
+mr_status mr_found_make(struct mr_model_at_work *model, struct mr_err *err);
+
+/** Takes down what the model has found by now. On the thread that learns. */
+void mr_found_take(struct mr_model_at_work *model);
+void mr_found_free(struct mr_found *found);
+
 /** Copies what model i has found: text [MR_FOUND_BYTES], values [info->width]. False: it never says anything. Any
  * thread. */
 bool mr_model_found(struct mr_model_at_work *model, char *text, double *values);
