@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/cut.h"
 #include "cli/no_source.h"
 #include "cli/override.h"
 #include "cli/shared_flags.h"
@@ -31,6 +32,7 @@ struct bench {
     char *text;                 /* the file */
     struct mr_message *message; /* [count] */
     size_t count;
+    struct mr_span header; /* the file's line of column names, where the job says that it has one */
     struct mr_decoder *decoder;
     struct mr_encoder *encoder;
     struct mr_slot slot;
@@ -65,8 +67,15 @@ static mr_status messages_cut(struct bench *bench, struct mr_err *err)
     size_t bytes = 0, lines = 0, cap = 0;
     mr_status status = file_read(bench, &bytes, err);
     const char *first = bench->text;
+    struct mr_cut cut = {0};
 
-    for (const char *at = bench->text; !status && at < bench->text + bytes; at++) {
+    if (bench->run->job->codec->cut) bench->run->job->codec->cut(bench->decoder, &cut);
+    if (!status && cut.has_header) {
+        const size_t header = mr_cut_record(&cut, first, bytes ? bytes : 1, true);
+        bench->header = (struct mr_span){first, bytes ? header : 0};
+        first += bench->header.bytes;
+    }
+    for (const char *at = first; !status && at < bench->text + bytes; at++) {
         const bool is_last = at + 1 == bench->text + bytes;
         if (*at != '\n' && !is_last) continue;
         if (++lines % (size_t)bench->opt->lines && !is_last) continue;
@@ -77,8 +86,10 @@ static mr_status messages_cut(struct bench *bench, struct mr_err *err)
         }
         const char *end = *at == '\n' ? at : at + 1;
         if (end > first)
-            bench->message[bench->count++] = (struct mr_message){
-                .value = first, .value_bytes = (size_t)(end - first), .offset = (int64_t)bench->count};
+            bench->message[bench->count++] = (struct mr_message){.value = first,
+                                                                 .value_bytes = (size_t)(end - first),
+                                                                 .offset = (int64_t)bench->count,
+                                                                 .header = cut.has_header ? &bench->header : NULL};
         first = at + 1;
     }
     if (!status && !bench->count) status = mr_fail(err, MR_EDATA, "%s holds no records", bench->opt->rows);
@@ -91,9 +102,9 @@ static mr_status bench_open(struct bench *bench, const struct mr_job *job, struc
     mr_status status = mr_run_create(job, &until, &bench->run, err);
     const size_t row_cap = (size_t)job->batch.records_max;
 
+    if (!status) status = job->codec->create(job->codec_options, &bench->run->layout->schema, &bench->decoder, err);
     if (!status) status = messages_cut(bench, err);
     if (!status) status = mr_slot_init(&bench->slot, bench->run, row_cap, err);
-    if (!status) status = job->codec->create(job->codec_options, &bench->run->layout->schema, &bench->decoder, err);
     if (!status) status = mr_encoder_create(job, bench->run->layout, bench->run->models.info, &bench->encoder, err);
     if (status) return status;
     bench->box.record_cap = row_cap;
@@ -259,7 +270,7 @@ static const struct mr_flag bench_flags[] = {
              .type = MR_OPT_STRING,
              .offset = AT(rows),
              .required = true,
-             .doc = "Records as the topic holds them, one a line."}},
+             .doc = "Records as the topic or the file holds them, one a line."}},
     MR_FLAG_LINES(AT(lines)),
     {.argument = "N",
      .row = {.key = "repetitions",

@@ -86,7 +86,7 @@ struct mr_fill {
  * few. */
 static inline size_t mr_stream_cap(const struct mr_cut *cut, size_t cap)
 {
-    const size_t most = MR_CHUNK_BYTES / MR_STREAM_BLOCK_BYTES * 4;
+    const size_t most = MR_CHUNK_BYTES / MR_STREAM_BLOCK_BYTES;
     return cut->is_block && cap > most ? most : cap;
 }
 

@@ -8,7 +8,8 @@
 
 #include "base/log.h"
 
-#define READ_LEAST_BYTES 4096 /* less room than that is not worth a read */
+#define READ_LEAST_BYTES 4096        /* less room than that is not worth a read */
+#define READ_MOST_BYTES  (64u << 10) /* more at once is slower: what was copied is read next, from the cache */
 
 mr_status mr_stream_open(struct mr_stream *stream, struct mr_pool *pool, const struct mr_cut *cut, int fd,
                          const char *name, bool is_gz, struct mr_err *err)
@@ -98,14 +99,15 @@ static mr_status bytes_read(struct mr_stream *stream, ssize_t *count_out, struct
     *count_out = -1;
     if (status || !is_ready(stream)) return status;
     struct mr_chunk *const chunk = stream->piece->chunk;
+    const size_t room = chunk->cap - chunk->used, bytes = room < READ_MOST_BYTES ? room : READ_MOST_BYTES;
     ssize_t count;
     if (stream->gz) {
-        count = gzread(stream->gz, chunk->data + chunk->used, (unsigned)(chunk->cap - chunk->used));
+        count = gzread(stream->gz, chunk->data + chunk->used, (unsigned)bytes);
         int code = Z_OK;
         if (count == 0) gzerror(stream->gz, &code); /* a file that was cut off ends without an error of the read */
         if (count < 0 || code < 0) return gz_fail(stream, err);
     } else {
-        do count = read(stream->fd, chunk->data + chunk->used, chunk->cap - chunk->used);
+        do count = read(stream->fd, chunk->data + chunk->used, bytes);
         while (count < 0 && errno == EINTR);
         if (count < 0 && errno == EAGAIN) return MR_OK;
         if (count < 0) return mr_fail(err, MR_EINPUT, "%s: %s", stream->origin->name, strerror(errno));

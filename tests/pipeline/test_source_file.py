@@ -2,6 +2,7 @@
 """The sources file and stdin in real runs: formats, where reading goes on, kill -9, rotation, files that shrink, are replaced, unreadable or
 full of junk, records that are too long, and jobs that learn and go on where their state ends."""
 import gzip
+import json
 import os
 import pathlib
 import random
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from examples import MILLRACE, ROOT, call, fail
+from examples import MILLRACE, ROOT, call, embedded_broker, fail
 from sources import HOOKED, Job, line, lines, must_say
 
 
@@ -327,7 +328,22 @@ def piped(folder):
         run.says("backend").stop()
 
 
-CASES = (once, formats, places, junk, refused, followed, shrinks, killed, most_once, learned, piped)
+def to_kafka(folder):
+    """Into topics of a broker that the sink names; dead letters have file and line among their headers."""
+    folder.mkdir()
+    with embedded_broker(folder, ("out", "dead")) as address:
+        job = Job(folder, {"type": "file", "path": "in"}, sinks=[{"type": "kafka", "topic": "out", "properties": {"bootstrap.servers": address}}],
+                  bad_records={"topic": "dead"}, emit={"fields": {"n": "n"}})
+        (job.folder / "in").write_text(lines(0, 500) + "{bad\n" + lines(500, 1000))
+        call(MILLRACE, "check", job.path)
+        job.run("--until", "end")
+        answers = [json.loads(text)["n"] for text in call(MILLRACE, "tap", "out", "-b", address, "-e").stdout.splitlines()]
+        if sorted(answers) != list(range(1000)):
+            fail(f"{len(answers)} answers")
+        must_say(call(MILLRACE, "tap", "dead", "-b", address, "-e", "-J").stdout, f"{job.folder / 'in'}:501", "millrace-source-place", "{bad")
+
+
+CASES = (once, formats, places, junk, refused, followed, shrinks, killed, most_once, learned, piped, to_kafka)
 
 
 def main():

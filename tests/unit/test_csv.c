@@ -34,6 +34,8 @@ static struct {
     struct mr_rows rows;
 } out;
 
+static const struct mr_span *const *apart; /* the header of each message that is decoded next; NULL: they have none */
+
 /* Features a and b, capture c, label d, under the names given. */
 static mr_status create(const struct csv_options *options, const char *const names[4], mr_framing framing,
                         struct mr_decoder **decoder_out, struct mr_err *err)
@@ -62,7 +64,8 @@ static void decode(const struct csv_options *options, const char *const names[4]
     struct mr_cursor cursor = {0};
     if (create(options, names, framing, &decoder, &err)) fail_msg("%s", err.text);
     for (size_t i = 0; i < count; i++)
-        message[i] = (struct mr_message){.value = texts[i], .value_bytes = strlen(texts[i])};
+        message[i] =
+            (struct mr_message){.value = texts[i], .value_bytes = strlen(texts[i]), .header = apart ? apart[i] : NULL};
     out.rows = (struct mr_rows){.x = out.x,
                                 .label = out.label,
                                 .capture = out.capture,
@@ -177,6 +180,29 @@ static void test_headers(void **state)
     reject_is(5, 7, 0, 15, MR_REASON_ENCODING, MR_FIELD_NONE);
 }
 
+/* The header stands once a file, beside its messages. */
+static void test_header_apart(void **state)
+{
+    (void)state;
+    static const struct csv_options options = {.header = 2};
+    static const char *const texts[] = {"1,2,3,4", "5,6,7,8", "4,3,2,1", "1,2,3,4", "1,2,3,4", "1,2,3,4"};
+    const struct mr_span one = {"a,b,c,d\n", 8}, other = {"d,c,b,a\r\n", 9}, bad = {"a,\"b\n", 5};
+    const struct mr_span *const of[] = {&one, &one, &other, &one, NULL, &bad};
+    apart = of;
+    for (int framing = MR_FRAMING_SINGLE; framing <= MR_FRAMING_LINES; framing++) {
+        decode(&options, by_name, (mr_framing)framing, texts, 6);
+        assert_int_equal(out.rows.row_count, 4);
+        row_is(0, 1, 2, "3", 4);
+        row_is(1, 5, 6, "7", 8);
+        row_is(2, 1, 2, "3", 4);
+        row_is(3, 1, 2, "3", 4);
+        assert_int_equal(out.rows.reject_count, 2);
+        reject_is(0, 4, 0, 7, MR_REASON_SYNTAX, MR_FIELD_NONE);
+        reject_is(1, 5, 0, 7, MR_REASON_SYNTAX, MR_FIELD_NONE);
+    }
+    apart = NULL;
+}
+
 static void test_single(void **state)
 {
     (void)state;
@@ -236,6 +262,7 @@ int main(void)
                                        cmocka_unit_test(test_captures),
                                        cmocka_unit_test(test_columns),
                                        cmocka_unit_test(test_headers),
+                                       cmocka_unit_test(test_header_apart),
                                        cmocka_unit_test(test_single),
                                        cmocka_unit_test(test_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
