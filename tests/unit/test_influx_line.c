@@ -180,7 +180,10 @@ static void test_refused(void **state)
                                         "{\"a\":\"\xff\"}",
                                         "{\"a\":\"\\ud800\"}",
                                         "{'a':1}",
-                                        "{\"a\":1 \"b\":2}"};
+                                        "{\"a\":1 \"b\":2}",
+                                        "{\"a\":1;\"b\":2}",
+                                        "{\"a\":[1;2]}",
+                                        "[{\"a\":1};{\"a\":1}]"};
     const struct mr_line_options options = options_of();
     struct made made;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

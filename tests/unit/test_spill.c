@@ -144,6 +144,28 @@ static void test_damage(void **state)
     mr_spill_close(spill);
 }
 
+/* A byte that is another one: nothing of that record, or behind it in its file, is taken for what it was. */
+static void test_changed(void **state)
+{
+    (void)state;
+    char path[128];
+    struct mr_spill *spill = spill_open(0, 1, 1 << 20);
+    for (int i = 0; i < 50; i++) assert_int_equal(add(spill, i), MR_OK);
+    mr_spill_close(spill);
+    snprintf(path, sizeof path, "%s/job-1-0-10000000.spill", folder);
+    FILE *const file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -3, SEEK_END), 0);
+    assert_int_equal(fputc('#', file), '#');
+    fclose(file);
+    spill = spill_open(0, 1, 1 << 20);
+    for (int i = 0; i < 49; i++) next_is(spill, i);
+    assert_null(mr_spill_next(spill));
+    mr_spill_done(spill);
+    assert_int_equal(files(), 0);
+    mr_spill_close(spill);
+}
+
 static void test_full(void **state)
 {
     (void)state;
@@ -191,8 +213,8 @@ static int folder_remove(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order), cmocka_unit_test(test_restart),   cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_full),  cmocka_unit_test(test_one_owner),
+        cmocka_unit_test(test_order),   cmocka_unit_test(test_restart), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_changed), cmocka_unit_test(test_full),    cmocka_unit_test(test_one_owner),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
