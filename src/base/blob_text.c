@@ -7,6 +7,8 @@
 
 #include "base/json_text.h"
 
+#define NUMBER_BYTES 32
+
 bool mr_blob_print(struct mr_blob *blob, const char *format, ...)
 {
     va_list values;
@@ -31,5 +33,8 @@ bool mr_blob_quote(struct mr_blob *blob, const char *text)
 
 bool mr_blob_number(struct mr_blob *blob, double value)
 {
-    return isfinite(value) ? mr_blob_print(blob, "%.6g", value) : mr_blob_print(blob, "null");
+    if (!isfinite(value)) return mr_blob_put(blob, "null", 4);
+    if (!mr_blob_reserve(blob, NUMBER_BYTES)) return false;
+    blob->bytes += (size_t)snprintf(blob->data + blob->bytes, NUMBER_BYTES, "%.6g", value);
+    return true;
 }

@@ -36,9 +36,13 @@ void mr_histogram_add(struct mr_histogram *histogram, int64_t value, uint64_t we
 
 void mr_histogram_merge(struct mr_histogram *into, const struct mr_histogram *from)
 {
-    for (unsigned i = 0; i < MR_HISTOGRAM_BUCKETS; i++)
-        raise_by(&into->bucket[i], atomic_load_explicit(&from->bucket[i], memory_order_relaxed));
-    raise_by(&into->count, atomic_load_explicit(&from->count, memory_order_relaxed));
+    uint64_t count = 0; /* of what is read here: the other one's may be of another moment */
+    for (unsigned i = 0; i < MR_HISTOGRAM_BUCKETS; i++) {
+        const uint64_t more = atomic_load_explicit(&from->bucket[i], memory_order_relaxed);
+        raise_by(&into->bucket[i], more);
+        count += more;
+    }
+    raise_by(&into->count, count);
     const uint64_t max = atomic_load_explicit(&from->max, memory_order_relaxed);
     if (max > into->max) into->max = max;
 }

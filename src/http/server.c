@@ -22,6 +22,7 @@
 #define LINES_MAX       64
 #define OTHERS_MAX      160 /* connections that are no event streams */
 #define SILENT_MAX      64  /* of these, that have not asked anything yet */
+#define OTHERS_FULL     128 /* then the one whose time ends first makes room for one that comes */
 #define FIRST_NS        (5 * 1000000000LL)
 #define WHOLE_NS        (10 * 1000000000LL)
 #define IDLE_NS         (30 * 1000000000LL)
@@ -36,7 +37,7 @@ struct peer {
     struct peer *before, *next; /* the newest first */
     int fd;
     int64_t until_ns; /* 0: it has all the time it wants */
-    bool has_asked;
+    bool has_asked, is_ended;
 };
 
 struct mr_http {
@@ -45,7 +46,7 @@ struct mr_http {
     char address[128];
     pthread_mutex_t lock; /* of the peers */
     struct peer *first;
-    size_t silent;
+    size_t silent, others; /* that have asked nothing yet; that are no event streams */
     bool is_nice;
     struct mr_http_stream *stream; /* the last one that was viewed */
 };
@@ -109,12 +110,17 @@ mr_status mr_http_check(const char *listen, bool has_token, struct mr_err *err)
 
 /* ---- connections ---- */
 
-static void silent_end(struct mr_http *http)
+/* The one whose time ends first, of those that have asked nothing or of all that are no event streams. */
+static void one_end(struct mr_http *http, bool is_silent)
 {
-    struct peer *oldest = NULL;
-    for (struct peer *peer = http->first; peer; peer = peer->next)
-        if (!peer->has_asked) oldest = peer;
-    if (oldest) shutdown(oldest->fd, SHUT_RDWR); /* the server's thread sees it, and closes */
+    struct peer *first = NULL;
+    for (struct peer *peer = http->first; peer; peer = peer->next) {
+        if (!peer->until_ns || peer->is_ended || (is_silent && peer->has_asked)) continue;
+        if (!first || peer->until_ns < first->until_ns) first = peer;
+    }
+    if (!first) return;
+    first->is_ended = true;
+    shutdown(first->fd, SHUT_RDWR); /* the server's thread sees it, and closes */
 }
 
 static void peer_come(struct mr_http *http, struct MHD_Connection *connection, void **peer_out)
@@ -125,7 +131,11 @@ static void peer_come(struct mr_http *http, struct MHD_Connection *connection, v
     peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     peer->until_ns = mr_clock_ns() + FIRST_NS;
     pthread_mutex_lock(&http->lock);
-    if (http->silent++ >= SILENT_MAX) silent_end(http);
+    if (http->silent++ >= SILENT_MAX)
+        one_end(http, true);
+    else if (http->others >= OTHERS_FULL)
+        one_end(http, false);
+    http->others++;
     peer->next = http->first;
     if (http->first) http->first->before = peer;
     http->first = peer;
@@ -137,6 +147,7 @@ static void peer_go(struct mr_http *http, struct peer *peer)
     if (!peer) return;
     pthread_mutex_lock(&http->lock);
     http->silent -= !peer->has_asked;
+    http->others -= peer->until_ns != 0;
     *(peer->before ? &peer->before->next : &http->first) = peer->next;
     if (peer->next) peer->next->before = peer->before;
     pthread_mutex_unlock(&http->lock);
@@ -165,6 +176,7 @@ static void peer_allow(struct mr_http *http, struct MHD_Connection *connection, 
     pthread_mutex_lock(&http->lock);
     http->silent -= !peer->has_asked;
     peer->has_asked = true;
+    http->others += (until_ns != 0) - (peer->until_ns != 0); /* 0: an event stream */
     peer->until_ns = until_ns;
     pthread_mutex_unlock(&http->lock);
 }

@@ -2,10 +2,11 @@
  * A small HTTP/1.1 server for a page, its data and its events: GET and HEAD of fixed paths, nothing from the file
  * system. One thread of libmicrohttpd's, of low priority, serves all; handlers run on it and must not wait.
  *
- * Bounds: request line and headers of 16 KiB, 64 header lines; a request within 5 s of its connection, answered within
- * 10 s, 30 s idle; of connections that have not yet asked anything, 64: the oldest makes room. Host must be an address
- * or a name that is allowed (a foreign page cannot reach the server through DNS). A token, if there is one, comes as
- * "Authorization: Bearer" or as the password of "Basic", never in a URL.
+ * Bounds: request line and headers of 24 KiB in all, 64 header lines; a request within 5 s of its connection, or 30 s
+ * of the answer before, answered within 10 s. Of connections that have not yet asked anything there are 64, of all that
+ * are no event streams 128: the one whose time ends first makes room. Host must be an address or a name that is allowed
+ * (a foreign page cannot reach the server through DNS). A token, if there is one, comes as "Authorization: Bearer" or
+ * as the password of "Basic", never in a URL.
  */
 #ifndef MR_HTTP_SERVER_H
 #define MR_HTTP_SERVER_H

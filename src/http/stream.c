@@ -202,7 +202,7 @@ struct MHD_Response *mr_http_stream_view(struct mr_http_stream *stream, struct M
     pthread_mutex_lock(&stream->lock);
     *viewer = (struct viewer){.next = stream->first, .stream = stream, .connection = connection, .has_turn = true};
     const bool is_known = last_id && last_id <= stream->id && stream->id - last_id < FRAMES;
-    viewer->last_id = is_known ? last_id : stream->id ? stream->id - 1 : 0;
+    viewer->last_id = is_known ? last_id : stream->id; /* the newest may be old: nobody was here */
     if (stream->first) stream->first->before = viewer;
     stream->first = viewer;
     stream->viewers++;

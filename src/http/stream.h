@@ -32,8 +32,8 @@ void mr_http_stream_end(struct mr_http_stream *stream, const char *data, int wai
 /** Accepts NULL. All viewers must have gone: after mr_http_close. */
 void mr_http_stream_destroy(struct mr_http_stream *stream);
 
-/** For the server: the answer to a new viewer, who goes on behind the event of that number (0: with the newest). NULL:
- * no memory. On the server's thread. */
+/** For the server: the answer to a new viewer, who goes on behind the event of that number (0: with the next one).
+ * NULL: no memory. On the server's thread. */
 struct MHD_Response *mr_http_stream_view(struct mr_http_stream *stream, struct MHD_Connection *connection,
                                          uint64_t last_id);
 

@@ -105,8 +105,11 @@ bool mr_live_frame(struct mr_live *live, struct mr_blob *out)
     struct mr_tap_dead dead[DEAD_FRAME];
     const size_t points = mr_tap_points(live->tap, &live->points_next, point, POINTS_FRAME);
     const size_t deads = mr_tap_dead_take(live->tap, &live->dead_next, dead, DEAD_FRAME);
-    bool is_put = mr_blob_print(out, "{\"time\":%lld,", (long long)mr_clock_epoch_ms()) && counts_print(live, out) &&
-                  mr_blob_put(out, ",\"values\":[", 11);
+    bool is_put = mr_blob_print(out, "{\"time\":%lld,\"started\":%lld,\"points_at\":%llu,\"dead_at\":%llu,",
+                                (long long)mr_clock_epoch_ms(), (long long)live->started_ms,
+                                (unsigned long long)(live->points_next - points),
+                                (unsigned long long)(live->dead_next - deads)) &&
+                  counts_print(live, out) && mr_blob_put(out, ",\"values\":[", 11);
     for (size_t i = 0; i < live->columns.count && is_put; i++) {
         is_put = (!i || mr_blob_put(out, ",", 1)) &&
                  (i || isnan(live->columns.value[0]) ? mr_blob_number(out, live->columns.value[i])
@@ -129,6 +132,8 @@ static bool model_print(const struct mr_live *live, size_t m, struct mr_blob *ou
     const struct mr_model_at_work *const model = &live->run->models.item[m];
     const struct mr_model_info *const info = model->info;
     bool is_put = mr_blob_put(out, "{\"name\":", 8) && mr_blob_quote(out, model->job->name) &&
+                  mr_blob_put(out, ",\"input\":", 9) &&
+                  (model->job->input ? mr_blob_quote(out, model->job->input) : mr_blob_put(out, "null", 4)) &&
                   mr_blob_print(out,
                                 ",\"type\":\"%s\",\"width\":%zu,\"classes\":%zu,\"learns\":%s,\"judged\":\"%s\",\"is_"
                                 "logit\":%s,\"features\":",
@@ -175,8 +180,7 @@ static bool job_print(const struct mr_live *live, struct mr_blob *out)
         mr_blob_put(out, "{\"name\":", 8) && mr_blob_quote(out, run->job->name) && mr_blob_put(out, ",\"role\":", 8) &&
         mr_blob_quote(out, role ? role : "") && mr_blob_put(out, ",\"backend\":", 11) && mr_blob_quote(out, backend) &&
         mr_blob_print(out, ",\"version\":\"%s\",\"source\":\"%s\",\"started\":%lld,\"features\":", MR_VERSION,
-                      run->job->source->name,
-                      (long long)(mr_clock_epoch_ms() - (mr_clock_ns() - run->started_ns) / 1000000)) &&
+                      run->job->source->name, (long long)live->started_ms) &&
         strings_print((const char *const *)run->layout->feature_name,
                       features < run->layout->feature_name_count ? features : run->layout->feature_name_count, out);
     is_put = is_put && mr_blob_put(out, ",\"label\":", 9) &&
@@ -212,10 +216,15 @@ void mr_live_answer_history(void *context, const struct mr_http_request *request
     struct mr_blob blob = {0};
     char text[32];
     const double since = mr_http_argument(request, "since", text, sizeof text) ? strtod(text, NULL) : 0;
+    const bool has_part = mr_http_argument(request, "part", text, sizeof text); /* recent, whole; both without it */
+    const bool has_recent = !has_part || !strcmp(text, "recent"), has_whole = !has_part || !strcmp(text, "whole");
     pthread_mutex_lock(&live->lock);
-    const bool is_whole = mr_blob_print(&blob, "{\"recent\":") && mr_series_print(&live->recent, since, &blob) &&
-                          mr_blob_print(&blob, ",\"whole\":") && mr_series_print(&live->whole, since, &blob) &&
-                          mr_blob_put(&blob, "}", 1);
+    const bool is_whole =
+        mr_blob_put(&blob, "{", 1) &&
+        (!has_recent || (mr_blob_print(&blob, "\"recent\":") && mr_series_print(&live->recent, since, &blob))) &&
+        (!has_recent || !has_whole || mr_blob_put(&blob, ",", 1)) &&
+        (!has_whole || (mr_blob_print(&blob, "\"whole\":") && mr_series_print(&live->whole, since, &blob))) &&
+        mr_blob_put(&blob, "}", 1);
     pthread_mutex_unlock(&live->lock);
     mr_live_answer(answer, type_json, &blob, is_whole);
 }
@@ -228,7 +237,9 @@ void mr_live_answer_points(void *context, const struct mr_http_request *request,
     uint64_t next = 0;
     (void)request;
     const size_t count = point ? mr_tap_points(live->tap, &next, point, MR_TAP_POINTS) : 0;
-    mr_live_answer(answer, type_json, &blob, point && points_print(live, point, count, &blob));
+    const bool is_whole = point && mr_blob_print(&blob, "{\"next\":%llu,\"rows\":", (unsigned long long)next) &&
+                          points_print(live, point, count, &blob) && mr_blob_put(&blob, "}", 1);
+    mr_live_answer(answer, type_json, &blob, is_whole);
     free(point);
 }
 
@@ -240,7 +251,9 @@ void mr_live_answer_dead(void *context, const struct mr_http_request *request, s
     uint64_t next = 0;
     (void)request;
     const size_t count = mr_tap_dead_take(live->tap, &next, dead, MR_TAP_DEAD);
-    mr_live_answer(answer, type_json, &blob, dead_print(dead, count, &blob));
+    const bool is_whole = mr_blob_print(&blob, "{\"next\":%llu,\"rows\":", (unsigned long long)next) &&
+                          dead_print(dead, count, &blob) && mr_blob_put(&blob, "}", 1);
+    mr_live_answer(answer, type_json, &blob, is_whole);
 }
 
 /* The newest progress object, or with ?history=N the last ones. */
@@ -257,8 +270,9 @@ void mr_live_answer_status(void *context, const struct mr_http_request *request,
     bool is_put = mr_blob_put(&blob, is_list ? "[" : "", is_list);
     for (uint64_t i = live->statuses - count; i < live->statuses && is_put; i++) {
         const char *const status = live->status[i % MR_LIVE_STATUSES];
-        is_put =
-            (i == live->statuses - count || mr_blob_put(&blob, ",", 1)) && mr_blob_put(&blob, status, strlen(status));
+        is_put = (i == live->statuses - count || mr_blob_put(&blob, ",", 1)) &&
+                 (is_list || mr_blob_print(&blob, "{\"state\":\"%s\",", mr_live_state(live))) &&
+                 mr_blob_put(&blob, status + !is_list, strlen(status) - !is_list);
     }
     if (!is_list && !count)
         is_put = mr_blob_put(&blob, "{", 1) && counts_print(live, &blob) && mr_blob_put(&blob, "}\n", 2);

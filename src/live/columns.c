@@ -34,22 +34,23 @@ static const char *feature_name(const struct mr_run *run, const struct mr_model_
 }
 
 /* What of a model is drawn over time: weights and bias of one output, or where the centres are. */
-static size_t numbers_add(struct mr_columns *columns, const struct mr_run *run, const struct mr_model_at_work *model)
+static size_t numbers_add(struct mr_columns *columns, const struct mr_run *run, size_t m)
 {
-    const char *const name = model->job->name, *const type = model->info->type;
+    const struct mr_model_at_work *const model = &run->models.item[m];
+    const char *const type = model->info->type;
     const size_t cols = model->info->feature_count, first = columns->count;
     char key[MR_COLUMN_NAME], number[24];
     if (!strcmp(type, "linear") || !strcmp(type, "logistic")) {
         for (size_t i = 0; i < cols && i < NUMBERS_MAX - 1 && model->info->width == 1; i++) {
-            snprintf(key, sizeof key, "model.%.32s.w%zu", name, i);
+            snprintf(key, sizeof key, "model.%zu.w%zu", m, i);
             column_add(columns, "", key, "weight of %.40s", feature_name(run, model, i, number));
         }
-        snprintf(key, sizeof key, "model.%.32s.b", name);
+        snprintf(key, sizeof key, "model.%zu.b", m);
         if (model->info->width == 1) column_add(columns, "", key, "intercept");
     } else if (!strcmp(type, "kmeans")) {
         const size_t shown = cols < CENTRE_COLS ? cols : CENTRE_COLS, centres = model->info->class_count;
-        for (size_t i = 0; i < centres * shown && i < NUMBERS_MAX; i++) {
-            snprintf(key, sizeof key, "model.%.32s.c%zu.%zu", name, i / shown, i % shown);
+        for (size_t i = 0; shown && i < centres * shown && i < NUMBERS_MAX; i++) {
+            snprintf(key, sizeof key, "model.%zu.c%zu.%zu", m, i / shown, i % shown);
             column_add(columns, "", key, "centre %zu, %.40s", i / shown, feature_name(run, model, i % shown, number));
         }
     }
@@ -62,18 +63,18 @@ static void model_add(struct mr_columns *columns, const struct mr_run *run, size
     const bool is_number = model->judged == MR_JUDGED_NUMBER;
     char key[MR_COLUMN_NAME];
     columns->model_at[m] = columns->count;
-    snprintf(key, sizeof key, "model.%.40s.loss", model->job->name);
+    snprintf(key, sizeof key, "model.%zu.loss", m);
     column_add(columns, "", key, "%.30s, %s", model->job->name,
                is_number                                ? "mean squared error"
                : model->judged == MR_JUDGED_CLASSES     ? "log loss"
                : model->learn && model->learn->has_loss ? "loss before learning"
                                                         : "loss");
-    snprintf(key, sizeof key, "model.%.40s.right", model->job->name);
+    snprintf(key, sizeof key, "model.%zu.right", m);
     column_add(columns, "%", key, "%.30s, right", model->job->name);
-    snprintf(key, sizeof key, "model.%.40s.version", model->job->name);
+    snprintf(key, sizeof key, "model.%zu.version", m);
     column_add(columns, "updates", key, "%.30s, version", model->job->name);
     columns->numbers_at[m] = columns->count;
-    columns->number_count[m] = numbers_add(columns, run, model);
+    columns->number_count[m] = numbers_add(columns, run, m);
 }
 
 void mr_columns_init(struct mr_columns *columns, const struct mr_run *run)

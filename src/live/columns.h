@@ -8,7 +8,7 @@
 #define MR_COLUMN_NAME 64
 
 struct mr_column {
-    char key[MR_COLUMN_NAME];   /* "model.plane.loss" */
+    char key[MR_COLUMN_NAME];   /* "model.0.loss": of the first one */
     char label[MR_COLUMN_NAME]; /* for people: "w[x1]" */
     const char *unit;           /* "records/s", "ms"; "": a plain number */
 };

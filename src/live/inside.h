@@ -22,6 +22,7 @@ struct mr_live {
     _Atomic bool must_end;
     pthread_mutex_t lock; /* of all below: the thread writes, answers read */
     bool has_begun;       /* lanes are at work */
+    int64_t started_ms;   /* since 1970: tells one run from the next at the same address */
     struct mr_columns columns;
     struct mr_series recent, whole;
     struct mr_summary before, now;   /* of the columns */

@@ -95,6 +95,7 @@ static void tick(struct mr_live *live, uint64_t number)
     }
     if (live->has_begun) sample(live, is_due);
     if (live->has_begun && is_due) status_keep(live);
+    if (!viewers) mr_tap_skip(live->tap, &live->points_next, &live->dead_next);
     const bool is_made = is_event && mr_live_frame(live, &frame);
     pthread_mutex_unlock(&live->lock);
     if (is_made) mr_http_stream_send(live->stream, "frame", frame.data, frame.bytes);
@@ -112,6 +113,8 @@ static void *live_main(void *argument)
         tick(live, number);
         due.tv_nsec += TICK_NS;
         if (due.tv_nsec >= 1000000000) due.tv_nsec -= 1000000000, due.tv_sec++;
+        if (mr_clock_ns() > (int64_t)due.tv_sec * 1000000000 + due.tv_nsec + TICK_NS) /* the process stood still */
+            clock_gettime(CLOCK_MONOTONIC, &due);
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) {
         }
     }
@@ -175,6 +178,7 @@ mr_status mr_live_open(struct mr_run *run, struct mr_live **live_out, struct mr_
     struct mr_live *const live = calloc(1, sizeof *live);
     if (!live) return mr_fail(err, MR_ENOMEM, "out of memory");
     live->run = run;
+    live->started_ms = mr_clock_epoch_ms() - (mr_clock_ns() - run->started_ns) / 1000000;
     pthread_mutex_init(&live->lock, NULL);
     mr_columns_init(&live->columns, run);
     mr_status status = mr_series_init(&live->recent, live->columns.count, RECENT_ROWS, false, err);

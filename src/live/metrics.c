@@ -8,7 +8,7 @@
 #include "live/inside.h"
 #include "pipeline/lane.h"
 
-#define LABEL_MAX 256
+#define LABEL_MAX 1024
 
 /* Bounds of the latency buckets, seconds. */
 static const double seconds[] = {25e-6, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01,
@@ -117,7 +117,7 @@ static bool facts_print(const struct mr_live *live, struct mr_blob *out)
     return head(out, "build_info", "gauge", "The program.") &&
            mr_blob_print(out, "millrace_build_info{version=\"%s\"} 1\n", MR_VERSION) &&
            head(out, "job_info", "gauge", "The job, and what it runs on.") &&
-           mr_blob_print(out, "millrace_job_info{job=\"%s\",backend=\"%s\"} 1\n", label(run->job->name, text[0]),
+           mr_blob_print(out, "millrace_job_info{pipeline=\"%s\",backend=\"%s\"} 1\n", label(run->job->name, text[0]),
                          label(backend, text[1])) &&
            gauge(out, "lanes", "Threads that poll, score and emit.", run->lane_count);
 }

@@ -55,7 +55,7 @@ static void point_take(struct mr_tap_point *point, const struct mr_models *model
 {
     const size_t features = rows->feature_count < MR_TAP_FEATURES ? rows->feature_count : MR_TAP_FEATURES;
     for (size_t i = 0; i < features; i++) point->feature[i] = rows->x[mr_tile_at(row, i, rows->feature_count)];
-    point->label = rows->label ? rows->label[row] : NAN;
+    point->label = rows->label && models->job->record.label ? rows->label[row] : NAN; /* else nobody fills it */
     for (size_t i = 0; i < models->count && i < MR_TAP_MODELS; i++) {
         const unsigned want = models->item[i].want;
         const bool has_y = want & MR_WANT_Y, has_class = want & MR_WANT_CLASS && scores[i].class_index;
@@ -152,6 +152,14 @@ size_t mr_tap_dead_take(struct mr_tap *tap, uint64_t *next_io, struct mr_tap_dea
     pthread_mutex_unlock(&tap->lock);
     *next_io += count;
     return count;
+}
+
+void mr_tap_skip(struct mr_tap *tap, uint64_t *points_next_out, uint64_t *dead_next_out)
+{
+    pthread_mutex_lock(&tap->lock);
+    *points_next_out = tap->points;
+    *dead_next_out = tap->dead;
+    pthread_mutex_unlock(&tap->lock);
 }
 
 void mr_tap_numbers(struct mr_tap *tap, size_t model, struct mr_tap_numbers *out)

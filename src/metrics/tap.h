@@ -70,6 +70,7 @@ void mr_tap_dead(struct mr_tap *tap, const char *topic, int32_t partition, int64
  * where to go on. Likewise dead letters.
  */
 size_t mr_tap_points(struct mr_tap *tap, uint64_t *next_io, struct mr_tap_point *out, size_t cap);
+void mr_tap_skip(struct mr_tap *tap, uint64_t *points_next_out, uint64_t *dead_next_out); /* to the end of both */
 size_t mr_tap_dead_take(struct mr_tap *tap, uint64_t *next_io, struct mr_tap_dead *out, size_t cap);
 void mr_tap_numbers(struct mr_tap *tap, size_t model, struct mr_tap_numbers *out);
 

@@ -2,6 +2,7 @@
 export const RECENT_ROWS = 600;
 export const POINTS = 2048;
 const DEAD = 64;
+const WHOLE_EVERY = 10000;
 
 async function get(path) {
   const answer = await fetch(path, { credentials: "same-origin" });
@@ -33,72 +34,82 @@ export class Store {
   }
 
   async past() {
-    const [history, points, dead] = await Promise.all([get("api/v1/history"), get("api/v1/points"), get("api/v1/dead")]);
+    const [history, points, dead] = await Promise.all([get(`api/v1/history${this.wantsWhole ? "" : "?part=recent"}`), get("api/v1/points"), get("api/v1/dead")]);
     this.recent = history.recent.rows;
-    this.whole = history.whole.rows;
-    this.points = points;
-    this.dead = dead.reverse();
-    this.wholeDue = Date.now() + 10000;
+    this.whole = history.whole?.rows ?? [];
+    this.wholeDue = history.whole ? Date.now() + WHOLE_EVERY : 0;
+    this.points = points.rows;
+    this.dead = dead.rows.reverse();
+    this.next = { points: points.next, dead: dead.next };
   }
 
   listen() {
-    const events = new EventSource("events");
-    let lost = false;
-    events.addEventListener("frame", event => {
-      if (lost) {
-        lost = false;
-        this.reopen();
-      }
-      this.take(JSON.parse(event.data));
-    });
-    events.addEventListener("end", event => {
-      events.close();
+    this.events = new EventSource("events");
+    this.events.addEventListener("frame", event => this.take(JSON.parse(event.data)));
+    this.events.addEventListener("end", event => {
+      this.events.close();
       this.end = JSON.parse(event.data);
       this.state = "ended";
       this.changed();
       this.wait();
     });
-    events.onerror = () => {
-      lost = true;
+    this.events.onerror = () => {
+      this.lost = true;
       this.state = "lost";
-      this.since ??= Date.now();
       this.changed();
-      if (events.readyState === EventSource.CLOSED) {
-        setTimeout(() => this.listen(), 2000);
-      }
+      if (this.events.readyState === EventSource.CLOSED) setTimeout(() => this.listen(), 2000);
     };
+  }
+
+  // Browsers keep few connections to one server: a page that nobody sees gives its own back.
+  hide(isHidden) {
+    if (isHidden && this.events && this.state !== "ended") {
+      this.events.close();
+      this.events = null;
+    } else if (!isHidden && !this.events && this.job) {
+      this.past().catch(() => {});
+      this.listen();
+    }
   }
 
   // Behind the end of a job another one may come at the same address: it has pictures of its own.
   wait() {
-    setTimeout(() => get("api/v1/job").then(() => location.reload(), () => this.wait()), 2000);
-  }
-
-  async reopen() {
-    const job = await get("api/v1/job");
-    if (job.started !== this.job.started && Math.abs(job.started - this.job.started) > 1000) location.reload();
-    await this.past();
+    setTimeout(() => document.hidden ? this.wait() : get("api/v1/job").then(() => location.reload(), () => this.wait()), 3000);
   }
 
   take(frame) {
+    if (frame.started !== this.job.started) {
+      location.reload();
+      return;
+    }
+    if (this.lost) {
+      this.lost = false;
+      this.past().catch(() => { this.lost = true; });
+    }
     this.frame = frame;
     this.state = frame.state;
-    this.since = null;
     const row = frame.values, last = this.recent.at(-1);
     if (row[0] && (!last || row[0] > last[0])) {
       this.recent.push(row);
       this.whole.push(row); // until the server's rows of all of the run are fetched again
       cut(this.recent, RECENT_ROWS);
     }
-    this.points.push(...frame.points);
+    this.points.push(...frame.points.slice(Math.max(0, this.next.points - frame.points_at)));
     cut(this.points, POINTS);
-    this.dead.unshift(...frame.dead.reverse());
+    this.dead.unshift(...frame.dead.slice(Math.max(0, this.next.dead - frame.dead_at)).reverse());
     if (this.dead.length > DEAD) this.dead.length = DEAD;
-    if (Date.now() > this.wholeDue) {
-      this.wholeDue = Date.now() + 10000;
-      get("api/v1/history").then(history => { this.whole = history.whole.rows; }, () => {});
-    }
+    this.wholeFetch();
     this.changed();
+  }
+
+  // All of the run is fetched only while somebody looks at it.
+  wholeFetch() {
+    if (!this.wantsWhole || Date.now() < this.wholeDue) return;
+    this.wholeDue = Date.now() + WHOLE_EVERY;
+    get("api/v1/history?part=whole").then(history => {
+      this.whole = history.whole.rows;
+      this.changed();
+    }, () => {});
   }
 
   column(key) {

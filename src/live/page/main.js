@@ -65,16 +65,25 @@ function themeSet(name) {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
 }
 
+// Where storage is forbidden, nothing is kept.
+function kept() {
+  try { return localStorage.getItem("theme"); } catch { return null; }
+}
+
 async function start() {
-  themeSet(localStorage.getItem("theme"));
+  themeSet(kept());
   view.whole = location.hash.includes("whole");
   view.overRecords = location.hash.includes("records");
   press("pause", () => { view.paused = !view.paused; });
-  press("span", () => { view.whole = !view.whole; });
+  store.wantsWhole = view.whole;
+  press("span", () => {
+    view.whole = store.wantsWhole = !view.whole;
+    store.wholeFetch();
+  });
   press("axis", () => { view.overRecords = !view.overRecords; });
   press("theme", () => {
     const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    localStorage.setItem("theme", next);
+    try { localStorage.setItem("theme", next); } catch { /* it is forgotten then */ }
     themeSet(next);
   });
   const keys = { " ": "pause", w: "span", x: "axis", t: "theme" };
@@ -83,6 +92,7 @@ async function start() {
     event.preventDefault();
     by(keys[event.key]).click();
   });
+  document.addEventListener("visibilitychange", () => store.hide(document.hidden));
   try {
     await store.open();
   } catch (reason) {

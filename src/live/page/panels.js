@@ -64,20 +64,24 @@ function classesPanel(view, parent, m, model) {
 function centresPanel(view, parent, m, model) {
   const { store } = view, at = pointShape(store), features = store.job.features;
   if (features.length < 2) return null;
-  const { draw } = card(parent, `centres-${model.name}`, `${model.name}: centres and points`, "sampled rows by nearest centre, and the way of the centres; sizes are shares of the rows shown");
-  const plane = new Plane(draw, features[0], features[1]);
+  const inner = model.input !== null; // it reads another model's output: the rows that were sampled are in other units
+  const { draw } = card(parent, `centres-${model.name}`, `${model.name}: centres${inner ? "" : " and points"}`,
+    `${inner ? "" : "sampled rows by nearest centre, and "}the way of the centres; sizes are shares of the rows sampled last`);
+  const plane = new Plane(draw, inner ? `${features[0]}, as ${model.input} gives it` : features[0], inner ? `${features[1]}, likewise` : features[1]);
   const [first, count] = model.numbers;
   return () => {
     const points = store.points.slice(-1200), rows = store.recent;
     const now = rows.at(-1) ?? [];
     const centres = [];
     for (let i = 0; i + 1 < count; i += 2) centres.push([now[first + i], now[first + i + 1]]);
-    const pen = plane.begin([...points.map(p => p[at.feature(0)]), ...centres.map(c => c[0])], [...points.map(p => p[at.feature(1)]), ...centres.map(c => c[1])]);
+    const shown = inner ? [] : points;
+    const pen = plane.begin([...shown.map(p => p[at.feature(0)]), ...centres.map(c => c[0])], [...shown.map(p => p[at.feature(1)]), ...centres.map(c => c[1])]);
     const sizes = centres.map(() => 0);
     pen.globalAlpha = 0.35;
     for (const point of points) {
       const cls = point[at.cls(m)];
       if (cls >= 0 && cls < sizes.length) sizes[cls]++;
+      if (inner) continue;
       pen.fillStyle = colour(Math.max(cls, 0));
       pen.fillRect(plane.px(point[at.feature(0)]) - 1.5, plane.py(point[at.feature(1)]) - 1.5, 3, 3);
     }
@@ -199,18 +203,19 @@ function modelsPanel(view, parent) {
 // All panels in the order that people look. Returns what draws them.
 export function panelsMake(view, parent) {
   const { store } = view, { job } = store, made = [];
-  const losses = job.models.filter(model => model.judged !== "no" || model.learns).map(model => `model.${model.name}.loss`);
+  const columns = (test, what) => job.models.map((model, m) => test(model) ? `model.${m}.${what}` : null).filter(Boolean);
+  const losses = columns(model => model.judged !== "no" || (model.learns && model.type !== "scaler"), "loss");
   made.push(seriesPanel(view, parent, "loss", "Loss", "of predictions made before learning; mean of each half second", losses, "mean loss", { log: false }));
-  made.push(seriesPanel(view, parent, "right", "Right class", "share of labelled rows", job.models.filter(model => model.judged === "classes").map(model => `model.${model.name}.right`), "%"));
+  made.push(seriesPanel(view, parent, "right", "Right class", "share of labelled rows", columns(model => model.judged === "classes", "right"), "%"));
   job.models.forEach((model, m) => {
-    if (model.judged === "number") made.push(actualPanel(view, parent, m, model));
+    if (model.judged === "number" && job.label) made.push(actualPanel(view, parent, m, model));
     if (model.classes && model.type !== "kmeans") made.push(classesPanel(view, parent, m, model));
     if (model.type === "kmeans") made.push(centresPanel(view, parent, m, model));
     const keys = job.columns.filter((_, i) => i >= model.numbers[0] && i < model.numbers[0] + model.numbers[1]).map(column => column.key);
     if (model.learns && keys.length)
       made.push(seriesPanel(view, parent, `numbers-${model.name}`, `${model.name}: ${model.type === "kmeans" ? "centres" : "coefficients"}`, "as they are learned", keys, "value"));
     if (model.width === 1 && !["kmeans", "scaler"].includes(model.type)) made.push(histogramPanel(view, parent, m, model));
-    if (model.judged === "classes") made.push(confusionPanel(view, parent, m, model));
+    if (model.judged === "classes" && job.label) made.push(confusionPanel(view, parent, m, model));
   });
   made.push(modelsPanel(view, parent));
   made.push(seriesPanel(view, parent, "rate", "Records", "taken in, acknowledged and dead", ["in", "out", "dead"], "records/s"));
