@@ -40,7 +40,11 @@ void mr_pool_deinit(struct mr_pool *pool)
         if (piece->refs) mr_origin_leave(piece->origin);
         free(piece);
     }
-    while (pool->first_chunk) chunk_free(pool, pool->first_chunk);
+    for (struct mr_chunk *chunk = pool->first_chunk, *after; chunk; chunk = after) {
+        after = chunk->after;
+        free(chunk->data);
+        free(chunk);
+    }
     *pool = (struct mr_pool){0};
 }
 
@@ -158,8 +162,9 @@ bool mr_piece_place(const struct mr_message *message, size_t byte, char *text, s
     piece->seen_line += piece->row_bytes ? (at - piece->seen) / piece->row_bytes
                                          : mr_cut_lines(piece->chunk->data + piece->seen, at - piece->seen);
     piece->seen = at;
-    const size_t tail = (size_t)snprintf(number, sizeof number, "%s%llu", piece->row_bytes ? ": row " : ":",
-                                         (unsigned long long)(piece->line + piece->seen_line + 1));
+    const uint64_t line = piece->line + piece->seen_line + 1;
+    const size_t tail =
+        (size_t)snprintf(number, sizeof number, "%s%llu", piece->row_bytes ? ": row " : ":", (unsigned long long)line);
     if (bytes <= tail) return false;
     if (strlen(name) + tail >= bytes) name += strlen(name) + tail + 1 - bytes; /* its end says more */
     snprintf(text, bytes, "%s%s", name, number);

@@ -67,7 +67,7 @@ static mr_status room_make(struct mr_stream *stream, struct mr_err *err)
     if (!piece) return mr_fail(err, MR_ENOMEM, "%s: out of memory", stream->origin->name);
     piece->line = mr_stream_line(stream);
     piece->row_bytes = stream->cut.kind == MR_CUT_PACKED ? stream->cut.row_bytes : 0;
-    if (left) memcpy(chunk->data + chunk->used, from, left);
+    if (from && left) memcpy(chunk->data + chunk->used, from, left);
     if (stream->piece) mr_piece_leave(stream->pool, stream->piece, 1);
     stream->piece = piece;
     stream->at = stream->line_at = piece->begin;

@@ -214,7 +214,7 @@ static void plane_write(const struct mr_rate_stream *stream, int64_t index, stru
     const int64_t y =
         stream->opt->noise_in == NOISE_IN_Y ? plane_forward(stream, index, x) : plane_backward(stream, index, x);
     for (size_t i = 0; i < stream->coefficient_count; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "x%zu", i + 1);
         field_fixed(line, name, x[i], PLANE_UNIT);
     }
