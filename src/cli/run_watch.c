@@ -254,7 +254,7 @@ static mr_status lanes_start(struct mr_run *run, const sigset_t *set, struct mr_
         const int number = sigtimedwait(set, NULL, &tick);
         if (number < 0) continue;
         late = number;
-        if (atomic_load(&run->has_begun)) break;
+        if (atomic_load(&run->has_begun) || atomic_load(&starting.is_over)) break;
         mr_log(MR_LOG_INFO, "run", "%s while starting: nothing was taken in", number == SIGINT ? "Ctrl-C" : "SIGTERM");
         _exit(mr_until_is_limited(&run->until) ? mr_status_exit(MR_ERETRY) : 0);
     }

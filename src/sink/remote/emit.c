@@ -124,6 +124,7 @@ uint64_t mr_remote_spill_bytes(struct mr_remote *remote)
     if (!remote->spill) return 0;
     pthread_mutex_lock(&remote->spill_lock);
     const uint64_t bytes = mr_spill_bytes(remote->spill);
+    atomic_store(&remote->spill_left, bytes);
     pthread_mutex_unlock(&remote->spill_lock);
     atomic_store(&remote->stats->spill_bytes, bytes);
     return bytes;
@@ -160,6 +161,7 @@ static size_t records_spill(struct mr_remote *remote, const struct mr_outbox *bo
         if ((status = mr_spill_add(remote->spill, &entry, record->value, &name, &err))) break;
     }
     if (!status) status = mr_spill_flush(remote->spill, &err);
+    atomic_store(&remote->spill_left, mr_spill_bytes(remote->spill));
     pthread_mutex_unlock(&remote->spill_lock);
     if (status && status != MR_AGAIN) mr_log(MR_LOG_ERROR, "sink", "%s", err.text);
     atomic_fetch_add(&remote->stats->spilled, at - from);

@@ -70,8 +70,9 @@ struct mr_remote {
     char told[sizeof(((struct mr_remote_outcome *)0)->text)];
     uint64_t random;
 
-    struct mr_spill *spill; /* NULL: none */
-    pthread_mutex_t spill_lock;
+    struct mr_spill *spill;      /* NULL: none */
+    pthread_mutex_t spill_lock;  /* taken before `lock`, where both are */
+    _Atomic uint64_t spill_left; /* bytes in it, for who holds `lock` */
 };
 
 #define MR_REMOTE_TOPIC_BYTES 256

@@ -120,6 +120,7 @@ mr_status mr_remote_open(const struct mr_remote_open *open, struct mr_remote **r
     mr_status status = locks_make(remote, err);
     if (!status) status = memory_take(remote, open, err);
     if (!status) status = spill_open(remote, open, err);
+    if (!status) mr_remote_spill_bytes(remote);
     *remote_out = status ? NULL : remote;
     if (status) mr_remote_close(remote);
     return status;

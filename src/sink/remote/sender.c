@@ -55,7 +55,7 @@ static bool work_take(struct mr_remote *remote, uint64_t *tail_out)
     pthread_mutex_lock(&remote->lock);
     for (;;) {
         const uint64_t records = remote->tail_records - remote->sent_records;
-        const bool has_spill = mr_remote_spill_bytes(remote);
+        const bool has_spill = atomic_load(&remote->spill_left);
         const int64_t now_ns = mr_clock_ns();
         is_there = records || has_spill;
         if (is_there && !since_ns) since_ns = now_ns;
