@@ -104,7 +104,7 @@ class Running:
 
     def __init__(self, job, command, environment, how):
         self.job = job
-        self.log = tempfile.TemporaryFile(mode="w+")
+        self.log = tempfile.TemporaryFile(mode="a+")
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log, env=environment, **how)
 
     def said(self):

@@ -41,8 +41,8 @@ class Job:
         self.path = bench.folder / f"{job['source']['group']}.json"
         self.path.write_text(json.dumps(job))
         self.count = count
-        self.log = tempfile.TemporaryFile("w+")
-        self.out = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("a+")
+        self.out = tempfile.TemporaryFile("a+")
         self.process = subprocess.Popen([MILLRACE, "run", str(self.path), "--json", *flags], text=True, stdout=self.out, stderr=self.log)
 
     def said(self):

@@ -29,7 +29,7 @@ class Run:
 
     def __init__(self, job, *flags):
         self.flags = flags
-        self.log = tempfile.TemporaryFile(mode="w+")
+        self.log = tempfile.TemporaryFile(mode="a+")
         self.process = subprocess.Popen([MILLRACE, "run", str(job), "--json", *flags], text=True, stdout=subprocess.PIPE, stderr=self.log)
         self.out = 0
         self.has_news = threading.Condition()
