@@ -48,7 +48,6 @@ struct mr_http {
     struct peer *first;
     size_t silent, others; /* that have asked nothing yet; that are no event streams */
     bool is_nice;
-    struct mr_http_stream *stream; /* the last one that was viewed */
 };
 
 /* ---- the address ---- */
@@ -77,6 +76,13 @@ static bool is_loopback(const struct sockaddr *address)
            IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
 }
 
+static mr_status reach_check(const char *listen, const struct sockaddr *address, bool has_token, struct mr_err *err)
+{
+    if (has_token || is_loopback(address)) return MR_OK;
+    return mr_fail(err, MR_ECONFIG,
+                   "\"%s\" can be reached from other machines: give a token_file, or listen on 127.0.0.1", listen);
+}
+
 static mr_status address_find(const char *listen, bool has_token, struct addrinfo **found_out, struct mr_err *err)
 {
     char host[256], port[8];
@@ -85,10 +91,9 @@ static mr_status address_find(const char *listen, bool has_token, struct addrinf
     if (status) return status;
     const int reason = getaddrinfo(*host ? host : NULL, port, &hints, found_out);
     if (reason) return mr_fail(err, MR_ECONFIG, "\"%s\": %s", listen, gai_strerror(reason));
-    if (has_token || is_loopback((*found_out)->ai_addr)) return MR_OK;
-    freeaddrinfo(*found_out);
-    return mr_fail(err, MR_ECONFIG,
-                   "\"%s\" can be reached from other machines: give a token_file, or listen on 127.0.0.1", listen);
+    status = reach_check(listen, (*found_out)->ai_addr, has_token, err);
+    if (status) freeaddrinfo(*found_out);
+    return status;
 }
 
 mr_status mr_http_check(const char *listen, bool has_token, struct mr_err *err)
@@ -100,12 +105,9 @@ mr_status mr_http_check(const char *listen, bool has_token, struct mr_err *err)
     const mr_status status = address_split(listen, host, port, err);
     if (status) return status;
     if (!strcmp(host, "localhost") || getaddrinfo(*host ? host : NULL, port, &hints, &found)) return MR_OK; /* a name */
-    const bool is_fine = has_token || is_loopback(found->ai_addr);
+    const mr_status reached = reach_check(listen, found->ai_addr, has_token, err);
     freeaddrinfo(found);
-    return is_fine ? MR_OK
-                   : mr_fail(err, MR_ECONFIG,
-                             "\"%s\" can be reached from other machines: give a token_file, or listen on 127.0.0.1",
-                             listen);
+    return reached;
 }
 
 /* ---- connections ---- */
@@ -259,7 +261,6 @@ static enum MHD_Result stream_answer(struct mr_http *http, struct MHD_Connection
     struct MHD_Response *const response =
         mr_http_stream_view(answer->stream, connection, last ? strtoull(last, NULL, 10) : 0);
     if (!response) return MHD_NO;
-    http->stream = answer->stream;
     headers_add(response, answer);
     MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* proxies hand events on at once */
     peer_allow(http, connection, 0);
@@ -456,7 +457,6 @@ const char *mr_http_address(const struct mr_http *http)
 void mr_http_close(struct mr_http *http)
 {
     if (!http) return;
-    if (http->stream) mr_http_stream_wake(http->stream);
     if (http->daemon) MHD_stop_daemon(http->daemon);
     pthread_mutex_destroy(&http->lock);
     free(http);

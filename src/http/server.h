@@ -73,7 +73,7 @@ void mr_http_sweep(struct mr_http *http);
  * there. */
 bool mr_http_argument(const struct mr_http_request *request, const char *name, char *out, size_t out_bytes);
 
-/** Ends the streams, then the server. Accepts NULL. */
+/** Its streams must have been ended: a viewer that is asleep would keep it. Accepts NULL. */
 void mr_http_close(struct mr_http *http);
 
 #endif

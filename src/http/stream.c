@@ -131,14 +131,6 @@ void mr_http_stream_end(struct mr_http_stream *stream, const char *data, int wai
     pthread_mutex_unlock(&stream->lock);
 }
 
-void mr_http_stream_wake(struct mr_http_stream *stream)
-{
-    pthread_mutex_lock(&stream->lock);
-    stream->is_over = true;
-    turn_give(stream, stream->viewers);
-    pthread_mutex_unlock(&stream->lock);
-}
-
 /* What a viewer is to get now, held for it; NULL: nothing yet. One who has fallen behind gets the newest. */
 static struct frame *frame_next(struct mr_http_stream *stream, struct viewer *viewer)
 {

@@ -37,7 +37,4 @@ void mr_http_stream_destroy(struct mr_http_stream *stream);
 struct MHD_Response *mr_http_stream_view(struct mr_http_stream *stream, struct MHD_Connection *connection,
                                          uint64_t last_id);
 
-/** For the server, before it stops: nobody may be left asleep. */
-void mr_http_stream_wake(struct mr_http_stream *stream);
-
 #endif
