@@ -32,6 +32,17 @@ mr_status mr_single_partition_range(struct mr_source *source, int32_t *min_out, 
     return MR_OK;
 }
 
+mr_status mr_single_commit_nothing(struct mr_source *source, const struct mr_position *positions, size_t count,
+                                   bool wait, struct mr_err *err)
+{
+    (void)source;
+    (void)positions;
+    (void)count;
+    (void)wait;
+    (void)err;
+    return MR_OK;
+}
+
 int64_t mr_single_timestamp_ms(const struct mr_source *source, const struct mr_message *message)
 {
     (void)source;

@@ -67,6 +67,8 @@ mr_status mr_new_start(const struct mr_source_open *open, const char *topic, int
 mr_status mr_single_lane_check(const struct mr_source_open *open, const char *type, struct mr_err *err);
 mr_status mr_single_lane_count_max(const void *options, unsigned *count_out, struct mr_err *err);
 mr_status mr_single_partition_range(struct mr_source *source, int32_t *min_out, int32_t *max_out, struct mr_err *err);
+mr_status mr_single_commit_nothing(struct mr_source *source, const struct mr_position *positions, size_t count,
+                                   bool wait, struct mr_err *err); /* there is nothing to go on from */
 int64_t mr_single_timestamp_ms(const struct mr_source *source, const struct mr_message *message);
 bool mr_single_header(const struct mr_source *source, const struct mr_message *message, const char *name,
                       struct mr_span *value_out);

@@ -289,18 +289,6 @@ static void socket_release(struct mr_source *source, struct mr_message *messages
     mr_pieces_release(&source->pool, messages, count);
 }
 
-/* There is nothing to go on from. */
-static mr_status socket_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
-                               struct mr_err *err)
-{
-    (void)source;
-    (void)positions;
-    (void)count;
-    (void)wait;
-    (void)err;
-    return MR_OK;
-}
-
 static const char *socket_topic_name(const struct mr_source *source, uint32_t topic)
 {
     (void)topic;
@@ -331,7 +319,7 @@ const struct mr_source_ops mr_source_socket = {
     .has_joined = socket_has_joined,
     .poll = socket_poll,
     .release = socket_release,
-    .commit = socket_commit,
+    .commit = mr_single_commit_nothing,
     .topic_name = socket_topic_name,
     .timestamp_ms = mr_single_timestamp_ms,
     .header = mr_single_header,

@@ -84,18 +84,6 @@ static void stdin_release(struct mr_source *source, struct mr_message *messages,
     mr_pieces_release(&source->pool, messages, count);
 }
 
-/* There is nothing to go on from. */
-static mr_status stdin_commit(struct mr_source *source, const struct mr_position *positions, size_t count, bool wait,
-                              struct mr_err *err)
-{
-    (void)source;
-    (void)positions;
-    (void)count;
-    (void)wait;
-    (void)err;
-    return MR_OK;
-}
-
 static const char *stdin_topic_name(const struct mr_source *source, uint32_t topic)
 {
     (void)source;
@@ -122,7 +110,7 @@ const struct mr_source_ops mr_source_stdin = {
     .has_joined = stdin_has_joined,
     .poll = stdin_poll,
     .release = stdin_release,
-    .commit = stdin_commit,
+    .commit = mr_single_commit_nothing,
     .topic_name = stdin_topic_name,
     .timestamp_ms = mr_single_timestamp_ms,
     .header = mr_single_header,
