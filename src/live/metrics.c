@@ -48,11 +48,10 @@ static bool histogram(struct mr_blob *out, const char *name, const char *help, c
                       double unit)
 {
     bool is_put = head(out, name, "histogram", help);
-    double sum = 0;
     for (size_t i = 0; i < sizeof seconds / sizeof *seconds && is_put; i++)
         is_put = mr_blob_print(out, "millrace_%s_bucket{le=\"%g\"} %llu\n", name, seconds[i],
                                (unsigned long long)mr_histogram_below(from, (int64_t)(seconds[i] * unit)));
-    sum = mr_histogram_sum(from) / unit;
+    const double sum = mr_histogram_sum(from) / unit;
     const unsigned long long count = (unsigned long long)from->count;
     return is_put &&
            mr_blob_print(out, "millrace_%s_bucket{le=\"+Inf\"} %llu\nmillrace_%s_sum %.9g\nmillrace_%s_count %llu\n",
