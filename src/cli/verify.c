@@ -50,12 +50,13 @@ static mr_status verify_run(const void *options, const struct mr_words *words, s
     if (!status) {
         status = jobs.scorers ? mr_verify_roles(jobs.whole, jobs.scorers, &how, proof, err)
                               : mr_verify(jobs.whole, &how, proof, err);
-        if (!status || proof->total || proof->fact_count || proof->note_count)
+        if (!status || proof->total || proof->facts.count || proof->notes.count)
             mr_proof_print(proof, jobs.whole->name, opt->json, stdout);
         if (!status || proof->total) status = mr_proof_status(proof, err); /* a contradiction goes before all else */
     }
     mr_job_destroy(jobs.whole);
     mr_job_destroy(jobs.scorers);
+    if (proof) mr_proof_deinit(proof);
     free(proof);
     return status;
 }

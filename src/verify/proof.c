@@ -35,22 +35,36 @@ void mr_proof_found(struct mr_proof *proof, mr_found kind, const char *topic, in
     va_end(arguments);
 }
 
+static void line_add(struct mr_proof_lines *lines, const char *format, va_list arguments)
+{
+    char line[MR_FINDING_TEXT_BYTES];
+    vsnprintf(line, sizeof line, format, arguments);
+    if (mr_blob_put(&lines->text, line, strlen(line) + 1))
+        lines->count++;
+    else
+        lines->left_out++;
+}
+
 void mr_proof_note(struct mr_proof *proof, const char *format, ...)
 {
     va_list arguments;
-    if (proof->note_count == MR_NOTES_MAX) return;
     va_start(arguments, format);
-    vsnprintf(proof->note[proof->note_count++], MR_FINDING_TEXT_BYTES, format, arguments);
+    line_add(&proof->notes, format, arguments);
     va_end(arguments);
 }
 
 void mr_proof_fact(struct mr_proof *proof, const char *format, ...)
 {
     va_list arguments;
-    if (proof->fact_count == MR_NOTES_MAX) return;
     va_start(arguments, format);
-    vsnprintf(proof->fact[proof->fact_count++], MR_FINDING_TEXT_BYTES, format, arguments);
+    line_add(&proof->facts, format, arguments);
     va_end(arguments);
+}
+
+void mr_proof_deinit(struct mr_proof *proof)
+{
+    mr_blob_deinit(&proof->notes.text);
+    mr_blob_deinit(&proof->facts.text);
 }
 
 /* ---- JSON ---- */
@@ -62,14 +76,16 @@ static void json_text(FILE *out, const char *text)
     fwrite(quoted, 1, mr_json_quote(text, bytes, quoted), out);
 }
 
-static void json_list(FILE *out, const char *key, const char (*text)[MR_FINDING_TEXT_BYTES], unsigned count)
+static void json_list(FILE *out, const char *key, const struct mr_proof_lines *lines)
 {
+    const char *line = lines->text.data;
     fprintf(out, ",\"%s\":[", key);
-    for (unsigned i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < lines->count; i++, line += strlen(line) + 1) {
         if (i) putc(',', out);
-        json_text(out, text[i]);
+        json_text(out, line);
     }
     putc(']', out);
+    if (lines->left_out) fprintf(out, ",\"%s_left_out\":%llu", key, (unsigned long long)lines->left_out);
 }
 
 static void json_print(const struct mr_proof *proof, const char *job, FILE *out)
@@ -99,12 +115,22 @@ static void json_print(const struct mr_proof *proof, const char *job, FILE *out)
         putc('}', out);
     }
     putc(']', out);
-    json_list(out, "proved", proof->fact, proof->fact_count);
-    json_list(out, "not_proved", proof->note, proof->note_count);
+    json_list(out, "proved", &proof->facts);
+    json_list(out, "not_proved", &proof->notes);
     fputs("}\n", out);
 }
 
 /* ---- text ---- */
+
+static void lines_print(FILE *out, const struct mr_proof_lines *lines, const char *style, const char *plain,
+                        const char *what)
+{
+    const char *line = lines->text.data;
+    for (uint64_t i = 0; i < lines->count; i++, line += strlen(line) + 1)
+        fprintf(out, "%s%-10s%s  %s\n", style, what, plain, line);
+    if (lines->left_out)
+        fprintf(out, "%12sand %llu more that memory had no room for\n", "", (unsigned long long)lines->left_out);
+}
 
 void mr_proof_print(const struct mr_proof *proof, const char *job, bool is_json, FILE *out)
 {
@@ -114,10 +140,8 @@ void mr_proof_print(const struct mr_proof *proof, const char *job, bool is_json,
         json_print(proof, job, out);
         return;
     }
-    for (unsigned i = 0; i < proof->fact_count; i++)
-        fprintf(out, "%sok%s          %s\n", mr_term_style(fd, MR_STYLE_GREEN), plain, proof->fact[i]);
-    for (unsigned i = 0; i < proof->note_count; i++)
-        fprintf(out, "%snot proved%s  %s\n", mr_term_style(fd, MR_STYLE_YELLOW), plain, proof->note[i]);
+    lines_print(out, &proof->facts, mr_term_style(fd, MR_STYLE_GREEN), plain, "ok");
+    lines_print(out, &proof->notes, mr_term_style(fd, MR_STYLE_YELLOW), plain, "not proved");
     for (uint64_t i = 0; i < proof->total && i < MR_FINDINGS_SHOWN; i++) {
         const struct mr_finding *const finding = &proof->finding[i];
         fprintf(out, "%sWRONG%s       %s: ", mr_term_style(fd, MR_STYLE_RED), plain, names[finding->kind]);

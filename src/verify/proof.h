@@ -6,11 +6,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "millrace/blob.h"
 #include "millrace/status.h"
 
 #define MR_FINDING_TEXT_BYTES 512
 #define MR_FINDINGS_SHOWN     20
-#define MR_NOTES_MAX          24
 
 typedef enum {
     MR_FOUND_MISSING,
@@ -37,13 +37,18 @@ struct mr_finding {
     char text[MR_FINDING_TEXT_BYTES];
 };
 
+/** Lines of text, as many as memory holds. */
+struct mr_proof_lines {
+    struct mr_blob text; /* one behind the other, each with its 0 */
+    uint64_t count;      /* of those in text */
+    uint64_t left_out;   /* for want of memory */
+};
+
+/** Starts zeroed; mr_proof_deinit() frees what it holds. */
 struct mr_proof {
     struct mr_finding finding[MR_FINDINGS_SHOWN]; /* the first ones */
     uint64_t count[MR_FOUND_KINDS], total;
-    char note[MR_NOTES_MAX][MR_FINDING_TEXT_BYTES]; /* what is not proved */
-    unsigned note_count;
-    char fact[MR_NOTES_MAX][MR_FINDING_TEXT_BYTES]; /* what is proved, a line each */
-    unsigned fact_count;
+    struct mr_proof_lines notes, facts; /* what is not proved; what is */
     uint64_t messages, in, out, dead, filtered;
     uint64_t commits, updates, models_equal;
     double seconds;
@@ -57,9 +62,12 @@ const char *mr_found_name(mr_found kind);
 /** Notes a contradiction; all are counted, the first ones kept. */
 void mr_proof_found(struct mr_proof *proof, mr_found kind, const char *topic, int32_t partition, int64_t offset,
                     const char *format, ...) __attribute__((format(printf, 6, 7)));
-/** Notes what is not proved, what is. */
+/** Notes what is not proved, what is: a line each, cut at MR_FINDING_TEXT_BYTES. */
 void mr_proof_note(struct mr_proof *proof, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void mr_proof_fact(struct mr_proof *proof, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/** Frees its lines. */
+void mr_proof_deinit(struct mr_proof *proof);
 
 /** Prints it for people, or as one JSON object. */
 void mr_proof_print(const struct mr_proof *proof, const char *job, bool is_json, FILE *out);
