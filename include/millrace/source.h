@@ -89,6 +89,14 @@ struct mr_truth {
     double value;
 };
 
+/** How far a partition is read. */
+struct mr_lag {
+    uint32_t topic; /* index, as in mr_message */
+    int32_t partition;
+    int64_t next; /* the offset that is handed over next */
+    int64_t end;  /* of the partition, at the last answer of a broker; -1: not known */
+};
+
 /** A source: a folder src/source/<name>/ and a line in registry.def. */
 struct mr_source_ops {
     const char *name;
@@ -137,9 +145,10 @@ struct mr_source_ops {
      */
     mr_txn_outcome (*offsets_send)(struct mr_source *source, struct mr_transaction *transaction,
                                    const struct mr_position *positions, size_t count, struct mr_err *err);
-    /* Optional. Records of its share that were there at the last answer of a broker and are not handed over yet; -1:
-     * not known. Asks nobody. */
-    int64_t (*lag)(struct mr_source *source);
+    /* Optional. Where it stands in each partition of its share: *count_out of them, of which it fills the first cap.
+     * Returns how many records were there at the last answer of a broker and are not handed over yet; -1: not known.
+     * Asks nobody. */
+    int64_t (*lag)(struct mr_source *source, struct mr_lag *part, size_t cap, size_t *count_out);
     /* Required. Name of a topic by its index; valid until close. */
     const char *(*topic_name)(const struct mr_source *source, uint32_t topic);
     /* Required. Milliseconds since 1970, -1 when unknown. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "kafka/embedded.h"
+#include "kafka/health.h"
 
 #define NEWS_INTERVAL_US 5000000
 #define AUTO_CREATE      "allow.auto.create.topics"
@@ -107,6 +108,7 @@ static void log_error(rd_kafka_t *client, int code, const char *reason, void *op
         rd_kafka_fatal_error(client, text, sizeof text);
         mr_log(MR_LOG_ERROR, "kafka", "%s: %s", rd_kafka_name(client), text);
     } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        mr_kafka_health_down(client);
         mr_log(is_news(code) ? MR_LOG_WARN : MR_LOG_DEBUG, "kafka", "%s: no broker can be reached; trying on",
                rd_kafka_name(client));
     } else {
@@ -163,6 +165,7 @@ mr_status mr_kafka_conf_create(const char *what, const struct mr_map *properties
     *conf_out = NULL;
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_error_cb(conf, log_error);
+    mr_kafka_health_add(conf);
     status = conf_set_defaults(what, properties, defaults, conf, err);
     for (size_t i = 0; i < properties->count && !status; i++) {
         const char *value = properties->item[i].value;

@@ -1,4 +1,4 @@
-/* What is answered beside the page: the job, its past, points, dead letters, models, progress, probes. */
+/* What is answered beside the page: the job, its past, points, dead letters, models, progress. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,13 +10,10 @@
 #include "live/inside.h"
 #include "pipeline/lane.h"
 
-#define STALLED_NS   (10 * 1000000000LL)
-#define LAG_SECONDS  10 /* of records as they come in: more is lagging */
 #define POINTS_FRAME 64
 #define DEAD_FRAME   16
 
 static const char type_json[] = "application/json";
-static const char type_text[] = "text/plain; charset=utf-8";
 
 void mr_live_answer(struct mr_http_answer *answer, const char *type, struct mr_blob *blob, bool is_whole)
 {
@@ -28,30 +25,6 @@ void mr_live_answer(struct mr_http_answer *answer, const char *type, struct mr_b
     answer->body = blob->data;
     answer->bytes = blob->bytes;
     answer->is_owned = true;
-}
-
-/* ---- state ---- */
-
-double mr_live_lag(const struct mr_live *live)
-{
-    const struct mr_run *const run = live->run;
-    int64_t sum = 0;
-    for (unsigned i = 0; i < run->lane_count; i++) {
-        const int64_t lag = atomic_load_explicit(&run->lane[i]->stats.lag, memory_order_relaxed);
-        if (lag < 0) return NAN;
-        sum += lag;
-    }
-    return (double)sum;
-}
-
-const char *mr_live_state(const struct mr_live *live)
-{
-    const int state = atomic_load(&live->run->state);
-    if (state != MR_RUN_ON) return "stopping";
-    if (!live->has_begun) return "starting";
-    const double lag = mr_live_lag(live), rate = live->columns.value[2];
-    if (mr_clock_ns() - live->moved_ns > STALLED_NS) return lag > 0 ? "stalled" : "idle";
-    return lag > LAG_SECONDS * fmax(rate, 100) ? "lagging" : "ok";
 }
 
 /* ---- JSON ---- */
@@ -279,42 +252,6 @@ void mr_live_answer_status(void *context, const struct mr_http_request *request,
     is_put = is_put && mr_blob_put(&blob, is_list ? "]\n" : "", is_list ? 2 : 0);
     pthread_mutex_unlock(&live->lock);
     mr_live_answer(answer, type_json, &blob, is_put);
-}
-
-void mr_live_answer_alive(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
-{
-    static const char text[] = "ok\n";
-    (void)context;
-    (void)request;
-    answer->type = type_text;
-    answer->body = text;
-    answer->bytes = sizeof text - 1;
-}
-
-/* One check, a line with ?verbose. */
-static bool check_print(struct mr_blob *out, bool is_fine, const char *what)
-{
-    return mr_blob_print(out, "[%c] %s\n", is_fine ? '+' : '-', what);
-}
-
-void mr_live_answer_ready(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
-{
-    struct mr_live *const live = context;
-    const struct mr_run *const run = live->run;
-    struct mr_blob blob = {0};
-    char text[8];
-    const bool is_on = atomic_load(&run->state) == MR_RUN_ON, has_begun = atomic_load(&run->has_begun);
-    bool has_joined = has_begun;
-    for (unsigned i = 0; has_begun && i < run->lane_count; i++)
-        has_joined &= !run->job->source->has_joined || atomic_load(&run->lane[i]->has_joined);
-    const bool is_ready = is_on && has_joined;
-    bool is_put = true;
-    if (mr_http_argument(request, "verbose", text, sizeof text))
-        is_put = check_print(&blob, true, "models loaded") && check_print(&blob, has_begun, "sources and sinks open") &&
-                 check_print(&blob, has_joined, "partitions assigned") && check_print(&blob, is_on, "not stopping");
-    is_put = is_put && mr_blob_print(&blob, "%s\n", is_ready ? "ready" : "not ready");
-    mr_live_answer(answer, type_text, &blob, is_put);
-    answer->code = is_ready ? 200 : 503;
 }
 
 void mr_live_answer_events(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)

@@ -30,8 +30,10 @@ struct mr_stats {
     _Atomic uint64_t stage_ns[MR_STAGE_COUNT];     /* wall */
     _Atomic uint64_t stage_cpu_ns[MR_STAGE_COUNT]; /* of the lane's thread */
     _Atomic int64_t lag;                           /* records of its partitions not taken in yet; -1: not known */
+    _Atomic int64_t held_ns;                       /* since when a sink holds the lane up, monotonic; 0: none does */
     _Atomic int64_t first_out_ns;                  /* monotonic time of the first settled record; 0: none yet */
     struct mr_histogram process_ns;                /* from poll to acknowledgement, a batch weighs its records */
+    struct mr_histogram batch_records;
     struct mr_histogram commit_ns;     /* of a transaction: from the moment it is due until input is taken in again */
     struct mr_histogram end_to_end_us; /* from the oldest record's timestamp to acknowledgement, once a batch */
 };

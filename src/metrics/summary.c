@@ -75,6 +75,7 @@ static void lane_add(struct mr_summary *report, const struct mr_run *run, const 
     const double first_s = (double)(first_ns - run->started_ns) / 1e9;
     if (first_ns && (report->first_out_s < 0 || first_s < report->first_out_s)) report->first_out_s = first_s;
     mr_histogram_merge(&report->process_ns, &stats->process_ns);
+    mr_histogram_merge(&report->batch_records, &stats->batch_records);
     mr_histogram_merge(&report->commit_ns, &stats->commit_ns);
     mr_histogram_merge(&report->end_to_end_us, &stats->end_to_end_us);
 }

@@ -29,7 +29,7 @@ struct mr_summary {
     bool is_sink_failing;
     size_t still_count; /* followed models that stand still */
     double first_out_s; /* from the start of the run to the first acknowledged record; negative: none yet */
-    struct mr_histogram process_ns, commit_ns, end_to_end_us;
+    struct mr_histogram process_ns, commit_ns, end_to_end_us, batch_records;
     uint64_t cpu_ns;        /* of the process */
     uint64_t rss_max_bytes; /* largest resident size so far */
     struct mr_thread_cpu thread[MR_THREAD_MAX];
@@ -40,7 +40,7 @@ struct mr_summary {
  * second; any thread. */
 void mr_summary_counts(const struct mr_run *run, struct mr_summary *report);
 
-/** Takes the sums now. Cheap enough for once a second; any thread. The report is about 40 kB: not for a small stack. */
+/** Takes the sums now. Cheap enough for once a second; any thread. The report is about 65 kB: not for a small stack. */
 void mr_summary_take(const struct mr_run *run, struct mr_summary *report);
 
 /** For people: a page on what came in, went out, was dead, how fast, and what it cost. */

@@ -216,6 +216,7 @@ static mr_status ticket_finish(struct mr_flight *flight, const struct mr_ticket 
     mr_stats_add(&stats->records_filtered, ticket->filtered);
     mr_stats_add(&stats->batches, 1);
     if (ticket->in) mr_histogram_add(&stats->process_ns, now_ns - ticket->polled_ns, ticket->in);
+    if (ticket->in) mr_histogram_add(&stats->batch_records, (int64_t)ticket->in, 1);
     if (ticket->oldest_ms >= 0)
         mr_histogram_add(&stats->end_to_end_us, (mr_clock_epoch_ms() - ticket->oldest_ms) * 1000, 1);
     if (ticket->out && !atomic_load_explicit(&stats->first_out_ns, memory_order_relaxed))

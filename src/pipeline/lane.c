@@ -246,6 +246,15 @@ static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_er
     return status;
 }
 
+/* How much waits in the topics, now and then, for who watches. */
+static void lag_tell(struct mr_lane *lane, int64_t now_ns)
+{
+    const struct mr_source_ops *const ops = lane->run->job->source;
+    if (!lane->run->tap || !ops->lag || now_ns < lane->lag_due_ns) return;
+    lane->lag_due_ns = now_ns + LAG_INTERVAL_NS;
+    atomic_store_explicit(&lane->stats.lag, mr_lags_take(&lane->lags, ops, lane->source), memory_order_relaxed);
+}
+
 void mr_lane_idle(void *context)
 {
     struct mr_lane *lane = context;
@@ -255,7 +264,14 @@ void mr_lane_idle(void *context)
     lane->is_delivering = true;    /* what leaves now can not be finished first */
     lane->run->job->source->poll(lane->source, NULL, 0, 0, 0, &count, NULL);
     if (lane->labels) mr_label_topic_serve(lane->labels->topic);
+    lag_tell(lane, mr_clock_ns());
     lane->is_delivering = was_delivering;
+}
+
+/* Since when it waits for sinks; 0: it does not. */
+static void held_set(struct mr_lane *lane, int64_t since_ns)
+{
+    atomic_store_explicit(&lane->stats.held_ns, since_ns, memory_order_relaxed);
 }
 
 static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct mr_err *err)
@@ -264,7 +280,10 @@ static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct m
     mr_stats_add(&lane->stats.messages_out, box->out.count);
     mr_stats_add(&lane->stats.bytes_out, bytes);
     lane->is_delivering = true;
+    held_set(lane, lane->stage_ns);
+    lag_tell(lane, lane->stage_ns); /* as it is while a sink holds it up */
     const mr_status status = mr_deliver(lane->run, box, lane->sink, lane->sink_count, mr_lane_idle, lane, err);
+    held_set(lane, 0);
     lane->is_delivering = false;
     stage_mark(lane, MR_STAGE_EMIT);
     return status;
@@ -273,9 +292,13 @@ static mr_status lane_deliver(struct mr_lane *lane, struct mr_box *box, struct m
 static mr_status box_acquire(struct mr_lane *lane, struct mr_ticket *ticket, struct mr_box **box_out,
                              struct mr_err *err)
 {
-    int64_t idle_due_ns = mr_clock_ns() + 1000 * lane->run->idle_interval_us;
+    const int64_t began_ns = mr_clock_ns();
+    int64_t idle_due_ns = began_ns + 1000 * lane->run->idle_interval_us;
     while (!(*box_out = mr_box_open(&lane->flight, ticket))) {
+        held_set(lane, began_ns);
+        lag_tell(lane, mr_clock_ns());
         const mr_status status = lane_settle(lane, IN_FLIGHT_WAIT_US, err);
+        held_set(lane, 0);
         if (status) return status;
         if (mr_clock_ns() >= idle_due_ns) {
             mr_lane_idle(lane);
@@ -520,15 +543,6 @@ static mr_status file_turn(struct mr_lane *lane, struct mr_err *err)
 }
 
 /* One turn: take what is there, score it, pass on what is scored, settle what is acknowledged. */
-/* How much waits in the topics, now and then, for who watches. */
-static void lag_tell(struct mr_lane *lane)
-{
-    const struct mr_source_ops *const ops = lane->run->job->source;
-    if (!lane->run->tap || !ops->lag || lane->stage_ns < lane->lag_due_ns) return;
-    lane->lag_due_ns = lane->stage_ns + LAG_INTERVAL_NS;
-    atomic_store_explicit(&lane->stats.lag, ops->lag(lane->source), memory_order_relaxed);
-}
-
 static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
 {
     mr_status status = MR_OK;
@@ -551,7 +565,7 @@ static mr_status lane_turn(struct mr_lane *lane, struct mr_err *err)
     }
     while (!status && lane->slot_count && mr_models_are_wanted(&lane->run->models)) status = slot_finish(lane, err);
     if (!status && lane->labels) status = mr_lane_labels_turn(lane, !has_started, err);
-    if (!status) lag_tell(lane);
+    if (!status) lag_tell(lane, lane->stage_ns);
     if (!status) status = lane_settle(lane, 0, err);
     if (!status) status = leave_check(lane, err);
     if (!status && lane->exact) return exact_turn(lane, err);

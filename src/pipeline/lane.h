@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "metrics/lags.h"
 #include "metrics/sink_stats.h"
 #include "pipeline/block.h"
 #include "pipeline/dead.h"
@@ -46,6 +47,7 @@ struct mr_lane {
     int64_t commit_due_ns, resend_due_ns; /* the next commit with offsets that are ready; the next without any */
     int64_t stage_ns, stage_cpu_ns;       /* when the current stage began */
     int64_t lag_due_ns;                   /* the next time that it is told */
+    struct mr_lags lags;
     uint64_t bad_run_length;              /* bad records in a row */
     bool has_tripped;                     /* the circuit breaker: what was polled is finished, nothing more is polled */
     int64_t revoke_until_ns;              /* partitions leave: how long all of a commit may take; 0: they do not */

@@ -358,6 +358,7 @@ mr_status mr_lane_create(struct mr_run *run, unsigned index, struct mr_lane **la
     lane->run = run;
     lane->index = index;
     lane->stats.lag = -1;
+    mr_lags_init(&lane->lags);
     wait_divide(lane);
     status = memory_split(run, &lane->source_bytes, &lane->sink_bytes, err);
     lane->label_bytes = has_labels(run) ? lane->source_bytes / 4 : 0;
@@ -408,6 +409,7 @@ void mr_lane_destroy(struct mr_lane *lane)
     mr_cross_check_deinit(&lane->check);
     mr_precision_deinit(&lane->precision);
     mr_flight_deinit(&lane->flight);
+    mr_lags_deinit(&lane->lags);
     free(lane->sink);
     free(lane->sink_stats);
     free(lane);

@@ -128,19 +128,23 @@ static bool is_behind(const struct mr_source *source)
     return false;
 }
 
-int64_t mr_kafka_lag(struct mr_source *source)
+int64_t mr_kafka_lag(struct mr_source *source, struct mr_lag *part, size_t cap, size_t *count_out)
 {
     int64_t sum = 0;
+    bool is_known = source->has_assignment;
+    *count_out = source->partition_count;
     for (size_t i = 0; i < source->partition_count; i++) {
-        const struct partition *part = &source->partition[i];
+        const struct partition *from = &source->partition[i];
         int64_t low, high;
-        if (part->next_offset < 0 ||
-            rd_kafka_get_watermark_offsets(source->client, source->topic[part->topic], part->partition, &low, &high) ||
-            high < 0)
-            return -1;
-        if (high > part->next_offset) sum += high - part->next_offset;
+        if (rd_kafka_get_watermark_offsets(source->client, source->topic[from->topic], from->partition, &low, &high))
+            high = -1;
+        if (i < cap)
+            part[i] = (struct mr_lag){
+                .topic = from->topic, .partition = from->partition, .next = from->next_offset, .end = high};
+        is_known &= from->next_offset >= 0 && high >= 0;
+        if (high > from->next_offset) sum += high - from->next_offset;
     }
-    return source->has_assignment ? sum : -1;
+    return is_known ? sum : -1;
 }
 
 static size_t consume(struct mr_source *source, size_t first, size_t cap, int64_t wait_us)

@@ -116,7 +116,7 @@ struct partition *mr_kafka_partition_of(struct mr_source *source, const rd_kafka
 
 /** Messages of the owned partitions that the last fetches have seen and that are not handed over; -1: not known of all.
  */
-int64_t mr_kafka_lag(struct mr_source *source);
+int64_t mr_kafka_lag(struct mr_source *source, struct mr_lag *part, size_t cap, size_t *count_out);
 
 /** The rebalance callback of the consumer; opaque is the source. */
 void mr_kafka_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
