@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/guard.h"
+#include "http/open_files.h"
 #include "http/stream.h"
 
 #define MEMORY_BYTES    (24u * 1024) /* of a connection: its request line and headers */
@@ -421,6 +422,16 @@ static struct MHD_Daemon *daemon_start(struct mr_http *http, int fd)
                             request_over, http, MHD_OPTION_UNESCAPE_CALLBACK, escape_keep, NULL, MHD_OPTION_END);
 }
 
+/* Connections beyond the limit would be refused by the system, without a word; and the lanes' files with them. */
+static void viewers_fit(struct mr_http *http)
+{
+    const size_t wanted = http->open.viewers_max + OTHERS_MAX, fits = mr_open_files_allow(wanted);
+    if (fits >= wanted) return;
+    http->open.viewers_max = fits > OTHERS_MAX ? fits - OTHERS_MAX : 1;
+    mr_log(MR_LOG_WARN, "http", "%s: %zu viewers at once, not %zu: more files may not be open (ulimit -n)",
+           http->address, http->open.viewers_max, wanted - OTHERS_MAX);
+}
+
 mr_status mr_http_open(const struct mr_http_open *open, struct mr_http **http_out, struct mr_err *err)
 {
     struct addrinfo *at;
@@ -436,14 +447,13 @@ mr_status mr_http_open(const struct mr_http_open *open, struct mr_http **http_ou
         http->open = *open;
         pthread_mutex_init(&http->lock, NULL);
         address_print(http, fd);
+        viewers_fit(http);
         http->daemon = daemon_start(http, fd);
     }
     if (!http || !http->daemon) {
         close(fd);
         mr_http_close(http);
-        return mr_fail(err, MR_EIO,
-                       "http: \"%s\": the server does not start (%zu connections: is the limit of open files lower?)",
-                       open->listen, open->viewers_max + OTHERS_MAX);
+        return mr_fail(err, MR_EIO, "http: \"%s\": the server does not start", open->listen);
     }
     *http_out = http;
     return MR_OK;

@@ -45,8 +45,8 @@ mr_http_handle_fn mr_live_answer_job, mr_live_answer_history, mr_live_answer_poi
 extern const struct mr_http_route mr_live_page[];
 extern const size_t mr_live_page_count;
 
-/** How the run is, in a word: "starting", "ok", "idle", "lagging", "stalled" (records wait, none is taken in), "held" (a
- * sink takes no more), "unknown" (nothing comes, and how much waits is not known), "stopping". */
+/** How the run is, in a word: "starting", "ok", "idle", "lagging", "stalled" (records wait, none is taken in), "held"
+ * (a sink takes no more), "unknown" (nothing comes, and how much waits is not known), "stopping". */
 const char *mr_live_state(const struct mr_live *live);
 
 /** Records that are in the topics and not taken in yet; NaN: not known. */

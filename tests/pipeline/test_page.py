@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -34,7 +35,7 @@ def expect(is_true, text):
 class Run:
     """millrace run with a page, fed with points of a plane, every 50th record broken."""
 
-    def __init__(self, folder, count, rate=RATE, http=None, name="paged"):
+    def __init__(self, folder, count, rate=RATE, http=None, name="paged", files=None):
         self.folder = folder
         data = folder / f"{name}.jsonl"
         with open(data, "w", encoding="utf-8") as file:
@@ -51,7 +52,8 @@ class Run:
         self.log_path = folder / f"{name}.log"
         with open(self.log_path, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen([MILLRACE, "run", str(path), "--json", "--feed", str(data), "--rate", str(rate), "--until", "end"],
-                                            stdout=subprocess.PIPE, stderr=log, text=True)
+                                            stdout=subprocess.PIPE, stderr=log, text=True,
+                                            preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, files)))
         self.lines = []
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
@@ -212,6 +214,9 @@ def answers(folder):
         viewer.close()
     finally:
         run.close()
+    for name in ("millrace_batch_records_count", "millrace_batches_total"):
+        expect(before[(name, "")] > 0, f"{name}: {before[(name, '')]}")
+    expect(0 < before[("process_open_fds", "")] < before[("process_max_fds", "")] and before[("process_resident_memory_bytes", "")] > 1e6, f"{before}")
     return f"{len(keys)} columns, {len(rows)} rows, {len(points)} points"
 
 
@@ -351,6 +356,23 @@ def viewers(folder):
     return f"{most} viewers"
 
 
+def files(folder):
+    """Few files may be open: the limit is raised as far as it may be, and fewer viewers come."""
+    run = Run(folder, 40000, name="files", files=(200, 600))
+    try:
+        fits = int(run.said(r"(\d+) viewers at once, not 1024").group(1))
+        most = metrics_parse(run.ask("/metrics")[2].decode())[("process_max_fds", "")]
+        expect(most == 600 and 0 < fits < 600, f"{fits} viewers with {most} files")
+        viewer = Viewer(run)
+        expect(viewer.event()[1] == "frame", "a viewer sees nothing")
+        viewer.close()
+        run.process.send_signal(signal.SIGTERM)
+        run.finish(75)
+    finally:
+        run.close()
+    return f"{fits} viewers"
+
+
 def taken(folder):
     """A port that is taken ends the start before anything is read."""
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -365,7 +387,7 @@ def taken(folder):
 
 def main():
     with tempfile.TemporaryDirectory() as name:
-        for case in (answers, refusals, token, viewers, taken):
+        for case in (answers, refusals, token, viewers, files, taken):
             began = time.monotonic()
             told = case(pathlib.Path(name))
             print(f"ok    {case.__name__} ({time.monotonic() - began:.1f} s) {told}", flush=True)
