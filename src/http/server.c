@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -48,7 +49,7 @@ struct mr_http {
     pthread_mutex_t lock; /* of the peers */
     struct peer *first;
     size_t silent, others; /* that have asked nothing yet; that are no event streams */
-    bool is_nice;
+    bool is_ours;          /* its thread has name and priority */
 };
 
 /* ---- the address ---- */
@@ -162,8 +163,11 @@ static void connection_notify(void *context, struct MHD_Connection *connection, 
                               enum MHD_ConnectionNotificationCode code)
 {
     struct mr_http *const http = context;
-    if (!http->is_nice) setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), THREAD_NICENESS);
-    http->is_nice = true;
+    if (!http->is_ours) { /* microhttpd has made it */
+        prctl(PR_SET_NAME, "http");
+        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), THREAD_NICENESS);
+        http->is_ours = true;
+    }
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
         peer_come(http, connection, peer_io);
     else

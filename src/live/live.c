@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "live/inside.h"
 
 #define POINTS_PER_S 100
@@ -21,7 +22,7 @@
 #define RECENT_ROWS  600  /* five minutes of them */
 #define WHOLE_ROWS   1200 /* the whole run */
 #define THREAD_NICE  10
-#define TOKEN_BYTES  256
+#define TOKEN_LEAST  8
 #define GOODBYE_MS   500 /* for viewers to hear how it ended */
 
 static const struct mr_http_route routes[] = {
@@ -125,19 +126,11 @@ static void *live_main(void *argument)
 
 static mr_status token_read(struct mr_live *live, const char *path, struct mr_err *err)
 {
-    char text[TOKEN_BYTES];
     if (!path) return MR_OK;
-    FILE *const file = fopen(path, "re");
-    if (!file) return mr_fail(err, MR_EINPUT, "http.token_file \"%s\": %s", path, strerror(errno));
-    const size_t bytes = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[bytes] = '\0';
-    text[strcspn(text, "\r\n")] = '\0';
-    if (strlen(text) < 8)
-        return mr_fail(err, MR_ECONFIG, "http.token_file \"%s\": its first line is no token of 8 characters or more",
-                       path);
-    live->token = strdup(text);
-    return live->token ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+    const mr_status status = mr_secret_read("http.token_file", path, &live->token, err);
+    if (status || strlen(live->token) >= TOKEN_LEAST) return status;
+    return mr_fail(err, MR_ECONFIG, "http.token_file \"%s\": its first line is no token of %d characters or more", path,
+                   TOKEN_LEAST);
 }
 
 /* The two processes of a job with scorers: the trainer's is one port further. */
@@ -219,7 +212,7 @@ void mr_live_close(struct mr_live *live, mr_status status)
     mr_series_deinit(&live->whole);
     for (size_t i = 0; i < MR_LIVE_STATUSES; i++) free(live->status[i]);
     pthread_mutex_destroy(&live->lock);
-    free(live->token);
+    mr_secret_free(live->token);
     free(live->route);
     free(live);
 }

@@ -1,7 +1,6 @@
 #include "sink/http/http.h"
 
 #include <curl/curl.h>
-#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -10,9 +9,9 @@
 #include <zlib.h>
 
 #include "base/clock.h"
+#include "base/secret.h"
 
 #define CONNECT_TIMEOUT_MS 5000L
-#define SECRET_BYTES_MAX   8192
 #define GZIP_BYTES_MIN     1024
 #define GZIP_LEVEL         1 /* of text that repeats itself, higher ones save little and cost much */
 #define RETRY_AFTER_MS_MAX 300000
@@ -69,36 +68,14 @@ mr_status mr_curl_check(const struct mr_curl_options *options, const char *what,
     return MR_OK;
 }
 
-static mr_status secret_read(const char *what, const char *path, char **text_out, struct mr_err *err)
-{
-    char text[SECRET_BYTES_MAX + 1];
-    FILE *const file = fopen(path, "rb");
-    const size_t bytes = file ? fread(text, 1, SECRET_BYTES_MAX, file) : 0;
-    const int error = !file || ferror(file) ? errno : 0;
-    if (file) fclose(file);
-    if (error) return mr_fail(err, MR_EINPUT, "%s: reading \"%s\": %s", what, path, strerror(error));
-    text[bytes] = 0;
-    text[strcspn(text, "\r\n")] = 0;
-    if (!*text) return mr_fail(err, MR_EINPUT, "%s: \"%s\": expected a secret on its first line", what, path);
-    *text_out = strdup(text);
-    explicit_bzero(text, sizeof text);
-    return *text_out ? MR_OK : mr_fail(err, MR_ENOMEM, "%s: out of memory", what);
-}
-
 /* The secret itself, or what its file holds; NULL: there is none. To be freed. */
 static mr_status secret_take(const char *what, const char *given, const char *path, char **out, struct mr_err *err)
 {
     *out = NULL;
-    if (path && *path) return secret_read(what, path, out, err);
+    if (path && *path) return mr_secret_read(what, path, out, err);
     if (!given) return MR_OK;
     *out = strdup(given);
     return *out ? MR_OK : mr_fail(err, MR_ENOMEM, "%s: out of memory", what);
-}
-
-static void secret_free(char *secret)
-{
-    if (secret) explicit_bzero(secret, strlen(secret));
-    free(secret);
 }
 
 static mr_status authorize(struct mr_curl *http, struct mr_err *err)
@@ -120,8 +97,8 @@ static mr_status authorize(struct mr_curl *http, struct mr_err *err)
         curl_easy_setopt(http->curl, CURLOPT_USERNAME, options->user);
         curl_easy_setopt(http->curl, CURLOPT_PASSWORD, password ? password : "");
     }
-    secret_free(password);
-    secret_free(token);
+    mr_secret_free(password);
+    mr_secret_free(token);
     return status;
 }
 
@@ -226,7 +203,7 @@ void mr_curl_close(struct mr_curl *http)
     if (http->curl) curl_easy_cleanup(http->curl);
     headers_free(http);
     if (http->has_zip) deflateEnd(&http->zip);
-    secret_free(http->authorization);
+    mr_secret_free(http->authorization);
     free(http->packed);
     free(http->answer);
     free(http);
