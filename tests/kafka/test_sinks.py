@@ -2,7 +2,6 @@
 """The sinks influx and elastic behind a real broker: what a follower was given is in the server once, whatever is killed; a required sink holds
 up commits and loses nothing; a dead one slows no scoring, and no end."""
 import json
-import random
 import signal
 import subprocess
 import time
@@ -10,7 +9,7 @@ import time
 from rig import MILLRACE, expect, main, wait_for
 from servers import Fake, Influx, Search, free_ports
 
-RECORDS = 40_000
+RECORDS = 42_000
 KILLS = 6
 
 
@@ -50,15 +49,16 @@ def points_are(influx, measurement, wanted):
     return len(got)
 
 
-def kill_often(rig, job, sender, kills):
-    """kill -9 at random moments, until the sender is done."""
-    for _ in range(kills):
+def kill_often(rig, name, job, kills, *flags):
+    """kill -9 at random moments; each run has records of its own to come, whatever those before it have done."""
+    share = RECORDS // kills
+    for i in range(kills):
+        sender = rig.producing(name, share, share, *flags, first=i * share)
         run = rig.run(job)
-        before = run.records_out()
-        run.wait_out(before + random.randrange(1, RECORDS // kills // 2), 120)
+        run.wait_out(rig.random.randrange(1, share // 2), 120)
         run.signal(signal.SIGKILL)
         run.end()
-    expect(sender.wait(120) == 0, "the sender failed")
+        expect(sender.wait(120) == 0, "the sender failed")
 
 
 def case_exactly_once(rig):
@@ -70,8 +70,7 @@ def case_exactly_once(rig):
         rig.trio("once")
         job = rig.job("once", delivery="exactly-once", lanes=1, commit_interval="100ms",
                       sinks=[{"type": "kafka", "topic": "once.out"}, influx_of(influx, "once"), elastic_of(search, "once")])
-        sender = rig.producing("once", RECORDS, RECORDS / 8, "--bad-every", 50)
-        kill_often(rig, job, sender, KILLS)
+        kill_often(rig, "once", job, KILLS, "--bad-every", 50)
         run = rig.run(job, "--until", "end").expect_end(0, 120)
         rig.check("once", "--count", RECORDS, "--ordered", "--once", group="once")
         wanted = outputs(rig, "once.out")
@@ -93,8 +92,7 @@ def case_required(rig):
         influx.database("test")
         rig.trio("req")
         job = rig.job("req", lanes=2, sinks=[influx_of(influx, "req", required=True), elastic_of(search, "req", required=True)])
-        sender = rig.producing("req", RECORDS, RECORDS / 8)
-        kill_often(rig, job, sender, KILLS)
+        kill_often(rig, "req", job, KILLS)
         for _ in range(5):  # it ends with 75 where the servers take more than a few seconds for the last of it
             code = rig.run(job, "--until", "end").end(120)
             if code != 75:
