@@ -192,12 +192,11 @@ mr_status mr_reading_file_begin(struct mr_reading *reading, struct mr_file *file
 /* Those before skip_to, which were done before the start. */
 static void done_drop(struct mr_reading *reading, struct mr_message *messages, size_t first, size_t *count)
 {
-    const int64_t left = reading->skip_to - reading->next;
+    const int64_t left = reading->skip_to - messages[first].offset;
     const size_t dropped = left < (int64_t)(*count - first) ? (size_t)left : *count - first;
     mr_pieces_release(&reading->pool, messages + first, dropped);
     memmove(messages + first, messages + first + dropped, (*count - first - dropped) * sizeof *messages);
     *count -= dropped;
-    reading->next += (int64_t)dropped;
 }
 
 mr_status mr_reading_take(struct mr_reading *reading, struct mr_message *messages, size_t cap, size_t *count,
@@ -206,13 +205,13 @@ mr_status mr_reading_take(struct mr_reading *reading, struct mr_message *message
     for (;;) {
         const size_t first = *count;
         const uint64_t longer = reading->stream.longer;
-        const mr_status status = mr_stream_take(&reading->stream, messages, cap, count, err);
-        const bool is_full = *count == cap && reading->next < reading->skip_to;
+        const bool skips = reading->next < reading->skip_to;
+        const mr_status status = mr_stream_take(&reading->stream, &reading->next, messages, cap, count, err);
+        const bool is_full = *count == cap && skips;
         if (reading->stream.longer != longer)
             mr_log(MR_LOG_WARN, reading->type, "%s: a record is longer than record.bytes_max, and is cut off",
                    reading->stream.origin->name);
-        if (reading->next < reading->skip_to) done_drop(reading, messages, first, count);
-        for (size_t i = first; i < *count; i++) messages[i].offset = reading->next++;
+        if (skips && *count > first) done_drop(reading, messages, first, count);
         if (!is_full || status) return status;
     }
 }

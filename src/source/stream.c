@@ -181,11 +181,12 @@ static size_t message_end(const struct mr_stream *stream, const char *text, size
     return end ? end : mr_cut_record(cut, text, left, is_last);
 }
 
-static inline void message_put(const struct mr_stream *stream, const char *text, size_t bytes,
+static inline void message_put(const struct mr_stream *stream, const char *text, size_t bytes, int64_t offset,
                                struct mr_message *message)
 {
     *message = (struct mr_message){.value = text,
                                    .value_bytes = bytes,
+                                   .offset = offset,
                                    .handle = stream->piece,
                                    .header = stream->origin->header.data ? &stream->origin->header : NULL};
 }
@@ -194,7 +195,7 @@ static inline void message_put(const struct mr_stream *stream, const char *text,
  * The fast way, for a record a line: line breaks are found 64 bytes at a time. Stops where the buffer ends, and at a
  * line with quotes of which CSV has to be read.
  */
-static void lines_cut(struct mr_stream *stream, struct mr_message *messages, size_t cap, size_t *count)
+static void lines_cut(struct mr_stream *stream, int64_t next, struct mr_message *messages, size_t cap, size_t *count)
 {
     const bool is_quoted = stream->cut.kind == MR_CUT_QUOTED;
     const char *const text = stream->piece->chunk->data + stream->at, *const end =
@@ -202,16 +203,17 @@ static void lines_cut(struct mr_stream *stream, struct mr_message *messages, siz
     const char *line = text;
     uint64_t quotes = 0;
     size_t used = *count;
+    next -= (int64_t)used;
     for (const char *at = text; end - at >= 64 && used < cap && !quotes; at += 64) {
         uint64_t breaks = mr_cut_mask(at, '\n');
         quotes = is_quoted ? mr_cut_mask(at, '"') : 0;
         if (quotes) breaks &= (quotes & -quotes) - 1;
         for (; breaks && used < cap; breaks &= breaks - 1) {
-            const char *const next = at + __builtin_ctzll(breaks);
-            size_t bytes = (size_t)(next - line);
-            if (bytes && next[-1] == '\r') bytes--;
-            if (bytes) message_put(stream, line, bytes, &messages[used++]);
-            line = next + 1;
+            const char *const stop = at + __builtin_ctzll(breaks);
+            size_t bytes = (size_t)(stop - line);
+            if (bytes && stop[-1] == '\r') bytes--;
+            if (bytes) message_put(stream, line, bytes, next + (int64_t)used, &messages[used]), used++;
+            line = stop + 1;
         }
     }
     stream->piece->refs += (unsigned)(used - *count);
@@ -221,13 +223,14 @@ static void lines_cut(struct mr_stream *stream, struct mr_message *messages, siz
 }
 
 /* One record, or a block of them. */
-static void record_put(struct mr_stream *stream, const char *text, size_t bytes, struct mr_message *message)
+static void record_put(struct mr_stream *stream, const char *text, size_t bytes, int64_t offset,
+                       struct mr_message *message)
 {
     if (!stream->cut.is_block && stream->cut.kind != MR_CUT_PACKED) {
         if (bytes && text[bytes - 1] == '\n') bytes--;
         if (bytes && text[bytes - 1] == '\r') bytes--;
     }
-    message_put(stream, text, bytes, message);
+    message_put(stream, text, bytes, offset, message);
     stream->piece->refs++;
     stream->pool->out++;
 }
@@ -239,11 +242,12 @@ static bool is_blank(const struct mr_stream *stream, const char *text, size_t by
     return *text == '\n' || (*text == '\r' && bytes == 2 && text[1] == '\n');
 }
 
-/* Messages that are whole in the buffer. */
-static void messages_cut(struct mr_stream *stream, bool is_last, bool is_dry, struct mr_message *messages, size_t cap,
-                         size_t *count)
+/* Messages that are whole in the buffer; the first one gets the offset `next`. */
+static void messages_cut(struct mr_stream *stream, bool is_last, bool is_dry, int64_t next, struct mr_message *messages,
+                         size_t cap, size_t *count)
 {
     const bool has_lines = !stream->cut.is_block && stream->cut.kind != MR_CUT_PACKED;
+    const size_t first = *count;
     while (*count < cap && stream->at < stream->end) {
         const char *const text = stream->piece->chunk->data + stream->at;
         const size_t left = stream->end - stream->at;
@@ -253,7 +257,7 @@ static void messages_cut(struct mr_stream *stream, bool is_last, bool is_dry, st
         }
         if (has_lines && left >= 64) {
             const size_t at = stream->at;
-            lines_cut(stream, messages, cap, count);
+            lines_cut(stream, next + (int64_t)(*count - first), messages, cap, count);
             if (stream->at != at) continue;
         }
         size_t end = message_end(stream, text, left, is_last, is_dry);
@@ -263,13 +267,16 @@ static void messages_cut(struct mr_stream *stream, bool is_last, bool is_dry, st
             stream->longer++;
         }
         if (!end) return;
-        if (!is_blank(stream, text, end)) record_put(stream, text, end, &messages[(*count)++]);
+        if (!is_blank(stream, text, end)) {
+            record_put(stream, text, end, next + (int64_t)(*count - first), &messages[*count]);
+            ++*count;
+        }
         bytes_drop(stream, end);
     }
 }
 
-mr_status mr_stream_take(struct mr_stream *stream, struct mr_message *messages, size_t cap, size_t *count,
-                         struct mr_err *err)
+mr_status mr_stream_take(struct mr_stream *stream, int64_t *next_io, struct mr_message *messages, size_t cap,
+                         size_t *count, struct mr_err *err)
 {
     bool is_over = false, is_dry = false;
     for (;;) {
@@ -277,7 +284,9 @@ mr_status mr_stream_take(struct mr_stream *stream, struct mr_message *messages, 
         ssize_t got;
         mr_status status = stream->is_begun ? MR_OK : begin(stream, is_last, err);
         if (status) return status;
-        if (stream->is_begun) messages_cut(stream, is_last, is_dry, messages, cap, count);
+        const size_t first = *count;
+        if (stream->is_begun) messages_cut(stream, is_last, is_dry, *next_io, messages, cap, count);
+        *next_io += (int64_t)(*count - first);
         if (*count == cap) return MR_OK;
         if (is_over) return MR_END;
         if (is_dry) return MR_OK;

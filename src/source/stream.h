@@ -38,12 +38,12 @@ mr_status mr_stream_open(struct mr_stream *stream, struct mr_pool *pool, const s
 mr_status mr_stream_seek(struct mr_stream *stream, uint64_t byte, uint64_t line, struct mr_err *err);
 
 /**
- * Appends messages, *count of cap so far; offsets are the caller's. MR_OK: cap is reached, or nothing more is there
- * now; MR_END: the input has ended, as far as it is there; MR_AGAIN: no buffer is free; MR_EINPUT: it cannot be read;
- * MR_EDATA: its header does not end, or it is no whole gzip file.
+ * Appends messages, *count of cap so far; their offsets ascend from *next_io, which is behind them then. MR_OK: cap is
+ * reached, or nothing more is there now; MR_END: the input has ended, as far as it is there; MR_AGAIN: no buffer is
+ * free; MR_EINPUT: it cannot be read; MR_EDATA: its header does not end, or it is no whole gzip file.
  */
-mr_status mr_stream_take(struct mr_stream *stream, struct mr_message *messages, size_t cap, size_t *count,
-                         struct mr_err *err);
+mr_status mr_stream_take(struct mr_stream *stream, int64_t *next_io, struct mr_message *messages, size_t cap,
+                         size_t *count, struct mr_err *err);
 
 /** Lines, or rows, before the next message. */
 uint64_t mr_stream_line(struct mr_stream *stream);

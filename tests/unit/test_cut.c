@@ -94,14 +94,18 @@ static int text_open(const char *text, size_t bytes)
     return open(path, O_RDONLY);
 }
 
-/* All messages of a stream, taken `cap` at a time. */
+/* All messages of a stream, taken `cap` at a time; their offsets ascend from 7. */
 static size_t stream_read(struct mr_stream *stream, size_t cap)
 {
     struct mr_err err = {0};
     size_t count = 0;
+    int64_t next = 7;
     for (;;) {
+        const size_t first = count;
         const size_t limit = count + cap < MESSAGES_MAX ? count + cap : MESSAGES_MAX;
-        const mr_status status = mr_stream_take(stream, message, limit, &count, &err);
+        const mr_status status = mr_stream_take(stream, &next, message, limit, &count, &err);
+        for (size_t i = first; i < count; i++) assert_int_equal(message[i].offset, 7 + i);
+        assert_int_equal(next, 7 + count);
         if (status == MR_END) return count;
         if (status) fail_msg("%s", err.text);
         assert_true(count < MESSAGES_MAX);
@@ -190,12 +194,13 @@ static void test_seek(void **state)
         struct mr_stream stream;
         struct mr_err err;
         size_t one = 0;
+        int64_t next = 0;
         mr_pool_init(&pool, 1 << 20);
         assert_int_equal(mr_stream_open(&stream, &pool, &cut, text_open(text, sizeof text - 1), "t", false, &err),
                          MR_OK);
         stream.takes_rest = true;
         assert_int_equal(mr_stream_seek(&stream, byte, line, &err), MR_OK);
-        if (from < 4) assert_int_equal(mr_stream_take(&stream, message, 1, &one, &err), MR_OK);
+        if (from < 4) assert_int_equal(mr_stream_take(&stream, &next, message, 1, &one, &err), MR_OK);
         byte = stream.byte;
         line = mr_stream_line(&stream);
         const size_t count = one + (from < 4 ? stream_read(&stream, 100) : 0);

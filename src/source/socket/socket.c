@@ -219,8 +219,7 @@ static mr_status peer_take(struct mr_source *source, size_t which, struct mr_mes
     struct mr_err why = {0};
     const size_t first = *count;
     const uint64_t longer = peer->stream.longer, byte = peer->stream.byte + mr_stream_rest(&peer->stream);
-    const mr_status status = mr_stream_take(&peer->stream, messages, cap, count, &why);
-    for (size_t i = first; i < *count; i++) messages[i].offset = source->next++;
+    const mr_status status = mr_stream_take(&peer->stream, &source->next, messages, cap, count, &why);
     peer->records += (int64_t)(*count - first);
     if (peer->stream.longer != longer)
         mr_log(MR_LOG_WARN, "socket", "%s: a record is longer than record.bytes_max, and is cut off",

@@ -56,10 +56,8 @@ static bool stdin_has_joined(const struct mr_source *source)
 static mr_status stdin_take(void *context, struct mr_message *messages, size_t cap, size_t *count, struct mr_err *err)
 {
     struct mr_source *const source = context;
-    const size_t first = *count;
     const uint64_t longer = source->stream.longer;
-    const mr_status status = mr_stream_take(&source->stream, messages, cap, count, err);
-    for (size_t i = first; i < *count; i++) messages[i].offset = source->next++;
+    const mr_status status = mr_stream_take(&source->stream, &source->next, messages, cap, count, err);
     if (source->stream.longer != longer)
         mr_log(MR_LOG_WARN, "stdin", "a record is longer than record.bytes_max, and is cut off");
     return status;
