@@ -245,7 +245,7 @@ class Run:
         self.process = subprocess.Popen([HOOKED if hooks else MILLRACE, *words], stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL,
                                         env={**os.environ, **(hooks or {})})
         self.total = {}
-        self.models = None
+        self.models = self.sinks = None
         self.report = None
         self.roles = {}  # of a job with scorers: role -> its last progress or report
         self.lines = []
@@ -268,6 +268,7 @@ class Run:
             if isinstance(value, dict) and value.get("type") == "progress":
                 self.total = value["total"]
                 self.models = value.get("models")
+                self.sinks = value.get("sinks")
             if isinstance(value, dict) and value.get("type") == "report":
                 self.report = value
                 self.total = value

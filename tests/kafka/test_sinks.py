@@ -2,15 +2,21 @@
 """The sinks influx and elastic behind a real broker: what a follower was given is in the server once, whatever is killed; a required sink holds
 up commits and loses nothing; a dead one slows no scoring, and no end."""
 import json
+import os
 import signal
 import subprocess
 import time
 
-from rig import MILLRACE, expect, main, wait_for
+from rig import LONG, MILLRACE, expect, main, wait_for
 from servers import Fake, Influx, Search, free_ports
 
 RECORDS = 42_000
 KILLS = 6
+
+
+def resident_kb(run):
+    with open(f"/proc/{run.process.pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
 
 
 def outputs(rig, topic):
@@ -134,6 +140,56 @@ def case_server_restarts(rig):
         influx.close()
 
 
+def case_outage(rig):
+    """The server is away for half an hour (MILLRACE_LONG=1, else for seconds), three policies side by side: scoring goes on, what is spilled and what a follower holds
+    all arrives, in the server once, what is dropped is counted; the tries become rare, and the process does not grow."""
+    influx = Influx().start()
+    outage_s = 1800 if LONG else 6
+    rate, around = 200, 2000
+    count = 2 * around + rate * outage_s
+    try:
+        influx.database("test")
+        rig.trio("out")
+        rig.trio("fol")
+        small = {"queue": "64KiB", "timeout": "2s"}
+        aside = rig.run(rig.job("out", lanes=1, sinks=[
+            {"type": "kafka", "topic": "out.out"}, influx_of(influx, "spilled", overflow="spill", spill=os.path.join(rig.folder, "spill"), **small), influx_of(influx, "dropped", **small)]))
+        follower = rig.run(rig.job("fol", delivery="exactly-once", lanes=1, sinks=[{"type": "kafka", "topic": "fol.out"}, influx_of(influx, "followed", **small)]))
+        for name in ("out", "fol"):
+            rig.produce(name, around)
+        for run in (aside, follower):
+            run.wait_out(around)
+        wait_for(lambda: all(len(influx.points("test", name)) == around for name in ("spilled", "followed")), "the first points")
+        influx.stop()
+        before = resident_kb(aside)
+        senders = [rig.producing(name, rate * outage_s, rate, first=around) for name in ("out", "fol")]
+        for sender in senders:
+            expect(sender.wait(outage_s + 120) == 0, "the sender failed")
+        for run in (aside, follower):
+            run.wait_out(count - around)  # scored meanwhile
+        grown, retried = resident_kb(aside) - before, aside.sinks[1]["retries"]
+        influx.start()
+        for name in ("out", "fol"):
+            rig.produce(name, around, first=count - around)
+        for run in (aside, follower):
+            run.wait_out(count)
+        wait_for(lambda: len(influx.points("test", "followed")) == count, "all that was followed", 180)
+        wait_for(lambda: len(influx.points("test", "spilled")) == count, "all that was spilled", 180)
+        for run in (aside, follower):
+            run.signal(signal.SIGTERM)
+            run.expect_end(0)
+        spilled, dropped = aside.report["sinks"]
+        points = [point["id"] for point in influx.points("test", "dropped")]
+        expect(len(set(points)) == len(points) == dropped["records_delivered"] and len(points) + dropped["records_dropped"] == count, f"{len(points)} points: {dropped}")
+        expect(spilled["records_delivered"] == count and not spilled["records_dropped"], f"{spilled}")
+        points_are(influx, "followed", outputs(rig, "fol.out"))
+        expect(retried < 20 + outage_s / 5, f"{retried} tries in {outage_s} s")
+        expect(grown < 64 * 1024, f"it grew by {grown} kB")
+        return f"{outage_s} s away, {retried} tries, {grown} kB more, {count} records, {spilled['records_spilled']} spilled, {dropped['records_dropped']} dropped"
+    finally:
+        influx.close()
+
+
 def case_dead(rig):
     """Nobody listens: a job whose sink is not required scores everything, and ends within 10 s of a signal; so does one with a follower."""
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
@@ -183,4 +239,4 @@ def case_denied(rig):
 
 
 if __name__ == "__main__":
-    main([case_exactly_once, case_required, case_server_restarts, case_dead, case_denied])
+    main([case_exactly_once, case_required, case_server_restarts, case_outage, case_dead, case_denied])
