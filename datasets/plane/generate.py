@@ -7,11 +7,13 @@ numbers (ten-thousandths): every machine writes the same bytes.
 
     ./generate.py > plane.jsonl            # 20,000 points
     ./generate.py --records, --answers     # the same in two: an id, x1 and x2; and the id with y where there is one
+    ./generate.py --csv                    # the first 9,000 as y,x1,x2, all with y: points.csv.gz
     ./generate.py --least-squares          # what the coefficients converge to
 """
 import sys
 
 POINTS = 20000
+CSV_POINTS = 9000
 UNIT = 10000  # fractions of one
 
 
@@ -48,6 +50,10 @@ def least_squares():
 def main():
     if sys.argv[1:] == ["--least-squares"]:
         print("%.6f %.6f" % least_squares())
+        return 0
+    if sys.argv[1:] == ["--csv"]:
+        for index in range(CSV_POINTS):
+            print(",".join(map(text, point(index))))
         return 0
     if sys.argv[1:] not in ([], ["--records"], ["--answers"]):
         sys.stderr.write(__doc__)
