@@ -1,35 +1,30 @@
 #!/usr/bin/env python3
 """"learn_topics": what models learn comes from some topics alone, whatever comes between; records of the others are scored with what was
 learned by then. Each model is what a few lines of Python make of the same records in the same batches."""
-import gzip
 import json
 import pathlib
 import tempfile
 
+import line
 from examples import MILLRACE, ROOT, call, embedded_broker, fail, job_read, tensors
 
-STEP = 0.01
 TRAIN, TEST = 3000, 900
 PIECE = 100  # lines that are sent to one topic, then to the other
 
 
-def lines(topic, count):
-    return gzip.decompress((ROOT / "datasets/labels" / f"{topic}.tsv.gz").read_bytes()).decode().splitlines()[:count]
-
-
 def send(folder, address):
     """Both topics by turns, so that batches hold records of both; among the first there is no train record."""
-    held = {"train": lines("train", TRAIN), "test": lines("test", TEST)}
+    held = {"train": line.lines("train", TRAIN), "test": line.lines("test", TEST)}
     call_order = [("test", 5)] + [("train", PIECE), ("test", PIECE // 3)] * (TRAIN // PIECE)
     at = dict.fromkeys(held, 0)
     for topic, count in call_order:
         part = held[topic][at[topic]:at[topic] + count]
         at[topic] += len(part)
         path = folder / "part.tsv"
-        path.write_text("".join(line + "\n" for line in part))
+        path.write_text("".join(one + "\n" for one in part))
         if part:
             call(MILLRACE, "replay", path, "--topic", topic, "--keys", "-b", address)
-    return {topic: [tuple(map(float, line.split("\t"))) for line in held[topic][:at[topic]]] for topic in held}
+    return {topic: [tuple(map(float, one.split("\t"))) for one in held[topic][:at[topic]]] for topic in held}
 
 
 def job_make(folder, address, **batch):
@@ -46,45 +41,18 @@ def job_make(folder, address, **batch):
     return path
 
 
-def answers(address, records):
-    """topic -> offset -> answer; each record once, with its label and value as they were sent."""
-    found = {topic: {} for topic in records}
-    for line in call(MILLRACE, "tap", "predict", "-b", address, "-e").stdout.splitlines():
-        answer = json.loads(line)
+def answers(address):
+    """topic -> offset -> answer."""
+    found = {"train": {}, "test": {}}
+    for text in call(MILLRACE, "tap", "predict", "-b", address, "-e").stdout.splitlines():
+        answer = json.loads(text)
         found[answer["topic"]][answer["offset"]] = answer
-    for topic, sent in records.items():
-        got = [(found[topic].get(i, {}).get("y"), found[topic].get(i, {}).get("x")) for i in range(len(sent))]
-        if got != sent or len(found[topic]) != len(sent):
-            fail(f"{topic}: {len(found[topic])} answers of {len(sent)} records, or not theirs: {got[:3]} of {sent[:3]}")
     return found
 
 
-def line_learned(found):
-    """version -> slope and intercept: one step for each batch of train records, in the order of their offsets."""
-    slope = intercept = 0.0
-    weights, batches = {0: (slope, intercept)}, {}
-    for offset in sorted(found["train"]):
-        batches.setdefault(found["train"][offset]["version"], []).append(found["train"][offset])
-    if sorted(batches) != list(range(len(batches))):
-        fail(f"versions of train records are {sorted(batches)}: a batch without them was learned from")
-    for version in sorted(batches):
-        batch = batches[version]
-        errors = [slope * one["x"] + intercept - one["y"] for one in batch]
-        slope -= STEP * sum(error * one["x"] for error, one in zip(errors, batch)) / len(batch)
-        intercept -= STEP * sum(errors) / len(batch)
-        weights[version + 1] = slope, intercept
-    return weights, batches
-
-
 def check(folder, address, records, report):
-    found = answers(address, records)
-    weights, batches = line_learned(found)
-    for topic, sent in records.items():
-        for offset in range(len(sent)):
-            answer = found[topic][offset]
-            slope, intercept = weights[answer["version"]]
-            if abs(answer["pred"] - (slope * answer["x"] + intercept)) > 1e-4:
-                fail(f"{topic} {offset}: {answer}, and version {answer['version']} is {slope} x + {intercept}")
+    found = answers(address)
+    _, batches = line.predictions_check(found, records)
     train = [x for _, x in records["train"]]
     mean = sum(train) / len(train)
     for name in ("mid", "std"):
