@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@ _Noreturn static void cleaner_main(const char *path, int ended)
     sigset_t all;
     char byte;
     setsid(); /* Ctrl-C is for those of the terminal */
+    prctl(PR_SET_NAME, "demo-cleaner");
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     for (int fd = 0; fd < 3 && nothing >= 0; fd++) dup2(nothing, fd);

@@ -32,9 +32,9 @@ def expect(is_true, text):
         fail(text)
 
 
-def demo(*words, code=0, datasets=None):
+def demo(*words, code=0, datasets=None, more=None):
     """A call that ends by itself: what it prints, and what it says."""
-    environment = {**os.environ, **({"MILLRACE_DATASETS": str(datasets)} if datasets else {})}
+    environment = {**os.environ, **({"MILLRACE_DATASETS": str(datasets)} if datasets else {}), **(more or {})}
     done = subprocess.run([MILLRACE, "demo", *words], text=True, capture_output=True, timeout=DEADLINE_S, env=environment)
     expect(done.returncode == code, f"millrace demo {' '.join(words)}: exit code {done.returncode}, not {code}: {done.stdout}{done.stderr[-2000:]}")
     return done.stdout, done.stderr
@@ -48,11 +48,11 @@ def contents(folder):
 class Demo:
     """One at work, its temporary files in a folder of its own."""
 
-    def __init__(self, name, *words, datasets=None, http="127.0.0.1:0", **how):
+    def __init__(self, name, *words, datasets=None, http="127.0.0.1:0", more=None, **how):
         self.name = name
         self.temporary = pathlib.Path(tempfile.mkdtemp(prefix="millrace-test-"))
         self.temporary.chmod(0o777)
-        environment = {**os.environ, "TMPDIR": str(self.temporary), **({"MILLRACE_DATASETS": str(datasets)} if datasets else {})}
+        environment = {**os.environ, "TMPDIR": str(self.temporary), **({"MILLRACE_DATASETS": str(datasets)} if datasets else {}), **(more or {})}
         self.log = open(self.temporary.with_suffix(".log"), "w+", encoding="utf-8")
         address = ("--http", http) if http else ()
         self.process = subprocess.Popen([MILLRACE, "demo", name, *address, *words], stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment, **how)
@@ -136,6 +136,8 @@ def case_wrong():
     expect("has no end: give a duration or a count" in said, said)
     _, said = demo("plane", "--http", "nowhere", code=64)
     expect("millrace demo: " in said, said)
+    _, said = demo("plane", more={"TMPDIR": "/nonexistent"}, code=74)
+    expect("/nonexistent: No such file or directory: TMPDIR may name another folder" in said, said)
     with tempfile.TemporaryDirectory() as folder:
         _, said = demo(datasets=folder, code=66)
         expect("holds no demo" in said, said)
@@ -153,7 +155,7 @@ def case_wrong():
         (work / "demo.feed").write_text("none.csv incoming/ 120 60\n")
         _, said = demo("plane", "--http", "127.0.0.1:0", datasets=folder, code=66)
         expect("none.csv: No such file or directory" in said, said)
-    return "64, 65, 66 and 78"
+    return "64, 65, 66, 74 and 78"
 
 
 def case_each():
@@ -265,8 +267,26 @@ def case_rate():
     return "1,200 records at 6,000 a second"
 
 
+def case_open():
+    """--open hands the address to xdg-open; where there is none, that is said."""
+    with tempfile.TemporaryDirectory() as folder:
+        opener, got = pathlib.Path(folder) / "xdg-open", pathlib.Path(folder) / "got"
+        opener.write_text(f"#!/bin/sh\necho \"$1\" >{got}.new && mv {got}.new {got}\n")
+        opener.chmod(0o755)
+        paths = {"PATH": f"{folder}:{os.environ['PATH']}"}
+        with Demo("plane", "--open", more=paths) as one:
+            one.wait(got.exists, "a browser")
+            expect(got.read_text().strip() == one.address, f"{got.read_text()}, not {one.address}")
+            one.end()
+        opener.unlink()
+        with Demo("plane", "--open", more={"PATH": folder}) as one:
+            one.wait(lambda: "there is no xdg-open here" in one.said(), "a word")
+            one.end()
+    return "opened, and missed"
+
+
 def main():
-    cases = [case_list, case_wrong, case_checked, case_each, case_read_only, case_killed, case_port, case_installed, case_rate]
+    cases = [case_list, case_wrong, case_checked, case_each, case_read_only, case_killed, case_port, case_installed, case_rate, case_open]
     wanted = sys.argv[1:]
     for case in cases:
         name = case.__name__.removeprefix("case_")
