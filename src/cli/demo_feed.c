@@ -11,33 +11,50 @@
 #define LINES_MAX         1000000
 #define END_IS(text, end) (strlen(text) > sizeof(end) - 1 && !strcmp((text) + strlen(text) - (sizeof(end) - 1), (end)))
 
-/* Adds the feed of one line of words. */
+/* A line of words. */
+struct words {
+    char file[WORD_BYTES], to[WORD_BYTES];
+    double rate;
+    long long lines;
+    bool is_folder; /* to, without its slash */
+};
+
+/* False: it is no feed. Names lie in the work folder: there is no way out of it. */
+static bool line_read(const char *line, struct words *words)
+{
+    char rest[2];
+    *words = (struct words){.lines = 1};
+    const int count =
+        sscanf(line, "%255s %255s %lf %lld %1s", words->file, words->to, &words->rate, &words->lines, rest);
+    words->is_folder = count >= 2 && END_IS(words->to, "/");
+    if (words->is_folder) words->to[strlen(words->to) - 1] = '\0';
+    if (END_IS(words->file, ".gz")) words->file[strlen(words->file) - 3] = '\0';
+    return count == (words->is_folder ? 4 : 3) && words->rate > 0 && words->rate <= RATE_MAX && words->lines > 0 &&
+           words->lines <= LINES_MAX && !strchr(words->file, '/') && !strchr(words->to, '/') && words->to[0] != '.';
+}
+
 static mr_status feed_add(struct mr_demo_feeds *feeds, const char *work, const char *line, struct mr_err *err)
 {
-    char file[WORD_BYTES], to[WORD_BYTES], rest[2];
-    double rate = 0;
-    long long lines = 1;
-    const int words = sscanf(line, "%255s %255s %lf %lld %1s", file, to, &rate, &lines, rest);
-    const bool is_folder = words >= 2 && END_IS(to, "/");
-    if (words != (is_folder ? 4 : 3) || !(rate > 0 && rate <= RATE_MAX) || lines < 1 || lines > LINES_MAX ||
-        strchr(file, '/'))
+    struct words words;
+    char *path = NULL, *where = NULL;
+    if (!line_read(line, &words))
         return mr_fail(err, MR_EDATA,
                        "expected FILE TOPIC RATE or FILE FOLDER/ RATE LINES, rates up to %.0f lines a second",
                        RATE_MAX);
     if (feeds->count == MR_RUN_FEEDS_MAX) return mr_fail(err, MR_EDATA, "more than %d feeds", MR_RUN_FEEDS_MAX);
-    if (END_IS(file, ".gz")) file[strlen(file) - 3] = '\0';
-    char *path = NULL, *where = NULL;
-    if (asprintf(&path, "%s/%s", work, file) < 0) return mr_fail(err, MR_ENOMEM, "out of memory");
+    if (asprintf(&path, "%s/%s", work, words.file) < 0) return mr_fail(err, MR_ENOMEM, "out of memory");
     struct mr_run_feed_from *const feed = &feeds->item[feeds->count++];
     *feed = (struct mr_run_feed_from){.path = path,
-                                      .records_per_s = rate,
-                                      .lines = lines,
+                                      .records_per_s = words.rate,
+                                      .lines = words.lines,
                                       .repeat = INT64_MAX,
-                                      .has_keys = !is_folder && END_IS(file, ".tsv")};
-    if (asprintf(&where, is_folder ? "%s/%s" : "%.0s%s", work, to) < 0) return mr_fail(err, MR_ENOMEM, "out of memory");
-    *(is_folder ? &feed->folder : &feed->topic) = where;
-    if (!is_folder) return MR_OK;
-    where[strlen(where) - 1] = '\0';
+                                      .has_keys = !words.is_folder && END_IS(words.file, ".tsv")};
+    if (!words.is_folder) {
+        feed->topic = strdup(words.to);
+        return feed->topic ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
+    }
+    if (asprintf(&where, "%s/%s", work, words.to) < 0) return mr_fail(err, MR_ENOMEM, "out of memory");
+    feed->folder = where;
     return mkdir(where, 0700) && errno != EEXIST ? mr_fail(err, MR_EIO, "%s: %s", where, strerror(errno)) : MR_OK;
 }
 

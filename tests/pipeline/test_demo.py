@@ -148,7 +148,7 @@ def case_wrong():
         expect("demo.json:1:2: the file ends" in said, said)
         shutil.copy(DATASETS / "plane/demo.json", work)
         for line, word in (("points.csv incoming/ 120", "demo.feed:2: expected FILE TOPIC RATE"), ("points.csv in 1 2", "demo.feed:2: "),
-                           ("points.csv in -1", "demo.feed:2: "), ("../points.csv in 1", "demo.feed:2: "), ("a b 1\n" * 5, "demo.feed:6: more than 4")):
+                           ("points.csv in -1", "demo.feed:2: "), ("../points.csv in 1", "demo.feed:2: "), ("points.csv ../in/ 1 1", "demo.feed:2: "), ("points.csv ./ 1 1", "demo.feed:2: "), ("a b 1\n" * 5, "demo.feed:6: more than 4")):
             (work / "demo.feed").write_text(f"# a comment\n{line}\n")
             _, said = demo("plane", datasets=folder, code=65)
             expect(word in said, f"{line}: {said}")
