@@ -7,11 +7,17 @@ numbers (ten-thousandths): every machine writes the same bytes.
 
     ./generate.py > plane.jsonl            # 20,000 points
     ./generate.py --records, --answers     # the same in two: an id, x1 and x2; and the id with y where there is one
+    ./generate.py --csv                    # the first 9,000 as y,x1,x2, all with y: points.csv.gz
+    ./generate.py --files FOLDER           # these in files of 60, two a second, each moved in as a whole
     ./generate.py --least-squares          # what the coefficients converge to
 """
+import os
 import sys
+import time
 
 POINTS = 20000
+CSV_POINTS = 9000
+FILE_POINTS, FILE_SECONDS = 60, 0.5
 UNIT = 10000  # fractions of one
 
 
@@ -45,9 +51,27 @@ def least_squares():
     return (c * d - b * e) / (a * c - b * b), (a * e - b * d) / (a * c - b * b)
 
 
+def files(folder):
+    """Written under a hidden name and renamed: who watches the folder never sees half a file."""
+    for first in range(0, CSV_POINTS, FILE_POINTS):
+        hidden = os.path.join(folder, ".points")
+        with open(hidden, "w", encoding="ascii") as file:
+            for index in range(first, first + FILE_POINTS):
+                file.write(",".join(map(text, point(index))) + "\n")
+        os.rename(hidden, os.path.join(folder, f"points-{first // FILE_POINTS:03}.csv"))
+        time.sleep(FILE_SECONDS)
+
+
 def main():
     if sys.argv[1:] == ["--least-squares"]:
         print("%.6f %.6f" % least_squares())
+        return 0
+    if sys.argv[1:2] == ["--files"] and len(sys.argv) == 3:
+        files(sys.argv[2])
+        return 0
+    if sys.argv[1:] == ["--csv"]:
+        for index in range(CSV_POINTS):
+            print(",".join(map(text, point(index))))
         return 0
     if sys.argv[1:] not in ([], ["--records"], ["--answers"]):
         sys.stderr.write(__doc__)

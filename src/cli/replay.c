@@ -17,6 +17,7 @@ struct replay_options {
     struct mr_map properties;
     double rate;
     int64_t lines, repeat;
+    bool keys;
 };
 
 static mr_status replay_run(const void *options, const struct mr_words *words, struct mr_err *err)
@@ -28,9 +29,13 @@ static mr_status replay_run(const void *options, const struct mr_words *words, s
                            .topic = opt->topic,
                            .records_per_s = opt->rate,
                            .lines_per_message = opt->lines,
-                           .repeat = opt->repeat};
+                           .repeat = opt->repeat,
+                           .has_keys = opt->keys};
     const int64_t started_ns = mr_clock_ns();
 
+    if (opt->keys && opt->lines > 1)
+        return mr_fail(err, MR_EUSAGE, "--keys: a message of %lld lines has no key: leave out --lines",
+                       (long long)opt->lines);
     /* Before a broker is asked, which may take its time. */
     if (strcmp(feed.path, "-") != 0 && access(feed.path, R_OK))
         return mr_fail(err, MR_EINPUT, "%s: %s", feed.path, strerror(errno));
@@ -69,6 +74,10 @@ static const struct mr_flag replay_flags[] = {
              .min = 1,
              .max = 1e9,
              .doc = "How many times the file is sent."}},
+    {.row = {.key = "keys",
+             .type = MR_OPT_BOOL,
+             .offset = AT(keys),
+             .doc = "What stands before the first tab of a line is the record's key; a line without a tab has none."}},
     {0},
 };
 #undef AT

@@ -1,25 +1,15 @@
-/* millrace run: the service. What its command line says; run_watch.c watches the run, the work is in src/pipeline/. */
-#include <signal.h>
+/* millrace run: the service. What its command line says; run_job.c runs it, the work is in src/pipeline/. */
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "base/options.h"
 #include "base/term.h"
 #include "cli/command.h"
 #include "cli/override.h"
+#include "cli/run_job.h"
 #include "cli/run_roles.h"
 #include "cli/run_until.h"
-#include "cli/run_watch.h"
-#include "config/job.h"
 #include "config/roles.h"
 #include "http/server.h"
-#include "kafka/client.h"
-#include "kafka/embedded.h"
-#include "pipeline/follower.h"
-
-#define CLOSE_LIMIT_S        2
-#define CLOSE_LIMIT_FAILED_S 1 /* after an error the clients may have nobody left to say goodbye to */
 
 struct run_options {
     char *until;
@@ -33,106 +23,25 @@ struct run_options {
     int role; /* mr_job_role */
 };
 
-static void signals_block(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, MR_ROLES_LEAVE);
-    signal(SIGPIPE, SIG_IGN);
-    pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread starts: all inherit it, and only this one takes them */
-}
-
-static const struct mr_strings *source_topics(const struct mr_job *job)
-{
-    return mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
-}
-
-static const char *first_topic(const struct mr_job *job)
-{
-    const struct mr_strings *const topics = source_topics(job);
-    return topics && topics->count ? topics->item[0] : NULL;
-}
-
-/* What a job learns depends on the order of its records: on a broker of its own its topics get one partition, not four,
- * so that they come as they were fed. */
-static void order_keep(const struct mr_job *job, const struct mr_run *run)
-{
-    const struct mr_strings *const topics = source_topics(job);
-    struct mr_err err; /* a topic is there already: its user wants it so */
-    if (!run->is_ordered || !run->properties || !mr_kafka_is_embedded(run->properties)) return;
-    for (size_t i = 0; i < job->labels.topics.count; i++) mr_kafka_embedded_topic(job->labels.topics.item[i], 1, &err);
-    for (size_t i = 0; topics && i < topics->count; i++) mr_kafka_embedded_topic(topics->item[i], 1, &err);
-    for (size_t i = 0; i < job->sink_count; i++) {
-        char *const *const topic =
-            mr_option_value(job->sink[i].ops->options, job->sink[i].options, "topic", MR_OPT_STRING);
-        if (topic && *topic) mr_kafka_embedded_topic(*topic, 1, &err);
-    }
-}
-
-static struct {
-    int exit_code;
-    size_t text_bytes;
-    char text[MR_ERR_TEXT_BYTES + 32];
-} closing; /* what the end of the process says when it has to be cut short */
-
-static void close_late(int number)
-{
-    (void)number;
-    const ssize_t written = write(STDERR_FILENO, closing.text, closing.text_bytes);
-    (void)written;
-    _exit(closing.exit_code);
-}
-
-/* Everything is committed or will be repeated; a client that hangs while it closes changes neither, and must not keep
- * the process. */
-static void run_close(struct mr_run *run, const struct mr_err *err, mr_status status)
-{
-    if (status && err) snprintf(closing.text, sizeof closing.text, "millrace run: %s\n", err->text);
-    closing.text_bytes = strlen(closing.text);
-    closing.exit_code = mr_status_exit(status);
-    signal(SIGALRM, close_late);
-    if (mr_followers_lost(run)) close_late(0);
-    alarm(status ? CLOSE_LIMIT_FAILED_S : CLOSE_LIMIT_S);
-    mr_run_destroy(run);
-    alarm(0);
-}
-
-static bool is_signal_here(void)
-{
-    sigset_t here;
-    return !sigpending(&here) && (sigismember(&here, SIGINT) || sigismember(&here, SIGTERM));
-}
-
 /* Scorers wait for the first version as long as it may come. */
 static mr_patience scorers_patience(void)
 {
-    return is_signal_here() ? MR_PATIENCE_OVER : mr_roles_trainer_has_ended() ? MR_PATIENCE_LAST : MR_PATIENCE_ON;
-}
-
-/* There is no version: a signal came first, or the trainer has ended without any record. */
-static mr_status start_end(const struct mr_until *until, struct mr_err *err)
-{
-    if (!is_signal_here()) {
-        mr_log(MR_LOG_INFO, "run", "nothing was learned, so there is nothing to score with, nor to score");
-        return MR_OK;
-    }
-    mr_log(MR_LOG_INFO, "run", "stopped while starting: nothing was taken in");
-    return mr_until_is_limited(until) ? mr_until_cut(err) : MR_OK;
+    return mr_run_job_is_ended() ? MR_PATIENCE_OVER : mr_roles_trainer_has_ended() ? MR_PATIENCE_LAST : MR_PATIENCE_ON;
 }
 
 static mr_status job_run(struct mr_job *job, const struct run_options *opt, const sigset_t *set, struct mr_err *err)
 {
-    const struct mr_watch_options watched = {.json = opt->json,
-                                             .quiet = opt->quiet,
-                                             .feed = opt->feed,
-                                             .feed_topic = opt->feed ? first_topic(job) : NULL,
-                                             .rate = opt->rate};
-    struct mr_run *run = NULL;
+    const struct mr_strings *const topics = mr_run_job_topics(job);
+    const struct mr_run_feed_from feed = {.path = opt->feed,
+                                          .topic = topics && topics->count ? topics->item[0] : NULL,
+                                          .records_per_s = opt->rate,
+                                          .repeat = 1};
+    const struct mr_watch_options watched = {
+        .json = opt->json, .quiet = opt->quiet, .feed = &feed, .feed_count = opt->feed ? 1 : 0};
     struct mr_until until;
     mr_status status = mr_until_parse(opt->until, &until, err);
 
-    if (!status && opt->feed && !first_topic(job))
+    if (!status && opt->feed && !feed.topic)
         status =
             mr_fail(err, MR_EUSAGE,
                     "--feed %s sends lines to the job's first topic, and its source (%s) reads none: give the file "
@@ -140,13 +49,7 @@ static mr_status job_run(struct mr_job *job, const struct run_options *opt, cons
                     opt->feed, job->source->name);
     if (!status) status = mr_until_bound(&until, opt->feed, err);
     if (!status && job->role == MR_ROLE_SCORERS) until.patience = scorers_patience;
-    if (!status) status = mr_run_create(job, &until, &run, err);
-    if (status == MR_END) return start_end(&until, err);
-    if (status) return status;
-    order_keep(job, run);
-    status = mr_run_watch(run, &watched, set, err);
-    run_close(run, err, status);
-    return status;
+    return status ? status : mr_run_job("run", job, &until, &watched, set, err);
 }
 
 /* One of the two processes of a job with scorers. */
@@ -186,7 +89,7 @@ static mr_status run_run(const void *options, const struct mr_words *words, stru
 
     mr_status status = mr_job_load(words->item[0], stderr, &job, err); /* may wait for a pipe: a signal ends it there */
     if (status) return status;
-    signals_block(&set);
+    mr_run_job_signals(&set);
     status = mr_override_properties(job, &opt->properties, err);
     if (!status && opt->lanes) *(job->scorers ? &job->scorers : &job->lanes) = opt->lanes;
     if (!status && opt->backend) status = mr_override_string(&job->backend, opt->backend, err);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "cli/folder_feed.h"
 #include "kafka/client.h"
 #include "pipeline/lane.h"
 
@@ -12,7 +13,10 @@
 static void *feed_main(void *argument)
 {
     struct mr_run_feed *const feed = argument;
-    mr_feed_run(&feed->feed, &feed->err);
+    if (feed->folder)
+        mr_folder_feed_run(&feed->feed, feed->folder, &feed->err);
+    else
+        mr_feed_run(&feed->feed, &feed->err);
     atomic_store(&feed->is_over, true);
     return NULL;
 }
@@ -25,16 +29,18 @@ static uint64_t bytes_taken(const void *reader)
     return bytes;
 }
 
-mr_status mr_run_feed_start(struct mr_run_feed *feed, struct mr_run *run, const char *path, const char *topic,
-                            double records_per_s, struct mr_err *err)
+mr_status mr_run_feed_start(struct mr_run_feed *feed, struct mr_run *run, const struct mr_run_feed_from *from,
+                            struct mr_err *err)
 {
+    feed->folder = from->topic ? NULL : from->folder;
     feed->feed = (struct mr_feed){.properties = run->properties,
-                                  .path = path,
-                                  .topic = topic,
-                                  .records_per_s = records_per_s,
-                                  .lines_per_message = 1,
-                                  .repeat = 1};
-    if (mr_kafka_is_embedded(run->properties)) {
+                                  .path = from->path,
+                                  .topic = from->topic,
+                                  .records_per_s = from->records_per_s,
+                                  .lines_per_message = from->lines ? from->lines : 1,
+                                  .repeat = from->repeat,
+                                  .has_keys = from->has_keys};
+    if (from->topic && mr_kafka_is_embedded(run->properties)) {
         feed->feed.taken = bytes_taken;
         feed->feed.reader = run;
     }

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/term.h"
-#include "cli/run_feed.h"
 #include "cli/run_roles.h"
 #include "cli/run_until.h"
 #include "kafka/library_version.h"
@@ -35,7 +34,8 @@ struct watch {
     bool is_live, has_started;
     unsigned signal_count;
     bool is_cut; /* a signal came before the run was where --until ends it */
-    struct mr_run_feed feed;
+    struct mr_run_feed feed[MR_RUN_FEEDS_MAX];
+    size_t feed_count; /* that were started */
 };
 
 static void live_clear(void)
@@ -91,6 +91,42 @@ static bool is_time_over(const struct mr_run *run)
     return run->until.duration_us && mr_clock_ns() - run->started_ns >= run->until.duration_us * 1000;
 }
 
+static void feeds_stop(struct watch *watch)
+{
+    for (size_t i = 0; i < watch->feed_count; i++) mr_run_feed_stop(&watch->feed[i]);
+}
+
+static bool a_feed_has_failed(struct watch *watch)
+{
+    bool has_failed = false;
+    for (size_t i = 0; i < watch->feed_count; i++) has_failed |= mr_run_feed_has_failed(&watch->feed[i]);
+    return has_failed;
+}
+
+static mr_status feeds_start(struct watch *watch, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < watch->opt.feed_count && !status; i++) {
+        status = mr_run_feed_start(&watch->feed[i], watch->run, &watch->opt.feed[i], err);
+        watch->feed_count += !status;
+    }
+    return status;
+}
+
+/* They are at their end, or asked for it. The first error of any. */
+static mr_status feeds_join(struct watch *watch, struct mr_err *err)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < watch->feed_count; i++) {
+        struct mr_err here = {0};
+        const mr_status joined = mr_run_feed_join(&watch->feed[i], &here);
+        if (!joined || status) continue;
+        status = joined;
+        if (err) *err = here;
+    }
+    return status;
+}
+
 /* The first one asks for an end, if none is under way; the second one leaves at once. */
 static void signal_take(struct watch *watch, int number)
 {
@@ -113,7 +149,7 @@ static void signal_take(struct watch *watch, int number)
         mr_run_stop(watch->run, MR_RUN_ABORT);
     }
     watch->stop_ns = mr_clock_ns();
-    mr_run_feed_stop(&watch->feed);
+    feeds_stop(watch);
 }
 
 static void report(struct watch *watch, mr_status status)
@@ -206,13 +242,13 @@ static void watch_loop(struct watch *watch, const sigset_t *set)
         if (number > 0) signal_take(watch, number);
         if (!is_over) {
             is_over = mr_run_wait(watch->run, 0) || atomic_load(&watch->run->state) != MR_RUN_ON ||
-                      mr_run_feed_has_failed(&watch->feed) || is_time_over(watch->run);
+                      a_feed_has_failed(watch) || is_time_over(watch->run);
             if (is_over) {
                 is_limited = atomic_load(&watch->run->state) != MR_RUN_ON; /* a signal; errors are seen below */
                 if (is_time_over(watch->run))
                     mr_log(MR_LOG_INFO, "run", "the time of --until is over: finishing what was taken in");
                 mr_run_stop(watch->run, MR_RUN_DRAIN);
-                mr_run_feed_stop(&watch->feed);
+                feeds_stop(watch);
                 if (!watch->stop_ns) watch->stop_ns = mr_clock_ns();
             }
         } else {
@@ -266,13 +302,15 @@ static mr_status lanes_start(struct mr_run *run, const sigset_t *set, struct mr_
 /* Lanes and feed until both have ended. */
 static mr_status watched_run(struct watch *watch, const sigset_t *set, struct mr_err *err)
 {
-    const struct mr_watch_options *const opt = &watch->opt;
-    mr_status status = MR_OK;
-    if (opt->feed_topic)
-        status = mr_run_feed_start(&watch->feed, watch->run, opt->feed, opt->feed_topic, opt->rate, err);
+    struct mr_err feed_err = {0};
+    mr_status status = feeds_start(watch, err);
     if (status) mr_run_stop(watch->run, MR_RUN_ABORT);
     watch_loop(watch, set);
-    if (opt->feed_topic && !status) status = mr_run_feed_join(&watch->feed, err);
+    const mr_status fed = feeds_join(watch, &feed_err);
+    if (fed && !status) {
+        status = fed;
+        if (err) *err = feed_err;
+    }
     struct mr_err lane_err = {0};
     const mr_status lane_status = mr_run_finish(watch->run, &lane_err);
     if (lane_status) {
@@ -288,6 +326,7 @@ mr_status mr_run_watch(struct mr_run *run, const struct mr_watch_options *opt, c
     struct mr_live *live;
     if (run->job->source->offsets_send) mr_library_log(); /* a source that is Kafka's */
     mr_status status = mr_live_open(run, &live, err);
+    if (!status && live && opt->page) opt->page(opt->page_context, mr_live_address(live));
     if (!status) status = lanes_start(run, set, err);
     if (!status) {
         const bool is_live = mr_term_is_live(STDERR_FILENO) && !opt->json;

@@ -5,13 +5,14 @@
 
 #include <signal.h>
 
-#include "pipeline/run.h"
+#include "cli/run_feed.h"
 
 struct mr_watch_options {
-    bool json, quiet;       /* progress and report as JSON lines on stdout; no progress */
-    const char *feed;       /* a file whose lines are sent meanwhile; NULL: none */
-    const char *feed_topic; /* where to; NULL: nowhere */
-    double rate;            /* records a second; 0: as fast as the broker takes them */
+    bool json, quiet;                                 /* progress and report as JSON lines on stdout; no progress */
+    const struct mr_run_feed_from *feed;              /* [feed_count]: what is sent meanwhile */
+    size_t feed_count;                                /* at most MR_RUN_FEEDS_MAX */
+    void (*page)(void *context, const char *address); /* called once the job's page is there; NULL: nobody asks */
+    void *page_context;
 };
 
 /**

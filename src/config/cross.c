@@ -455,6 +455,7 @@ void mr_load_cross_check(struct mr_load *load)
     check_job_name(load);
     check_features(load);
     check_labels(load);
+    mr_load_check_learn_topics(load);
     check_defaults(load);
     check_framing(load);
     check_models(load);

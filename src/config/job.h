@@ -17,11 +17,12 @@ typedef enum { MR_TOMBSTONE_SKIP, MR_TOMBSTONE_DEAD } mr_tombstones;
 
 /** "record": what all codecs share. */
 struct mr_record_options {
-    int framing;                /* mr_framing */
-    struct mr_strings features; /* paths; `x[0..15]` stands for 16 of them; `@timestamp` and other message parts */
-    char *label;                /* path or NULL */
-    int missing;                /* mr_missing */
-    struct mr_map defaults;     /* path -> number, for missing: "default" */
+    int framing;                    /* mr_framing */
+    struct mr_strings features;     /* paths; `x[0..15]` stands for 16 of them; `@timestamp` and other message parts */
+    char *label;                    /* path or NULL */
+    struct mr_strings learn_topics; /* of the source, that models learn from; count 0: from all */
+    int missing;                    /* mr_missing */
+    struct mr_map defaults;         /* path -> number, for missing: "default" */
     int64_t depth_max;
     int64_t bytes_max;
     int tombstones; /* mr_tombstones */

@@ -36,6 +36,7 @@ static mr_status memory_try(const struct mr_job *job, bool learns, const struct 
                                .layout = layout,
                                .models = {.job = job, .info = info, .learns = learns},
                                .learns_by_offsets = learns && job->batch.by == MR_BATCH_OFFSETS,
+                               .learns_by_topics = learns && job->record.learn_topics.count,
                                .is_ordered = is_ordered,
                                .lane_count = is_ordered || job->lanes < 1 ? 1 : (unsigned)job->lanes};
     *least_out = mr_run_memory_least(&run);

@@ -129,6 +129,12 @@ static const struct mr_option record_rows[] = {
      .doc = "Field with the true answer, where records have one: the index of a class, or a number. Models learn from "
             "it, and "
             "the report says how well each model of the job predicted it."},
+    {.key = "learn_topics",
+     .type = MR_OPT_STRINGS,
+     .offset = AT(learn_topics),
+     .doc = "Topics of the source from whose records models learn, by name; records of its others are scored and "
+            "judged alone, such as those of a test set. Without it: all of them.",
+     .example = "[\"train\"]"},
     {.key = "missing",
      .type = MR_OPT_ENUM,
      .offset = AT(missing),
@@ -216,8 +222,7 @@ static const struct mr_option emit_rows[] = {
      .offset = AT(fields),
      .required = true,
      .doc = "Output key to what stands there: a model's .class, .label, .score, .probability or .probabilities, an "
-            "input field, or a "
-            "message part such as @offset.",
+            "input field, a message part such as @offset, or @label: what record.label names, wherever it stands.",
      .example = "{\"prediction\": \"regime.class\", \"Temperature\": \"Temperature\"}"},
     {.key = "framing",
      .type = MR_OPT_ENUM,

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "kafka/client.h"
+#include "millrace/batch.h"
 
 #define ASK_TIMEOUT_MS   10000
 #define ASK_STEP_MS      2000 /* a question that is older is asked anew, after a look at feed->stop */
@@ -66,16 +67,17 @@ static void reader_wait(struct feeding *feeding)
     }
 }
 
-static mr_status message_send(struct feeding *feeding, const char *bytes, size_t count, struct mr_err *err)
+static mr_status message_send(struct feeding *feeding, struct mr_span key, const char *bytes, size_t count,
+                              struct mr_err *err)
 {
     for (;;) {
         union {
             const char *from;
             void *to;
         } value = {bytes}; /* RD_KAFKA_MSG_F_COPY: only read */
-        const rd_kafka_resp_err_t code = rd_kafka_producev(feeding->client, RD_KAFKA_V_TOPIC(feeding->feed->topic),
-                                                           RD_KAFKA_V_VALUE(value.to, count),
-                                                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        const rd_kafka_resp_err_t code = rd_kafka_producev(
+            feeding->client, RD_KAFKA_V_TOPIC(feeding->feed->topic), RD_KAFKA_V_KEY(key.data, key.bytes),
+            RD_KAFKA_V_VALUE(value.to, count), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
         if (!code) break;
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             return mr_fail(err, MR_EKAFKA, "topic \"%s\": %s", feeding->feed->topic, rd_kafka_err2str(code));
@@ -92,11 +94,20 @@ static mr_status block_send(struct feeding *feeding, struct mr_err *err)
 {
     if (!feeding->block_lines) return MR_OK;
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): mr_feed_run frees the block */
-    const mr_status status =
-        message_send(feeding, feeding->block, feeding->block_bytes - 1, err); /* without the last \n */
+    const mr_status status = message_send(feeding, (struct mr_span){0}, feeding->block, feeding->block_bytes - 1,
+                                          err); /* without the last \n */
     feeding->block_bytes = 0;
     feeding->block_lines = 0;
     return status;
+}
+
+/* Sends a line as a message; with keys, what stands before its first tab as the key, and without a tab no key. */
+static mr_status line_alone(struct feeding *feeding, const char *line, size_t count, struct mr_err *err)
+{
+    const char *const tab = feeding->feed->has_keys ? memchr(line, '\t', count) : NULL;
+    if (!tab) return message_send(feeding, (struct mr_span){0}, line, count, err);
+    const size_t key_bytes = (size_t)(tab - line);
+    return message_send(feeding, (struct mr_span){line, key_bytes}, tab + 1, count - key_bytes - 1, err);
 }
 
 static mr_status line_send(struct feeding *feeding, const char *line, size_t count, struct mr_err *err)
@@ -104,7 +115,7 @@ static mr_status line_send(struct feeding *feeding, const char *line, size_t cou
     mr_status status = MR_OK;
     pace(feeding);
     if (feeding->feed->lines_per_message <= 1) {
-        status = message_send(feeding, line, count, err);
+        status = line_alone(feeding, line, count, err);
     } else {
         if (feeding->block_bytes + count + 1 > feeding->block_cap) {
             const size_t cap = 2 * (feeding->block_bytes + count + 1);

@@ -15,6 +15,7 @@ struct mr_feed {
     double records_per_s;      /* 0: as fast as the broker takes them */
     int64_t lines_per_message; /* 1: one message a line; more: so many lines joined by \n */
     int64_t repeat;            /* how many times the file is sent */
+    bool has_keys;             /* what stands before the first tab of a line is its message's key */
     /* Bytes of values that the reader has taken in, asked for where the broker keeps little: the feed stays less than
      * what it keeps ahead, as long as the reader moves. NULL: it does not wait. */
     uint64_t (*taken)(const void *reader);

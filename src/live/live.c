@@ -196,6 +196,11 @@ mr_status mr_live_open(struct mr_run *run, struct mr_live **live_out, struct mr_
     return MR_OK;
 }
 
+const char *mr_live_address(const struct mr_live *live)
+{
+    return mr_http_address(live->http);
+}
+
 void mr_live_close(struct mr_live *live, mr_status status)
 {
     char end[96];

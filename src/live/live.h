@@ -15,6 +15,9 @@ struct mr_live;
  */
 mr_status mr_live_open(struct mr_run *run, struct mr_live **live_out, struct mr_err *err);
 
+/** Where the page is: "http://127.0.0.1:8420/". */
+const char *mr_live_address(const struct mr_live *live);
+
 /** Tells viewers how the run has ended, and closes: before the run is destroyed. Accepts NULL. */
 void mr_live_close(struct mr_live *live, mr_status status);
 

@@ -35,19 +35,24 @@ void mr_block_deinit(struct mr_block *block, const struct mr_run *run)
 
 void mr_block_add(struct mr_block *block, const struct mr_rows *rows)
 {
+    mr_block_add_some(block, rows, 0, rows->row_count);
+}
+
+void mr_block_add_some(struct mr_block *block, const struct mr_rows *rows, size_t first, size_t end)
+{
     struct mr_rows *const to = &block->rows;
     const size_t cols = rows->feature_count;
-    assert(rows->row_count <= to->row_cap - to->row_count);
-    for (size_t row = 0, run; row < rows->row_count; row += run) { /* runs that lie within one tile on both sides */
-        const size_t at = to->row_count + row, left = rows->row_count - row;
+    assert(end - first <= to->row_cap - to->row_count);
+    for (size_t row = first, run; row < end; row += run) { /* runs that lie within one tile on both sides */
+        const size_t at = to->row_count + row - first, left = end - row;
         const size_t here = MR_TILE_ROWS - row % MR_TILE_ROWS, there = MR_TILE_ROWS - at % MR_TILE_ROWS;
         run = here < there ? here : there;
         if (run > left) run = left;
         for (size_t col = 0; col < cols; col++)
             memcpy(to->x + mr_tile_at(at, col, cols), rows->x + mr_tile_at(row, col, cols), run * sizeof *to->x);
     }
-    memcpy(to->label + to->row_count, rows->label, rows->row_count * sizeof *to->label);
-    to->row_count += rows->row_count;
+    memcpy(to->label + to->row_count, rows->label + first, (end - first) * sizeof *to->label);
+    to->row_count += end - first;
 }
 
 mr_status mr_block_learn(struct mr_block *block, struct mr_models *models, struct mr_queues *queues, unsigned which,

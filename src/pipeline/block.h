@@ -25,6 +25,9 @@ size_t mr_block_bytes(const struct mr_run *run, size_t row_cap);
 /** Appends all rows of a batch, which must fit. */
 void mr_block_add(struct mr_block *block, const struct mr_rows *rows);
 
+/** Appends rows [first, end) of a batch, which must fit. */
+void mr_block_add_some(struct mr_block *block, const struct mr_rows *rows, size_t first, size_t end);
+
 /** Scores the rows with the models as they are, lets these learn from them (which: MR_LEARN_...), and empties the
  * block; nothing may be in flight on the queues. Does nothing without rows. */
 mr_status mr_block_learn(struct mr_block *block, struct mr_models *models, struct mr_queues *queues, unsigned which,

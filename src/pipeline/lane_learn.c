@@ -1,5 +1,7 @@
 #include "pipeline/lane_learn.h"
 
+#include <string.h>
+
 #include "pipeline/lane_state.h"
 
 size_t mr_lane_poll_cap(const struct mr_lane *lane, const struct mr_raw *raw)
@@ -88,6 +90,35 @@ static mr_status slot_learn(struct mr_lane *lane, struct mr_slot *slot, unsigned
     return status ? status : learned_note(lane, slot->rows.row_count, err);
 }
 
+static bool learns_from(const struct mr_lane *lane, uint32_t topic)
+{
+    const struct mr_strings *const topics = &lane->run->job->record.learn_topics;
+    const char *const name = lane->run->job->source->topic_name(lane->source, topic);
+    for (size_t i = 0; i < topics->count; i++) {
+        if (!strcmp(topics->item[i], name)) return true;
+    }
+    return false;
+}
+
+/* Learns from the rows of some topics alone: from the slot as it is where all are of them, else from a copy of those
+ * that are. */
+static mr_status topics_learn(struct mr_lane *lane, struct mr_slot *slot, struct mr_err *err)
+{
+    const struct mr_rows *const rows = &slot->rows;
+    const struct mr_message *const message = slot->raw->message;
+    size_t count = 0;
+    for (size_t first = 0, end; first < rows->row_count; first = end) { /* runs of rows of one topic */
+        const uint32_t topic = message[rows->message[first]].topic;
+        for (end = first + 1; end < rows->row_count && message[rows->message[end]].topic == topic;) end++;
+        if (!learns_from(lane, topic)) continue;
+        if (end - first == rows->row_count && !lane->run->models.begins_late)
+            return slot_learn(lane, slot, MR_LEARN_ALL, err);
+        mr_block_add_some(&lane->block, rows, first, end);
+        count += end - first;
+    }
+    return count ? block_learn(lane, &slot->queues, err) : MR_OK;
+}
+
 mr_status mr_lane_learn(struct mr_lane *lane, struct mr_slot *slot, size_t limit, struct mr_err *err)
 {
     struct mr_block *const block = &lane->block;
@@ -96,6 +127,7 @@ mr_status mr_lane_learn(struct mr_lane *lane, struct mr_slot *slot, size_t limit
     if (lane->state)
         status = mr_taken_add(mr_lane_state_taken(lane->state), raw->message, slot->from, raw->cursor, err);
     if (status) return status;
+    if (lane->run->learns_by_topics) return topics_learn(lane, slot, err);
     if (!lane->run->learns_by_offsets)
         return slot_learn(lane, slot, lane->labels ? MR_LEARN_UNLABELLED : MR_LEARN_ALL, err);
     const bool is_at_limit = raw->cursor.message == limit;

@@ -64,7 +64,7 @@ static bool has_labels(const struct mr_run *run)
 
 static bool has_block(const struct mr_run *run)
 {
-    return run->learns_by_offsets || has_labels(run);
+    return run->learns_by_offsets || run->learns_by_topics || has_labels(run);
 }
 
 /* What is taken whatever the clients get: slots, boxes, dead letters, what waits for labels. */

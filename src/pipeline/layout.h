@@ -62,6 +62,7 @@ struct mr_emit_item {
     mr_emit_kind kind;
     size_t model;       /* index, for model outputs */
     uint32_t column;    /* capture, feature or output column */
+    bool is_bare;       /* PART: text that is a number stands as a number */
     bool is_complement; /* OUTPUT, PROBABILITIES of a binary model of width 1: class 0 is 1 - y */
     mr_part part;
     char *header;

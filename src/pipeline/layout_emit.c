@@ -226,16 +226,34 @@ static mr_status emit_field(struct mr_layout_builder *b, const char *place, cons
     return mr_layout_field_add(b, text, text, MR_FIELD_CAPTURE, item->column);
 }
 
+static mr_status emit_part(struct mr_layout_builder *b, const char *place, const char *text, struct mr_emit_item *item)
+{
+    const struct mr_layout_part *part;
+    const mr_status status = mr_layout_part_find(b, place, text, &part, &item->header);
+    if (status) return status;
+    item->kind = MR_EMIT_PART;
+    item->part = part->part;
+    return MR_OK;
+}
+
+/* `@label`: the record's label, wherever it stands. */
+static mr_status emit_label(struct mr_layout_builder *b, const char *place, struct mr_emit_item *item)
+{
+    const char *const label = b->job->record.label;
+    if (!label)
+        return mr_fail(b->err, MR_ECONFIG, "%s: @label: %s", place,
+                       b->job->labels.topics.count ? "labels that come on topics of their own come after the output"
+                                                   : "the job names no record.label");
+    if (*label != '@') return emit_field(b, place, label, item);
+    const mr_status status = emit_part(b, place, label, item);
+    item->is_bare = true;
+    return status;
+}
+
 static mr_status emit_value(struct mr_layout_builder *b, const char *place, const char *text, struct mr_emit_item *item)
 {
-    if (*text == '@') {
-        const struct mr_layout_part *part;
-        const mr_status status = mr_layout_part_find(b, place, text, &part, &item->header);
-        if (status) return status;
-        item->kind = MR_EMIT_PART;
-        item->part = part->part;
-        return MR_OK;
-    }
+    if (!strcmp(text, "@label")) return emit_label(b, place, item);
+    if (*text == '@') return emit_part(b, place, text, item);
     for (size_t m = 0; m < b->job->model_count; m++) {
         const char *name = b->job->model[m].name;
         const size_t bytes = strlen(name);

@@ -76,7 +76,9 @@ mr_status mr_run_create(const struct mr_job *job, const struct mr_until *until, 
     run->connect_timeout_us = timeout ? *timeout : CONNECT_TIMEOUT_US;
     status = mr_follow_open(job, run->properties, run->connect_timeout_us, until->patience, &run->follow, err);
     if (!status) status = mr_models_open_from(job, mr_follow_first(run->follow), &run->models, err);
-    run->models.begins_late = run->learns_by_offsets = run->models.learns && job->batch.by == MR_BATCH_OFFSETS;
+    run->learns_by_offsets = run->models.learns && job->batch.by == MR_BATCH_OFFSETS;
+    run->learns_by_topics = run->models.learns && job->record.learn_topics.count;
+    run->models.begins_late = run->learns_by_offsets || run->learns_by_topics;
     run->is_ordered = run->models.learns || job->labels.topics.count;
     if (!status && job->state.file && !run->models.learns)
         status = mr_fail(err, MR_ECONFIG, "state.file: no model of the job learns: set \"learn\": true, or drop it");

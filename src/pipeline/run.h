@@ -58,6 +58,7 @@ struct mr_run {
     bool is_ordered; /* scores are waited for before the next batch, and there is one lane: models learn, or labels
                         come on topics of their own */
     bool learns_by_offsets; /* models learn, and from blocks that are cut at offsets */
+    bool learns_by_topics;  /* models learn, and from some topics of the source alone */
 };
 
 /** Loads models, chooses and opens what they run on, works out the layout. On error *run_out is NULL. job must outlive

@@ -75,6 +75,7 @@ static mr_status step_compile(struct mr_template *t, const struct mr_emit_item *
                              .width = is_output ? model->width : 0,
                              .item_text = is_output ? model->item : NULL,
                              .is_complement = item->is_complement,
+                             .is_bare = item->is_bare,
                              .is_binary = is_output && model->width == 1,
                              .part = item->part,
                              .header = item->header};

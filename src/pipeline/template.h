@@ -34,7 +34,7 @@ struct mr_step {
     size_t model;
     size_t width;                    /* outputs of the model */
     const struct mr_span *item_text; /* ITEM, ITEMS: JSON text of every item's id */
-    bool is_complement, is_binary;
+    bool is_complement, is_binary, is_bare;
     mr_part part;
     const char *header;
     /* of the batch at hand: what the value is read from; see template_bind */

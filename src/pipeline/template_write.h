@@ -124,6 +124,10 @@ static char *put_part(const struct mr_step *step, const struct mr_encode_input *
         break;
     default: {
         const struct mr_span text = part_text(step, input, message);
+        if (step->is_bare && text.data && mr_json_is_number(text.data, text.bytes)) {
+            memcpy(out, text.data, text.bytes);
+            return out + text.bytes;
+        }
         return text.data ? out + mr_json_quote(text.data, text.bytes, out) : put_null(out);
     }
     }

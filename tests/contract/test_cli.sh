@@ -107,6 +107,7 @@ JOB
         expect 64 err '^millrace run: --until ' run job.json --until "$limit"; silent out
     done
     expect 64 err 'cannot be counted' run job.json --feed - --until end; silent out
+    expect 64 err '\-\-keys: a message of 2 lines has no key' replay job.json --topic t --keys --lines 2; silent out
     expect 64 err 'cannot be counted' run job.json --feed /dev/stdin --until end; silent out
 
     # -X makes one cluster of two: the job would feed on itself, which is seen before anything starts.

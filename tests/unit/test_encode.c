@@ -275,6 +275,31 @@ static void test_features_and_parts(void **state)
     value_is(&b, "@key", "\"k\xef\xbf\xbd\\\"\"");
 }
 
+/* The label of a record, from where it stands: a number in a key is one in the output, other text is quoted. */
+static void test_label(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *want;
+    } rows[] = {{"4.9559", "4.9559"}, {"-3e2", "-3e2"}, {"+5", "\"+5\""},
+                {"five", "\"five\""}, {"", "\"\""},     {NULL, "null"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static struct batch b;
+        batch_init(&b, &fixture_csv);
+        b.f.job.record.label = fixture_text("@key");
+        batch_row(&b, "");
+        b.message[0].key = rows[i].key;
+        b.message[0].key_bytes = rows[i].key ? strlen(rows[i].key) : 0;
+        value_is(&b, "@label", rows[i].want);
+    }
+    static struct batch b;
+    batch_init(&b, &fixture_json);
+    b.f.job.record.label = fixture_text("id");
+    batch_row(&b, "");
+    capture(&b, 0, 0, "17");
+    value_is(&b, "@label", "17");
+}
+
 static void test_record_facts(void **state)
 {
     (void)state;
@@ -507,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_json_captures),
         cmocka_unit_test(test_plain_captures),
         cmocka_unit_test(test_features_and_parts),
+        cmocka_unit_test(test_label),
         cmocka_unit_test(test_record_facts),
         cmocka_unit_test(test_joined),
         cmocka_unit_test(test_small_boxes),

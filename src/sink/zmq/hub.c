@@ -46,6 +46,15 @@ static bool set(void *socket, int option, int value)
     return !zmq_setsockopt(socket, option, &value, sizeof value);
 }
 
+/* A port of "*" is known now. */
+static void endpoint_tell(const struct mr_zmq_hub *hub)
+{
+    char address[256];
+    size_t bytes = sizeof address;
+    if (!zmq_getsockopt(hub->socket, ZMQ_LAST_ENDPOINT, address, &bytes))
+        mr_log(MR_LOG_INFO, "zmq", "subscribers connect to %s", address);
+}
+
 static mr_status hub_open(struct mr_zmq_hub *hub, struct mr_err *err)
 {
     const struct mr_zmq_options *const options = hub->options;
@@ -58,6 +67,7 @@ static mr_status hub_open(struct mr_zmq_hub *hub, struct mr_err *err)
         !set(hub->socket, ZMQ_CONFLATE, options->conflate) || !set(hub->socket, ZMQ_XPUB_NODROP, 1))
         return mr_fail(err, MR_ESINK, "zmq sink: setting up a socket: %s", zmq_strerror(zmq_errno()));
     if (options->bind && zmq_bind(hub->socket, options->bind)) return address_fail("binding", options->bind, err);
+    if (options->bind) endpoint_tell(hub);
     for (size_t i = 0; i < options->connect.count; i++) {
         if (zmq_connect(hub->socket, options->connect.item[i]))
             return address_fail("connecting to", options->connect.item[i], err);
