@@ -9,7 +9,7 @@ import sys
 import urllib.request
 
 from rig import MILLRACE, ROOT, expect, main
-from watched import Browser, copied, lines
+from watched import Browser, answers_of, copied, demo, lines, replayed
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "pipeline"))
 import libraries  # noqa: E402
@@ -79,15 +79,6 @@ def saved(path):
     return np.array(tensor["data"]).reshape(tensor["shape"])
 
 
-def answers_of(rig, topic):
-    done = subprocess.run([MILLRACE, "tap", topic, "-b", rig.broker.address, "-e"], stdout=subprocess.PIPE, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def replayed(rig, path, topic, rate=0):
-    subprocess.run([MILLRACE, "replay", path, "--topic", topic, "-b", rig.broker.address, "--rate", str(rate)], check=True, capture_output=True)
-
-
 def on_broker(rig, name, topics, path, model):
     """The job as it is, watched while it works: all answers in the order of offsets, and the centres that it saved. The first half of the records
     is there when it starts, the second comes while the page is looked at."""
@@ -103,7 +94,7 @@ def on_broker(rig, name, topics, path, model):
     run = rig.run(os.path.join(folder, "job.json"), "-X", f"bootstrap.servers={rig.broker.address}", "--http", "127.0.0.1:0")
     with Browser() as browser:
         browser.open(run)
-        replayed(rig, halves[1], topic)
+        replayed(rig, halves[1], topic, len(records) / 6)  # three seconds
         seen = browser.look(name)
         run.wait_out(len(records))
         run.signal(signal.SIGTERM)
@@ -158,37 +149,27 @@ def case_earthquakes(rig):
     return f"{len(answers)} quakes, {off:.1f} degrees and {cost:.2f} times the inertia of scikit-learn; {seen} panels"
 
 
-def demo(rig, name, model, k, records, lag=("lag",)):
-    """demo.json by itself: its page shows moving centres, none before there are any, and nothing is written beside it."""
-    before = sorted(os.listdir(os.path.join(ROOT, "datasets", name)))
-    run = rig.run(os.path.join(ROOT, "datasets", name, "demo.json"), "--http", "127.0.0.1:0")
-    with Browser() as browser:
-        browser.open(run)
-        run.wait_out(records)
-        seen = browser.look(name, empty=lag)
-        browser.browser.wait(f"document.getElementById('centres-{model}') !== null", "a panel of the centres")
-        history = json.loads(urllib.request.urlopen(browser.address + "api/v1/history", timeout=30).read())
-        job = json.loads(urllib.request.urlopen(browser.address + "api/v1/job", timeout=30).read())
+def demo_moves(rig, name, model, k, records):
+    """The centres on the page of a demo move, and are none before there are any."""
+    def moving(browser):
+        history, job = (json.loads(urllib.request.urlopen(browser.address + what, timeout=30).read()) for what in ("api/v1/history", "api/v1/job"))
         first, count = next(one["numbers"] for one in job["models"] if one["name"] == model)
         ways = [row[first:first + count] for row in history["recent"]["rows"]]
         expect(count == 2 * k and all(None in way or any(way) for way in ways), f"centres before there are any: {ways[:3]}")
         told = [way for way in ways if None not in way]
         expect(told and told[0] != told[-1], f"the centres do not move: {told[:1]} {told[-1:]}")
-        run.signal(signal.SIGTERM)
-        run.expect_end(0)
-    expect(run.report["records_in"] >= records and not run.report["records_dead"], f"{run.report}")
-    expect(sorted(os.listdir(os.path.join(ROOT, "datasets", name))) == before, "the demo has written into its folder")
-    return f"{run.report['records_in']} records, {seen} panels"
+
+    return demo(rig, name, records, moving, empty=("lag",))
 
 
 def case_demo_clusters(rig):
     """Without a broker, from the rate source."""
-    return demo(rig, "clusters", "near", 4, 1500)
+    return demo_moves(rig, "clusters", "near", 4, 1500)
 
 
 def case_demo_earthquakes(rig):
     """Without a broker, from the stored file."""
-    return demo(rig, "earthquakes", "region", 6, 130)
+    return demo_moves(rig, "earthquakes", "region", 6, 130)
 
 
 main([case_clusters, case_earthquakes, case_demo_clusters, case_demo_earthquakes])

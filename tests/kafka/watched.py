@@ -3,9 +3,11 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 
-from rig import ROOT, Skip, expect
+from rig import MILLRACE, ROOT, Skip, expect
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "browser"))
 import chromium  # noqa: E402
@@ -61,3 +63,30 @@ def copied(rig, name):
 def lines(path):
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def answers_of(rig, topic):
+    done = subprocess.run([MILLRACE, "tap", topic, "-b", rig.broker.address, "-e"], stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def replayed(rig, path, topic, rate=0):
+    subprocess.run([MILLRACE, "replay", path, "--topic", topic, "-b", rig.broker.address, "--rate", str(rate)], check=True, capture_output=True)
+
+
+def demo(rig, name, records, also=None, empty=()):
+    """demo.json by itself, watched until so many records are out: nothing is dead, and nothing is written beside it. also(browser) looks at more."""
+    folder = os.path.join(ROOT, "datasets", name)
+    before = sorted(os.listdir(folder))
+    run = rig.run(os.path.join(folder, "demo.json"), "--http", "127.0.0.1:0")
+    with Browser() as browser:
+        browser.open(run)
+        run.wait_out(records)
+        seen = browser.look(name, empty)
+        if also:
+            also(browser)
+        run.signal(signal.SIGTERM)
+        run.expect_end(0)
+    expect(run.report["records_in"] >= records and not run.report["records_dead"], f"{run.report}")
+    expect(sorted(os.listdir(folder)) == before, "the demo has written into its folder")
+    return f"{run.report['records_in']} records, {seen} panels"
