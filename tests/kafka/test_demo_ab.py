@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 from rig import ROOT, expect, main
-from watched import Browser, answers_of, copied, demo, lines, replayed
+from shipped import answers_of, copied, demo, lines, replayed
+from watched import address_of, browsing, look
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "pipeline"))
 import libraries  # noqa: E402
@@ -65,13 +66,13 @@ def case_ab(rig):
             file.writelines(json.dumps(row) + "\n" for row in part)
     replayed(rig, first, "visits")
     run = rig.run(os.path.join(folder, "job.json"), "-X", f"bootstrap.servers={rig.broker.address}", "--http", "127.0.0.1:0")
-    with Browser() as browser:
-        browser.open(run)
+    with browsing() as browser:
+        address_of(run)  # it is at work
         replayed(rig, second, "visits", len(rows) / 6)  # three seconds
-        seen = browser.look("ab", empty=("loss",))
         run.wait_out(len(rows))
-        run.signal(signal.SIGTERM)
-        run.expect_end(0)
+        seen = look(browser, run, "ab", empty=("loss",))
+    run.signal(signal.SIGTERM)
+    run.expect_end(0)
     expect(not answers_of(rig, "visits.dead"), "there are dead letters")
     answers = answers_of(rig, "ab")
     expect([{key: answer[key] for key in ("person", "plan", "visits")} for answer in answers] ==

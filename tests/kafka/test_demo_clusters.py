@@ -1,119 +1,14 @@
 #!/usr/bin/env python3
-"""The jobs of datasets/clusters and datasets/earthquakes on a real broker and without one, their pages in a real browser: each answer and the centres
-as a few lines of numpy of Spark's formula have them, the centres where the truth is, and where scikit-learn finds them."""
-import json
+"""The job of datasets/clusters on a real broker and without one, its page in a real browser: each answer and the centres as a few lines of numpy of
+Spark's formula have them, the centres where the truth is, and where scikit-learn finds them in the last points."""
 import os
-import signal
 import subprocess
 import sys
-import urllib.request
 
-from rig import MILLRACE, ROOT, expect, main
-from watched import Browser, answers_of, copied, demo, lines, replayed
-
-sys.path.insert(0, os.path.join(ROOT, "tests", "pipeline"))
-import libraries  # noqa: E402
-
-libraries.need("numpy", "sklearn")
-import numpy as np  # noqa: E402
-from sklearn.cluster import KMeans  # noqa: E402
-
-NEAR = 1e-5  # of distances: the program's are float32
-
-
-def nearest(points, centres):
-    """Class and squared distance of each, in float64."""
-    squares = ((points[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
-    return squares.argmin(axis=1), squares
-
-
-def starts(points, k, state):
-    """k-means++ (Arthur and Vassilvitskii 2007) over the first block, with the random numbers of splitmix64."""
-    def unit():
-        nonlocal state
-        state = state + 0x9E3779B97F4A7C15 & (1 << 64) - 1
-        z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & (1 << 64) - 1
-        z = (z ^ z >> 27) * 0x94D049BB133111EB & (1 << 64) - 1
-        return ((z ^ z >> 31) >> 11) / (1 << 53)
-
-    centres, squares = [points[int(unit() * len(points))]], np.full(len(points), np.inf)
-    while True:
-        squares = np.minimum(squares, ((points - centres[-1]) ** 2).sum(axis=1))
-        drawn = int(np.searchsorted(np.cumsum(squares), unit() * squares.sum(), side="right"))
-        if len(centres) == k:
-            return np.array(centres)
-        centres.append(points[drawn])
-
-
-def spark_follows(points, answers, field, k, block, half_life):
-    """StreamingKMeans.update of apache/spark with timeUnit "points", block by block in the order of offsets: assign with the old centres, discount
-    all weights by a^N, then n' = a^N n + m and c' = (1 - m / n') c + s / n'. Checks each answer: records of the first block, from which the first
-    centres come, are told of centres at the origin. Returns the centres after the last block."""
-    centres, known = starts(points[:block], k, 1), np.zeros((k, points.shape[1]))
-    weights, alpha = np.zeros(k), np.exp(np.log(0.5) / half_life)
-    for first in range(0, len(points), block):
-        here = points[first:first + block]
-        best, squares = nearest(here, known)
-        for i, answer in enumerate(answers[first:first + block]):
-            got, scale = answer[field], 1 + (here[i] ** 2).sum()
-            expect(squares[i][got] <= squares[i][best[i]] + NEAR * scale, f"record {first + i} is of {best[i]}, not of {got}: {squares[i]}")
-            expect(abs(answer["distance"] - squares[i][got]) <= NEAR * scale, f"record {first + i}: distance {answer['distance']}, not {squares[i][got]}")
-        classes, _ = nearest(here, centres)
-        weights *= alpha ** len(here)
-        for j in range(k):
-            own = here[classes == j]
-            if len(own):
-                weights[j] += len(own)
-                centres[j] = (1 - len(own) / weights[j]) * centres[j] + own.sum(axis=0) / weights[j]
-        expect(weights.min() > 1e-8 * weights.max(), "a centre is dying: Spark would split another one")
-        known = centres
-    return centres
-
-
-def saved(path):
-    """The centres that the job has left."""
-    exported = path.replace(".safetensors", ".exported.json")
-    subprocess.run([MILLRACE, "export", path, "--to", "json", "-o", exported], check=True, capture_output=True)
-    with open(exported, encoding="utf-8") as file:
-        tensor = json.load(file)["tensors"]["centers"]
-    return np.array(tensor["data"]).reshape(tensor["shape"])
-
-
-def on_broker(rig, name, topics, path, model):
-    """The job as it is, watched while it works: all answers in the order of offsets, and the centres that it saved. The first half of the records
-    is there when it starts, the second comes while the page is looked at."""
-    folder, (topic, out, dead) = copied(rig, name), topics
-    rig.topics(f"{topic}:1", f"{out}:1", f"{dead}:1")
-    with open(path, encoding="utf-8") as file:
-        records = file.readlines()
-    halves = [os.path.join(rig.folder, f"{name}.{i}.jsonl") for i in range(2)]
-    for half, part in zip(halves, (records[:len(records) // 2], records[len(records) // 2:])):
-        with open(half, "w", encoding="utf-8") as file:
-            file.writelines(part)
-    replayed(rig, halves[0], topic)
-    run = rig.run(os.path.join(folder, "job.json"), "-X", f"bootstrap.servers={rig.broker.address}", "--http", "127.0.0.1:0")
-    with Browser() as browser:
-        browser.open(run)
-        replayed(rig, halves[1], topic, len(records) / 6)  # three seconds
-        seen = browser.look(name)
-        run.wait_out(len(records))
-        run.signal(signal.SIGTERM)
-        run.expect_end(0)
-    expect(not answers_of(rig, dead), f"there are dead letters in {dead}")
-    answers = answers_of(rig, out)
-    expect(len(answers) == len(records), f"{len(answers)} answers to {len(records)} records")
-    return answers, saved(os.path.join(folder, model)), seen
-
-
-def same_centres(got, want, what):
-    expect(np.abs(got - want).max() <= 1e-4, f"{what}: centres {got}, not {want}")
-
-
-def apart(ours, others):
-    """How far the furthest of `others` is from the nearest of ours: each has one of its own."""
-    classes, squares = nearest(np.asarray(others, dtype=float), ours)
-    expect(len(set(classes)) == len(others), f"two of {others} are nearest to one of {ours}")
-    return float(np.sqrt(squares.min(axis=1).max()))
+from centres import apart, demo_moves, np, on_broker, same_centres, spark_follows
+from rig import ROOT, expect, main
+from shipped import lines
+from sklearn.cluster import KMeans
 
 
 def case_clusters(rig):
@@ -135,41 +30,9 @@ def case_clusters(rig):
     return f"{len(answers)} points, {off:.2f} from the truth, {far:.2f} from scikit-learn; {seen} panels"
 
 
-def case_earthquakes(rig):
-    """A week of real ones: six regions of the map."""
-    path = os.path.join(ROOT, "datasets", "earthquakes", "quakes.jsonl")
-    answers, centres, seen = on_broker(rig, "earthquakes", ("quakes", "regions", "quakes.dead"), path, "regions.safetensors")
-    points = np.array([(one["longitude"], one["latitude"]) for one in lines(path)], dtype=np.float32).astype(np.float64)
-    same_centres(centres, spark_follows(points, answers, "region", 6, 40, 800), "numpy by Spark's formula")
-    fit = KMeans(6, n_init=10, random_state=0).fit(points)
-    largest = fit.cluster_centers_[np.argsort(np.bincount(fit.labels_))[-2:]]  # California and Alaska: nine of ten quakes
-    off, cost = apart(centres, largest), nearest(points, centres)[1].min(axis=1).sum() / fit.inertia_
-    expect(off < 5, f"{off} degrees from the two large regions of scikit-learn")
-    expect(cost < 2, f"{cost} times the inertia of scikit-learn")
-    return f"{len(answers)} quakes, {off:.1f} degrees and {cost:.2f} times the inertia of scikit-learn; {seen} panels"
-
-
-def demo_moves(rig, name, model, k, records):
-    """The centres on the page of a demo move, and are none before there are any."""
-    def moving(browser):
-        history, job = (json.loads(urllib.request.urlopen(browser.address + what, timeout=30).read()) for what in ("api/v1/history", "api/v1/job"))
-        first, count = next(one["numbers"] for one in job["models"] if one["name"] == model)
-        ways = [row[first:first + count] for row in history["recent"]["rows"]]
-        expect(count == 2 * k and all(None in way or any(way) for way in ways), f"centres before there are any: {ways[:3]}")
-        told = [way for way in ways if None not in way]
-        expect(told and told[0] != told[-1], f"the centres do not move: {told[:1]} {told[-1:]}")
-
-    return demo(rig, name, records, moving, empty=("lag",))
-
-
 def case_demo_clusters(rig):
     """Without a broker, from the rate source."""
     return demo_moves(rig, "clusters", "near", 4, 1500)
 
 
-def case_demo_earthquakes(rig):
-    """Without a broker, from the stored file."""
-    return demo_moves(rig, "earthquakes", "region", 6, 130)
-
-
-main([case_clusters, case_earthquakes, case_demo_clusters, case_demo_earthquakes])
+main([case_clusters, case_demo_clusters])

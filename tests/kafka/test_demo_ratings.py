@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 from rig import MILLRACE, ROOT, Skip, expect, main
-from watched import Browser, answers_of, copied, demo, lines, replayed
+from shipped import answers_of, copied, demo, lines, replayed
+from watched import address_of, browsing, look
 
 sys.path[:0] = [os.path.join(ROOT, "tests", "pipeline"), os.path.join(ROOT, "tests", "golden", "surprise"), os.path.join(ROOT, "scripts", "export")]
 import built  # noqa: E402
@@ -45,13 +46,13 @@ def case_ratings(rig):
         subprocess.run([sys.executable, GENERATE, "--events"], stdout=file, check=True)
     users = [event["uid"] for event in lines(events)]
     run = rig.run(os.path.join(folder, "job.json"), "-X", f"bootstrap.servers={rig.broker.address}", "--http", "127.0.0.1:0")
-    with Browser() as browser:
-        browser.open(run)
+    with browsing() as browser:
+        address_of(run)  # it is at work
         replayed(rig, events, asked, len(users) / 3)  # three seconds
-        seen = browser.look("ratings")
         run.wait_out(len(users))
-        run.signal(signal.SIGTERM)
-        run.expect_end(0)
+        seen = look(browser, run, "ratings")
+    run.signal(signal.SIGTERM)
+    run.expect_end(0)
     expect(not answers_of(rig, dead), "there are dead letters")
     answers, model, have = answers_of(rig, told), recommender(rig), rated()
     expect(sorted(answer["uid"] for answer in answers) == sorted(users), f"{len(answers)} answers to {len(users)} users, or to others")
@@ -100,8 +101,8 @@ def case_demo_ratings(rig):
     """Without a broker, from the rate source; what comes out is read from the broker inside the process."""
     model, have, told = recommender(rig), rated(), []
 
-    def read(_browser):
-        address = re.search(r"embedded broker at ([\d.:]+)", rig.runs[-1].err()).group(1).rstrip(":")
+    def read(run):
+        address = re.search(r"embedded broker at ([\d.:]+)", run.err()).group(1).rstrip(":")
         done = subprocess.run([MILLRACE, "tap", TOPICS[1], "-b", address, "-e"], stdout=subprocess.PIPE, text=True, check=True)
         told.extend(json.loads(line) for line in done.stdout.splitlines())
         for answer in told:
