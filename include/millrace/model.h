@@ -62,6 +62,9 @@ struct mr_model_info {
     /* Where read() makes the columns of x from the text of the features (ids, lists); 0: features are numbers. */
     size_t column_count;
     size_t read_scratch_bytes; /* that read() works in, 64-byte aligned */
+    /* How read() reads, in words: models of a job that say the same make the same columns, and share them. NULL: no
+     * other model can stand beside this one. */
+    const char *reading;
     size_t parameter_count;
     double flops_per_row; /* multiply and add count as two; activations not counted */
 };

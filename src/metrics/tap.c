@@ -98,7 +98,7 @@ static void model_take(struct mr_tap_numbers *numbers, const struct mr_model_at_
     if (op == MR_OP_LINEAR_SCORE) {
         const struct mr_linear_params *const linear = params;
         numbers_put(numbers, linear->out, linear->cols, linear->w, linear->b);
-    } else if (op == MR_OP_KMEANS_ASSIGN) {
+    } else if (op == MR_OP_KMEANS_ASSIGN && !(model->learn && model->must_begin)) { /* before, there are none */
         const struct mr_kmeans_params *const kmeans = params;
         numbers_put(numbers, kmeans->k, kmeans->cols, kmeans->center, NULL);
     }

@@ -70,18 +70,26 @@ static mr_status models_check(struct mr_layout_builder *b)
     return MR_OK;
 }
 
-/* A model that reads ids makes the columns of x itself: no other one can read them. */
+static bool reads_alike(const struct mr_model_info *a, const struct mr_model_info *b)
+{
+    return a->reading && b->reading && !strcmp(a->reading, b->reading);
+}
+
+/* A model that reads ids makes the columns of x itself: only those that would make the same can read them. */
 static mr_status text_check(struct mr_layout_builder *b)
 {
     for (size_t m = 0; m < b->job->model_count; m++) {
         const struct mr_job_model *const model = &b->job->model[m];
         if (!b->info[m]->column_count) continue;
         b->reads_text = true;
-        if (b->job->model_count > 1 || model->input)
-            return mr_fail(
-                b->err, MR_ECONFIG,
-                "models[%zu] \"%s\": a model of type %s reads ids, not numbers: it must be the job's only model", m,
-                model->name, b->info[m]->type);
+        for (size_t k = 0; k < b->job->model_count; k++) {
+            if (!b->job->model[k].input && (k == m || reads_alike(b->info[m], b->info[k]))) continue;
+            return mr_fail(b->err, MR_ECONFIG,
+                           "models[%zu] \"%s\": a model of type %s reads ids, not numbers: it must be the job's only "
+                           "model%s",
+                           m, model->name, b->info[m]->type,
+                           b->info[m]->reading ? ", but for others of its type that read the same arms" : "");
+        }
         if (b->job->record.defaults.count)
             return mr_fail(b->err, MR_ECONFIG,
                            "record.defaults: the features of \"%s\" are ids, which have no defaults", model->name);

@@ -122,11 +122,34 @@ def values_that_come_later(folder):
         same(model["outputs"][name], value, f"labels, {name}", 1e-12)
 
 
+def two_methods(folder):
+    """Two models of the same arms in one job: each is what it is alone, with its own window and method."""
+    rows, arms = lines_write(folder / "both.jsonl", records()), ["control", "new"]
+    ways = {"welch": {}, "student": {"method": "student", "window": 3}}
+    models = {name: {"name": name, "type": "abtest", "learn": True, "arms": arms, **more} for name, more in ways.items()}
+    keys = ("difference", "df", "p", "always_low")
+
+    def answers(name, *chosen):
+        path = job_write(folder, name, models=[models[one] for one in chosen], emit={"fields": {f"{one}.{key}": f"{one}.{key}" for one in chosen for key in keys}})
+        call(MILLRACE, "run", path, "--feed", rows, "--until", "end")
+        return [json.loads(line) for line in (folder / f"{name}.out").read_text().splitlines()]
+
+    both = answers("both", "welch", "student")
+    for name in ways:
+        alone = answers(f"alone-{name}", name)
+        if [{key: answer[key] for key in one} for answer, one in zip(both, alone)] != alone or len(both) != RECORDS:
+            fail(f"{name} beside another model is not what it is alone")
+    if both[-1]["welch.df"] == both[-1]["student.df"] or both[-1]["welch.always_low"] != both[-1]["student.always_low"]:
+        fail(f"two methods are one: {both[-1]}")
+
+
 def wrong_jobs(folder):
     for change, text in (({"emit": {"fields": {"d": "ab.diference"}}}, 'did you mean "ab.difference"'),
                          ({"record": {"format": "json", "features": ["arm"]}}, "learns from labels"),
                          ({"models": [{"name": "ab", "type": "abtest", "learn": True, "metod": "student"}]}, "method"),
-                         ({"models": [{"name": "ab", "type": "abtest", "learn": True, "ratio": "1:1:1"}]}, "expected 2 shares")):
+                         ({"models": [{"name": "ab", "type": "abtest", "learn": True, "ratio": "1:1:1"}]}, "expected 2 shares"),
+                         ({"models": [{"name": name, "type": "abtest", "learn": True, "arms": arms} for name, arms in (("ab", ["control", "new"]), ("ba", ["new", "control"]))]},
+                          "that read the same arms")):
         done = call(MILLRACE, "check", job_write(folder, "bad", **change), codes=(78,))
         if text not in done.stderr + done.stdout:
             fail(f"{change}: {done.stderr}{done.stdout}")
@@ -138,6 +161,7 @@ def main():
         found = by_blocks(folder)
         wrong_arms(folder)
         values_that_come_later(folder)
+        two_methods(folder)
         wrong_jobs(folder)
     print(f"{RECORDS} records: {found['difference']:.4f} in {found['always_low']:.4f} to {found['always_high']:.4f}, p {found['p']:.2g}")
 

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 from examples import MILLRACE, ROOT, call, embedded_broker, fail
 from sources import HOOKED, Job, line, lines, must_say
@@ -141,8 +142,8 @@ def refused(folder):
         run.stop()
 
 
-def job_following(folder, **more):
-    job = Job(folder, {"type": "file", "path": "in", "follow": True, **more})
+def job_following(folder, source=(), **more):
+    job = Job(folder, {"type": "file", "path": "in", "follow": True, **dict(source)}, **more)
     (job.folder / "in").write_text(lines(0, 10))
     return job.start()
 
@@ -343,7 +344,38 @@ def to_kafka(folder):
         must_say(call(MILLRACE, "tap", "dead", "-b", address, "-e", "-J").stdout, f"{job.folder / 'in'}:501", "millrace-source-place", "{bad")
 
 
-CASES = (once, formats, places, junk, refused, followed, shrinks, killed, most_once, learned, piped, to_kafka)
+def paced(folder):
+    """At a rate: never a record before it is due, each with the time at which it was; also behind a restart, and in a file that is followed."""
+    fields, commits = {"n": "n", "o": "@offset", "due": "@timestamp"}, {"commit_interval": "1ms"}
+    job = Job(folder / "read", {"type": "file", "path": "in", "rate": 1000}, emit={"fields": fields})
+    (job.folder / "in").write_text(lines(0, 1500))
+    report = job.run()
+    if report["seconds"] < 1.4985:
+        fail(f"1,500 records at 1,000/s were there after {report['seconds']} s")
+    job.is_all(1500)
+    dues = [answer["due"] for answer in job.answers()]
+    if any(abs(due - dues[0] - i) > 1 for i, due in enumerate(dues)):
+        fail("timestamps are not the schedule")
+    again = Job(folder / "again", {"type": "file", "path": "in", "rate": 1000}, emit={"fields": fields}, batch={"records_max": 10}, **commits)
+    (again.folder / "in").write_text(lines(0, 2000))
+    again.run("--until", "1000")
+    report = again.run()
+    again.is_all(2000)
+    if not 0.9985 <= report["seconds"]:
+        fail(f"the second 1,000 records at 1,000/s were there after {report['seconds']} s")
+    with job_following(folder / "following", {"rate": 1000}, emit={"fields": fields}) as run:  # what was not there yet is not late: the schedule begins anew at its last look
+        job = run.job
+        run.out(10).until("100 ms in which nothing is due", lambda: time.time() > job.answers()[-1]["due"] / 1000 + 0.1)
+        began = time.time()
+        append(job.folder / "in", lines(10, 500))
+        run.out(500).stop()
+        job.is_all(500)
+    dues = [answer["due"] for answer in job.answers()]
+    if dues[10] < 1000 * began - 50 or any(abs(due - dues[10] - i) > 1 for i, due in enumerate(dues[10:])):
+        fail(f"after a pause records are due at {dues[8:12]}; they were written at {began}")
+
+
+CASES = (once, formats, paced, places, junk, refused, followed, shrinks, killed, most_once, learned, piped, to_kafka)
 
 
 def main():

@@ -195,6 +195,7 @@ static void arms_have_names(void **state)
     (void)state;
     learner_open(&l, "abtest", options, &from_features, ROWS, NULL);
     assert_int_equal(l.ops->info(l.model)->column_count, 2);
+    assert_string_equal(l.ops->info(l.model)->reading, "[\"control\",\"new\",\"7\"]");
     assert_int_equal(arm_read(&l, "\"new\"", "2.5", x, &feature), MR_REASON_NONE);
     assert_true(x[0] == 1 && x[MR_TILE_ROWS] == 2.5f);
     assert_int_equal(arm_read(&l, "7", "-1e3", x, &feature), MR_REASON_NONE);

@@ -361,6 +361,35 @@ static void test_items(void **state)
     refused(&f, "emit.fields.all", "recommends no items");
 }
 
+/* Models that read ids share their columns if they read alike. */
+static void test_read_alike(void **state)
+{
+    (void)state;
+    const struct mr_model_info blue = {
+        .type = "abtest", .feature_count = 2, .width = 1, .column_count = 2, .reading = "[\"blue\"]"};
+    struct mr_model_info other = blue;
+    struct fixture f;
+    fixture_init(&f, &fixture_json);
+    fixture_feature(&f, "arm");
+    fixture_feature(&f, "value");
+    fixture_model(&f, "m", &blue);
+    fixture_model(&f, "n", &other);
+    fixture_emit(&f, "m", "m.score");
+    fixture_emit(&f, "n", "n.score");
+    struct mr_layout *const layout = layout_of(&f);
+    assert_int_equal(layout->schema.feature_count, 2);
+    assert_int_equal(layout->text_count, 2);
+    mr_layout_destroy(layout);
+    other.reading = "[\"red\"]";
+    refused(&f, "models[0]", "read the same arms");
+    other = blue;
+    f.job.model[1].input = fixture_text("m");
+    refused(&f, "models[0]", "only model");
+    f.job.model[1].input = NULL;
+    other.reading = NULL;
+    refused(&f, "models[0]", "only model");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_models),      cmocka_unit_test(test_outputs),
         cmocka_unit_test(test_emit_errors), cmocka_unit_test(test_captures_and_parts),
         cmocka_unit_test(test_defaults),    cmocka_unit_test(test_items),
+        cmocka_unit_test(test_read_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  */
 #include "model/abtest/abtest.h"
 
+#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,7 @@ static void abtest_close(struct mr_model *model)
     if (!model) return;
     for (size_t i = 0; model->output && i < model->info.width; i++) free(model->output[i]);
     free(model->output);
+    cJSON_free(model->reading);
     mr_abtest_plan_deinit(&model->plan);
     mr_model_meta_deinit(&model->meta);
     mr_intern_deinit(&model->names);
@@ -172,6 +174,7 @@ static mr_status shape_set(struct mr_model *model, struct mr_err *err)
     if (model->plan.window) model->window = calloc(model->plan.window * arms, sizeof *model->window);
     for (size_t i = 0; i < arms; i++)
         is_done &= mr_intern_add(&model->names, model->plan.name[i], strlen(model->plan.name[i]), &number);
+    if (model->plan.is_named) is_done &= (model->reading = mr_abtest_arms_print(&model->plan)) != NULL;
     if (!is_done || !model->weight || !model->bias || !model->output || (model->plan.window && !model->window))
         return mr_fail(err, MR_ENOMEM, "model abtest: out of memory");
     model->params = (struct mr_linear_params){
@@ -185,6 +188,7 @@ static mr_status shape_set(struct mr_model *model, struct mr_err *err)
         .output = (const char *const *)model->output,
         .column_count = model->plan.is_named ? cols : 0,
         .read_scratch_bytes = model->plan.is_named ? mr_abtest_read_bytes() : 0,
+        .reading = model->reading,
         .parameter_count = 3 * arms,
         .flops_per_row = 2.0 * (double)(cols * width)};
     return outputs_name(model) ? MR_OK : mr_fail(err, MR_ENOMEM, "model abtest: out of memory");

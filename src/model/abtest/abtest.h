@@ -49,6 +49,9 @@ void mr_abtest_plan_deinit(struct mr_abtest_plan *plan);
 /** The plan as JSON text, to be freed with cJSON_free; NULL: no memory. */
 char *mr_abtest_plan_print(const struct mr_abtest_plan *plan);
 
+/** The names of the arms in their order, likewise: what tells how records are read. */
+char *mr_abtest_arms_print(const struct mr_abtest_plan *plan);
+
 struct mr_model {
     struct mr_abtest_plan plan;
     bool learns;
@@ -58,6 +61,7 @@ struct mr_model {
     float *weight, *bias;
     struct mr_intern names;
     char **output; /* [info.width]: names of what is found */
+    char *reading; /* of info */
     /* State: sums since the peace period; those of the last batches, a ring [window][arms]; counts. */
     struct mr_arm all[MR_AB_ARMS_MAX];
     struct mr_arm *window;

@@ -188,6 +188,17 @@ mr_status mr_abtest_plan_make(struct mr_abtest_plan *plan, const struct mr_abtes
     return status;
 }
 
+char *mr_abtest_arms_print(const struct mr_abtest_plan *plan)
+{
+    cJSON *const arms = cJSON_CreateArray();
+    bool is_done = arms != NULL;
+    for (size_t i = 0; i < plan->rule.arms; i++)
+        is_done &= cJSON_AddItemToArray(arms, cJSON_CreateString(plan->name[i])) != 0;
+    char *const text = is_done ? cJSON_PrintUnformatted(arms) : NULL;
+    cJSON_Delete(arms);
+    return text;
+}
+
 char *mr_abtest_plan_print(const struct mr_abtest_plan *plan)
 {
     cJSON *const root = cJSON_CreateObject();

@@ -44,6 +44,13 @@ static const struct mr_option file_options[] = {
      .fallback = "earliest",
      .choices = starts,
      .doc = "Where a job without positions begins: at the first record, or behind what is there."},
+    {.key = "rate",
+     .type = MR_OPT_DOUBLE,
+     .offset = AT(rate),
+     .fallback = "0",
+     .max = 1e9,
+     .doc = "Records a second at most (messages, where one holds many), so that a file comes as a stream did; "
+            "0: as fast as they are taken."},
     {.key = "positions",
      .type = MR_OPT_STRING,
      .offset = AT(positions),
@@ -187,10 +194,19 @@ static mr_status file_open(const struct mr_source_open *open, struct mr_source *
     return status;
 }
 
+/* From the next record that is handed over on. */
+static void pace_begin(struct mr_source *source)
+{
+    const struct mr_reading *const reading = &source->reading;
+    mr_pace_begin(&source->pace, source->opt->rate);
+    source->pace_first = reading->next > reading->skip_to ? reading->next : reading->skip_to;
+}
+
 static mr_status file_join(struct mr_source *source, struct mr_err *err)
 {
     mr_status status = mr_reading_start(&source->reading, err);
     if (!status) status = first_begin(source, err);
+    if (!status) pace_begin(source);
     source->has_joined = !status;
     return status;
 }
@@ -222,16 +238,27 @@ static mr_status end_take(struct mr_source *source, struct mr_err *err)
     return MR_END;
 }
 
+/* Records that may be taken now: those before the start are read without waiting. */
+static size_t due_count(const struct mr_source *source, size_t cap)
+{
+    const int64_t due = mr_pace_due(&source->pace), taken = source->reading.next - source->pace_first;
+    if (due == INT64_MAX) return cap;
+    if (due <= taken) return 0;
+    return (uint64_t)(due - taken) < cap ? (size_t)(due - taken) : cap;
+}
+
 static mr_status file_take(void *context, struct mr_message *messages, size_t cap, size_t *count, struct mr_err *err)
 {
     struct mr_source *const source = context;
     while (!source->is_over) {
         mr_status status = source->was_dry ? mr_rewritten_look(source, err) : MR_OK;
-        if (status) return status;
-        status = source->reading.file ? mr_reading_take(&source->reading, messages, cap, count, err) : MR_END;
+        const size_t due = due_count(source, cap - *count);
+        if (status || !due) return status;
+        status = source->reading.file ? mr_reading_take(&source->reading, messages, *count + due, count, err) : MR_END;
         if (status != MR_END) return status;
         if (!source->opt->follow) return end_take(source, err);
         source->was_dry = true;
+        pace_begin(source);              /* what was not there yet is not late */
         status = mr_rotate(source, err); /* MR_AGAIN: another file has come, or the rest of the old one */
         if (status != MR_AGAIN) return status;
     }
@@ -240,10 +267,13 @@ static mr_status file_take(void *context, struct mr_message *messages, size_t ca
 
 static void file_wait(void *context, int64_t wait_us)
 {
+    const struct mr_source *const source = context;
     const int64_t step_us = wait_us < LOOK_US ? wait_us : LOOK_US;
     const struct timespec step = {.tv_nsec = step_us * 1000};
-    (void)context;
-    nanosleep(&step, NULL);
+    if (!due_count(source, 1))
+        mr_pace_wait(&source->pace, source->reading.next - source->pace_first, wait_us);
+    else
+        nanosleep(&step, NULL);
 }
 
 static mr_status file_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us,
@@ -266,6 +296,13 @@ static mr_status file_commit(struct mr_source *source, const struct mr_position 
 {
     (void)wait;
     return mr_reading_commit(&source->reading, positions, count, NULL, NULL, err);
+}
+
+/* At a rate: when it was due. */
+static int64_t file_timestamp_ms(const struct mr_source *source, const struct mr_message *message)
+{
+    if (source->opt->rate <= 0) return mr_piece_timestamp_ms(message);
+    return mr_pace_ms(&source->pace, message->offset - source->pace_first);
 }
 
 static const char *file_topic_name(const struct mr_source *source, uint32_t topic)
@@ -298,7 +335,7 @@ const struct mr_source_ops mr_source_file = {
     .release = file_release,
     .commit = file_commit,
     .topic_name = file_topic_name,
-    .timestamp_ms = mr_single_timestamp_ms,
+    .timestamp_ms = file_timestamp_ms,
     .header = mr_single_header,
     .place = mr_single_place,
     .close = file_close,

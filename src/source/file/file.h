@@ -2,6 +2,7 @@
 #ifndef MR_SOURCE_FILE_FILE_H
 #define MR_SOURCE_FILE_FILE_H
 
+#include "source/pace.h"
 #include "source/reading.h"
 
 enum { START_EARLIEST, START_LATEST };
@@ -10,12 +11,15 @@ struct file_options {
     char *path;
     bool follow;
     int start;
+    double rate;
     char *positions;
 };
 
 struct mr_source {
     const struct file_options *opt;
     struct mr_reading reading;
+    struct mr_pace pace;
+    int64_t pace_first; /* record from which on records come at the pace */
     bool has_joined;
     bool is_over;       /* all was handed over */
     bool is_missing;    /* followed: nothing has the name now, and its user was told */

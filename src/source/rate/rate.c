@@ -1,17 +1,12 @@
-/*
- * The rate source: synthetic streams of which the truth is known, so many records a second. Record i is due i / rate
- * seconds after the first, by the monotonic clock: a reader that is late gets at once what is due.
- */
+/* The rate source: synthetic streams of which the truth is known, so many records a second. */
 #include "source/rate/rate.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "registry.h"
+#include "source/pace.h"
 #include "source/reading.h"
 
 static void rate_close(struct mr_source *source);
@@ -25,7 +20,7 @@ struct mr_source {
     struct mr_origin *origin;
     struct mr_piece *piece; /* the chunk that is written to */
     int64_t first, next;    /* records of this run */
-    int64_t began_ns, began_ms;
+    struct mr_pace pace;    /* of record `first` on */
     bool has_joined;
     struct mr_err failure;
 };
@@ -237,8 +232,7 @@ static mr_status rate_join(struct mr_source *source, struct mr_err *err)
         status = events->began(events->context, streams[source->opt->stream], 0, 0, err);
     source->first = source->next = offset >= 0 ? offset : committed >= 0 ? committed : 0;
     if (!status) status = stream_begin(source, err);
-    source->began_ns = mr_clock_ns();
-    source->began_ms = mr_clock_epoch_ms();
+    mr_pace_begin(&source->pace, source->opt->rate);
     source->has_joined = !status;
     return status;
 }
@@ -248,22 +242,12 @@ static bool rate_has_joined(const struct mr_source *source)
     return source->has_joined;
 }
 
-/* Nanoseconds from the first record of the run to this one. */
-static double due_ns(const struct mr_source *source, int64_t index)
-{
-    return (double)(index - source->first) * 1e9 / source->opt->rate;
-}
-
 /* Records that are due now and were not handed over. */
 static int64_t due_count(const struct mr_source *source)
 {
-    int64_t left = source->opt->count ? source->opt->count - source->next : INT64_MAX;
-    if (source->opt->rate > 0) {
-        const double passed_ns = (double)(mr_clock_ns() - source->began_ns);
-        const int64_t due = source->first + 1 + (int64_t)floor(passed_ns * source->opt->rate / 1e9) - source->next;
-        if (due < left) left = due;
-    }
-    return left < 0 ? 0 : left;
+    const int64_t left = source->opt->count ? source->opt->count - source->next : INT64_MAX;
+    const int64_t due = mr_pace_due(&source->pace) - (source->next - source->first);
+    return due < left ? due : left;
 }
 
 /* Room for one record. MR_AGAIN: no buffer is free. */
@@ -282,7 +266,7 @@ static mr_status rate_take(void *context, struct mr_message *messages, size_t ca
 {
     struct mr_source *const source = context;
     int64_t due = due_count(source);
-    for (; due && *count < cap; due--) {
+    for (; due > 0 && *count < cap; due--) {
         const mr_status status = room_make(source, err);
         if (status) return status;
         struct mr_chunk *const chunk = source->piece->chunk;
@@ -301,13 +285,7 @@ static mr_status rate_take(void *context, struct mr_message *messages, size_t ca
 static void rate_wait(void *context, int64_t wait_us)
 {
     const struct mr_source *const source = context;
-    const int64_t now_ns = mr_clock_ns();
-    int64_t until_ns = now_ns + wait_us * 1000;
-    const int64_t next_ns =
-        source->opt->rate > 0 ? source->began_ns + (int64_t)ceil(due_ns(source, source->next)) : now_ns;
-    if (next_ns < until_ns) until_ns = next_ns;
-    const struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+    mr_pace_wait(&source->pace, source->next - source->first, wait_us);
 }
 
 static mr_status rate_poll(struct mr_source *source, struct mr_message *messages, size_t cap, int64_t wait_us,
@@ -342,7 +320,7 @@ static const char *rate_topic_name(const struct mr_source *source, uint32_t topi
 static int64_t rate_timestamp_ms(const struct mr_source *source, const struct mr_message *message)
 {
     if (source->opt->rate <= 0) return mr_piece_timestamp_ms(message);
-    return source->began_ms + (int64_t)(due_ns(source, message->offset) / 1e6);
+    return mr_pace_ms(&source->pace, message->offset - source->first);
 }
 
 static size_t rate_truth(const void *options, int64_t offset, struct mr_truth *truth, size_t cap)
