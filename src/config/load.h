@@ -58,6 +58,9 @@ void mr_load_job(struct mr_load *load);
 /** Checks what several keys mean together. Needs no network. Run it after mr_load_job, also when that had findings. */
 void mr_load_cross_check(struct mr_load *load);
 
+/** What http.truth says is about something that the job has. */
+void mr_load_check_truth(struct mr_load *load);
+
 /** What the source cannot give to the rest of the job. */
 void mr_load_check_source(struct mr_load *load);
 
