@@ -139,11 +139,13 @@ static bool job_print(const struct mr_live *live, struct mr_blob *out)
                   strings_print((const char *const *)run->layout->feature_name, features, out) &&
                   mr_blob_print(out, ",\"features_in_points\":%zu,\"feature_count\":%zu", features_in_points(run),
                                 run->layout->feature_name_count);
-    is_put = is_put && mr_blob_put(out, ",\"label\":", 9) &&
-             (run->job->record.label ? mr_blob_quote(out, run->job->record.label) : mr_blob_put(out, "null", 4)) &&
-             mr_blob_print(out, ",\"labels_come_later\":%s", run->job->labels.topics.count ? "true" : "false") &&
-             mr_blob_put(out, ",\"models_left\":", 15) && models_left_print(live, out) &&
-             mr_blob_put(out, ",\"sinks\":[", 10);
+    is_put =
+        is_put && mr_blob_put(out, ",\"label\":", 9) &&
+        (run->job->record.label ? mr_blob_quote(out, run->job->record.label) : mr_blob_put(out, "null", 4)) &&
+        mr_blob_print(out, ",\"labels_come_later\":%s,\"has_lag\":%s", run->job->labels.topics.count ? "true" : "false",
+                      run->job->source->lag ? "true" : "false") &&
+        mr_blob_put(out, ",\"models_left\":", 15) && models_left_print(live, out) &&
+        mr_blob_put(out, ",\"sinks\":[", 10);
     for (size_t i = 0; i < run->job->sink_count && is_put; i++)
         is_put = mr_blob_print(out, "%s\"%s\"", i ? "," : "", run->job->sink[i].ops->name);
     return is_put && mr_blob_put(out, "],\"models\":", 11) && models_print(live, out) &&

@@ -34,15 +34,40 @@ def regime(i):
     return {"t": i * 7919 % 1000 / 10, "regime": int(i * 7919 % 1000 > 500)}
 
 
+def arm(i):
+    return {"arm": "new" if i * 7919 % 10 > 2 else "old", "value": 10 + 2 * (i * 7919 % 10 > 2) + i * 104729 % 101 / 10}
+
+
+def user(i):
+    return {"uid": i * 7919 % 300 + 1}
+
+
+MACHINE = ["lag", "rate", "latency", "stages", "batch", "cpu", "dead", "log", "models"]
+SCALER = {"name": "std", "type": "scaler", "learn": True}
+# Of each kind of job: how its records are made (None: by its source), what it is, and its panels in their order.
 JOBS = {
-    "plane": (plane, {"features": ["x1", "x2"], "label": "y"},
-              [{"name": "std", "type": "scaler", "learn": True}, {"name": "sgd", "type": "linear", "input": "std", "learn": True, "step": 0.05}], {"estimate": "sgd.score"},
-              ["loss", "actual-sgd", "numbers-sgd", "scores-sgd", "models", "rate", "lag", "latency", "stages", "batch", "cpu", "dead"]),
-    "clusters": (cluster, {"features": ["a", "b"]}, [{"name": "near", "type": "kmeans", "learn": True, "k": 4}], {"cluster": "near.class", "far": "near.score"},
-                 ["loss", "centres-near", "numbers-near", "models", "rate", "lag", "latency", "stages", "batch", "cpu", "dead"]),
-    "regimes": (regime, {"features": ["t"], "label": "regime"}, [{"name": "std", "type": "scaler", "learn": True}, {"name": "which", "type": "logistic", "input": "std", "learn": True, "step": 1}],
-                {"class": "which.class", "probability": "which.probability"},
-                ["loss", "right", "classes-which", "numbers-which", "scores-which", "confusion-which", "models", "rate", "lag", "latency", "stages", "batch", "cpu", "dead"]),
+    "plane": (plane, {"record": {"format": "json", "features": ["x1", "x2"], "label": "y"},
+                      "models": [SCALER, {"name": "sgd", "type": "linear", "input": "std", "learn": True, "step": 0.05}], "emit": {"fields": {"estimate": "sgd.score"}},
+                      "http": {"truth": {"x1": 3.2, "x2": 0.6}}},
+              ["loss", "offsets-sgd", "actual-sgd", "residuals-sgd", "numbers-sgd", "scores-sgd", *MACHINE]),
+    "clusters": (None, {"source": {"type": "rate", "stream": "clusters", "rate": 500, "walk": 4000}, "record": {"format": "json", "features": ["x", "y"]},
+                        "models": [{"name": "near", "type": "kmeans", "learn": True, "k": 4}], "emit": {"fields": {"cluster": "near.class", "far": "near.score"}}},
+                 ["loss", "centres-near", "numbers-near", *MACHINE[1:]]),
+    "regimes": (regime, {"record": {"format": "json", "features": ["t"], "label": "regime"},
+                         "models": [SCALER, {"name": "which", "type": "logistic", "input": "std", "learn": True, "step": 1}],
+                         "emit": {"fields": {"class": "which.class", "probability": "which.probability"}}},
+                ["loss", "right", "offsets-which", "numbers-which", "classes-which", "scores-which", "confusion-which", *MACHINE]),
+    "ab": (arm, {"record": {"format": "json", "features": ["arm", "value"]}, "models": [{"name": "lift", "type": "abtest", "learn": True, "arms": ["old", "new"]}],
+                 "emit": {"fields": {"difference": "lift.difference"}}, "http": {"truth": {"arm[old]": 10, "arm[new]": 12}}},
+           ["difference-lift", "arms-lift", *MACHINE]),
+    "ratings": (user, {"record": {"format": "json", "features": ["uid"]}, "models": [{"name": "best", "type": "mf", "file": str(ROOT / "datasets/ratings/ratings.safetensors"), "top": 10}],
+                       "emit": {"fields": {"items": "best.items", "scores": "best.scores"}}},
+                ["top-best", *MACHINE]),
+    "many": (None, {"source": {"type": "rate", "stream": "plane", "rate": 500, "coefficients": [str(i + 1) for i in range(10)]},
+                    "record": {"format": "json", "features": [f"x{i + 1}" for i in range(10)], "label": "y"},
+                    "models": [SCALER, *({"name": f"sgd{i}", "type": "linear", "input": "std", "learn": True, "step": 0.05} for i in range(4))],
+                    "emit": {"fields": {"estimate": "sgd3.score"}}},
+             ["loss", *(f"{what}-sgd{i}" for i in range(3) for what in ("offsets", "actual", "residuals", "numbers", "scores")), *MACHINE[1:]]),
 }
 
 
@@ -50,20 +75,22 @@ class Run:
     """A job with a page, fed at a rate."""
 
     def __init__(self, folder, name, port=0, count=100_000, rate=500):
-        make, record, models, fields, self.panels = JOBS[name]
-        data = folder / f"{name}.jsonl"
-        with open(data, "w", encoding="utf-8") as file:
-            for i in range(count):
-                file.write(json.dumps(make(i)) + "\n")
-        job = {"job": name, "source": {"type": "kafka", "topics": [f"{name}.in"], "group": name, "properties": {"bootstrap.servers": "embedded"}},
-               "record": {"format": "json", **record}, "models": models, "emit": {"fields": fields}, "sinks": [{"type": "kafka", "topic": f"{name}.out"}],
-               "bad_records": {"drop": True}}
+        make, more, self.panels = JOBS[name]
+        source = {"type": "kafka", "topics": [f"{name}.in"], "group": name, "properties": {"bootstrap.servers": "embedded"}}
+        sink = {"type": "kafka", "topic": f"{name}.out"} if make else {"type": "file", "path": str(folder / f"{name}.out")}
+        job = {"job": name, "source": source, "sinks": [sink], "bad_records": {"drop": True}, **more, "http": {"listen": f"127.0.0.1:{port}", **more.get("http", {})}}
         path = folder / f"{name}.json"
         path.write_text(json.dumps(job))
+        words = [MILLRACE, "run", str(path), "-q"]
+        if make:
+            data = folder / f"{name}.jsonl"
+            with open(data, "w", encoding="utf-8") as file:
+                for i in range(count):
+                    file.write(json.dumps(make(i)) + "\n")
+            words += ["--feed", str(data), "--rate", str(rate)]
         self.log_path = folder / f"{name}-{port}.log"
         with open(self.log_path, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen([MILLRACE, "run", str(path), "-q", "--feed", str(data), "--rate", str(rate), "--http", f"127.0.0.1:{port}"],
-                                            stdout=subprocess.DEVNULL, stderr=log)
+            self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=log)
         deadline = time.monotonic() + DEADLINE_S
         while not (found := re.search(r"the page of this job: (http://127\.0\.0\.1:(\d+)/)", self.log_path.read_text(encoding="utf-8"))):
             expect(time.monotonic() < deadline and self.process.poll() is None, f"no page: {self.log_path.read_text()[-500:]}")
@@ -95,6 +122,8 @@ def panels(folder, browser):
             expect(browser.run("document.title").startswith(name), browser.run("document.title"))
             narrow(browser, name)
             expect(not browser.complaints(), f"{name}: {browser.complaints()}")
+            if os.environ.get("MILLRACE_PICTURES"):  # a picture has something to show
+                browser.wait("fetch('api/v1/history').then(answer => answer.json()).then(history => history.recent.rows.length > 16)", "some seconds of it")
             picture(browser, name)
         finally:
             run.end()
@@ -132,7 +161,7 @@ def keys(folder, browser):
         press("w")
         press("x")
         browser.wait("location.hash === '#whole,records'", "what is shown is in the address")
-        browser.wait("[...document.querySelectorAll('#rate .u-legend .u-label')].some(one => one.textContent === 'records')", "over records")
+        browser.wait("[...document.querySelectorAll('#rate .u-legend .u-label')].some(one => one.textContent === 'records taken in')", "over records")
         wait_drawn(browser, "rate")
         before = browser.run("getComputedStyle(document.body).backgroundColor")
         press("t")
