@@ -80,7 +80,7 @@ export class Lines {
     if (this.isLog) y.splits = (_, side, low, high) => decades(low, high);
     const x = axis(this.xName || "time");
     x.values = this.xName ? (_, ticks) => ticks.map(short) : (_, ticks) => clock(ticks);
-    x.space = 64;
+    x.space = 84;
     x.size = 30;
     this.plot = new uPlot({
       width: Math.max(200, this.place.clientWidth), height: HEIGHT, scales: { x: { time: !this.xName }, y: { distr: this.isLog ? 3 : 1 } },

@@ -28,7 +28,7 @@ export function deadPanel(view, parent) {
 }
 
 export function logPanel(view, parent) {
-  const { store } = view, place = card(parent, "log", "Log", "", { isTable: true });
+  const { store } = view, place = card(parent, "log", "Log", "", { isTable: true, wide: true });
   const fill = table(place, ["time", "level", "part", "text"]);
   return () => {
     place.text.textContent = store.log.length ? "warnings and errors of the program, the last ones first" : "warnings and errors of the program: none so far";

@@ -52,7 +52,7 @@ export function panelsMake(view, parent) {
   made.push(seriesPanel(view, work, "batch", "Batch size", "records a batch", ["batch"], "records"));
   made.push(seriesPanel(view, work, "cpu", "CPU", `of the whole process, on ${job.backend}`, ["cpu"], "cores"));
   const books = element("div", "", work.parentElement, "panels");
-  made.push(deadPanel(view, books), logPanel(view, books), modelsPanel(view, books));
+  made.push(deadPanel(view, books), modelsPanel(view, books), logPanel(view, books));
   for (const part of [result, work]) if (!part.childElementCount) part.parentElement.remove();
   return made.filter(Boolean);
 }
