@@ -217,13 +217,13 @@ static bool offsets_print(const struct mr_by_offset *all, const char *topic, str
     bool is_put = mr_blob_put(out, "{\"topic\":", 9) && mr_live_text(out, topic) &&
                   mr_blob_print(out, ",\"rows\":%llu,\"mean\":", (unsigned long long)all->rows) &&
                   mr_blob_number(out, all->rows ? all->sum / (double)all->rows : (double)NAN) &&
-                  mr_blob_print(out, ",\"step\":%lld,\"bins\":[", (long long)all->step);
+                  mr_blob_print(out, ",\"step\":%llu,\"bins\":[", 1ull << all->shift);
     for (size_t i = 0; i < MR_BY_OFFSET_BINS && is_put; i++) {
+        const unsigned long long from = (unsigned long long)all->first + ((unsigned long long)i << all->shift);
         if (!all->bin[i].rows) continue;
-        is_put =
-            mr_blob_print(out, "%s[%lld,", is_first ? "" : ",", (long long)(all->first + (int64_t)i * all->step)) &&
-            mr_blob_number(out, all->bin[i].sum / (double)all->bin[i].rows) &&
-            mr_blob_print(out, ",%llu]", (unsigned long long)all->bin[i].rows);
+        is_put = mr_blob_print(out, "%s[%llu,", is_first ? "" : ",", from) &&
+                 mr_blob_number(out, all->bin[i].sum / (double)all->bin[i].rows) &&
+                 mr_blob_print(out, ",%llu]", (unsigned long long)all->bin[i].rows);
         is_first = false;
     }
     return is_put && mr_blob_put(out, "]}", 2);

@@ -11,8 +11,9 @@
 #define MR_BY_OFFSET_BINS 256
 
 struct mr_by_offset {
-    int64_t first, step; /* bin i: offsets from first + i * step on; step 0: nothing yet */
-    double sum;          /* of all */
+    int64_t first;  /* bin i: offsets from first + i * 2^shift on */
+    unsigned shift; /* at most 52 */
+    double sum;     /* of all */
     uint64_t rows;
     struct {
         double sum;

@@ -213,7 +213,7 @@ def asks(folder, browser):
         browser.wait("document.querySelectorAll('#top-best tbody tr').length === 10", "the first who came by is shown")
 
         def ask(user):
-            browser.run(f"""(() => {{ const input = document.querySelector('#top-best input'); input.value = {json.dumps(user)}; input.form.requestSubmit(); }})()""")
+            browser.run(f"(input => {{ input.value = {json.dumps(user)}; input.form.requestSubmit(); }})(document.querySelector('#top-best input'))")
         ask("196")
         browser.wait("document.getElementById('top-best').textContent.includes('for user 196')", "user 196")
         want = browser.run("fetch('api/v1/recommend?user=196').then(answer => answer.json()).then(answer => answer.items.map(one => String(one.item)))")
@@ -223,7 +223,7 @@ def asks(folder, browser):
         known = browser.run("[...document.querySelectorAll('#top-best .ids button')].map(one => one.textContent)")
         expect(known, "nobody is offered")
         browser.run("document.querySelector('#top-best .ids button').click()")
-        browser.wait(f"document.getElementById('top-best').textContent.includes('for user ' + document.querySelector('#top-best input').value)", "one that is offered")
+        browser.wait("document.getElementById('top-best').textContent.includes('for user ' + document.querySelector('#top-best input').value)", "one that is offered")
         for kind in ("keyDown", "keyUp"):  # keys that are commands elsewhere are letters here
             browser.run("document.querySelector('#top-best input').focus()")
             browser.call("Input.dispatchKeyEvent", type=kind, key="w", text="w" if kind == "keyDown" else "")

@@ -15,10 +15,10 @@ static void check(const struct mr_by_offset *all, const int64_t *offset, const d
 {
     double sum[MR_BY_OFFSET_BINS] = {0}, whole = 0;
     uint64_t rows[MR_BY_OFFSET_BINS] = {0};
-    assert_int_equal(all->first % all->step, 0);
+    assert_int_equal(all->first % ((int64_t)1 << all->shift), 0);
     for (size_t i = 0; i < count; i++) {
-        assert_true(offset[i] >= all->first && (offset[i] - all->first) / all->step < MR_BY_OFFSET_BINS);
-        const size_t at = (size_t)((offset[i] - all->first) / all->step);
+        assert_true(offset[i] >= all->first && (offset[i] - all->first) >> all->shift < MR_BY_OFFSET_BINS);
+        const size_t at = (size_t)((offset[i] - all->first) >> all->shift);
         sum[at] += value[i];
         rows[at]++;
         whole += value[i];
@@ -72,7 +72,7 @@ static void test_fine(void **state)
     (void)state;
     for (int64_t i = 0; i < 100000; i++) {
         mr_by_offset_add(&all, 77777 + i, 1);
-        assert_true(i < MR_BY_OFFSET_BINS || i / all.step >= MR_BY_OFFSET_BINS / 4);
+        assert_true(i < MR_BY_OFFSET_BINS || i >> all.shift >= MR_BY_OFFSET_BINS / 4);
     }
 }
 
