@@ -171,6 +171,7 @@ static void model_take(struct mr_tap_numbers *numbers, const struct mr_model_at_
     const void *params;
     const mr_op op = model->job->ops->op(model->model, &params);
     *numbers = (struct mr_tap_numbers){.version = atomic_load_explicit(&model->version, memory_order_relaxed)};
+    if (model->learn && model->must_begin) return; /* it has no centres yet */
     if (op == MR_OP_LINEAR_SCORE) {
         const struct mr_linear_params *const linear = params;
         numbers_put(numbers, linear->out, linear->cols, linear->w, linear->b);

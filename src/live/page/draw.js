@@ -1,9 +1,17 @@
-// Charts: lines over time by uPlot, points and bars on a canvas. Colours are Okabe and Ito's, told apart without red and green.
-export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f"];
+// Charts: lines over time by uPlot, points and bars on a canvas. Colours are Okabe and Ito's, told apart without red and green;
+// lighter ones where the page is dark.
+const LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f"];
+const DARK = ["#56b4e9", "#ff8f3f", "#2ec79e", "#e6a3c8", "#f2c14e", "#8fb8ff", "#b79be0", "#a8b0b8"];
+export const GREY = 7;
 const HEIGHT = 220;
 
+export function isDark() {
+  return document.documentElement.dataset.theme === "dark";
+}
+
+// As the page is now: charts ask again when it has changed.
 export function colour(i) {
-  return COLOURS[i % COLOURS.length];
+  return (isDark() ? DARK : LIGHT)[i % LIGHT.length];
 }
 
 export function style(name) {
@@ -63,7 +71,7 @@ function spansDecades(data) {
   return high > 100 * low;
 }
 
-// Lines: series [{label, colour, dash, points, width}], unit of the values; x is time (s), or something else that xName
+// Lines: series [{label, colour (its number), dash, points, width}], unit of the values; x is time (s), or something else that xName
 // names. options: log, where decades may be; bands [[high, low, colour]] by number of the series.
 export class Lines {
   constructor(place, series, unit, options = {}) {
@@ -83,12 +91,12 @@ export class Lines {
     x.space = 84;
     x.size = 30;
     this.plot = new uPlot({
-      width: Math.max(200, this.place.clientWidth), height: HEIGHT, scales: { x: { time: !this.xName }, y: { distr: this.isLog ? 3 : 1 } },
-      axes: [x, y], legend: { live: true }, cursor: { y: false, points: { size: 6 } },
-      bands: (this.options.bands ?? []).map(([high, low, fill]) => ({ series: [high, low], fill })),
+      width: Math.max(200, this.place.clientWidth), height: HEIGHT, scales: { x: { time: !this.xName, range: (_, low, high) => low === null ? [0, 1] : low === high ? [low - 1, low + 1] : [low, high] }, y: { distr: this.isLog ? 3 : 1 } },
+      axes: [x, y], padding: [8, 28, 0, 0], legend: { live: true }, cursor: { y: false, points: { size: 6 } },
+      bands: (this.options.bands ?? []).map(([high, low, fill]) => ({ series: [high, low], fill: `${colour(fill)}26` })),
       series: [{ label: this.xName || "time", value: (_, v) => v === null || v === undefined ? "–" : this.xName ? short(v) : clock([v])[0] }, ...this.series.map((one, i) => ({
-        label: one.label, stroke: one.colour ?? colour(i), width: one.width ?? 1.5, dash: one.dash, spanGaps: true,
-        paths: one.points ? () => null : undefined, points: one.points ? { show: true, size: 3.5, fill: one.colour ?? colour(i), width: 0 } : { show: false },
+        label: one.label, stroke: colour(one.colour ?? i), width: one.width ?? 1.5, dash: one.dash, spanGaps: true,
+        paths: one.points ? () => null : undefined, points: one.points ? { show: true, size: 3.5, fill: colour(one.colour ?? i), width: 0 } : { show: false },
         value: (_, v) => v === null || v === undefined ? "–" : short(v),
       }))],
     }, data, this.place);
@@ -109,7 +117,7 @@ export class Lines {
   }
 
   legend() {
-    return this.series.map((one, i) => [one.label, one.colour ?? colour(i)]);
+    return this.series.map((one, i) => [one.label, colour(one.colour ?? i)]);
   }
 
   rows() {

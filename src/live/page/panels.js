@@ -51,7 +51,7 @@ export function panelsMake(view, parent) {
   made.push(seriesPanel(view, work, "stages", "Time by stage", "of all lanes together", job.columns.filter(column => column.key.startsWith("stage.")).map(column => column.key), "ms/s"));
   made.push(seriesPanel(view, work, "batch", "Batch size", "records a batch", ["batch"], "records"));
   made.push(seriesPanel(view, work, "cpu", "CPU", `of the whole process, on ${job.backend}`, ["cpu"], "cores"));
-  const books = element("div", "", work.parentElement, "panels");
+  const books = element("div", "", work.parentElement, "panels books");
   made.push(deadPanel(view, books), modelsPanel(view, books), logPanel(view, books));
   for (const part of [result, work]) if (!part.childElementCount) part.parentElement.remove();
   return made.filter(Boolean);

@@ -1,9 +1,9 @@
 // Panels of what a job finds out: each is made for a model, and gives what draws it from the store.
 import { card, element, table } from "./card.js";
 import { get } from "./data.js";
-import { Lines, Plane, colour, short } from "./draw.js";
+import { GREY, Lines, Plane, colour, isDark, short } from "./draw.js";
 
-const POINTS_EVERY = 250, SHOWN = 600, GREY = "#7f7f7f";
+const POINTS_EVERY = 250, SHOWN = 600;
 
 // Points are rows: [time, partition, offset, label, (y, class) for each model, features..., topic].
 function pointShape(store) {
@@ -28,8 +28,8 @@ export function seriesPanel(view, parent, id, title, note, keys, unit, options =
   if (!shown.length) return null;
   const place = card(parent, id, title, note, options), strip = options.strip ?? (label => label);
   const truths = shown.map(at => columns.findIndex(column => column.of === at)), order = [...shown, ...truths.filter(at => at >= 0)];
-  const series = shown.map((at, i) => ({ label: strip(columns[at].label), colour: colour(i), width: 2 }));
-  truths.forEach((at, i) => { if (at >= 0) series.push({ label: strip(columns[at].label), colour: colour(i), dash: [6, 4] }); });
+  const series = shown.map((at, i) => ({ label: strip(columns[at].label), colour: i, width: 2 }));
+  truths.forEach((at, i) => { if (at >= 0) series.push({ label: strip(columns[at].label), colour: i, dash: [6, 4] }); });
   place.chart = new Lines(place.draw, series, unit, options);
   let mark = "";
   const { text } = place, { said } = options; // numbers that would hide the others stand in the text
@@ -52,16 +52,16 @@ export function offsetsPanel(view, parent, m, model) {
     place.rows = () => [["topic", "offset", what]];
     return () => {};
   }
-  let found = [], names = "", theme = "";
+  let found = [], names = "";
   store.poll("api/v1/offsets", 2500, answer => { found = answer.models.find(one => one.model === model.name)?.topics.filter(topic => topic.rows) ?? []; });
   return () => {
     const now = found.map(topic => topic.topic).join("\n");
     if (!found.length) return;
-    if (now !== names || theme !== document.documentElement.dataset.theme) {
-      [names, theme] = [now, document.documentElement.dataset.theme];
+    if (now !== names) {
+      names = now;
       place.draw.replaceChildren();
-      place.chart = new Lines(place.draw, found.flatMap((topic, i) => [{ label: topic.topic, colour: colour(i), width: 1.5 },
-        { label: `mean of ${topic.topic}`, colour: colour(i), dash: [6, 4] }]), what, { log: true });
+      place.chart = new Lines(place.draw, found.flatMap((topic, i) => [{ label: topic.topic, colour: i, width: 1.5 },
+        { label: `mean of ${topic.topic}`, colour: i, dash: [6, 4] }]), what, { log: true });
     }
     const xs = [...new Set(found.flatMap(topic => topic.bins.map(bin => bin[0])))].sort((a, b) => a - b);
     place.chart.set([xs, ...found.flatMap(topic => {
@@ -83,7 +83,7 @@ export function actualPanel(view, parent, m, model) {
     points = store.points.filter(p => p[3] !== null && p[at.y(m)] !== null).slice(-SHOWN);
     place.text.textContent = labelsMissing(store, points) || `the last ${points.length} sampled rows; on the line a prediction is right`;
     const actual = points.map(p => p[3]), pen = plane.begin(actual, [...points.map(p => p[at.y(m)]), ...actual]);
-    pen.strokeStyle = GREY;
+    pen.strokeStyle = colour(GREY);
     pen.lineWidth = 1.5;
     pen.setLineDash([6, 4]);
     plane.line(pen, [[plane.x[0], plane.x[0]], [plane.x[1], plane.x[1]]].map(([x, y]) => [Math.min(Math.max(x, plane.y[0]), plane.y[1]), Math.min(Math.max(y, plane.y[0]), plane.y[1])]));
@@ -98,7 +98,7 @@ export function actualPanel(view, parent, m, model) {
 export function residualsPanel(view, parent, m, model) {
   const { store } = view, at = pointShape(store), unit = store.job.label ?? "label";
   const place = card(parent, `residuals-${model.name}`, `${model.name}: residuals`, "");
-  place.chart = new Lines(place.draw, [{ label: "actual minus predicted", points: true, colour: colour(1) }, { label: "none", colour: GREY, width: 1, dash: [6, 4] }], `residual of ${unit}`);
+  place.chart = new Lines(place.draw, [{ label: "actual minus predicted", points: true, colour: 1 }, { label: "none", colour: GREY, width: 1, dash: [6, 4] }], `residual of ${unit}`);
   return seldom(() => {
     const points = store.points.filter(p => p[3] !== null && p[at.y(m)] !== null).slice(-SHOWN);
     const sum = points.reduce((all, p) => all + (p[3] - p[at.y(m)]) ** 2, 0);
@@ -112,7 +112,7 @@ export function classesPanel(view, parent, m, model) {
   const place = card(parent, `classes-${model.name}`, `${model.name}: class over ${feature}`, "sampled rows, coloured by class");
   const names = Array.from({ length: Math.min(model.classes || 8, 8) }, (_, i) => model.labels[i] ?? `class ${i}`);
   if (model.classes > names.length) place.text.textContent += `; classes beyond the ${names.length}th are left out`;
-  place.chart = new Lines(place.draw, names.map((name, i) => ({ label: name, points: true, colour: colour(i) })), feature);
+  place.chart = new Lines(place.draw, names.map((name, i) => ({ label: name, points: true, colour: i })), feature);
   return seldom(() => {
     const points = store.points.slice(-800);
     place.chart.set([points.map((p, i) => p[0] / 1000 + i * 1e-6), ...names.map((_, i) => points.map(p => p[at.cls(m)] === i ? p[at.feature(0)] : null))], "");
@@ -135,7 +135,7 @@ export function centresPanel(view, parent, m, model) {
     centres = pairs(now, first, count);
     const pen = plane.begin([...shown.map(p => p[at.feature(0)]), ...centres.map(c => c[0]), ...truths.map(c => c[0])], [...shown.map(p => p[at.feature(1)]), ...centres.map(c => c[1]), ...truths.map(c => c[1])]);
     const sizes = centres.map(() => 0);
-    pen.globalAlpha = 0.35;
+    pen.globalAlpha = isDark() ? 0.7 : 0.4;
     for (const point of points) {
       const cls = point[at.cls(m)];
       if (cls >= 0 && cls < sizes.length) sizes[cls]++;
@@ -219,12 +219,12 @@ export function differencePanel(view, parent, m, model, suffix) {
   const keys = ["always_high", "always_low", "high", "low", "difference"].map(column);
   if (keys.some(at => at < 0)) return null;
   const arm = suffix ? suffix.slice(1) : "", place = card(parent, `difference-${model.name}${arm ? `-${arm}` : ""}`, `${model.name}: ${arm || "difference"}${arm ? " against the control" : " of the arms"}`, "", { wide: true });
-  const truth = store.job.columns.findIndex(one => one.of === keys[4]), wide = "#0072b2", thin = "#d55e00";
+  const truth = store.job.columns.findIndex(one => one.of === keys[4]), wide = 0, thin = 1;
   const series = [{ label: "whenever one looks, up to", colour: wide, width: 1 }, { label: "and from", colour: wide, width: 1 },
     { label: "fixed test, up to", colour: thin, width: 1, dash: [2, 3] }, { label: "and from", colour: thin, width: 1, dash: [2, 3] },
     { label: "difference", colour: wide, width: 2.5 }, { label: "no difference", colour: GREY, width: 1.5 }];
-  if (truth >= 0) series.push({ label: "true difference", colour: "#009e73", dash: [6, 4], width: 2 });
-  place.chart = new Lines(place.draw, series, "difference of means", { bands: [[1, 2, "#0072b226"]] });
+  if (truth >= 0) series.push({ label: "true difference", colour: 2, dash: [6, 4], width: 2 });
+  place.chart = new Lines(place.draw, series, "difference of means", { bands: [[1, 2, wide]] });
   let mark = "";
   return () => {
     const rows = view.whole ? store.whole : store.recent, now = rows.at(-1), value = what => now?.[column(what)], state = `${view.whole} ${view.overRecords} ${document.documentElement.dataset.theme} ${now?.[0]}`;
