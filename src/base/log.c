@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log_kept.h"
 #include "base/term.h"
 #include "base/utf8.h"
 
@@ -239,6 +240,7 @@ static void line_write(mr_log_level level, const char *component, const char *te
 {
     static struct line line; /* under the lock */
     line.used = 0;
+    mr_log_keep(level, component, text);
     if (log_state.form == FORM_UNKNOWN) log_state.form = form_choose();
     if (log_state.form == FORM_PRETTY)
         format_pretty(&line, level, component, text);

@@ -340,6 +340,7 @@ static void check_http(struct mr_load *load)
     struct mr_err err;
     if (http->listen && mr_http_check(http->listen, http->token_file, &err))
         mr_load_error(load, mr_load_find(load, "http", "listen"), "%s", err.text);
+    mr_load_check_truth(load);
 }
 
 static size_t first_followed(const struct mr_job *job)

@@ -72,6 +72,7 @@ struct mr_http_options {
     char *token_file; /* path; NULL: none */
     struct mr_strings hosts;
     int64_t viewers_max;
+    struct mr_map truth; /* what is known of the stream, by the names of live/truth.h */
 };
 
 /** Lanes of a job at most. */

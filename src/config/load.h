@@ -61,6 +61,9 @@ void mr_load_cross_check(struct mr_load *load);
 /** Whether models can learn from some topics alone, where the job asks for it. */
 void mr_load_check_learn_topics(struct mr_load *load);
 
+/** What http.truth says is about something that the job has. */
+void mr_load_check_truth(struct mr_load *load);
+
 /** What the source cannot give to the rest of the job. */
 void mr_load_check_source(struct mr_load *load);
 

@@ -380,6 +380,15 @@ static const struct mr_option http_rows[] = {
      .min = 1,
      .max = 10000,
      .doc = "Pages that may be open at once; others are told to come back later."},
+    {.key = "truth",
+     .type = MR_OPT_MAP,
+     .offset = AT(truth),
+     .doc =
+         "Values that are known to be true, which the page draws beside what is learned: coefficients by the name of "
+         "their feature and \"intercept\", centres as \"centre[0].FEATURE\", means of arms as \"arm[0]\" (the control) "
+         "or "
+         "\"arm[NAME]\". The source rate knows its own.",
+     .example = "{ \"x1\": 3.2, \"x2\": 0.6 }"},
     {0},
 };
 #undef AT

@@ -1,4 +1,4 @@
-/* What is answered beside the page: the job, its past, points, dead letters, models, progress. */
+/* What is answered beside the page: the past, points, dead letters, log lines, progress; and the frames. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,12 +6,14 @@
 
 #include "base/blob_text.h"
 #include "base/clock.h"
+#include "base/log_kept.h"
 #include "config/roles.h"
 #include "live/inside.h"
 #include "pipeline/lane.h"
 
 #define POINTS_FRAME 64
 #define DEAD_FRAME   16
+#define LOG_FRAME    8
 
 static const char type_json[] = "application/json";
 
@@ -44,7 +46,7 @@ static bool points_print(const struct mr_live *live, const struct mr_tap_point *
                      mr_blob_print(out, ",%d", (int)point[i].answer[m].class_index);
         for (size_t f = 0; f < cols && f < MR_TAP_FEATURES && is_put; f++)
             is_put = mr_blob_put(out, ",", 1) && mr_blob_number(out, (double)point[i].feature[f]);
-        is_put = is_put && mr_blob_put(out, "]", 1);
+        is_put = is_put && mr_blob_print(out, ",%d]", (int)point[i].topic);
     }
     return is_put && mr_blob_put(out, "]", 1);
 }
@@ -63,6 +65,28 @@ static bool dead_print(const struct mr_tap_dead *dead, size_t count, struct mr_b
     return is_put && mr_blob_put(out, "]", 1);
 }
 
+static bool log_print(const struct mr_log_line *line, size_t count, struct mr_blob *out)
+{
+    bool is_put = mr_blob_put(out, "[", 1);
+    for (size_t i = 0; i < count && is_put; i++) {
+        is_put = mr_blob_print(out, "%s{\"time\":%lld,\"level\":\"%s\",\"component\":\"%s\",\"text\":", i ? "," : "",
+                               (long long)line[i].time_ms, line[i].level == MR_LOG_ERROR ? "error" : "warn",
+                               line[i].component) &&
+                 mr_live_text(out, line[i].text) && mr_blob_put(out, "}", 1);
+    }
+    return is_put && mr_blob_put(out, "]", 1);
+}
+
+static bool topics_print(const struct mr_live *live, struct mr_blob *out)
+{
+    char topic[MR_TAP_TOPICS][MR_TAP_TEXT];
+    const size_t count = mr_tap_topics(live->tap, topic);
+    bool is_put = mr_blob_put(out, "[", 1);
+    for (size_t i = 0; i < count && is_put; i++)
+        is_put = (!i || mr_blob_put(out, ",", 1)) && mr_live_text(out, topic[i]);
+    return is_put && mr_blob_put(out, "]", 1);
+}
+
 static bool counts_print(const struct mr_live *live, struct mr_blob *out)
 {
     const struct mr_summary *const now = &live->now;
@@ -76,112 +100,28 @@ bool mr_live_frame(struct mr_live *live, struct mr_blob *out)
 {
     struct mr_tap_point point[POINTS_FRAME];
     struct mr_tap_dead dead[DEAD_FRAME];
+    struct mr_log_line line[LOG_FRAME];
     const size_t points = mr_tap_points(live->tap, &live->points_next, point, POINTS_FRAME);
     const size_t deads = mr_tap_dead_take(live->tap, &live->dead_next, dead, DEAD_FRAME);
-    bool is_put = mr_blob_print(out, "{\"time\":%lld,\"started\":%lld,\"points_at\":%llu,\"dead_at\":%llu,",
-                                (long long)mr_clock_epoch_ms(), (long long)live->started_ms,
-                                (unsigned long long)(live->points_next - points),
-                                (unsigned long long)(live->dead_next - deads)) &&
-                  counts_print(live, out) && mr_blob_put(out, ",\"values\":[", 11);
+    const size_t lines = mr_log_kept(&live->log_next, line, LOG_FRAME);
+    bool is_put =
+        mr_blob_print(out, "{\"time\":%lld,\"started\":%lld,\"points_at\":%llu,\"dead_at\":%llu,\"log_at\":%llu,",
+                      (long long)mr_clock_epoch_ms(), (long long)live->started_ms,
+                      (unsigned long long)(live->points_next - points), (unsigned long long)(live->dead_next - deads),
+                      (unsigned long long)(live->log_next - lines)) &&
+        counts_print(live, out) && mr_blob_put(out, ",\"values\":[", 11);
     for (size_t i = 0; i < live->columns.count && is_put; i++) {
         is_put = (!i || mr_blob_put(out, ",", 1)) &&
                  (i || isnan(live->columns.value[0]) ? mr_blob_number(out, live->columns.value[i])
                                                      : mr_blob_print(out, "%.0f", live->columns.value[0]));
     }
-    return is_put && mr_blob_put(out, "],\"points\":", 11) && points_print(live, point, points, out) &&
-           mr_blob_put(out, ",\"dead\":", 8) && dead_print(dead, deads, out) && mr_blob_put(out, "}", 1);
-}
-
-static bool strings_print(const char *const *text, size_t count, struct mr_blob *out)
-{
-    bool is_put = mr_blob_put(out, "[", 1);
-    for (size_t i = 0; i < count && is_put; i++)
-        is_put = (!i || mr_blob_put(out, ",", 1)) && mr_blob_quote(out, text[i]);
-    return is_put && mr_blob_put(out, "]", 1);
-}
-
-static bool model_print(const struct mr_live *live, size_t m, struct mr_blob *out)
-{
-    const struct mr_model_at_work *const model = &live->run->models.item[m];
-    const struct mr_model_info *const info = model->info;
-    bool is_put = mr_blob_put(out, "{\"name\":", 8) && mr_blob_quote(out, model->job->name) &&
-                  mr_blob_put(out, ",\"input\":", 9) &&
-                  (model->job->input ? mr_blob_quote(out, model->job->input) : mr_blob_put(out, "null", 4)) &&
-                  mr_blob_print(out,
-                                ",\"type\":\"%s\",\"width\":%zu,\"classes\":%zu,\"learns\":%s,\"judged\":\"%s\",\"is_"
-                                "logit\":%s,\"features\":",
-                                info->type, info->width, info->class_count, model->learn ? "true" : "false",
-                                model->judged == MR_JUDGED_NUMBER    ? "number"
-                                : model->judged == MR_JUDGED_CLASSES ? "classes"
-                                                                     : "no",
-                                info->is_logit ? "true" : "false");
-    is_put = is_put && strings_print(info->feature, info->feature ? info->feature_count : 0, out) &&
-             mr_blob_put(out, ",\"labels\":", 10) &&
-             strings_print(info->label, info->label ? info->class_count : 0, out);
-    return is_put && mr_blob_print(out, ",\"columns\":%zu,\"numbers\":[%zu,%zu],\"version\":%llu}",
-                                   live->columns.model_at[m], live->columns.numbers_at[m],
-                                   live->columns.number_count[m], (unsigned long long)atomic_load(&model->version));
-}
-
-static bool columns_print(const struct mr_columns *columns, struct mr_blob *out)
-{
-    bool is_put = mr_blob_put(out, "[", 1);
-    for (size_t i = 0; i < columns->count && is_put; i++) {
-        is_put = mr_blob_print(out, "%s{\"key\":", i ? "," : "") && mr_blob_quote(out, columns->item[i].key) &&
-                 mr_blob_put(out, ",\"label\":", 9) && mr_blob_quote(out, columns->item[i].label) &&
-                 mr_blob_print(out, ",\"unit\":\"%s\"}", columns->item[i].unit);
-    }
-    return is_put && mr_blob_put(out, "]", 1);
-}
-
-static bool models_print(const struct mr_live *live, struct mr_blob *out)
-{
-    bool is_put = mr_blob_put(out, "[", 1);
-    for (size_t i = 0; i < live->columns.model_count && is_put; i++)
-        is_put = (!i || mr_blob_put(out, ",", 1)) && model_print(live, i, out);
-    return is_put && mr_blob_put(out, "]", 1);
-}
-
-static bool job_print(const struct mr_live *live, struct mr_blob *out)
-{
-    const struct mr_run *const run = live->run;
-    const char *const role = mr_job_role_name((mr_job_role)run->job->role);
-    const size_t features = run->layout->schema.feature_count;
-    char backend[256];
-    mr_units_describe(&run->units, backend, sizeof backend);
-    bool is_put =
-        mr_blob_put(out, "{\"name\":", 8) && mr_blob_quote(out, run->job->name) && mr_blob_put(out, ",\"role\":", 8) &&
-        mr_blob_quote(out, role ? role : "") && mr_blob_put(out, ",\"backend\":", 11) && mr_blob_quote(out, backend) &&
-        mr_blob_print(out, ",\"version\":\"%s\",\"source\":\"%s\",\"started\":%lld,\"features\":", MR_VERSION,
-                      run->job->source->name, (long long)live->started_ms) &&
-        strings_print((const char *const *)run->layout->feature_name,
-                      features < run->layout->feature_name_count ? features : run->layout->feature_name_count, out);
-    is_put = is_put && mr_blob_put(out, ",\"label\":", 9) &&
-             (run->job->record.label ? mr_blob_quote(out, run->job->record.label) : mr_blob_put(out, "null", 4)) &&
-             mr_blob_put(out, ",\"sinks\":[", 10);
-    for (size_t i = 0; i < run->job->sink_count && is_put; i++)
-        is_put = mr_blob_print(out, "%s\"%s\"", i ? "," : "", run->job->sink[i].ops->name);
-    return is_put && mr_blob_put(out, "],\"models\":", 11) && models_print(live, out) &&
-           mr_blob_put(out, ",\"columns\":", 11) && columns_print(&live->columns, out) && mr_blob_put(out, "}", 1);
+    return is_put && mr_blob_put(out, "],\"topics\":", 11) && topics_print(live, out) &&
+           mr_blob_put(out, ",\"points\":", 10) && points_print(live, point, points, out) &&
+           mr_blob_put(out, ",\"dead\":", 8) && dead_print(dead, deads, out) && mr_blob_put(out, ",\"log\":", 7) &&
+           log_print(line, lines, out) && mr_blob_put(out, "}", 1);
 }
 
 /* ---- handlers ---- */
-
-void mr_live_answer_job(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
-{
-    struct mr_live *const live = context;
-    struct mr_blob blob = {0};
-    (void)request;
-    mr_live_answer(answer, type_json, &blob, job_print(live, &blob));
-}
-
-void mr_live_answer_models(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
-{
-    struct mr_live *const live = context;
-    struct mr_blob blob = {0};
-    (void)request;
-    mr_live_answer(answer, type_json, &blob, models_print(live, &blob));
-}
 
 void mr_live_answer_history(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
 {
@@ -210,7 +150,8 @@ void mr_live_answer_points(void *context, const struct mr_http_request *request,
     uint64_t next = 0;
     (void)request;
     const size_t count = point ? mr_tap_points(live->tap, &next, point, MR_TAP_POINTS) : 0;
-    const bool is_whole = point && mr_blob_print(&blob, "{\"next\":%llu,\"rows\":", (unsigned long long)next) &&
+    const bool is_whole = point && mr_blob_print(&blob, "{\"next\":%llu,\"topics\":", (unsigned long long)next) &&
+                          topics_print(live, &blob) && mr_blob_put(&blob, ",\"rows\":", 8) &&
                           points_print(live, point, count, &blob) && mr_blob_put(&blob, "}", 1);
     mr_live_answer(answer, type_json, &blob, is_whole);
     free(point);
@@ -227,6 +168,68 @@ void mr_live_answer_dead(void *context, const struct mr_http_request *request, s
     const bool is_whole = mr_blob_print(&blob, "{\"next\":%llu,\"rows\":", (unsigned long long)next) &&
                           dead_print(dead, count, &blob) && mr_blob_put(&blob, "}", 1);
     mr_live_answer(answer, type_json, &blob, is_whole);
+}
+
+void mr_live_answer_log(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_log_line *const line = malloc(MR_LOG_KEPT * sizeof *line);
+    struct mr_blob blob = {0};
+    uint64_t next = 0;
+    (void)context;
+    (void)request;
+    const size_t count = line ? mr_log_kept(&next, line, MR_LOG_KEPT) : 0;
+    const bool is_whole = line && mr_blob_print(&blob, "{\"next\":%llu,\"rows\":", (unsigned long long)next) &&
+                          log_print(line, count, &blob) && mr_blob_put(&blob, "}", 1);
+    mr_live_answer(answer, type_json, &blob, is_whole);
+    free(line);
+}
+
+static bool offsets_print(const struct mr_by_offset *all, const char *topic, struct mr_blob *out)
+{
+    bool is_first = true;
+    bool is_put = mr_blob_put(out, "{\"topic\":", 9) && mr_live_text(out, topic) &&
+                  mr_blob_print(out, ",\"rows\":%llu,\"mean\":", (unsigned long long)all->rows) &&
+                  mr_blob_number(out, all->rows ? all->sum / (double)all->rows : (double)NAN) &&
+                  mr_blob_print(out, ",\"step\":%llu,\"bins\":[", 1ull << all->shift);
+    for (size_t i = 0; i < MR_BY_OFFSET_BINS && is_put; i++) {
+        const unsigned long long from = (unsigned long long)all->first + ((unsigned long long)i << all->shift);
+        if (!all->bin[i].rows) continue;
+        is_put = mr_blob_print(out, "%s[%llu,", is_first ? "" : ",", from) &&
+                 mr_blob_number(out, all->bin[i].sum / (double)all->bin[i].rows) &&
+                 mr_blob_print(out, ",%llu]", (unsigned long long)all->bin[i].rows);
+        is_first = false;
+    }
+    return is_put && mr_blob_put(out, "]}", 2);
+}
+
+static bool errors_print(const struct mr_live *live, size_t m, char topic[][MR_TAP_TEXT], size_t topics,
+                         struct mr_blob *out)
+{
+    struct mr_tap_errors *const errors = malloc(sizeof *errors);
+    bool is_put = errors && mr_blob_put(out, "{\"model\":", 9) &&
+                  mr_blob_quote(out, live->run->models.item[m].job->name) && mr_blob_put(out, ",\"topics\":[", 11);
+    if (is_put) mr_tap_errors(live->tap, m, errors);
+    for (size_t i = 0; i < topics && is_put; i++)
+        is_put = (!i || mr_blob_put(out, ",", 1)) && offsets_print(&errors->topic[i], topic[i], out);
+    free(errors);
+    return is_put && mr_blob_put(out, "]}", 2);
+}
+
+/* How wrong each judged model was, by topic and offset. */
+void mr_live_answer_offsets(void *context, const struct mr_http_request *request, struct mr_http_answer *answer)
+{
+    struct mr_live *const live = context;
+    struct mr_blob blob = {0};
+    char topic[MR_TAP_TOPICS][MR_TAP_TEXT];
+    const size_t topics = mr_tap_topics(live->tap, topic);
+    bool is_put = mr_blob_put(&blob, "{\"models\":[", 11), is_first = true;
+    (void)request;
+    for (size_t m = 0; m < live->columns.model_count && is_put; m++) {
+        if (live->run->models.item[m].judged == MR_JUDGED_NOT) continue;
+        is_put = (is_first || mr_blob_put(&blob, ",", 1)) && errors_print(live, m, topic, topics, &blob);
+        is_first = false;
+    }
+    mr_live_answer(answer, type_json, &blob, is_put && mr_blob_put(&blob, "]}", 2));
 }
 
 /* The newest progress object, or with ?history=N the last ones. */

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_kept.h"
 #include "base/secret.h"
 #include "live/inside.h"
 
@@ -36,7 +37,10 @@ static const struct mr_http_route routes[] = {
     {.path = "/api/v1/history", .handle = mr_live_answer_history},
     {.path = "/api/v1/points", .handle = mr_live_answer_points},
     {.path = "/api/v1/dead", .handle = mr_live_answer_dead},
+    {.path = "/api/v1/log", .handle = mr_live_answer_log},
     {.path = "/api/v1/models", .handle = mr_live_answer_models},
+    {.path = "/api/v1/offsets", .handle = mr_live_answer_offsets},
+    {.path = "/api/v1/recommend", .handle = mr_live_answer_recommend},
 };
 #define ROUTES (sizeof routes / sizeof *routes)
 
@@ -50,9 +54,14 @@ static void sample(struct mr_live *live, bool is_due)
     if (live->now.records_in != live->moved_at) live->moved_ns = mr_clock_ns();
     live->moved_at = live->now.records_in;
     if (!is_due) return;
-    for (size_t i = 0; i < live->columns.model_count; i++) mr_tap_numbers(live->tap, i, &numbers[i]);
+    mr_tap_numbers(live->tap, numbers);
     live->columns.value[0] = (double)mr_clock_epoch_ms();
-    mr_columns_take(&live->columns, live->run, &live->before, &live->now, numbers, mr_live_lag(live));
+    const struct mr_columns_now now = {.before = &live->before,
+                                       .now = &live->now,
+                                       .numbers = numbers,
+                                       .offset = mr_tap_offset(live->tap),
+                                       .lag = mr_live_lag(live)};
+    mr_columns_take(&live->columns, live->run, &now);
     mr_series_add(&live->recent, live->columns.value);
     mr_series_add(&live->whole, live->columns.value);
     live->before = live->now;
@@ -96,7 +105,10 @@ static void tick(struct mr_live *live, uint64_t number)
     }
     if (live->has_begun) sample(live, is_due);
     if (live->has_begun && is_due) status_keep(live);
-    if (!viewers) mr_tap_skip(live->tap, &live->points_next, &live->dead_next);
+    if (!viewers) {
+        mr_tap_skip(live->tap, &live->points_next, &live->dead_next);
+        mr_log_kept_skip(&live->log_next);
+    }
     const bool is_made = is_event && mr_live_frame(live, &frame);
     pthread_mutex_unlock(&live->lock);
     if (is_made) mr_http_stream_send(live->stream, "frame", frame.data, frame.bytes);

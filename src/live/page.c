@@ -15,7 +15,10 @@ EMBED(mr_page_style, "style.css");
 EMBED(mr_page_main, "main.js");
 EMBED(mr_page_data, "data.js");
 EMBED(mr_page_draw, "draw.js");
+EMBED(mr_page_card, "card.js");
 EMBED(mr_page_panels, "panels.js");
+EMBED(mr_page_results, "results.js");
+EMBED(mr_page_machine, "machine.js");
 EMBED(mr_page_icon, "icon.svg");
 #ifdef MR_HAS_UPLOT
 EMBED(mr_page_uplot, "uPlot.iife.min.js");
@@ -34,7 +37,10 @@ static const struct file {
   main_file = {mr_page_main_first, mr_page_main_end, script, (char[24]){""}},
   data_file = {mr_page_data_first, mr_page_data_end, script, (char[24]){""}},
   draw_file = {mr_page_draw_first, mr_page_draw_end, script, (char[24]){""}},
+  card_file = {mr_page_card_first, mr_page_card_end, script, (char[24]){""}},
   panels_file = {mr_page_panels_first, mr_page_panels_end, script, (char[24]){""}},
+  results_file = {mr_page_results_first, mr_page_results_end, script, (char[24]){""}},
+  machine_file = {mr_page_machine_first, mr_page_machine_end, script, (char[24]){""}},
   icon_file = {mr_page_icon_first, mr_page_icon_end, icon, (char[24]){""}};
 #ifdef MR_HAS_UPLOT
 static const struct file uplot_file = {mr_page_uplot_first, mr_page_uplot_end, script, (char[24]){""}},
@@ -63,7 +69,10 @@ const struct mr_http_route mr_live_page[] = {
     {.path = "/main.js", .handle = file_answer, .argument = &main_file},
     {.path = "/data.js", .handle = file_answer, .argument = &data_file},
     {.path = "/draw.js", .handle = file_answer, .argument = &draw_file},
+    {.path = "/card.js", .handle = file_answer, .argument = &card_file},
     {.path = "/panels.js", .handle = file_answer, .argument = &panels_file},
+    {.path = "/results.js", .handle = file_answer, .argument = &results_file},
+    {.path = "/machine.js", .handle = file_answer, .argument = &machine_file},
     {.path = "/icon.svg", .handle = file_answer, .argument = &icon_file},
 #ifdef MR_HAS_UPLOT
     {.path = "/uplot.js", .handle = file_answer, .argument = &uplot_file},

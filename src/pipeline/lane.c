@@ -189,6 +189,20 @@ static void breaker_ask(struct mr_lane *lane, const struct mr_rows *rows)
     mr_run_stop(run, MR_RUN_DRAIN);
 }
 
+/* Who watches the run gets a few of the rows. */
+static void scores_show(const struct mr_lane *lane, const struct mr_slot *slot)
+{
+    const struct mr_run *const run = lane->run;
+    const struct mr_tap_batch batch = {.models = &run->models,
+                                       .rows = &slot->rows,
+                                       .scores = slot->scores,
+                                       .message = slot->raw->message,
+                                       .source_ops = run->job->source,
+                                       .source = lane->source,
+                                       .id = run->layout->text_count ? run->layout->text : NULL};
+    mr_tap_rows(run->tap, &batch);
+}
+
 /* Waits for the scores of a slot, compares a share of them with the reference's, and all of them with their labels. */
 static mr_status scores_take(struct mr_lane *lane, struct mr_slot *slot, struct mr_err *err)
 {
@@ -197,7 +211,7 @@ static mr_status scores_take(struct mr_lane *lane, struct mr_slot *slot, struct 
     if (!status) status = mr_precision_batch(&lane->precision, &slot->queues, &slot->rows, slot->scores, err);
     if (!status) status = mr_cross_check_batch(&lane->check, &slot->queues, &slot->rows, slot->scores, err);
     if (!status && !lane->labels) mr_models_judge(models, &slot->rows, slot->scores);
-    if (!status && lane->run->tap) mr_tap_rows(lane->run->tap, models, &slot->rows, slot->scores, slot->raw->message);
+    if (!status && lane->run->tap) scores_show(lane, slot);
     return status;
 }
 

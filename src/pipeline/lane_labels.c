@@ -81,6 +81,7 @@ static mr_status pairs_learn(struct mr_lane *lane, struct mr_err *err)
     struct mr_models *const models = &lane->run->models;
     struct mr_block *const block = &lane->block;
     mr_models_judge(models, &block->rows, lane->labels->predicted);
+    if (lane->run->tap) mr_tap_pairs(lane->run->tap, models, &block->rows, lane->labels->predicted);
     return mr_block_learn(block, models, &lane->slot[0].queues, MR_LEARN_LABELLED, err);
 }
 

@@ -35,6 +35,11 @@ void mr_models_hold(struct mr_models *models)
     pthread_rwlock_rdlock(&models->lock);
 }
 
+bool mr_models_try_hold(struct mr_models *models)
+{
+    return !pthread_rwlock_tryrdlock(&models->lock);
+}
+
 void mr_models_leave(struct mr_models *models)
 {
     pthread_rwlock_unlock(&models->lock);
@@ -250,6 +255,21 @@ static mr_status models_start(struct mr_models *models, struct mr_queues *queues
             status = plan_score(unit, queues->queue[at], plan_of(model, at), x, feature_count_of(model, rows, scores),
                                 rows->row_count, &scores[i], err);
     }
+    return status;
+}
+
+mr_status mr_model_score_row(struct mr_models *models, size_t i, const float *x, struct mr_scores *scores,
+                             struct mr_err *err)
+{
+    size_t at = models->units->count - 1;
+    struct mr_queue *queue;
+    if (at && at == models->units->reference) at--;
+    struct mr_unit *const cpu = &models->units->unit[at];
+    mr_status status = cpu->ops->queue_open(cpu->backend, &queue, err);
+    if (status) return status;
+    status = cpu->ops->score(queue, plan_of(&models->item[i], at), x, 1, scores, err);
+    if (!status) status = cpu->ops->wait(queue, err);
+    cpu->ops->queue_close(queue);
     return status;
 }
 

@@ -121,6 +121,7 @@ mr_status mr_models_open_from(const struct mr_job *job, const struct mr_model_by
 
 /** A lane begins its first batch, and has finished its last: nothing is replaced in between. Lanes share. */
 void mr_models_hold(struct mr_models *models);
+bool mr_models_try_hold(struct mr_models *models); /* false: one is being replaced */
 void mr_models_leave(struct mr_models *models);
 
 /** Around mr_models_replace, where lanes are at work: waits until none of them has a batch under way. */
@@ -147,6 +148,13 @@ mr_status mr_models_plan(struct mr_models *models, struct mr_units *units, const
  */
 mr_status mr_models_score(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,
                           struct mr_scores *scores, struct mr_err *err);
+
+/**
+ * Scores one row with model i alone on the CPU, for a person who asks: on any thread that holds the models, of a model
+ * that does not learn and reads the job's features. x: one tile. scores: room for a tile of what the job wants of it.
+ */
+mr_status mr_model_score_row(struct mr_models *models, size_t i, const float *x, struct mr_scores *scores,
+                             struct mr_err *err);
 
 /** Waits until the scores of the rows are there; those of a unit that failed are made again on the next. */
 mr_status mr_models_wait(struct mr_models *models, struct mr_queues *queues, const struct mr_rows *rows,

@@ -82,6 +82,7 @@ for path, value in (
     (("batch", "wait_max"), "0"), (("record", "features"), "a"), (("bad_records",), {"topic": "dead"}), (("bad_records",), {"file": "d"}),
     (("x-",), 1), (("source", "x-why"), "note"), (("emit", "headers"), ["trace"]),
     (("record", "framing"), "lines"), (("delivery",), "at-least-once"), (("backend",), "auto"), (("http",), {"listen": "127.0.0.1:8420"}),
+    (("http",), {"listen": "127.0.0.1:8420", "truth": {}}),
 ):
     expect(True, f"good {path} = {value!r}", changed(path, value))
 for path, value in (
@@ -96,7 +97,7 @@ for path, value in (
     (("bad_records",), None), (("bad_records",), {}), (("bad_records",), {"drop": False}), (("bad_records",), {"topic": "a", "file": "b"}),
     (("batch", "records_max"), 0), (("batch", "wait_max"), "5 ms."), (("batch", "wait_max"), -1), (("lanes",), -1), (("lanes",), "2"),
     (("batch", "by"), "time"), (("labels", "key"), None), (("labels", "wait_max"), "1d"), (("labels", "records_max"), 0), (("labels", "topic"), "a"),
-    (("delivery",), "exactly-twice"), (("http",), {"listen": 8420}), (("http",), {}), (("memory",), "64mib"), (("job",), 5),
+    (("delivery",), "exactly-twice"), (("http",), {"listen": 8420}), (("http",), {}), (("http",), {"listen": "127.0.0.1:8420", "truth": [3.2]}), (("memory",), "64mib"), (("job",), 5),
 ):
     expect(False, f"bad {path} = {value!r}", changed(path, value))
 

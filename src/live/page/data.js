@@ -1,13 +1,14 @@
 // What the page knows: the job, its numbers over time, sampled rows, dead letters; and how it hears of more.
 export const RECENT_ROWS = 600;
 export const POINTS = 2048;
-const DEAD = 64;
+const DEAD = 64, LOG = 64;
 const WHOLE_EVERY = 10000;
 
-async function get(path) {
+export async function get(path) {
   const answer = await fetch(path, { credentials: "same-origin" });
-  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${answer.statusText}`);
-  return answer.json();
+  if (answer.ok) return answer.json();
+  const said = await answer.json().catch(() => ({}));
+  throw new Error(said.error ?? `${path}: ${answer.status} ${answer.statusText}`);
 }
 
 function cut(list, most) {
@@ -21,6 +22,8 @@ export class Store {
     this.whole = [];
     this.points = [];
     this.dead = [];
+    this.log = [];
+    this.topics = [];
     this.frame = null;
     this.state = "starting";
     this.changed = () => {};
@@ -34,13 +37,15 @@ export class Store {
   }
 
   async past() {
-    const [history, points, dead] = await Promise.all([get(`api/v1/history${this.wantsWhole ? "" : "?part=recent"}`), get("api/v1/points"), get("api/v1/dead")]);
+    const [history, points, dead, log] = await Promise.all([get(`api/v1/history${this.wantsWhole ? "" : "?part=recent"}`), get("api/v1/points"), get("api/v1/dead"), get("api/v1/log")]);
     this.recent = history.recent.rows;
     this.whole = history.whole?.rows ?? [];
     this.wholeDue = history.whole ? Date.now() + WHOLE_EVERY : 0;
     this.points = points.rows;
     this.dead = dead.rows.reverse();
-    this.next = { points: points.next, dead: dead.next };
+    this.log = log.rows.reverse();
+    this.topics = points.topics;
+    this.next = { points: points.next, dead: dead.next, log: log.next };
   }
 
   listen() {
@@ -91,13 +96,16 @@ export class Store {
     const row = frame.values, last = this.recent.at(-1);
     if (row[0] && (!last || row[0] > last[0])) {
       this.recent.push(row);
-      this.whole.push(row); // until the server's rows of all of the run are fetched again
+      if (this.wantsWhole) this.whole.push(row); // until the server's rows of all of the run are fetched again
       cut(this.recent, RECENT_ROWS);
     }
     this.points.push(...frame.points.slice(Math.max(0, this.next.points - frame.points_at)));
     cut(this.points, POINTS);
     this.dead.unshift(...frame.dead.slice(Math.max(0, this.next.dead - frame.dead_at)).reverse());
     if (this.dead.length > DEAD) this.dead.length = DEAD;
+    this.log.unshift(...frame.log.slice(Math.max(0, this.next.log - frame.log_at)).reverse());
+    if (this.log.length > LOG) this.log.length = LOG;
+    this.topics = frame.topics;
     this.wholeFetch();
     this.changed();
   }
@@ -110,6 +118,15 @@ export class Store {
       this.whole = history.whole.rows;
       this.changed();
     }, () => {});
+  }
+
+  // What is too much for each event is asked for now and then, while somebody looks.
+  poll(path, every, take) {
+    const ask = () => {
+      if (this.state !== "lost" && this.state !== "ended" && !document.hidden) get(path).then(value => { take(value); this.changed(); }, () => {});
+      setTimeout(ask, every);
+    };
+    ask();
   }
 
   column(key) {

@@ -6,11 +6,11 @@ import { panelsMake } from "./panels.js";
 const store = new Store();
 const view = { store, whole: false, overRecords: false, paused: false };
 const by = id => document.getElementById(id);
-let panels = [], numbers = [], due = false;
+let panels = [], numbers = [], due = false, force = false;
 
 const SAYS = {
   starting: "starting", ok: "running", idle: "no records come", lagging: "behind: records wait in the topic", stalled: "stalled: records wait, none is taken in",
-  stopping: "stopping", lost: "connection lost: trying again", ended: "the job has ended",
+  held: "held up: a sink takes no more", unknown: "no records come, and how many wait is not known", stopping: "stopping", lost: "connection lost: trying again", ended: "the job has ended",
 };
 
 function stateShow() {
@@ -23,7 +23,7 @@ function stateShow() {
 
 function numbersMake() {
   const shown = [["records in", "records", () => store.frame.records.in], ["records/s", "in", null], ["records/s", "out", null], ["dead letters", "dead letters", () => store.frame.records.dead],
-    ["ms, median", "p50", null], ["ms, 99 of 100", "p99", null], ["records", "lag", null]];
+    ["ms, median", "p50", null], ["ms, p99", "p99", null], ...store.job.has_lag ? [["records", "lag", null]] : []];
   numbers = shown.map(([unit, key, value]) => {
     const place = document.createElement("div"), number = document.createElement("b"), label = document.createElement("span");
     label.textContent = value ? unit : `${key === "p50" || key === "p99" ? "latency" : key}, ${unit}`;
@@ -34,12 +34,19 @@ function numbersMake() {
   });
 }
 
+// Clouds of points are drawn four times a second; all at once when a person has changed what is shown.
 function draw() {
-  due = false;
+  const isForced = force;
+  due = force = false;
   stateShow();
   if (view.paused || document.hidden) return;
   if (store.frame) for (const number of numbers) number();
-  for (const panel of panels) panel();
+  const now = performance.now();
+  for (const panel of panels) {
+    if (panel.every && !isForced && now - (panel.last ?? -Infinity) < panel.every) continue;
+    panel.last = now;
+    panel();
+  }
 }
 
 function drawSoon() {
@@ -49,7 +56,7 @@ function drawSoon() {
 }
 
 function press(id, change) {
-  by(id).addEventListener("click", () => { change(); labels(); drawSoon(); });
+  by(id).addEventListener("click", () => { change(); labels(); force = true; drawSoon(); });
 }
 
 function labels() {
@@ -58,6 +65,15 @@ function labels() {
   by("span").textContent = view.whole ? "Whole run" : "Last 5 min";
   by("axis").textContent = view.overRecords ? "Over records" : "Over time";
   history.replaceState(null, "", `#${[view.whole && "whole", view.overRecords && "records"].filter(Boolean).join(",")}`);
+}
+
+// What of the job there is no room for.
+function notice(job) {
+  const parts = [];
+  if (job.models_left.length) parts.push(`models that are not shown here: ${job.models_left.join(", ")}`);
+  if (job.feature_count > job.features_in_points) parts.push(`sampled rows hold the first ${job.features_in_points} of ${job.feature_count} features`);
+  by("notice").textContent = parts.join("; ");
+  by("notice").hidden = !parts.length;
 }
 
 function themeSet(name) {
@@ -88,7 +104,7 @@ async function start() {
   });
   const keys = { " ": "pause", w: "span", x: "axis", t: "theme" };
   document.addEventListener("keydown", event => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "BUTTON" || !keys[event.key]) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || ["BUTTON", "INPUT"].includes(event.target.tagName) || !keys[event.key]) return;
     event.preventDefault();
     by(keys[event.key]).click();
   });
@@ -105,6 +121,7 @@ async function start() {
   document.title = `${job.name} · millrace`;
   by("name").textContent = job.name;
   by("facts").textContent = `${job.source} → ${job.models.map(model => model.type).join(", ")} on ${job.backend} → ${job.sinks.join(", ")}`;
+  notice(job);
   numbersMake();
   panels = panelsMake(view, by("panels"));
   if (!globalThis.uPlot) by("facts").textContent += " · this build has no charts: run scripts/setup and build again";
