@@ -35,7 +35,8 @@ void mr_proof_found(struct mr_proof *proof, mr_found kind, const char *topic, in
     va_end(arguments);
 }
 
-static void line_add(struct mr_proof_lines *lines, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void line_add(struct mr_proof_lines *lines, const char *format,
+                                                           va_list arguments)
 {
     char line[MR_FINDING_TEXT_BYTES];
     vsnprintf(line, sizeof line, format, arguments);
