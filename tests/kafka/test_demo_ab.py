@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from scipy import stats  # noqa: E402
 
 VISITS = os.path.join(ROOT, "datasets", "ab", "visits.jsonl")
-ALPHA, TIGHTEST, BLOCK = 0.05, 5000, 100
+ALPHA, TIGHTEST, BLOCK = 0.05, 2000, 100
 
 
 def always(free, shared):
