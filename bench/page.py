@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What the page costs: a browser that watches a job, the server meanwhile, and 1,000 viewers of events beside the rate of scoring.
 
-The browser is a real Chromium on a page with a dozen panels, ten updates a second: CPU of the page's main thread, of the whole browser, and of the
-server's threads, shares of a core, medians of windows. Viewers: the scorer is on one core, its viewers are on another; the records a second with and
+The browser is a real Chromium of 1280 x 900, on each kind of job of tests/browser/test_page.py: CPU of the page's main thread, of the whole browser (all
+its processes, which draw without a GPU), and of the server's threads, shares of a core, medians of windows; ten updates a second. Viewers: the scorer is on one core, its viewers are on another; the records a second with and
 without them, windows in turns within one run, and the median of the ratios of neighbours. Wants a quiet machine of two cores or more.
 """
 import argparse
@@ -24,19 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 MILLRACE = Path(os.environ.get("BUILD_DIR", ROOT / "build")) / "millrace"
 sys.path.insert(0, str(ROOT / "tests/browser"))
 import chromium  # noqa: E402
+import test_page  # noqa: E402
 
 
-def job_start(folder, rate, core=None):
-    """A job that learns a plane; (process, address of its page)."""
-    job = {"job": "plane", "source": {"type": "rate", "stream": "plane", "rate": rate, "positions": "none"},
+def job_start(folder, core):
+    """A job that learns a plane, as fast as it can; (process, address of its page)."""
+    job = {"job": "plane", "source": {"type": "rate", "stream": "plane", "rate": 0, "positions": "none"},
            "record": {"format": "json", "features": ["x1", "x2"], "label": "y"},
            "models": [{"name": "std", "type": "scaler", "learn": True}, {"name": "sgd", "type": "linear", "input": "std", "learn": True}],
            "emit": {"fields": {"y": "sgd.score"}}, "sinks": [{"type": "console"}], "bad_records": {"drop": True}, "http": {"listen": "127.0.0.1:0"}}
     path, log_path = Path(folder) / "job.json", Path(folder) / "log"
     path.write_text(json.dumps(job))
-    pin = ["taskset", "-c", str(core)] if core is not None else []
     with open(log_path, "w", encoding="utf-8") as log:
-        process = subprocess.Popen([*pin, MILLRACE, "run", str(path), "-q"], stdout=subprocess.DEVNULL, stderr=log)
+        process = subprocess.Popen(["taskset", "-c", str(core), MILLRACE, "run", str(path), "-q"], stdout=subprocess.DEVNULL, stderr=log)
     while not (found := re.search(r"the page of this job: (http://\S+)/", log_path.read_text())):
         if process.poll() is not None:
             sys.exit(f"bench/page.py: the job ended: {log_path.read_text()[-800:]}")
@@ -70,33 +70,33 @@ def tree_s(pid):
     return spent
 
 
-def watched(seconds, windows):
-    """Shares of a core."""
-    with tempfile.TemporaryDirectory() as folder:
-        process, address = job_start(folder, 1000)
-        browser = chromium.Chromium(1280, 2400)
-        try:
-            browser.size(1280, 2400)
-            browser.open(address + "/")
-            browser.wait("document.getElementById('state').dataset.state === 'ok' && document.querySelectorAll('.panel canvas').length >= 8", "panels")
-            panels = browser.run("document.querySelectorAll('.panel').length")
-            frames = "performance.getEntriesByType('resource').length"
-            browser.run(frames)
-            shares = {"page, main thread": [], "whole browser": [], "server": []}
-            for _ in range(windows):
-                before = time.monotonic(), browser.task_seconds(), tree_s(browser.process.pid), threads_s(process.pid, ("live", "http"))
-                threading.Event().wait(seconds)
-                after = time.monotonic(), browser.task_seconds(), tree_s(browser.process.pid), threads_s(process.pid, ("live", "http"))
-                wall = after[0] - before[0]
-                for i, name in enumerate(shares):
-                    shares[name].append((after[i + 1] - before[i + 1]) / wall)
-        finally:
-            browser.close()
-            process.terminate()
-            process.wait()
-    print(f"one viewer, {panels} panels, 10 updates/s; {windows} windows of {seconds} s, share of a core")
-    for name, found in shares.items():
-        print(f"  {name:20} median {100 * statistics.median(found):5.2f} %   ({100 * min(found):.2f} to {100 * max(found):.2f})")
+def watched(browser, folder, name, seconds, windows):
+    """Shares of a core, of one kind of job of tests/browser/test_page.py."""
+    run = test_page.Run(Path(folder), name)
+    shares = {"main thread": [], "browser": [], "server": []}
+
+    def now():
+        return time.monotonic(), browser.task_seconds(), tree_s(browser.process.pid), threads_s(run.process.pid, ("live", "http")), browser.run("updates")
+    try:
+        browser.size(1280, 900)
+        browser.open(run.address)
+        browser.wait("document.getElementById('state').dataset.state === 'ok'", f"{name} runs")
+        browser.run("globalThis.updates = 0; new EventSource('events').addEventListener('frame', () => updates++); 0")
+        threading.Event().wait(2)  # what is made once is made
+        updates = []
+        for _ in range(windows):
+            before = now()
+            threading.Event().wait(seconds)
+            *after, come = [b - a for a, b in zip(before, now(), strict=True)]
+            for place, share in zip(shares.values(), after[1:], strict=True):
+                place.append(share / after[0])
+            updates.append(come / after[0])
+        paint = browser.run("performance.getEntriesByType('paint').find(one => one.name === 'first-contentful-paint').startTime")
+        panels = browser.run("document.querySelectorAll('.panel').length")
+    finally:
+        run.end()
+    told = "  ".join(f"{what} {100 * statistics.median(found):5.2f} %" for what, found in shares.items())
+    print(f"{name:10} {panels:3} panels  first paint {paint:4.0f} ms  {statistics.median(updates):4.1f} updates/s  {told}", flush=True)
 
 
 def viewer_main(host, port, count):
@@ -139,7 +139,7 @@ def scored(address):
 def crowd(seconds, windows, count):
     """The rate of scoring, with viewers over that without."""
     with tempfile.TemporaryDirectory() as folder:
-        process, address = job_start(folder, 0, core=0)
+        process, address = job_start(folder, core=0)
         host, port = re.match(r"http://(.+):(\d+)$", address).groups()
         viewers = subprocess.Popen(["taskset", "-c", "1", sys.executable, __file__, "--viewers-of", f"{host}:{port}", "--viewers", str(count)],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -173,13 +173,20 @@ def main():
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--windows", type=int, default=7)
     parser.add_argument("--viewers", type=int, default=1000)
+    parser.add_argument("--jobs", nargs="*", default=test_page.ALONE)
     parser.add_argument("--viewers-of", help=argparse.SUPPRESS)
     opt = parser.parse_args()
     if opt.viewers_of:
         host, port = opt.viewers_of.rsplit(":", 1)
         viewer_main(host, int(port), opt.viewers)
         return
-    watched(opt.seconds, opt.windows)
+    with tempfile.TemporaryDirectory() as folder:
+        browser = chromium.Chromium()
+        try:
+            for name in opt.jobs:
+                watched(browser, folder, name, opt.seconds, opt.windows)
+        finally:
+            browser.close()
     crowd(opt.seconds, opt.windows, opt.viewers)
 
 

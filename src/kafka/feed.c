@@ -71,12 +71,12 @@ static mr_status message_send(struct feeding *feeding, struct mr_span key, const
                               struct mr_err *err)
 {
     for (;;) {
-        union {
+        const union {
             const char *from;
             void *to;
-        } value = {bytes}; /* RD_KAFKA_MSG_F_COPY: only read */
+        } value = {bytes}, name = {key.data}; /* RD_KAFKA_MSG_F_COPY: only read */
         const rd_kafka_resp_err_t code = rd_kafka_producev(
-            feeding->client, RD_KAFKA_V_TOPIC(feeding->feed->topic), RD_KAFKA_V_KEY(key.data, key.bytes),
+            feeding->client, RD_KAFKA_V_TOPIC(feeding->feed->topic), RD_KAFKA_V_KEY(name.to, key.bytes),
             RD_KAFKA_V_VALUE(value.to, count), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
         if (!code) break;
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)

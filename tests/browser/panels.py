@@ -34,7 +34,9 @@ def drawn(browser, panel):
 
 
 def wait_drawn(browser, panel):
+    """Brings the panel into view, for others are not drawn, and waits until it shows something."""
     deadline = time.monotonic() + DEADLINE_S
+    browser.run(f"document.getElementById({json.dumps(panel)})?.scrollIntoView()")
     while trouble := drawn(browser, panel):
         expect(time.monotonic() < deadline, f"panel {panel} {trouble}")
         threading.Event().wait(0.1)
@@ -48,4 +50,5 @@ def units_shown(browser):
 def picture(browser, name):
     folder = os.environ.get("MILLRACE_PICTURES")
     if folder:
+        browser.run("scrollTo(0, 0)")
         browser.picture(pathlib.Path(folder) / f"{name}.png")

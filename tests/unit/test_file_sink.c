@@ -79,7 +79,7 @@ static struct mr_sink *sink_open(const void *options, unsigned lane)
     const struct mr_sink_ops *const ops = mr_sink_find("file");
     const struct mr_sink_open open = {
         .options = options, .job = "test", .lane = lane, .lane_count = LANES, .fields = &fields};
-    struct mr_sink *sink;
+    struct mr_sink *sink = NULL;
     struct mr_err err;
     if (ops->check(options, &err) || ops->open(&open, &sink, &err)) fail_msg("%s", err.text);
     return sink;

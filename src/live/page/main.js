@@ -43,6 +43,7 @@ function draw() {
   if (store.frame) for (const number of numbers) number();
   const now = performance.now();
   for (const panel of panels) {
+    if (panel.isFar) continue;
     if (panel.every && !isForced && now - (panel.last ?? -Infinity) < panel.every) continue;
     panel.last = now;
     panel();
@@ -53,6 +54,16 @@ function drawSoon() {
   if (due) return;
   due = true;
   requestAnimationFrame(draw);
+}
+
+// Panels far from what is seen are drawn when they come near.
+function watch() {
+  const near = new IntersectionObserver(entries => {
+    for (const entry of entries) panels.find(panel => panel.place === entry.target).isFar = !entry.isIntersecting;
+    force = true;
+    drawSoon();
+  }, { rootMargin: "300px" });
+  for (const panel of panels) near.observe(panel.place);
 }
 
 function press(id, change) {
@@ -124,6 +135,7 @@ async function start() {
   notice(job);
   numbersMake();
   panels = panelsMake(view, by("panels"));
+  watch();
   if (!globalThis.uPlot) by("facts").textContent += " · this build has no charts: run scripts/setup and build again";
   labels();
   store.changed = drawSoon;

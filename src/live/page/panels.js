@@ -20,39 +20,50 @@ function numbersPanel(view, parent, m, model) {
   return seriesPanel(view, parent, `numbers-${model.name}`, `${model.name}: ${isCentres ? "where its centres are" : "coefficients"}`, note, keys, isCentres ? "place" : "coefficient", { said });
 }
 
-function modelPanels(view, parent, m, model) {
-  const { store } = view, { job } = store, hasLabels = job.label || job.labels_come_later, made = [];
-  if (model.judged !== "no" && hasLabels) made.push(offsetsPanel(view, parent, m, model));
-  if (model.judged === "number" && hasLabels) made.push(actualPanel(view, parent, m, model), residualsPanel(view, parent, m, model));
-  if (model.type === "kmeans") made.push(centresPanel(view, parent, m, model));
-  made.push(numbersPanel(view, parent, m, model));
-  if (model.classes && model.type !== "kmeans") made.push(classesPanel(view, parent, m, model));
-  if (model.items) made.push(recommendPanel(view, parent, model));
+// What draws a panel, and where it is: one that is far from what is seen is not drawn.
+function adder(parent, made) {
+  return draw => {
+    if (!draw) return;
+    draw.place = parent.lastElementChild;
+    made.push(draw);
+  };
+}
+
+function modelPanels(view, parent, add, m, model) {
+  const { store } = view, { job } = store, hasLabels = job.label || job.labels_come_later;
+  if (model.judged !== "no" && hasLabels) add(offsetsPanel(view, parent, m, model));
+  if (model.judged === "number" && hasLabels) {
+    add(actualPanel(view, parent, m, model));
+    add(residualsPanel(view, parent, m, model));
+  }
+  if (model.type === "kmeans") add(centresPanel(view, parent, m, model));
+  add(numbersPanel(view, parent, m, model));
+  if (model.classes && model.type !== "kmeans") add(classesPanel(view, parent, m, model));
+  if (model.items) add(recommendPanel(view, parent, model));
   const outputs = job.columns.slice(model.says[0], model.says[0] + model.says[1]).map(column => column.label);
-  for (const name of outputs.filter(name => /^difference(\.|$)/.test(name))) made.push(differencePanel(view, parent, m, model, name.slice("difference".length)));
-  if (outputs.length) made.push(armsPanel(view, parent, m, model));
-  if (model.width === 1 && model.has_y && !["kmeans", "scaler"].includes(model.type)) made.push(histogramPanel(view, parent, m, model));
-  if (model.judged === "classes" && hasLabels) made.push(confusionPanel(view, parent, m, model));
-  return made;
+  for (const name of outputs.filter(name => /^difference(\.|$)/.test(name))) add(differencePanel(view, parent, m, model, name.slice("difference".length)));
+  if (outputs.length) add(armsPanel(view, parent, m, model));
+  if (model.width === 1 && model.has_y && !["kmeans", "scaler"].includes(model.type)) add(histogramPanel(view, parent, m, model));
+  if (model.judged === "classes" && hasLabels) add(confusionPanel(view, parent, m, model));
 }
 
 // Returns what draws them.
 export function panelsMake(view, parent) {
   const { store } = view, { job } = store, columns = (test, what) => job.models.map((model, m) => test(model) ? `model.${m}.${what}` : null).filter(Boolean);
-  const result = group(parent, "Result"), made = [];
+  const made = [], result = group(parent, "Result"), add = adder(result, made);
   const losses = columns(model => model.judged !== "no" || (model.learns && !["scaler", "abtest"].includes(model.type)), "loss");
-  made.push(seriesPanel(view, result, "loss", "Loss", "of predictions made before learning; mean of each half second", losses, "mean loss", { log: true }));
-  made.push(seriesPanel(view, result, "right", "Right class", "share of labelled rows", columns(model => model.judged === "classes", "right"), "%"));
-  job.models.forEach((model, m) => made.push(...modelPanels(view, result, m, model)));
-  const work = group(parent, "Machine room", "small");
-  if (job.has_lag) made.push(seriesPanel(view, work, "lag", "Lag", "records in the topics that are not taken in yet", ["lag"], "records"));
-  made.push(seriesPanel(view, work, "rate", "Records", "taken in, acknowledged and dead", ["in", "out", "dead"], "records/s"));
-  made.push(seriesPanel(view, work, "latency", "Latency", "from poll to acknowledgement", ["p50", "p99", "p999"], "ms", { log: true }));
-  made.push(seriesPanel(view, work, "stages", "Time by stage", "of all lanes together", job.columns.filter(column => column.key.startsWith("stage.")).map(column => column.key), "ms/s"));
-  made.push(seriesPanel(view, work, "batch", "Batch size", "records a batch", ["batch"], "records"));
-  made.push(seriesPanel(view, work, "cpu", "CPU", `of the whole process, on ${job.backend}`, ["cpu"], "cores"));
-  const books = element("div", "", work.parentElement, "panels books");
-  made.push(deadPanel(view, books), modelsPanel(view, books), logPanel(view, books));
+  add(seriesPanel(view, result, "loss", "Loss", "of predictions made before learning; mean of each half second", losses, "mean loss", { log: true }));
+  add(seriesPanel(view, result, "right", "Right class", "share of labelled rows", columns(model => model.judged === "classes", "right"), "%"));
+  job.models.forEach((model, m) => modelPanels(view, result, add, m, model));
+  const work = group(parent, "Machine room", "small"), addWork = adder(work, made);
+  if (job.has_lag) addWork(seriesPanel(view, work, "lag", "Lag", "records in the topics that are not taken in yet", ["lag"], "records"));
+  addWork(seriesPanel(view, work, "rate", "Records", "taken in, acknowledged and dead", ["in", "out", "dead"], "records/s"));
+  addWork(seriesPanel(view, work, "latency", "Latency", "from poll to acknowledgement", ["p50", "p99", "p999"], "ms", { log: true }));
+  addWork(seriesPanel(view, work, "stages", "Time by stage", "of all lanes together", job.columns.filter(column => column.key.startsWith("stage.")).map(column => column.key), "ms/s"));
+  addWork(seriesPanel(view, work, "batch", "Batch size", "records a batch", ["batch"], "records"));
+  addWork(seriesPanel(view, work, "cpu", "CPU", `of the whole process, on ${job.backend}`, ["cpu"], "cores"));
+  const books = element("div", "", work.parentElement, "panels books"), addBook = adder(books, made);
+  for (const panel of [deadPanel, modelsPanel, logPanel]) addBook(panel(view, books));
   for (const part of [result, work]) if (!part.childElementCount) part.parentElement.remove();
-  return made.filter(Boolean);
+  return made;
 }
