@@ -190,10 +190,10 @@ def truth(folder, browser):
             wait_drawn(browser, panel)
             labels = browser.run(f"[...document.querySelectorAll('#{panel} .u-legend .u-label')].map(one => one.textContent)")
             expect(any(label.startswith("true ") for label in labels), f"{name}: {labels}")
-            browser.wait(f"""fetch('api/v1/job').then(answer => answer.json()).then(job => fetch('api/v1/history?part=recent').then(answer => answer.json()).then(history => {{
+            browser.wait("""fetch('api/v1/job').then(answer => answer.json()).then(job => fetch('api/v1/history?part=recent').then(answer => answer.json()).then(history => {
               const row = history.recent.rows.at(-1), truths = job.columns.flatMap((column, i) => column.of ? [[row[column.of], row[i]]] : []);
               return truths.length && truths.every(([learned, true_]) => Math.abs(learned - true_) < 0.25);
-            }}))""", f"{name}: what is learned comes near what is true")
+            }))""", f"{name}: what is learned comes near what is true")
         finally:
             run.end()
     run = Run(folder, "clusters")
