@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/blob_text.h"
+#include "base/options.h"
 #include "base/utf8.h"
 #include "config/roles.h"
 #include "live/inside.h"
@@ -124,6 +125,14 @@ static size_t features_in_points(const struct mr_run *run)
     return count < MR_TAP_FEATURES ? count : MR_TAP_FEATURES;
 }
 
+/* Whether records come from several topics, which the page then draws apart. */
+static bool has_topics(const struct mr_job *job)
+{
+    const struct mr_strings *const topics =
+        mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
+    return topics && topics->count > 1;
+}
+
 static bool job_print(const struct mr_live *live, struct mr_blob *out)
 {
     const struct mr_run *const run = live->run;
@@ -144,6 +153,7 @@ static bool job_print(const struct mr_live *live, struct mr_blob *out)
         (run->job->record.label ? mr_blob_quote(out, run->job->record.label) : mr_blob_put(out, "null", 4)) &&
         mr_blob_print(out, ",\"labels_come_later\":%s,\"has_lag\":%s", run->job->labels.topics.count ? "true" : "false",
                       run->job->source->lag ? "true" : "false") &&
+        mr_blob_print(out, ",\"has_topics\":%s", has_topics(run->job) ? "true" : "false") &&
         mr_blob_put(out, ",\"models_left\":", 15) && models_left_print(live, out) &&
         mr_blob_put(out, ",\"sinks\":[", 10);
     for (size_t i = 0; i < run->job->sink_count && is_put; i++)

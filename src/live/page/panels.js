@@ -30,27 +30,27 @@ function adder(parent, made) {
 }
 
 function modelPanels(view, parent, add, m, model) {
-  const { store } = view, { job } = store, hasLabels = job.label || job.labels_come_later;
-  if (model.judged !== "no" && hasLabels) add(offsetsPanel(view, parent, m, model));
-  if (model.judged === "number" && hasLabels) {
-    add(actualPanel(view, parent, m, model));
-    add(residualsPanel(view, parent, m, model));
-  }
+  const { store } = view, { job } = store, isJudged = model.judged !== "no" && (job.label || job.labels_come_later);
+  const isNumber = isJudged && model.judged === "number";
+  if (isJudged && job.has_topics) add(offsetsPanel(view, parent, m, model)); // train and test apart
+  if (isNumber) add(actualPanel(view, parent, m, model));
   if (model.type === "kmeans") add(centresPanel(view, parent, m, model));
-  add(numbersPanel(view, parent, m, model));
   if (model.classes && model.type !== "kmeans") add(classesPanel(view, parent, m, model));
+  add(numbersPanel(view, parent, m, model));
+  if (isNumber) add(residualsPanel(view, parent, m, model));
   if (model.items) add(recommendPanel(view, parent, model));
   const outputs = job.columns.slice(model.says[0], model.says[0] + model.says[1]).map(column => column.label);
   for (const name of outputs.filter(name => /^difference(\.|$)/.test(name))) add(differencePanel(view, parent, m, model, name.slice("difference".length)));
   if (outputs.length) add(armsPanel(view, parent, m, model));
   if (model.width === 1 && model.has_y && !["kmeans", "scaler"].includes(model.type)) add(histogramPanel(view, parent, m, model));
-  if (model.judged === "classes" && hasLabels) add(confusionPanel(view, parent, m, model));
+  if (isJudged && model.judged === "classes") add(confusionPanel(view, parent, m, model));
+  if (isJudged && !job.has_topics) add(offsetsPanel(view, parent, m, model));
 }
 
 // Returns what draws them.
 export function panelsMake(view, parent) {
   const { store } = view, { job } = store, columns = (test, what) => job.models.map((model, m) => test(model) ? `model.${m}.${what}` : null).filter(Boolean);
-  const made = [], result = group(parent, "Result"), add = adder(result, made);
+  const made = [], result = group(parent, "Result", "result"), add = adder(result, made);
   const losses = columns(model => model.judged !== "no" || (model.learns && !["scaler", "abtest"].includes(model.type)), "loss");
   add(seriesPanel(view, result, "loss", "Loss", "of predictions made before learning; mean of each half second", losses, "mean loss", { log: true }));
   add(seriesPanel(view, result, "right", "Right class", "share of labelled rows", columns(model => model.judged === "classes", "right"), "%"));

@@ -43,6 +43,12 @@ export function seriesPanel(view, parent, id, title, note, keys, unit, options =
   };
 }
 
+// A label that is the message's key has no name of its own.
+const labelName = job => !job.label || job.label === "@key" ? "label" : job.label;
+
+// A folder's or a file's own name stands for its path.
+const topicName = path => path.slice(path.lastIndexOf("/") + 1) || path;
+
 // How wrong the model was, by where records stand in their topics: train and test are topics of their own.
 export function offsetsPanel(view, parent, m, model) {
   const { store } = view, isNumber = model.judged === "number", what = isNumber ? "mean squared error" : "share wrong";
@@ -60,8 +66,8 @@ export function offsetsPanel(view, parent, m, model) {
     if (now !== names) {
       names = now;
       place.draw.replaceChildren();
-      place.chart = new Lines(place.draw, found.flatMap((topic, i) => [{ label: topic.topic, colour: i, width: 1.5 },
-        { label: `mean of ${topic.topic}`, colour: i, dash: [6, 4] }]), what, { log: true });
+      place.chart = new Lines(place.draw, found.flatMap((topic, i) => [{ label: topicName(topic.topic), colour: i, width: 1.5 },
+        { label: `mean of ${topicName(topic.topic)}`, colour: i, dash: [6, 4] }]), what, { log: true });
     }
     const xs = [...new Set(found.flatMap(topic => topic.bins.map(bin => bin[0])))].sort((a, b) => a - b);
     place.chart.set([xs, ...found.flatMap(topic => {
@@ -69,12 +75,12 @@ export function offsetsPanel(view, parent, m, model) {
       return [xs.map(x => bins.get(x) ?? null), xs.map(() => topic.mean)];
     })], "offset");
     const rows = found.reduce((sum, topic) => sum + topic.rows, 0);
-    place.text.textContent = `${found.map(topic => `${topic.topic}: ${short(topic.mean)}`).join(", ")} (${what} of the ${rows.toLocaleString()} sampled rows since the start; dashed)`;
+    place.text.textContent = `${found.map(topic => `${topicName(topic.topic)}: ${short(topic.mean)}`).join(", ")} (${what} of the ${rows.toLocaleString()} sampled rows since the start; dashed)`;
   };
 }
 
 export function actualPanel(view, parent, m, model) {
-  const { store } = view, at = pointShape(store), unit = store.job.label ?? "label";
+  const { store } = view, at = pointShape(store), unit = labelName(store.job);
   const place = card(parent, `actual-${model.name}`, `${model.name}: prediction against actual`, "");
   const plane = place.chart = new Plane(place.draw, `actual ${unit}`, `predicted ${unit}`);
   let points = [];
@@ -96,7 +102,7 @@ export function actualPanel(view, parent, m, model) {
 }
 
 export function residualsPanel(view, parent, m, model) {
-  const { store } = view, at = pointShape(store), unit = store.job.label ?? "label";
+  const { store } = view, at = pointShape(store), unit = labelName(store.job);
   const place = card(parent, `residuals-${model.name}`, `${model.name}: residuals`, "");
   place.chart = new Lines(place.draw, [{ label: "actual minus predicted", points: true, colour: 1 }, { label: "none", colour: GREY, width: 1, dash: [6, 4] }], `residual of ${unit}`);
   return seldom(() => {
