@@ -114,13 +114,13 @@ def apart(ours, others):
     return float(np.sqrt(squares.min(axis=1).max()))
 
 
-def demo_moves(rig, name, model, k, records):
+def demo_moves(rig, name, k, records):
     """The centres on the page of a demo move, and are none before there are any."""
     def moving(run):
         history, job = (json.loads(urllib.request.urlopen(address_of(run) + what, timeout=30).read()) for what in ("api/v1/history", "api/v1/job"))
-        first, count = next(one["numbers"] for one in job["models"] if one["name"] == model)
-        ways = [row[first:first + count] for row in history["recent"]["rows"]]
-        expect(count == 2 * k and all(None in way or any(way) for way in ways), f"centres before there are any: {ways[:3]}")
+        at = [i for i, column in enumerate(job["columns"]) if column["label"].startswith("centre ")]
+        ways = [[row[i] for i in at] for row in history["recent"]["rows"]]
+        expect(len(at) == 2 * k and all(None in way or any(way) for way in ways), f"centres before there are any: {ways[:3]}")
         told = [way for way in ways if None not in way]
         expect(told and told[0] != told[-1], f"the centres do not move: {told[:1]} {told[-1:]}")
 

@@ -32,7 +32,7 @@ def case_clusters(rig):
 
 def case_demo_clusters(rig):
     """Without a broker, from the rate source."""
-    return demo_moves(rig, "clusters", "near", 4, 1500)
+    return demo_moves(rig, "clusters", 4, 1500)
 
 
 main([case_clusters, case_demo_clusters])

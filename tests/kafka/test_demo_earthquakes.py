@@ -25,7 +25,7 @@ def case_earthquakes(rig):
 
 def case_demo_earthquakes(rig):
     """Without a broker, from the stored file."""
-    return demo_moves(rig, "earthquakes", "region", 6, 130)
+    return demo_moves(rig, "earthquakes", 6, 130)
 
 
 main([case_earthquakes, case_demo_earthquakes])

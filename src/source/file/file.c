@@ -194,19 +194,21 @@ static mr_status file_open(const struct mr_source_open *open, struct mr_source *
     return status;
 }
 
-/* From the next record that is handed over on. */
-static void pace_begin(struct mr_source *source)
+/* From this record on; those before it, of which some are still at work, keep their time. */
+static void pace_begin(struct mr_source *source, int64_t first)
 {
-    const struct mr_reading *const reading = &source->reading;
-    mr_pace_begin(&source->pace, source->opt->rate);
-    source->pace_first = reading->next > reading->skip_to ? reading->next : reading->skip_to;
+    source->pace_before = source->pace;
+    mr_pace_begin(&source->pace.pace, source->opt->rate);
+    source->pace.first = first;
+    source->is_paused = false;
 }
 
 static mr_status file_join(struct mr_source *source, struct mr_err *err)
 {
     mr_status status = mr_reading_start(&source->reading, err);
     if (!status) status = first_begin(source, err);
-    if (!status) pace_begin(source);
+    const struct mr_reading *const reading = &source->reading;
+    if (!status) pace_begin(source, reading->next > reading->skip_to ? reading->next : reading->skip_to);
     source->has_joined = !status;
     return status;
 }
@@ -238,11 +240,13 @@ static mr_status end_take(struct mr_source *source, struct mr_err *err)
     return MR_END;
 }
 
-/* Records that may be taken now: those before the start are read without waiting. */
+/* Records that may be taken now. Those before the start are read without waiting; after a pause the schedule begins
+ * anew with the first that comes: what was not there is not late. */
 static size_t due_count(const struct mr_source *source, size_t cap)
 {
-    const int64_t due = mr_pace_due(&source->pace), taken = source->reading.next - source->pace_first;
+    const int64_t due = mr_pace_due(&source->pace.pace), taken = source->reading.next - source->pace.first;
     if (due == INT64_MAX) return cap;
+    if (source->is_paused) return 1;
     if (due <= taken) return 0;
     return (uint64_t)(due - taken) < cap ? (size_t)(due - taken) : cap;
 }
@@ -252,13 +256,13 @@ static mr_status file_take(void *context, struct mr_message *messages, size_t ca
     struct mr_source *const source = context;
     while (!source->is_over) {
         mr_status status = source->was_dry ? mr_rewritten_look(source, err) : MR_OK;
-        const size_t due = due_count(source, cap - *count);
+        const size_t had = *count, due = due_count(source, cap - had);
         if (status || !due) return status;
-        status = source->reading.file ? mr_reading_take(&source->reading, messages, *count + due, count, err) : MR_END;
+        status = source->reading.file ? mr_reading_take(&source->reading, messages, had + due, count, err) : MR_END;
+        if (source->is_paused && *count > had) pace_begin(source, messages[had].offset);
         if (status != MR_END) return status;
         if (!source->opt->follow) return end_take(source, err);
-        source->was_dry = true;
-        pace_begin(source);              /* what was not there yet is not late */
+        source->was_dry = source->is_paused = true;
         status = mr_rotate(source, err); /* MR_AGAIN: another file has come, or the rest of the old one */
         if (status != MR_AGAIN) return status;
     }
@@ -271,7 +275,7 @@ static void file_wait(void *context, int64_t wait_us)
     const int64_t step_us = wait_us < LOOK_US ? wait_us : LOOK_US;
     const struct timespec step = {.tv_nsec = step_us * 1000};
     if (!due_count(source, 1))
-        mr_pace_wait(&source->pace, source->reading.next - source->pace_first, wait_us);
+        mr_pace_wait(&source->pace.pace, source->reading.next - source->pace.first, wait_us);
     else
         nanosleep(&step, NULL);
 }
@@ -302,7 +306,8 @@ static mr_status file_commit(struct mr_source *source, const struct mr_position 
 static int64_t file_timestamp_ms(const struct mr_source *source, const struct mr_message *message)
 {
     if (source->opt->rate <= 0) return mr_piece_timestamp_ms(message);
-    return mr_pace_ms(&source->pace, message->offset - source->pace_first);
+    const struct file_pace *const pace = message->offset < source->pace.first ? &source->pace_before : &source->pace;
+    return mr_pace_ms(&pace->pace, message->offset - pace->first);
 }
 
 static const char *file_topic_name(const struct mr_source *source, uint32_t topic)

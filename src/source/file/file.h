@@ -18,9 +18,12 @@ struct file_options {
 struct mr_source {
     const struct file_options *opt;
     struct mr_reading reading;
-    struct mr_pace pace;
-    int64_t pace_first; /* record from which on records come at the pace */
+    struct file_pace {
+        struct mr_pace pace;
+        int64_t first; /* record with which it began */
+    } pace, pace_before;
     bool has_joined;
+    bool is_paused;     /* followed: its end was reached; the schedule begins anew with what comes */
     bool is_over;       /* all was handed over */
     bool is_missing;    /* followed: nothing has the name now, and its user was told */
     bool was_dry;       /* followed: its end was reached; what comes now may have been written in its place */
