@@ -161,6 +161,7 @@ static size_t records_spill(struct mr_remote *remote, const struct mr_outbox *bo
         if ((status = mr_spill_add(remote->spill, &entry, record->value, &name, &err))) break;
     }
     if (!status) status = mr_spill_flush(remote->spill, &err);
+    at -= mr_spill_lost(remote->spill); /* nothing was waiting there before: they are of this box */
     atomic_store(&remote->spill_left, mr_spill_bytes(remote->spill));
     pthread_mutex_unlock(&remote->spill_lock);
     if (status && status != MR_AGAIN) mr_log(MR_LOG_ERROR, "sink", "%s", err.text);
