@@ -373,6 +373,26 @@ def case_spill_restart(bench):
         fake.close()
 
 
+def case_runs(bench):
+    """A source that cannot be read again counts from 0 in each run: no document of one run replaces one of another; within a run ids repeat."""
+    refused_once = script((503, {}, b""), then=bulk_answer)
+    fake = Fake(refused_once)
+    path = bench.folder / "runs.json"
+    path.write_text(json.dumps({
+        "job": "runs", "source": {"type": "stdin"}, "record": {"format": "json", "features": ["Temperature"]}, "bad_records": {"drop": True},
+        "models": [{"name": "m", "type": "mlp", "file": str(ROOT / "datasets/temperature/regime.safetensors")}],
+        "emit": {"fields": {"id": "id"}}, "sinks": [elastic_of(fake, required=True)]}))
+    try:
+        for run in range(2):
+            text = "".join(json.dumps({"id": 100 * run + index, "Temperature": 70}) + "\n" for index in range(100))
+            done = subprocess.run([MILLRACE, "run", str(path), "--json"], input=text, text=True, capture_output=True, timeout=60)
+            expect(done.returncode == 0, done.stderr[-1000:])
+        ids = [name for request in fake.requests for name in re.findall(rb'"_id":"<stdin>@[0-9a-f]+-0-\d+"', request.body)]
+        expect(len(ids) == 300 and len(set(ids)) == 200, f"{len(ids)} ids, {len(set(ids))} of them different: {ids[:3]}")
+    finally:
+        fake.close()
+
+
 def case_requests(bench):
     """What a request looks like: path, headers, compression, token of version 2 from a file; nothing secret is told."""
     bench.send(pad=10)
@@ -401,7 +421,7 @@ def case_requests(bench):
 
 
 CASES = [case_errors, case_retry_after, case_backoff, case_timeout, case_cut_body, case_one_bad_row, case_too_large, case_items, case_wrong_answers,
-         case_redirect, case_drop, case_spill, case_spill_restart, case_requests]
+         case_redirect, case_drop, case_spill, case_spill_restart, case_runs, case_requests]
 
 
 def run_case(case):

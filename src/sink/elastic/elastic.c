@@ -51,7 +51,8 @@ static const struct mr_option elastic_option_table[] = {
      .required = true,
      .doc = "Index, or data stream, that the documents go to. The id of a document is TOPIC-PARTITION-OFFSET of the "
             "record that it answers (-ROW behind it for further rows of one message), so that one that is written "
-            "again after a restart replaces itself.",
+            "again after a restart replaces itself. A source that cannot be read again (socket, stdin) counts from 0 "
+            "in each run: there TOPIC is TOPIC@RUN, the time of its start, so that no run replaces what others wrote.",
      .example = "\"scores\""},
     {.key = "urls",
      .type = MR_OPT_STRINGS,
@@ -263,7 +264,7 @@ static mr_status template_take(struct mr_sink *sink, struct mr_err *err)
 }
 
 static const struct mr_remote_protocol elastic_protocol = {
-    .what = WHAT, .add = elastic_add, .prepare = elastic_prepare, .send = elastic_send};
+    .what = WHAT, .needs_names = true, .add = elastic_add, .prepare = elastic_prepare, .send = elastic_send};
 
 /* ---- the sink ---- */
 
