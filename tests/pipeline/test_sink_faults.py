@@ -393,6 +393,29 @@ def case_runs(bench):
         fake.close()
 
 
+def case_addresses(bench):
+    """An address or a name that no request can be made of is found before anything runs: a server that is asked would refuse each record."""
+    path = bench.folder / "checked.json"
+    model = str(ROOT / "datasets/temperature/regime.safetensors")
+
+    def check(code, words, **sink):
+        path.write_text(json.dumps({
+            "job": "checked", "source": {"type": "stdin"}, "record": {"format": "json", "features": ["Temperature"]}, "bad_records": {"drop": True},
+            "models": [{"name": "m", "type": "mlp", "file": model}], "emit": {"fields": {"id": "id"}}, "sinks": [sink]}))
+        done = subprocess.run([MILLRACE, "check", str(path)], text=True, capture_output=True, timeout=60)
+        expect(done.returncode == code and words in done.stdout + done.stderr, f"{sink}: {done.returncode} {done.stdout}{done.stderr}")
+
+    influx = {"type": "influx", "measurement": "m"}
+    for url in ("http://h", "http://h:8086", "https://[::1]:8086/base", "http://[::1]", "http://h/a:b"):
+        check(0, "ok", **influx, database="d", url=url)
+    for url in ("http://h:80x6", "http://h:99999", "http://h:0", "http://h:", "http://:8086", "http://", "http://[::1]:x/"):
+        check(78, "a port of 1 to 65535", **influx, database="d", url=url)
+        check(78, "a port of 1 to 65535", type="elastic", index="i", urls=["http://h:9200", url])
+    check(78, "database: must not be empty", **influx, database="")
+    check(78, "bucket: must not be empty", **influx, org="o", bucket="")
+    check(78, "expected database", **influx)
+
+
 def case_requests(bench):
     """What a request looks like: path, headers, compression, token of version 2 from a file; nothing secret is told."""
     bench.send(pad=10)
@@ -421,7 +444,7 @@ def case_requests(bench):
 
 
 CASES = [case_errors, case_retry_after, case_backoff, case_timeout, case_cut_body, case_one_bad_row, case_too_large, case_items, case_wrong_answers,
-         case_redirect, case_drop, case_spill, case_spill_restart, case_runs, case_requests]
+         case_redirect, case_drop, case_spill, case_spill_restart, case_runs, case_addresses, case_requests]
 
 
 def run_case(case):
