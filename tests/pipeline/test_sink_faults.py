@@ -284,6 +284,21 @@ def case_wrong_answers(bench):
     required_survives(bench, elastic_of, *faults, good=lambda index: index >= len(faults))
 
 
+def case_strangers(bench):
+    """What no server of data says is no verdict on records: a page of a proxy, whatever its status, and plain HTTP sent to a TLS port."""
+    bench.send()
+    pages = [(200, {"Content-Type": "text/html"}, b"\n<!doctype html><p>Please log in"), (400, {}, b"Client sent an HTTP request to an HTTPS server.\n")]
+    for make, faults in ((influx_of, pages), (elastic_of, pages[1:] + [(400, {}, b"<html>The plain HTTP request was sent to HTTPS port</html>")])):
+        required_survives(bench, make, *faults, good=lambda index: index >= 2)
+    fake = Fake(script(then=pages[1]))
+    try:
+        job = bench.start(influx_of(fake, required=True))
+        job.end(69)
+        expect("check http or https" in job.said(), job.said()[-1000:])
+    finally:
+        fake.close()
+
+
 def case_redirect(bench):
     """No credentials go to another server, and the remedy is told."""
     bench.send()
@@ -443,7 +458,7 @@ def case_requests(bench):
         fake.close()
 
 
-CASES = [case_errors, case_retry_after, case_backoff, case_timeout, case_cut_body, case_one_bad_row, case_too_large, case_items, case_wrong_answers,
+CASES = [case_errors, case_retry_after, case_backoff, case_timeout, case_cut_body, case_one_bad_row, case_too_large, case_items, case_wrong_answers, case_strangers,
          case_redirect, case_drop, case_spill, case_spill_restart, case_runs, case_addresses, case_requests]
 
 

@@ -197,6 +197,10 @@ static void elastic_send(void *context, struct mr_remote *remote, struct mr_remo
     struct mr_sink *const sink = context;
     struct mr_curl_answer answer;
     nodes_send(sink, "POST", BULK_PATH, "", body, bytes, &answer);
+    if (answer.status == 400 && mr_curl_is_stranger(&answer)) {
+        outcome_set(sink, MR_ANSWER_DENIED, &answer, MR_CURL_STRANGER, outcome);
+        return;
+    }
     if (answer.status == 400 || answer.status == 413) { /* not a request as it should be: which part of it */
         outcome_set(sink, MR_ANSWER_BAD, &answer, "", outcome);
         return;

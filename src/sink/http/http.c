@@ -319,6 +319,12 @@ void mr_curl_send(struct mr_curl *http, const struct mr_curl_request *request, s
                                                                  : 0;
 }
 
+bool mr_curl_is_stranger(const struct mr_curl_answer *answer)
+{
+    return answer->body[strspn(answer->body, " \t\r\n")] == '<' ||
+           strstr(answer->body, "HTTP request to an HTTPS server"); /* servers written in Go, InfluxDB among them */
+}
+
 /* ---- texts ---- */
 
 char *mr_curl_escape(const char *text, char *out)

@@ -259,6 +259,8 @@ static void answer_judge(struct mr_sink *sink, size_t points, const struct mr_cu
     if (!status) {
         outcome->answer = MR_ANSWER_LATER;
         snprintf(outcome->text, sizeof outcome->text, "%.100s: %s", sink->options->url, answer->error);
+    } else if ((is_2xx(status) || status == 400) && mr_curl_is_stranger(answer)) {
+        outcome_set(sink, MR_ANSWER_DENIED, answer, MR_CURL_STRANGER, outcome);
     } else if (is_2xx(status)) {
         outcome->answer = MR_ANSWER_GOOD;
     } else if (status == 400 || status == 413 || status == 422) {
