@@ -258,7 +258,8 @@ def case_items(bench):
         def judge(number):
             if number in late:
                 late.discard(number)
-                return (429, "rejected_execution_exception") if number % 2 else (503, "unavailable_shards_exception")
+                return [(429, "rejected_execution_exception"), (503, "unavailable_shards_exception"), (400, "index_closed_exception"),
+                        (403, "cluster_block_exception")][number % 4]
             return (400, "mapper_parsing_exception") if number in (7, 2000) else (201, None)
         return bulk_answer(request, judge)
     fake = Fake(answer)
