@@ -104,6 +104,9 @@ struct mr_sink_open {
     const char *(*topic_name)(const void *context, uint32_t topic);
     int64_t (*event_ms)(const void *context, const struct mr_message *message);
     const void *origin_context;
+    /* Of a source that cannot be read again: its offsets begin anew with each run, so topic, partition and offset name
+     * another record in each; this word tells this run from all others. NULL: offsets tell. Until open returns. */
+    const char *run;
     /* Where a sink counts what becomes of records behind its back. Outlives the sink, for others read it while sinks
      * are closed and opened anew. NULL: nobody asks. */
     struct mr_sink_stats *stats;

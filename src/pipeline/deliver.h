@@ -18,4 +18,11 @@ struct mr_lane_sink {
 mr_status mr_deliver(const struct mr_run *run, struct mr_box *box, const struct mr_lane_sink *sinks, size_t sink_count,
                      void (*idle)(void *context), void *context, struct mr_err *err);
 
+/**
+ * Serves the acknowledgements of all sinks: of what is there, and if nothing is, of the first that comes within
+ * wait_us, from whichever sink.
+ */
+mr_status mr_sinks_settle(const struct mr_lane_sink *sinks, size_t sink_count, const struct mr_flight *flight,
+                          int64_t wait_us, struct mr_err *err);
+
 #endif

@@ -36,6 +36,7 @@ static void box_settle(struct mr_box *box, size_t count)
         count = box->unsettled;
     }
     box->unsettled -= count;
+    box->flight->settled += count;
     if (box->unsettled) return;
     if (box->is_dead)
         ticket->dead += box->rows - box->failed_rows;

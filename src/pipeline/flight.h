@@ -49,6 +49,7 @@ struct mr_flight {
     struct mr_ticket *ticket; /* ring [ticket_cap] */
     size_t ticket_cap, ticket_first, ticket_count;
     uint64_t sequence;
+    uint64_t settled;   /* so far: records, times the sinks */
     struct mr_box *box; /* [box_cap] */
     size_t box_cap;
     struct mr_position *ready; /* offsets that may be committed and are not yet */

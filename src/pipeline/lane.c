@@ -249,10 +249,7 @@ static mr_status slot_start(struct mr_lane *lane, struct mr_err *err)
 /* Serves acknowledgements, settles what is done, waits up to wait_us for more. */
 static mr_status lane_settle(struct mr_lane *lane, int64_t wait_us, struct mr_err *err)
 {
-    mr_status status = MR_OK;
-    for (size_t i = 0; i < lane->sink_count && !status; i++) {
-        status = lane->sink[i].ops->poll(lane->sink[i].sink, i ? 0 : wait_us, err);
-    }
+    mr_status status = mr_sinks_settle(lane->sink, lane->sink_count, &lane->flight, wait_us, err);
     if (!status) status = mr_dead_poll(lane->dead, err);
     if (!status && !lane->is_delivering) status = mr_dead_flush(lane->dead, err);
     if (!status) status = mr_flight_settle(&lane->flight, err);

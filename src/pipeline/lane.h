@@ -48,16 +48,16 @@ struct mr_lane {
     int64_t stage_ns, stage_cpu_ns;       /* when the current stage began */
     int64_t lag_due_ns;                   /* the next time that it is told */
     struct mr_lags lags;
-    uint64_t bad_run_length;              /* bad records in a row */
-    bool has_tripped;                     /* the circuit breaker: what was polled is finished, nothing more is polled */
-    int64_t revoke_until_ns;              /* partitions leave: how long all of a commit may take; 0: they do not */
-    unsigned restarts;                    /* since the last commit */
-    bool must_restart;                    /* partitions left before what was taken from them was committed */
-    bool is_delivering;                   /* inside mr_deliver: events that come now must not start another delivery */
-    bool is_revoking;                     /* inside the callback of a rebalance */
-    bool holds_models;                    /* a batch is under way: none of them may be replaced */
-    bool is_rebuilding;                   /* nothing that leaves has to be finished */
-    bool is_input_over;                   /* a bounded run: all of it was taken in */
+    uint64_t bad_run_length; /* bad records in a row */
+    bool has_tripped;        /* the circuit breaker: what was polled is finished, nothing more is polled */
+    int64_t revoke_until_ns; /* partitions leave: how long all of a commit may take; 0: they do not */
+    unsigned restarts;       /* since the last commit */
+    bool must_restart;       /* partitions left before what was taken from them was committed */
+    bool is_delivering;      /* inside mr_deliver: events that come now must not start another delivery */
+    bool is_revoking;        /* inside the callback of a rebalance */
+    bool holds_models;       /* a batch is under way: none of them may be replaced */
+    bool is_rebuilding;      /* nothing that leaves has to be finished */
+    bool is_input_over;      /* a bounded run: all of it was taken in */
     _Atomic bool has_joined, is_at_end, is_over;
     struct mr_err err; /* why it ended; status MR_OK when it was asked to */
 };

@@ -1,7 +1,9 @@
 /* Opening and closing a lane, and its share of the job's memory. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/test_hook.h"
@@ -183,6 +185,8 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
     struct mr_models *const models = &lane->run->models;
     const char **const weights_of = calloc(models->count + 1, sizeof *weights_of);
     size_t weights_count = 0;
+    char run[20];
+    snprintf(run, sizeof run, "%llx", (unsigned long long)mr_clock_epoch_ms());
     mr_status status = weights_of ? MR_OK : mr_fail(err, MR_ENOMEM, "out of memory");
     for (size_t i = 0; i < models->count && !status; i++)
         if (models->item[i].learn && models->item[i].learn->weights) weights_of[weights_count++] = job->model[i].name;
@@ -213,6 +217,7 @@ static mr_status sinks_open(struct mr_lane *lane, struct mr_err *err)
             .topic_name = topic_name,
             .event_ms = event_ms,
             .origin_context = lane,
+            .run = job->source->repeats ? NULL : run,
             .stats = &lane->sink_stats[i]};
         sink->ops = job->sink[i].ops;
         status = sink->ops->open(&open, &sink->sink, err);

@@ -90,6 +90,18 @@ bool mr_ledger_insert(struct mr_ledger *ledger, struct mr_file *file)
     return true;
 }
 
+void mr_ledger_remove(struct mr_ledger *ledger, struct mr_file *file)
+{
+    struct mr_file **at = &ledger->slot[slot_of(ledger, &file->id)];
+    while (*at != file) at = &(*at)->by_id;
+    *at = file->by_id;
+    ledger->file_count--;
+    for (size_t i = 0; i < MR_LEDGER_MARKS; i++)
+        if (ledger->mark[i].file == file) ledger->mark[i] = (struct mr_ledger_mark){0};
+    free(file->name);
+    free(file);
+}
+
 struct mr_file *mr_ledger_find(const struct mr_ledger *ledger, const struct mr_file_id *id)
 {
     struct mr_file *file = ledger->slot_count ? ledger->slot[slot_of(ledger, id)] : NULL;
@@ -188,7 +200,7 @@ void mr_ledger_pass(struct mr_ledger *ledger, struct mr_file *file)
 bool mr_ledger_locate(const struct mr_ledger *ledger, int64_t offset, struct mr_file **file_out, int64_t *mark_out,
                       uint64_t *byte_out, uint64_t *line_out)
 {
-    struct mr_file *file = ledger->first;
+    struct mr_file *const open = ledger->open, *file = open && open->first <= offset ? open : ledger->first;
     /* An empty one at that place does not hold it, unless it is the last and may grow. */
     while (file && (file->first > offset || (file->state >= MR_FILE_READ && file->next <= offset)))
         file = file->by_order;
@@ -229,8 +241,7 @@ void mr_ledger_rewind(struct mr_ledger *ledger, int64_t offset)
 
 /* ---- committing ---- */
 
-/* A file that is done up to a record: it goes on at the last mark that is not behind it. */
-static mr_status file_part_done(struct mr_ledger *ledger, struct mr_file *file, int64_t offset, struct mr_err *err)
+struct mr_file mr_ledger_part(const struct mr_ledger *ledger, const struct mr_file *file, int64_t offset)
 {
     struct mr_file part = *file, *at;
     part.next = offset;
@@ -239,6 +250,12 @@ static mr_status file_part_done(struct mr_ledger *ledger, struct mr_file *file, 
         part.byte = part.begin_byte;
         part.line = part.begin_line;
     }
+    return part;
+}
+
+static mr_status file_part_done(struct mr_ledger *ledger, struct mr_file *file, int64_t offset, struct mr_err *err)
+{
+    const struct mr_file part = mr_ledger_part(ledger, file, offset);
     if (file->state == MR_FILE_READING) *file = part; /* of one that is read to its end, the end is known */
     return ledger->path ? mr_ledger_line_put(ledger, &part, err) : MR_OK;
 }
@@ -249,6 +266,13 @@ static mr_status file_done(struct mr_ledger *ledger, struct mr_file *file, struc
     file->state = MR_FILE_DONE;
     ledger->open = file->by_order;
     return ledger->path ? mr_ledger_line_put(ledger, file, err) : MR_OK;
+}
+
+/* Whether most lines are old, where so many would do. */
+static bool is_mostly_old(const struct mr_ledger *ledger, size_t wanted)
+{
+    return ledger->path && ledger->line_count >= COMPACT_LINES_MIN &&
+           ledger->line_count > 2 * wanted + COMPACT_LINES_MIN / 2;
 }
 
 mr_status mr_ledger_commit(struct mr_ledger *ledger, int64_t offset, void (*done)(void *context, struct mr_file *file),
@@ -269,7 +293,7 @@ mr_status mr_ledger_commit(struct mr_ledger *ledger, int64_t offset, void (*done
         MR_TEST_HOOK("positions.written");
     }
     for (struct mr_file *at = first; !status && done && at && at != ledger->open; at = at->by_order) done(context, at);
-    return status;
+    return !status && is_mostly_old(ledger, ledger->line_kept) ? mr_ledger_rewrite(ledger, err) : status;
 }
 
 mr_status mr_ledger_keep(struct mr_ledger *ledger, struct mr_err *err)
@@ -284,9 +308,9 @@ mr_status mr_ledger_keep(struct mr_ledger *ledger, struct mr_err *err)
 mr_status mr_ledger_compact(struct mr_ledger *ledger, struct mr_err *err)
 {
     size_t there = 0;
-    if (!ledger->path || ledger->line_count < COMPACT_LINES_MIN) return MR_OK;
+    ledger->is_looked = true;
     for (const struct mr_file *file = ledger->first; file; file = file->by_order) there += file->is_there;
-    return ledger->line_count > 2 * there + COMPACT_LINES_MIN / 2 ? mr_ledger_rewrite(ledger, err) : MR_OK;
+    return is_mostly_old(ledger, there) ? mr_ledger_rewrite(ledger, err) : MR_OK;
 }
 
 mr_status mr_ledger_open(const char *path, const char *type, const char *job, struct mr_ledger **ledger_out,

@@ -2,7 +2,8 @@
  * What was read of which file, so that a restart goes on there: records of a source are numbered from 0 in the order in
  * which they came, and each file holds a range of these numbers. Kept in a file of lines, to which a commit appends a
  * line for each file that it moved on in; a line that was cut off by a crash does not count. It is written anew
- * (base/durable.h) when most of its lines are old, without files that are not there any more. One thread at a time.
+ * (base/durable.h) when most of its lines are old, without files that are not there any more where that is known, and
+ * the memory of these is given back. One thread at a time.
  */
 #ifndef MR_SOURCE_LEDGER_H
 #define MR_SOURCE_LEDGER_H
@@ -92,8 +93,8 @@ bool mr_ledger_locate(const struct mr_ledger *ledger, int64_t offset, struct mr_
 void mr_ledger_rewind(struct mr_ledger *ledger, int64_t offset);
 
 /**
- * Everything before `offset` is done. done: called for each file that is, when that is safe; may be NULL. MR_EIO names
- * the ledger and the reason.
+ * Everything before `offset` is done. Files that are done may be forgotten. done: called for each file that is, when
+ * that is safe; may be NULL. MR_EIO names the ledger and the reason.
  */
 mr_status mr_ledger_commit(struct mr_ledger *ledger, int64_t offset, void (*done)(void *context, struct mr_file *file),
                            void *context, struct mr_err *err);
@@ -101,7 +102,7 @@ mr_status mr_ledger_commit(struct mr_ledger *ledger, int64_t offset, void (*done
 /** Where its own file has gone, with the folder that it was in: writes it anew. */
 mr_status mr_ledger_keep(struct mr_ledger *ledger, struct mr_err *err);
 
-/** Files that are not there are forgotten, if that is worth it: after all were looked for. */
+/** After all files were looked for: those that are not there are forgotten when that is worth it, from now on. */
 mr_status mr_ledger_compact(struct mr_ledger *ledger, struct mr_err *err);
 
 #endif

@@ -118,35 +118,38 @@ static mr_status title_put(struct mr_ledger *ledger, struct mr_err *err)
     return MR_OK;
 }
 
-/* Files that are gone leave the order of records; they stay known by their inode until the process ends. */
+/* Files that are done and gone are forgotten. */
 static void gone_forget(struct mr_ledger *ledger)
 {
     struct mr_file **at = &ledger->first;
     ledger->last = NULL;
     while (*at) {
-        if ((*at)->state == MR_FILE_DONE && !(*at)->is_there) {
-            *at = (*at)->by_order;
+        struct mr_file *const file = *at;
+        if (file->state == MR_FILE_DONE && !file->is_there) {
+            *at = file->by_order;
+            mr_ledger_remove(ledger, file);
             continue;
         }
-        ledger->last = *at;
-        at = &(*at)->by_order;
+        ledger->last = file;
+        at = &file->by_order;
     }
 }
 
 mr_status mr_ledger_rewrite(struct mr_ledger *ledger, struct mr_err *err)
 {
-    gone_forget(ledger);
+    if (ledger->is_looked) gone_forget(ledger);
     mr_status status = title_put(ledger, err);
     for (const struct mr_file *file = ledger->first; file && !status; file = file->by_order) {
         const bool has_line = file->state == MR_FILE_DONE || (file->first < ledger->next && file == ledger->open);
-        struct mr_file kept = *file;
-        if (kept.state == MR_FILE_READ) kept.next = ledger->next; /* it is not done */
+        /* One that is read and not done goes on where it is committed. */
+        const struct mr_file kept = file->state == MR_FILE_READ ? mr_ledger_part(ledger, file, ledger->next) : *file;
         if (has_line) status = mr_ledger_line_put(ledger, &kept, err);
     }
     if (status) return status;
     const struct iovec part = {ledger->text, ledger->text_bytes};
     status = mr_durable_write(ledger->path, &part, 1, err);
     ledger->text_bytes = 0;
+    ledger->line_kept = ledger->line_count;
     return status ? status : file_attach(ledger, err);
 }
 
@@ -297,6 +300,7 @@ mr_status mr_ledger_read(struct mr_ledger *ledger, struct mr_err *err)
                ledger->path);
         if (ftruncate(ledger->fd, (off_t)whole)) status = file_fail(ledger, "cutting off", err);
     }
+    ledger->line_kept = ledger->file_count;
     ledger->is_new = ledger->line_count <= 1 && !ledger->next;
     free(text);
     return status;

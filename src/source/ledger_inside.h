@@ -24,13 +24,19 @@ struct mr_ledger {
     size_t mark_end;
     int64_t next; /* committed */
     bool is_new;
+    bool is_looked;    /* all files were looked for: is_there says what is gone */
     size_t line_count; /* in its file */
+    size_t line_kept;  /* when it was written anew, or read */
     char *text;        /* lines that are not written yet */
     size_t text_bytes, text_cap;
 };
 
 /** Room in the table, by device and inode; the file must not be in it. */
 bool mr_ledger_insert(struct mr_ledger *ledger, struct mr_file *file);
+/** Forgets a file, which must not be in the order of records any more, with its marks. */
+void mr_ledger_remove(struct mr_ledger *ledger, struct mr_file *file);
+/** A file as it is when it is done up to a record: it goes on at the last mark that is not behind it. */
+struct mr_file mr_ledger_part(const struct mr_ledger *ledger, const struct mr_file *file, int64_t offset);
 void mr_ledger_mark_put(struct mr_ledger *ledger, const struct mr_ledger_mark *mark);
 /** Behind all others in the order of records. */
 void mr_ledger_order(struct mr_ledger *ledger, struct mr_file *file);

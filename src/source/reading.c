@@ -229,7 +229,8 @@ bool mr_reading_file_end(struct mr_reading *reading, struct stat *info)
 
 void mr_reading_mark(struct mr_reading *reading)
 {
-    if (reading->file)
+    /* Within a record that was too long nothing begins: a restart there would take its rest for a record. */
+    if (reading->file && !reading->stream.skips)
         mr_ledger_mark(reading->ledger, reading->file, reading->next, reading->stream.byte,
                        mr_stream_line(&reading->stream));
 }

@@ -147,14 +147,16 @@ static mr_status header_take(struct mr_stream *stream, bool is_last, struct mr_e
 /* What stands before the first record: a byte order mark, the header. */
 static mr_status begin(struct mr_stream *stream, bool is_last, struct mr_err *err)
 {
-    const size_t left = mr_stream_rest(stream);
+    static const char mark[] = {'\xef', '\xbb', '\xbf'};
+    const size_t left = mr_stream_rest(stream), seen = left < sizeof mark ? left : sizeof mark;
     if (stream->cut.kind == MR_CUT_PACKED) {
         stream->is_begun = true;
         return MR_OK;
     }
-    if (!stream->piece || (left < 3 && !is_last)) return MR_OK;
-    if (!stream->byte && left >= 3 && !memcmp(stream->piece->chunk->data + stream->at, "\xef\xbb\xbf", 3))
-        bytes_drop(stream, 3);
+    if (!stream->piece) return MR_OK;
+    const bool may_be_mark = !stream->byte && !memcmp(stream->piece->chunk->data + stream->at, mark, seen);
+    if (may_be_mark && seen < sizeof mark && !is_last) return MR_OK;
+    if (may_be_mark && seen == sizeof mark) bytes_drop(stream, sizeof mark);
     if (stream->cut.has_header) return header_take(stream, is_last, err);
     stream->is_begun = true;
     return MR_OK;

@@ -258,7 +258,8 @@ def case_items(bench):
         def judge(number):
             if number in late:
                 late.discard(number)
-                return (429, "rejected_execution_exception") if number % 2 else (503, "unavailable_shards_exception")
+                return [(429, "rejected_execution_exception"), (503, "unavailable_shards_exception"), (400, "index_closed_exception"),
+                        (403, "cluster_block_exception")][number % 4]
             return (400, "mapper_parsing_exception") if number in (7, 2000) else (201, None)
         return bulk_answer(request, judge)
     fake = Fake(answer)
@@ -282,6 +283,21 @@ def case_wrong_answers(bench):
     faults = [(200, {}, b"<html>welcome</html>"), (200, {}, b"{}"), (200, {}, b'{"errors":false,"items":[]}'), (200, {}, b'{"items":[{"index":{"status":"x"}}]}'),
               (200, {}, b'{"items":' + b"[" * 5000), (200, {}, b"")]
     required_survives(bench, elastic_of, *faults, good=lambda index: index >= len(faults))
+
+
+def case_strangers(bench):
+    """What no server of data says is no verdict on records: a page of a proxy, whatever its status, and plain HTTP sent to a TLS port."""
+    bench.send()
+    pages = [(200, {"Content-Type": "text/html"}, b"\n<!doctype html><p>Please log in"), (400, {}, b"Client sent an HTTP request to an HTTPS server.\n")]
+    for make, faults in ((influx_of, pages), (elastic_of, pages[1:] + [(400, {}, b"<html>The plain HTTP request was sent to HTTPS port</html>")])):
+        required_survives(bench, make, *faults, good=lambda index: index >= 2)
+    fake = Fake(script(then=pages[1]))
+    try:
+        job = bench.start(influx_of(fake, required=True))
+        job.end(69)
+        expect("check http or https" in job.said(), job.said()[-1000:])
+    finally:
+        fake.close()
 
 
 def case_redirect(bench):
@@ -373,6 +389,49 @@ def case_spill_restart(bench):
         fake.close()
 
 
+def case_runs(bench):
+    """A source that cannot be read again counts from 0 in each run: no document of one run replaces one of another; within a run ids repeat."""
+    refused_once = script((503, {}, b""), then=bulk_answer)
+    fake = Fake(refused_once)
+    path = bench.folder / "runs.json"
+    path.write_text(json.dumps({
+        "job": "runs", "source": {"type": "stdin"}, "record": {"format": "json", "features": ["Temperature"]}, "bad_records": {"drop": True},
+        "models": [{"name": "m", "type": "mlp", "file": str(ROOT / "datasets/temperature/regime.safetensors")}],
+        "emit": {"fields": {"id": "id"}}, "sinks": [elastic_of(fake, required=True)]}))
+    try:
+        for run in range(2):
+            text = "".join(json.dumps({"id": 100 * run + index, "Temperature": 70}) + "\n" for index in range(100))
+            done = subprocess.run([MILLRACE, "run", str(path), "--json"], input=text, text=True, capture_output=True, timeout=60)
+            expect(done.returncode == 0, done.stderr[-1000:])
+        ids = [name for request in fake.requests for name in re.findall(rb'"_id":"<stdin>@[0-9a-f]+-0-\d+"', request.body)]
+        expect(len(ids) == 300 and len(set(ids)) == 200, f"{len(ids)} ids, {len(set(ids))} of them different: {ids[:3]}")
+    finally:
+        fake.close()
+
+
+def case_addresses(bench):
+    """An address or a name that no request can be made of is found before anything runs: a server that is asked would refuse each record."""
+    path = bench.folder / "checked.json"
+    model = str(ROOT / "datasets/temperature/regime.safetensors")
+
+    def check(code, words, **sink):
+        path.write_text(json.dumps({
+            "job": "checked", "source": {"type": "stdin"}, "record": {"format": "json", "features": ["Temperature"]}, "bad_records": {"drop": True},
+            "models": [{"name": "m", "type": "mlp", "file": model}], "emit": {"fields": {"id": "id"}}, "sinks": [sink]}))
+        done = subprocess.run([MILLRACE, "check", str(path)], text=True, capture_output=True, timeout=60)
+        expect(done.returncode == code and words in done.stdout + done.stderr, f"{sink}: {done.returncode} {done.stdout}{done.stderr}")
+
+    influx = {"type": "influx", "measurement": "m"}
+    for url in ("http://h", "http://h:8086", "https://[::1]:8086/base", "http://[::1]", "http://h/a:b"):
+        check(0, "ok", **influx, database="d", url=url)
+    for url in ("http://h:80x6", "http://h:99999", "http://h:0", "http://h:", "http://:8086", "http://", "http://[::1]:x/"):
+        check(78, "a port of 1 to 65535", **influx, database="d", url=url)
+        check(78, "a port of 1 to 65535", type="elastic", index="i", urls=["http://h:9200", url])
+    check(78, "database: must not be empty", **influx, database="")
+    check(78, "bucket: must not be empty", **influx, org="o", bucket="")
+    check(78, "expected database", **influx)
+
+
 def case_requests(bench):
     """What a request looks like: path, headers, compression, token of version 2 from a file; nothing secret is told."""
     bench.send(pad=10)
@@ -400,8 +459,8 @@ def case_requests(bench):
         fake.close()
 
 
-CASES = [case_errors, case_retry_after, case_backoff, case_timeout, case_cut_body, case_one_bad_row, case_too_large, case_items, case_wrong_answers,
-         case_redirect, case_drop, case_spill, case_spill_restart, case_requests]
+CASES = [case_errors, case_retry_after, case_backoff, case_timeout, case_cut_body, case_one_bad_row, case_too_large, case_items, case_wrong_answers, case_strangers,
+         case_redirect, case_drop, case_spill, case_spill_restart, case_runs, case_addresses, case_requests]
 
 
 def run_case(case):

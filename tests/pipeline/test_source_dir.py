@@ -204,6 +204,17 @@ def vanishes(folder):
     shutil.rmtree(inbox)
     job.run(codes=(66,))
     must_say(job.said, "make the folder, or name another")
+    moving, inbox = make(folder / "moving", {"done": "move"})
+    with moving.start() as run:
+        arrive(inbox, "a", lines(0, 10))
+        run.until("a moved", (inbox / "done/a").exists)
+        shutil.rmtree(inbox)
+        run.says("is gone: waiting")
+        inbox.mkdir()
+        run.says("is back")
+        arrive(inbox, "b", lines(10, 20))
+        run.until("b moved", (inbox / "done/b").exists).stop()
+    moving.is_all(20)
 
 
 def overflow(folder):

@@ -142,6 +142,27 @@ def refused(folder):
         run.stop()
 
 
+def long_halves(folder):
+    """A run that ends within a record that is too long: the next one passes over its rest, too, which looks like a record."""
+    job = Job(folder, {"type": "file", "path": "in", "follow": True}, record={"format": "json", "features": ["x"], "bytes_max": "1kB"})
+    path = job.folder / "in"
+    path.write_text(lines(0, 10))
+    with job.start() as run:
+        run.out(10)
+        append(path, "y" * 200_000)
+        run.until("its dead letter", lambda: job.dead.exists() and job.dead.read_text().endswith("\n"))
+        run.until("its commit", lambda: "\n0\t11\t" in (job.folder / "in.t.positions").read_text())
+        append(path, "y" * 200_000)
+        run.stop()
+    append(path, line(999) + lines(11, 20))
+    with job.start() as run:
+        run.out(19).stop()
+    if job.numbers() != [*range(10), *range(11, 20)] or [answer["o"] for answer in job.answers()] != job.numbers():
+        fail(f"{job.answers()}")
+    if len(job.deads()) != 1:
+        fail(f"{len(job.deads())} dead letters")
+
+
 def job_following(folder, source=(), **more):
     job = Job(folder, {"type": "file", "path": "in", "follow": True, **dict(source)}, **more)
     (job.folder / "in").write_text(lines(0, 10))
@@ -375,7 +396,7 @@ def paced(folder):
         fail(f"after a pause records are due at {dues[8:12]}; they were written at {began}")
 
 
-CASES = (once, formats, paced, places, junk, refused, followed, shrinks, killed, most_once, learned, piped, to_kafka)
+CASES = (once, formats, paced, places, junk, long_halves, refused, followed, shrinks, killed, most_once, learned, piped, to_kafka)
 
 
 def main():

@@ -81,6 +81,25 @@ def again(folder):
     listener.close()
 
 
+def tiny(folder):
+    """A first record of one byte is no beginning of a byte order mark: it waits for nothing."""
+    listener, address = server()
+    job = Job(folder, {"type": "socket", "address": address}, record={"format": "csv", "columns": ["x"], "features": ["x"]},
+              emit={"fields": {"n": "m", "o": "@offset"}})
+    with job.start() as run:
+        peer, _ = listener.accept()
+        peer.sendall(b"7\n")
+        run.out(1)
+        peer.close()
+        peer, _ = listener.accept()
+        peer.sendall(b"\xef")
+        peer.sendall(b"\xbb\xbf8\n")
+        run.out(2).stop()
+    if [round(answer["n"]) for answer in job.answers()] != [7, 8] or job.deads():
+        fail(f"{job.answers()} {job.deads()}")
+    listener.close()
+
+
 def stalls(folder):
     """A peer that says nothing within a record: closed after quiet_max, and connected to again; others are not held up by it."""
     listener, address = server()
@@ -165,7 +184,7 @@ def refused(folder):
     must_say(call(MILLRACE, "check", job.path, codes=(78,)).stderr, 'expected batch.by "arrival"')
 
 
-CASES = (client, again, stalls, listens, refused)
+CASES = (client, again, tiny, stalls, listens, refused)
 
 
 def main():

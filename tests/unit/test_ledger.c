@@ -221,6 +221,71 @@ static void test_compact(void **state)
     mr_ledger_close(ledger);
 }
 
+static bool is_known(const struct mr_ledger *ledger, uint64_t inode)
+{
+    return mr_ledger_find(ledger, &(struct mr_file_id){.device = 1, .inode = inode}) != NULL;
+}
+
+/* A file that is followed for months, and files that are deleted when they are done: neither the ledger's file nor its
+ * memory grows with what was read, and both say at any time where to go on. */
+static void test_stays_small(void **state)
+{
+    (void)state;
+    struct mr_err err = {0};
+    struct stat before, after;
+    size_t known = 0;
+    unlink(path);
+    struct mr_ledger *ledger = ledger_open();
+    struct mr_file *const followed = file_add(ledger, 1, "followed");
+    mr_ledger_begin(ledger, followed, 0);
+    for (int64_t i = 1; i <= 4200; i++) {
+        mr_ledger_mark(ledger, followed, i, (uint64_t)(10 * i), (uint64_t)i);
+        commit(ledger, i);
+        if (i == 4000) assert_int_equal(stat(path, &before), 0);
+    }
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(after.st_size * 10 < before.st_size);
+    refused("dir", "job \"one\"", MR_EINPUT, "another run"); /* the new file is locked, too */
+    mr_ledger_close(ledger);
+    ledger = ledger_open();
+    assert_int_equal(mr_ledger_next(ledger), 4200);
+    place_is(ledger, 4200, "followed", 4200, 42000);
+    mr_ledger_end(ledger, mr_ledger_first(ledger), 4200, 42000, 4200, NULL);
+    assert_int_equal(mr_ledger_compact(ledger, &err), MR_OK); /* all were looked for */
+    for (uint64_t i = 0; i < 6000; i++) {
+        file_read(ledger, 10 + i, "short", 4200 + (int64_t)i, 1);
+        if (i % 100 != 99) continue;
+        commit(ledger, 4201 + (int64_t)i);
+        for (uint64_t k = i - 99; k <= i; k++) /* deleted */
+            mr_ledger_find(ledger, &(struct mr_file_id){.device = 1, .inode = 10 + k})->is_there = false;
+    }
+    for (uint64_t i = 0; i < 6000; i++) known += is_known(ledger, 10 + i);
+    assert_true(known < 4200 && is_known(ledger, 6009));
+    mr_ledger_close(ledger);
+    ledger = ledger_open();
+    assert_int_equal(mr_ledger_next(ledger), 10200);
+    assert_true(is_known(ledger, 6009) && !is_known(ledger, 10));
+    mr_ledger_close(ledger);
+}
+
+/* Written anew in the middle of a file that is read to its end: it goes on where it is committed. */
+static void test_rewritten_within(void **state)
+{
+    (void)state;
+    struct mr_err err = {0};
+    unlink(path);
+    struct mr_ledger *ledger = ledger_open();
+    file_read(ledger, 1, "a", 0, 100);
+    commit(ledger, 60);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mr_ledger_keep(ledger, &err), MR_OK); /* its folder was gone */
+    mr_ledger_close(ledger);
+    ledger = ledger_open();
+    assert_int_equal(mr_ledger_next(ledger), 60);
+    place_is(ledger, 60, "a", 50, 500);
+    mr_ledger_close(ledger);
+}
+
 /* Another file has got the inode of one that is done. */
 static void test_inode_again(void **state)
 {
@@ -273,8 +338,9 @@ static int folder_remove(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept),    cmocka_unit_test(test_torn),        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_compact), cmocka_unit_test(test_inode_again), cmocka_unit_test(test_none),
+        cmocka_unit_test(test_kept),        cmocka_unit_test(test_torn),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_compact),     cmocka_unit_test(test_stays_small), cmocka_unit_test(test_rewritten_within),
+        cmocka_unit_test(test_inode_again), cmocka_unit_test(test_none),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -1,12 +1,14 @@
 /* Records on the disk: what goes in comes out in its order, over files, restarts, cut-off ends and full spills. */
 #include <dirent.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -181,6 +183,39 @@ static void test_full(void **state)
     mr_spill_close(spill);
 }
 
+/* Of what does not fit the whole records stay, the others are told, and no file is made for each try. */
+static void test_disk_full(void **state)
+{
+    (void)state;
+    struct mr_spill *spill = spill_open(0, 1, 8 << 20);
+    struct rlimit old, small;
+    struct mr_err err = {0};
+    int count = 0;
+    for (; count < 50; count++) assert_int_equal(add(spill, count), MR_OK);
+    assert_int_equal(mr_spill_flush(spill, &err), MR_OK);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){.rlim_cur = mr_spill_bytes(spill) + 20000, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (int i = 50; i < 150; i++) assert_int_equal(add(spill, i), MR_OK);
+    assert_int_equal(mr_spill_flush(spill, &err), MR_EIO);
+    assert_non_null(strstr(err.text, folder));
+    const int kept = 150 - (int)mr_spill_lost(spill);
+    assert_true(kept > 55 && kept < 145 && mr_spill_bytes(spill) <= small.rlim_cur);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(add(spill, 214), MR_OK); /* one of the largest */
+        assert_int_equal(mr_spill_flush(spill, &err), MR_EIO);
+        assert_int_equal(mr_spill_lost(spill), 1);
+    }
+    assert_int_equal(files(), 1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    for (int i = kept; i < 300; i++) assert_int_equal(add(spill, i), MR_OK);
+    mr_spill_close(spill);
+    spill = spill_open(0, 1, 8 << 20);
+    drain(spill, 0, 300);
+    mr_spill_close(spill);
+}
+
 static void test_one_owner(void **state)
 {
     (void)state;
@@ -213,8 +248,9 @@ static int folder_remove(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),   cmocka_unit_test(test_restart), cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_changed), cmocka_unit_test(test_full),    cmocka_unit_test(test_one_owner),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_restart), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_changed),   cmocka_unit_test(test_full),    cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_one_owner),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -162,6 +162,7 @@ static says item_judge(const struct answer_item *item)
     if (item->status == 409) return SAYS_DONE; /* it is there already: "create" of one that is sent again */
     if (item->status == 429 || item->status >= 500) return SAYS_LATER;
     if (!strcmp(item->type, "cluster_block_exception")) return SAYS_LATER; /* a full disk, for instance */
+    if (!strcmp(item->type, "index_closed_exception")) return SAYS_LATER;  /* a 400, but nothing of the record's */
     if (!strcmp(item->type, "index_not_found_exception")) return SAYS_ABSENT;
     if (item->status == 401 || item->status == 403) return SAYS_DENIED;
     return SAYS_REFUSED;

@@ -51,7 +51,8 @@ static const struct mr_option elastic_option_table[] = {
      .required = true,
      .doc = "Index, or data stream, that the documents go to. The id of a document is TOPIC-PARTITION-OFFSET of the "
             "record that it answers (-ROW behind it for further rows of one message), so that one that is written "
-            "again after a restart replaces itself.",
+            "again after a restart replaces itself. A source that cannot be read again (socket, stdin) counts from 0 "
+            "in each run: there TOPIC is TOPIC@RUN, the time of its start, so that no run replaces what others wrote.",
      .example = "\"scores\""},
     {.key = "urls",
      .type = MR_OPT_STRINGS,
@@ -196,6 +197,10 @@ static void elastic_send(void *context, struct mr_remote *remote, struct mr_remo
     struct mr_sink *const sink = context;
     struct mr_curl_answer answer;
     nodes_send(sink, "POST", BULK_PATH, "", body, bytes, &answer);
+    if (answer.status == 400 && mr_curl_is_stranger(&answer)) {
+        outcome_set(sink, MR_ANSWER_DENIED, &answer, MR_CURL_STRANGER, outcome);
+        return;
+    }
     if (answer.status == 400 || answer.status == 413) { /* not a request as it should be: which part of it */
         outcome_set(sink, MR_ANSWER_BAD, &answer, "", outcome);
         return;
@@ -263,7 +268,7 @@ static mr_status template_take(struct mr_sink *sink, struct mr_err *err)
 }
 
 static const struct mr_remote_protocol elastic_protocol = {
-    .what = WHAT, .add = elastic_add, .prepare = elastic_prepare, .send = elastic_send};
+    .what = WHAT, .needs_names = true, .add = elastic_add, .prepare = elastic_prepare, .send = elastic_send};
 
 /* ---- the sink ---- */
 

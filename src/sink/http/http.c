@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,20 @@ static mr_status secrets_check(const struct mr_curl_options *options, const char
     return MR_OK;
 }
 
+/* HOST, HOST:PORT or [ADDRESS]:PORT. */
+static bool is_host(const char *host, const char *end)
+{
+    const char *const bracket = memrchr(host, ']', (size_t)(end - host)), *const name_end = bracket ? bracket : host;
+    const char *const colon = memchr(name_end, ':', (size_t)(end - name_end));
+    unsigned port = 0;
+    if (!colon) return host < end;
+    for (const char *at = colon + 1; at < end && port <= UINT16_MAX; at++) {
+        if (*at < '0' || *at > '9') return false;
+        port = 10 * port + (unsigned)(*at - '0');
+    }
+    return colon > host && port && port <= UINT16_MAX;
+}
+
 mr_status mr_curl_check(const struct mr_curl_options *options, const char *what, const char *url, struct mr_err *err)
 {
     const mr_status status = secrets_check(options, what, err);
@@ -63,8 +78,10 @@ mr_status mr_curl_check(const struct mr_curl_options *options, const char *what,
     const char *const host = url + (is_secure ? 8 : 7), *const end = host + strcspn(host, "/");
     if (memchr(host, '@', (size_t)(end - host))) /* not printed: it may be a password */
         return mr_fail(err, MR_ECONFIG, "%s: url: expected no user in it: use user and password_file", what);
-    if (host == end || strpbrk(url, "?# \t\r\n"))
-        return mr_fail(err, MR_ECONFIG, "%s: url \"%s\": expected a host, and no query: http://HOST:PORT", what, url);
+    if (!is_host(host, end) || strpbrk(url, "?# \t\r\n"))
+        return mr_fail(err, MR_ECONFIG,
+                       "%s: url \"%s\": expected a host, a port of 1 to 65535, and no query: http://HOST:PORT", what,
+                       url);
     return MR_OK;
 }
 
@@ -300,6 +317,12 @@ void mr_curl_send(struct mr_curl *http, const struct mr_curl_request *request, s
     answer->retry_after_ms = after_s > RETRY_AFTER_MS_MAX / 1000 ? RETRY_AFTER_MS_MAX
                              : after_s > 0                       ? (int64_t)after_s * 1000
                                                                  : 0;
+}
+
+bool mr_curl_is_stranger(const struct mr_curl_answer *answer)
+{
+    return answer->body[strspn(answer->body, " \t\r\n")] == '<' ||
+           strstr(answer->body, "HTTP request to an HTTPS server"); /* servers written in Go, InfluxDB among them */
 }
 
 /* ---- texts ---- */

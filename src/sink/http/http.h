@@ -84,6 +84,13 @@ mr_status mr_curl_check(const struct mr_curl_options *options, const char *what,
 /** Reads the files of secrets. MR_EINPUT: one cannot be read; MR_ESINK, MR_ENOMEM. */
 mr_status mr_curl_open(const struct mr_curl_open *open, struct mr_curl **http_out, struct mr_err *err);
 
+/**
+ * Whether an answer comes from something else than a server of data: a page for people, as proxies make them, or what
+ * is said to plain HTTP where TLS is spoken. Its status says nothing about records then.
+ */
+bool mr_curl_is_stranger(const struct mr_curl_answer *answer);
+#define MR_CURL_STRANGER "that is not the server that url should lead to: check http or https, port, path and proxies"
+
 /** Sends and waits. A body of at least 1 KiB is compressed, if that is asked for. */
 void mr_curl_send(struct mr_curl *http, const struct mr_curl_request *request, struct mr_curl_answer *answer);
 

@@ -129,12 +129,28 @@ static const struct mr_option influx_option_table[] = {
 };
 #undef AT
 
+/* An empty name would be asked of the server, which refuses each record then. */
+static mr_status names_check(const struct influx_options *influx, struct mr_err *err)
+{
+    const struct {
+        const char *key, *name;
+    } all[] = {{"database", influx->database},
+               {"retention_policy", influx->retention_policy},
+               {"org", influx->org},
+               {"bucket", influx->bucket}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].name && !*all[i].name)
+            return mr_fail(err, MR_ECONFIG, WHAT ": %s: must not be empty: name one, or leave it out", all[i].key);
+    return MR_OK;
+}
+
 static mr_status influx_check(const void *options, struct mr_err *err)
 {
     const struct influx_options *const influx = options;
     mr_status status = mr_curl_check(&influx->http, WHAT, influx->url, err);
     if (!status) status = mr_remote_check(&influx->remote, WHAT, err);
     if (!status) status = mr_line_check(&influx->line, err);
+    if (!status) status = names_check(influx, err);
     if (status) return status;
     if (!influx->database == !influx->bucket)
         return mr_fail(err, MR_ECONFIG, WHAT ": expected database (InfluxDB 1), or org and bucket (InfluxDB 2)");
@@ -243,6 +259,8 @@ static void answer_judge(struct mr_sink *sink, size_t points, const struct mr_cu
     if (!status) {
         outcome->answer = MR_ANSWER_LATER;
         snprintf(outcome->text, sizeof outcome->text, "%.100s: %s", sink->options->url, answer->error);
+    } else if ((is_2xx(status) || status == 400) && mr_curl_is_stranger(answer)) {
+        outcome_set(sink, MR_ANSWER_DENIED, answer, MR_CURL_STRANGER, outcome);
     } else if (is_2xx(status)) {
         outcome->answer = MR_ANSWER_GOOD;
     } else if (status == 400 || status == 413 || status == 422) {

@@ -1,5 +1,6 @@
 /* The lane's side of a remote: records into the queue, or the spill, and acknowledgements back. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +23,11 @@ static uint32_t topic_number(struct mr_remote *remote, uint32_t topic)
     const char *const name = remote->followed     ? remote->followed
                              : remote->topic_name ? remote->topic_name(remote->origin_context, topic)
                                                   : "";
+    char text[MR_REMOTE_TOPIC_BYTES];
+    const int room = (int)(sizeof text - 1 - strlen(remote->run));
+    snprintf(text, sizeof text, "%.*s%s", room, name, remote->run);
     pthread_mutex_lock(&remote->lock);
-    if (!mr_intern_add(&remote->topics, name, strlen(name), &remote->topic_number[topic]))
+    if (!mr_intern_add(&remote->topics, text, strlen(text), &remote->topic_number[topic]))
         remote->topic_number[topic] = MR_INTERN_NONE;
     pthread_mutex_unlock(&remote->lock);
     return remote->topic_number[topic];
@@ -161,6 +165,7 @@ static size_t records_spill(struct mr_remote *remote, const struct mr_outbox *bo
         if ((status = mr_spill_add(remote->spill, &entry, record->value, &name, &err))) break;
     }
     if (!status) status = mr_spill_flush(remote->spill, &err);
+    at -= mr_spill_lost(remote->spill); /* nothing was waiting there before: they are of this box */
     atomic_store(&remote->spill_left, mr_spill_bytes(remote->spill));
     pthread_mutex_unlock(&remote->spill_lock);
     if (status && status != MR_AGAIN) mr_log(MR_LOG_ERROR, "sink", "%s", err.text);

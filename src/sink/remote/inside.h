@@ -26,6 +26,7 @@ struct mr_remote {
     int64_t (*event_ms)(const void *context, const struct mr_message *message);
     const void *origin_context;
     const char *followed;
+    char run[24];                           /* behind the names of topics; "": nothing */
     struct mr_sink_stats *stats, own_stats; /* own: where nobody gives any */
     char *destination;
     bool acknowledges, is_required;

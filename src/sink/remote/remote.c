@@ -113,6 +113,7 @@ mr_status mr_remote_open(const struct mr_remote_open *open, struct mr_remote **r
     remote->stats = sink->stats ? sink->stats : &remote->own_stats;
     remote->is_required = open->options->required;
     remote->acknowledges = remote->is_required || sink->followed;
+    if (open->protocol->needs_names && sink->run) snprintf(remote->run, sizeof remote->run, "@%s", sink->run);
     remote->lane = sink->lane;
     remote->random = (uint64_t)mr_clock_ns();
     remote->stop_ns = INT64_MAX;

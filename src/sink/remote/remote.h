@@ -63,6 +63,9 @@ struct mr_remote_outcome {
 /** What a sink brings. All but open and close are called on the sender's thread. */
 struct mr_remote_protocol {
     const char *what; /* "influx sink" */
+    /* It names records by topic, partition and offset, and the server keeps one of each name: where offsets begin anew
+     * with each run (mr_sink_open.run) the topic is TOPIC@RUN. */
+    bool needs_names;
     /* Appends what the record becomes, and says how many units it is. MR_AGAIN: no room for it; MR_EDATA: nothing can
      * be made of it, reason and text (one line) say why; text is unchanged after both. */
     mr_status (*add)(void *context, const struct mr_remote_record *record, struct mr_remote_text *text,

@@ -187,6 +187,10 @@ static void queue_spill(struct mr_remote *remote, uint64_t tail)
         remote->head_records++;
         count++;
     }
+    if (!status) status = mr_spill_flush(remote->spill, &err);
+    const size_t lost = mr_spill_lost(remote->spill);
+    count -= lost;
+    remote->head_records -= lost; /* the last ones: they count as dropped */
     if (status && status != MR_AGAIN) mr_log(MR_LOG_ERROR, "sink", "%s", err.text);
     atomic_fetch_add(&remote->stats->spilled, count);
     sent_publish(remote);

@@ -59,6 +59,7 @@ struct mr_spill {
     size_t write_at;
     char *out; /* [out_used], not written yet; counted in the segment's bytes */
     size_t out_used;
+    size_t lost;             /* records that were added and could not be written; nobody was told yet */
     uint64_t done_bytes;     /* of the oldest segment: delivered */
     struct place next, last; /* what is read next; what was read last */
     int read_fd;             /* of segment next.segment, read_of */
@@ -79,7 +80,9 @@ static mr_status spill_fail(const struct mr_spill *spill, const char *step, int 
 {
     return mr_fail(err, MR_EIO, "%s: %s in folder \"%s\" for overflow: %s%s", spill->what, step, spill->folder,
                    strerror(error),
-                   error == EACCES || error == EPERM ? "; give this user the right to write there" : "");
+                   error == EACCES || error == EPERM    ? "; give this user the right to write there"
+                   : error == ENOSPC || error == EDQUOT ? "; make room there, or name another folder"
+                                                        : "");
 }
 
 /* ---- opening ---- */
@@ -199,6 +202,22 @@ void mr_spill_close(struct mr_spill *spill)
 
 /* ---- writing ---- */
 
+/* Bytes of the whole frames among the first `done` of the buffer; the others are counted as lost. */
+static size_t whole_keep(struct mr_spill *spill, size_t done)
+{
+    size_t kept = 0;
+    for (size_t at = 0; at < spill->out_used;) {
+        struct frame frame;
+        memcpy(&frame, spill->out + at, sizeof frame);
+        at += frame.bytes;
+        if (at <= done)
+            kept = at;
+        else
+            spill->lost++;
+    }
+    return kept;
+}
+
 mr_status mr_spill_flush(struct mr_spill *spill, struct mr_err *err)
 {
     size_t done = 0;
@@ -209,14 +228,23 @@ mr_status mr_spill_flush(struct mr_spill *spill, struct mr_err *err)
         if (count < 0 && errno != EINTR) error = errno;
         if (count == 0) error = EIO;
     }
-    const size_t left = spill->out_used - done;
+    if (error) spill->segment[spill->write_at].bytes -= spill->out_used - whole_keep(spill, done);
     spill->out_used = 0;
     if (!error) return MR_OK;
-    /* What is not there any more: a reader finds a record that is cut short, and goes on with the next file. */
-    spill->segment[spill->write_at].bytes -= left;
-    close(spill->write_fd);
-    spill->write_fd = -1;
+    /* The file goes on behind its last whole record, once there is room: a new one for each try would be one too many.
+     * Where it cannot be cut off, a reader finds a record that is cut short, and goes on with the next file. */
+    if (ftruncate(spill->write_fd, (off_t)spill->segment[spill->write_at].bytes)) {
+        close(spill->write_fd);
+        spill->write_fd = -1;
+    }
     return spill_fail(spill, "writing", error, err);
+}
+
+size_t mr_spill_lost(struct mr_spill *spill)
+{
+    const size_t lost = spill->lost;
+    spill->lost = 0;
+    return lost;
 }
 
 /* Opens the file of a new segment for writing. */

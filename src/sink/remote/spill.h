@@ -35,8 +35,12 @@ mr_status mr_spill_add(struct mr_spill *spill, const struct mr_remote_entry *ent
 /** What is added from now on is older than all that is there. Nothing is read any more. */
 mr_status mr_spill_front(struct mr_spill *spill, struct mr_err *err);
 
-/** Hands what was added to the operating system. */
+/** Hands what was added to the operating system. MR_EIO: see mr_spill_lost(). */
 mr_status mr_spill_flush(struct mr_spill *spill, struct mr_err *err);
+
+/** Records that were added and are not there after all, for the disk was full or failed: the last ones that were added
+ * before the error. Told once. */
+size_t mr_spill_lost(struct mr_spill *spill);
 
 /**
  * The next record behind those that were read since the last mr_spill_done(), its topic with it; NULL: there is none,

@@ -367,8 +367,7 @@ static void dir_close(struct mr_source *source)
     mr_reading_close(&source->reading);
     if (source->folder >= 0) close(source->folder);
     if (source->notices >= 0) close(source->notices);
-    if (source->done_folder >= 0) close(source->done_folder);
-    free(source->done_path);
+    mr_dir_done_close(source);
     free(source->queue);
     free(source);
 }

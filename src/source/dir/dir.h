@@ -49,6 +49,8 @@ void mr_dir_wait(void *context, int64_t wait_us);
 
 /** Makes the folder for files that are done, and moves those that a crash has left. */
 mr_status mr_dir_done_open(struct mr_source *source, struct mr_err *err);
+/** Until the next file is done, which opens it again. */
+void mr_dir_done_close(struct mr_source *source);
 /** All records of the file are committed. context: the source. */
 void mr_dir_done(void *context, struct mr_file *file);
 

@@ -35,6 +35,14 @@ mr_status mr_dir_done_open(struct mr_source *source, struct mr_err *err)
         source->done_path, opt->path);
 }
 
+void mr_dir_done_close(struct mr_source *source)
+{
+    if (source->done_folder >= 0) close(source->done_folder);
+    free(source->done_path);
+    source->done_folder = -1;
+    source->done_path = NULL;
+}
+
 /* Under its name, or with a number behind it where that is taken. */
 static bool file_move(const struct mr_source *source, const char *name)
 {
@@ -60,6 +68,12 @@ void mr_dir_done(void *context, struct mr_file *file)
         now.device != file->id.device)
         return;
     const bool is_moved = source->opt->done == DONE_MOVE;
+    struct mr_err err;
+    if (is_moved && source->done_folder < 0 && mr_dir_done_open(source, &err)) {
+        mr_log(MR_LOG_WARN, "dir", "%s; %s stays, and is not read again", err.text, file->name);
+        mr_dir_done_close(source);
+        return;
+    }
     if (is_moved ? file_move(source, file->name) : !unlinkat(source->folder, file->name, 0)) {
         file->is_there = false;
         return;

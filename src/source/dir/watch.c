@@ -56,6 +56,7 @@ static void folder_leave(struct mr_source *source)
 {
     mr_log(MR_LOG_WARN, "dir", "%s is gone: waiting for it to come back", source->opt->path);
     watch_close(source);
+    mr_dir_done_close(source); /* it may have been in there */
     while (mr_dir_dequeue(source)) {
     }
     source->look_us = mr_clock_us() + LOOK_US;
