@@ -134,8 +134,7 @@ static bool facts_print(const struct mr_live *live, struct mr_blob *out)
            mr_blob_print(out, "millrace_build_info{version=\"%s\"} 1\n", MR_VERSION) &&
            head(out, "job_info", "gauge", "The job, and what it runs on.") &&
            mr_blob_print(out, "millrace_job_info{pipeline=\"%s\",backend=\"%s\"} 1\n", label(run->job->name, text[0]),
-                         label(backend, text[1])) &&
-           gauge(out, "lanes", "Threads that poll, score and emit.", run->lane_count);
+                         label(backend, text[1]));
 }
 
 static bool histograms_print(const struct mr_summary *now, struct mr_blob *out)
@@ -302,6 +301,7 @@ void mr_live_answer_metrics(void *context, const struct mr_http_request *request
         struct mr_lag_line *const lags = lags_take(live->run, &lag_count);
         is_put = is_put && counts_print(now, &blob) && models_print(live, &blob) && histograms_print(now, &blob) &&
                  lags_print(lags, lag_count, &blob) && sinks_print(live->run, &blob) &&
+                 gauge(&blob, "lanes", "Threads that poll, score and emit.", live->run->lane_count) &&
                  gauge(&blob, "uptime_seconds", "Since the run began.", now->seconds) &&
                  head(&blob, "state_info", "gauge", "How the run is, in a word.") &&
                  mr_blob_print(&blob, "millrace_state_info{state=\"%s\"} 1\n", mr_live_state(live));

@@ -11,7 +11,7 @@ import chromium
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLRACE = os.environ.get("MILLRACE", str(ROOT / "build/millrace"))
-SECONDS = {"ab": 150, "plane": 40}  # until there is something to see; 30 of the others
+SECONDS = {"ab": 100, "plane": 40}  # until there is something to see; 30 of the others
 TYPED = {"ratings": "196"}  # into the page's field
 
 

@@ -91,7 +91,7 @@ export class Lines {
     x.space = 84;
     x.size = 30;
     this.plot = new uPlot({
-      width: Math.max(200, this.place.clientWidth), height: HEIGHT, scales: { x: { time: !this.xName, range: (_, low, high) => low === null ? [0, 1] : low === high ? [low - 1, low + 1] : [low, high] }, y: { distr: this.isLog ? 3 : 1 } },
+      width: Math.max(200, this.place.clientWidth), height: HEIGHT, scales: { x: { time: !this.xName, range: (_, low, high) => low === null ? [0, 1] : low === high ? [low - 1, low + 1] : [low, high] }, y: { distr: this.isLog ? 3 : 1, ...this.options.settles ? { range: (_, low, high) => this.settled(low, high) } : {} } },
       axes: [x, y], padding: [8, 28, 0, 0], legend: { live: true }, cursor: { y: false, points: { size: 6 } },
       bands: (this.options.bands ?? []).map(([high, low, fill]) => ({ series: [high, low], fill: `${colour(fill)}26` })),
       series: [{ label: this.xName || "time", value: (_, v) => v === null || v === undefined ? "–" : this.xName ? short(v) : clock([v])[0] }, ...this.series.map((one, i) => ({
@@ -114,6 +114,14 @@ export class Lines {
       this.plot.setData(data);
     }
     if (this.plot.cursor.idx === null || this.plot.cursor.left < 0) this.plot.setLegend({ idx: data[0].length - 1 }, false);
+  }
+
+  // The range of the last three quarters: what swings at the start goes beyond it, and leaves room for what comes of it.
+  settled(low, high) {
+    const seen = this.data.slice(1).flatMap(list => list.slice(Math.floor(list.length / 4))).filter(Number.isFinite);
+    if (!seen.length) return [low ?? 0, high ?? 1];
+    const [least, most] = seen.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]), room = 0.08 * (most - least || 1);
+    return [least - room, most + room];
   }
 
   legend() {

@@ -224,13 +224,13 @@ export function differencePanel(view, parent, m, model, suffix) {
   const { store } = view, key = what => `model.${m}.found.${what}${suffix}`, column = what => store.column(key(what));
   const keys = ["always_high", "always_low", "high", "low", "difference"].map(column);
   if (keys.some(at => at < 0)) return null;
-  const arm = suffix ? suffix.slice(1) : "", place = card(parent, `difference-${model.name}${arm ? `-${arm}` : ""}`, `${model.name}: ${arm || "difference"}${arm ? " against the control" : " of the arms"}`, "", { wide: true });
+  const arm = suffix ? suffix.slice(1) : "", place = card(parent, `difference-${model.name}${arm ? `-${arm}` : ""}`, `${model.name}: ${arm || "difference"}${arm ? " against the control" : " of the arms"}`, "");
   const truth = store.job.columns.findIndex(one => one.of === keys[4]), wide = 0, thin = 1;
   const series = [{ label: "whenever one looks, up to", colour: wide, width: 1 }, { label: "and from", colour: wide, width: 1 },
     { label: "fixed test, up to", colour: thin, width: 1, dash: [2, 3] }, { label: "and from", colour: thin, width: 1, dash: [2, 3] },
     { label: "difference", colour: wide, width: 2.5 }, { label: "no difference", colour: GREY, width: 1.5 }];
   if (truth >= 0) series.push({ label: "true difference", colour: 2, dash: [6, 4], width: 2 });
-  place.chart = new Lines(place.draw, series, "difference of means", { bands: [[1, 2, wide]] });
+  place.chart = new Lines(place.draw, series, "difference of means", { bands: [[1, 2, wide]], settles: true });
   let mark = "";
   return () => {
     const rows = view.whole ? store.whole : store.recent, now = rows.at(-1), value = what => now?.[column(what)], state = `${view.whole} ${view.overRecords} ${document.documentElement.dataset.theme} ${now?.[0]}`;
