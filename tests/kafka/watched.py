@@ -31,8 +31,8 @@ def address_of(run):
 
 
 def look(browser, run, name, empty=()):
-    """While records come: every panel draws (but those of what such a job does not have), has units, and nothing is complained of. How many
-    there are."""
+    """While records come: every panel draws (but those of what such a job does not have), has units, and nothing is complained of, nor at 360 pixels,
+    where nothing is wider than the page. How many there are."""
     browser.size(1280, 2400)
     browser.forget()
     browser.open(address_of(run))
@@ -43,4 +43,8 @@ def look(browser, run, name, empty=()):
     expect(not panels.units_shown(browser), f"{name}: without axes: {panels.units_shown(browser)}")
     expect(not browser.complaints(), f"{name}: {browser.complaints()}")
     panels.picture(browser, f"job-{name}")
+    browser.size(360, 740)
+    browser.wait("[...document.querySelectorAll('.panel canvas')].every(canvas => canvas.getBoundingClientRect().right <= 361)", f"{name}: charts fit 360 px")
+    expect(browser.run("document.documentElement.scrollWidth") <= 360, f"{name}: the page is {browser.run('document.documentElement.scrollWidth')} px wide")
+    expect(not browser.complaints(), f"{name}, at 360 px: {browser.complaints()}")
     return len(there)
