@@ -222,20 +222,22 @@ static bool sink_line(struct mr_blob *out, const char *name, const struct mr_job
 
 static bool sinks_print(const struct mr_run *run, struct mr_blob *out)
 {
-    struct mr_sink_stats sum;
-    bool is_put = true;
+    const size_t count = run->job->sink_count;
+    struct mr_sink_stats *const sum = calloc(count + 1, sizeof *sum);
+    bool is_put = sum;
+    for (size_t i = 0; i < count && sum; i++) mr_sink_stats_of(run, i, &sum[i]);
     for (size_t m = 0; m < sizeof sink_metrics / sizeof *sink_metrics && is_put; m++) {
         const struct sink_metric *const metric = &sink_metrics[m];
         is_put = head(out, metric->name, metric->type, metric->help);
-        for (size_t i = 0; i < run->job->sink_count && is_put; i++) {
-            if (!mr_sink_stats_of(run, i, &sum)) continue;
-            const _Atomic uint64_t *const value = (const void *)((const char *)&sum + metric->offset);
-            is_put = sink_line(out, metric->name, run->job, i, atomic_load(value));
+        for (size_t i = 0; i < count && is_put; i++) {
+            const _Atomic uint64_t *const value = (const void *)((const char *)&sum[i] + metric->offset);
+            if (sum[i].counts) is_put = sink_line(out, metric->name, run->job, i, atomic_load(value));
         }
     }
     is_put = is_put && head(out, "sink_failing", "gauge", "1: the last request of a sink had no good answer.");
-    for (size_t i = 0; i < run->job->sink_count && is_put; i++)
-        if (mr_sink_stats_of(run, i, &sum)) is_put = sink_line(out, "sink_failing", run->job, i, sum.is_failing);
+    for (size_t i = 0; i < count && is_put; i++)
+        if (sum[i].counts) is_put = sink_line(out, "sink_failing", run->job, i, sum[i].is_failing);
+    free(sum);
     return is_put;
 }
 
