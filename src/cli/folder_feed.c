@@ -4,16 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/clock.h"
+#include "base/pace.h"
 
-#define STEP_NS 50000000 /* between two looks at feed->stop */
+#define STEP_US 50000 /* between two looks at feed->stop */
 
 struct filling {
     struct mr_feed *feed;
     const char *name; /* of the file that is sent, without its folder */
-    int64_t started_ns;
+    struct mr_pace pace;
     FILE *out; /* NULL: none is begun */
     int64_t lines;
     unsigned long long files;
@@ -25,12 +24,8 @@ struct filling {
 static void pace(const struct filling *filling)
 {
     const struct mr_feed *const feed = filling->feed;
-    const int64_t due_ns =
-        feed->records_per_s > 0 ? filling->started_ns + (int64_t)((double)feed->sent / feed->records_per_s * 1e9) : 0;
-    for (int64_t left_ns; !feed->stop && (left_ns = due_ns - mr_clock_ns()) > 0;) {
-        const struct timespec step = {.tv_nsec = left_ns < STEP_NS ? left_ns : STEP_NS};
-        nanosleep(&step, NULL);
-    }
+    const int64_t index = (int64_t)feed->sent;
+    while (!feed->stop && mr_pace_due(&filling->pace) <= index) mr_pace_wait(&filling->pace, index, STEP_US);
 }
 
 static mr_status failed(const struct filling *filling, struct mr_err *err)
@@ -89,10 +84,10 @@ static mr_status file_send(struct filling *filling, struct mr_err *err)
 mr_status mr_folder_feed_run(struct mr_feed *feed, const char *folder, struct mr_err *err)
 {
     const char *const slash = strrchr(feed->path, '/');
-    struct filling filling = {
-        .feed = feed, .name = slash ? slash + 1 : feed->path, .folder = folder, .started_ns = mr_clock_ns()};
+    struct filling filling = {.feed = feed, .name = slash ? slash + 1 : feed->path, .folder = folder};
     mr_status status = MR_OK;
     if (asprintf(&filling.hidden, "%s/.next", folder) < 0) return mr_fail(err, MR_ENOMEM, "out of memory");
+    mr_pace_begin(&filling.pace, feed->records_per_s);
     for (int64_t i = 0; i < feed->repeat && !status && !feed->stop; i++) {
         const uint64_t before = feed->sent;
         status = file_send(&filling, err);

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "source/pace.h"
+#include "base/pace.h"
 
 static void the_first_is_due_at_once(void **state)
 {

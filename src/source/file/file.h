@@ -2,7 +2,7 @@
 #ifndef MR_SOURCE_FILE_FILE_H
 #define MR_SOURCE_FILE_FILE_H
 
-#include "source/pace.h"
+#include "base/pace.h"
 #include "source/reading.h"
 
 enum { START_EARLIEST, START_LATEST };

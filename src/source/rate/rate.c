@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/pace.h"
 #include "registry.h"
-#include "source/pace.h"
 #include "source/reading.h"
 
 static void rate_close(struct mr_source *source);

@@ -1,7 +1,7 @@
 /** Records that come at a rate: record i of a run is due i / rate seconds after the first, by the monotonic clock. A
  * reader that is late gets at once what is due, so the rate is exact over time. */
-#ifndef MR_SOURCE_PACE_H
-#define MR_SOURCE_PACE_H
+#ifndef MR_BASE_PACE_H
+#define MR_BASE_PACE_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "source/pace.h"
+#include "base/pace.h"
 
 #include <math.h>
 #include <time.h>
