@@ -31,7 +31,7 @@ static mr_patience scorers_patience(void)
 
 static mr_status job_run(struct mr_job *job, const struct run_options *opt, const sigset_t *set, struct mr_err *err)
 {
-    const struct mr_strings *const topics = mr_run_job_topics(job);
+    const struct mr_strings *const topics = mr_job_topics(job);
     const struct mr_run_feed_from feed = {.path = opt->feed,
                                           .topic = topics && topics->count ? topics->item[0] : NULL,
                                           .records_per_s = opt->rate,

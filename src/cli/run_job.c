@@ -30,16 +30,11 @@ bool mr_run_job_is_ended(void)
     return !sigpending(&here) && (sigismember(&here, SIGINT) || sigismember(&here, SIGTERM));
 }
 
-const struct mr_strings *mr_run_job_topics(const struct mr_job *job)
-{
-    return mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
-}
-
 /* What a job learns depends on the order of its records: on a broker of its own its topics get one partition, not four,
  * so that they come as they were fed. */
 static void order_keep(const struct mr_job *job, const struct mr_run *run)
 {
-    const struct mr_strings *const topics = mr_run_job_topics(job);
+    const struct mr_strings *const topics = mr_job_topics(job);
     struct mr_err err; /* a topic is there already: its user wants it so */
     if (!run->is_ordered || !run->properties || !mr_kafka_is_embedded(run->properties)) return;
     for (size_t i = 0; i < job->labels.topics.count; i++) mr_kafka_embedded_topic(job->labels.topics.item[i], 1, &err);

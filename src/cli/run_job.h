@@ -12,9 +12,6 @@ void mr_run_job_signals(sigset_t *set);
 /** Whether one of them has come already. */
 bool mr_run_job_is_ended(void);
 
-/** The topics that its source reads; NULL: it reads none. */
-const struct mr_strings *mr_run_job_topics(const struct mr_job *job);
-
 /**
  * Runs a job to its end and prints the report. command: who says so when the process has to be cut short; set: of
  * mr_run_job_signals. Errors as mr_run_create and mr_run_watch.

@@ -73,8 +73,7 @@ static void check_labels(struct mr_load *load)
 {
     const struct mr_job *const job = load->job;
     const struct mr_labels_options *const labels = &job->labels;
-    const struct mr_strings *const inputs =
-        job->source ? mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS) : NULL;
+    const struct mr_strings *const inputs = mr_job_topics(job);
     if (mr_node_child(&load->document, 0, "labels") == MR_NODE_NONE) return;
     labels_key_check(load, "key", labels->key);
     labels_key_check(load, "record_key", labels->record_key);

@@ -139,6 +139,9 @@ struct mr_job {
  * broker, those of the first Kafka sink that has some. NULL: there are none. */
 const struct mr_map *mr_job_properties(const struct mr_job *job);
 
+/** The topics that the source reads; NULL: it reads none, or there is no source yet. */
+const struct mr_strings *mr_job_topics(const struct mr_job *job);
+
 /** Whether true answers come, in the records or on topics of their own. */
 static inline bool mr_job_has_labels(const struct mr_job *job)
 {

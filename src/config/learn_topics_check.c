@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/near.h"
-#include "base/options.h"
 #include "config/load.h"
 #include "config/roles.h"
 
@@ -49,8 +48,7 @@ void mr_load_check_learn_topics(struct mr_load *load)
     const struct mr_job *const job = load->job;
     const uint32_t node = mr_load_find(load, "record", "learn_topics");
     if (!job->record.learn_topics.count || !job->source) return;
-    const struct mr_strings *const topics =
-        mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
+    const struct mr_strings *const topics = mr_job_topics(job);
     if (!topics)
         mr_load_error(load, node, "a source of type %s reads no topics", job->source->name);
     else

@@ -9,6 +9,12 @@ static const void *source_option(const struct mr_job *job, const char *key, mr_o
     return mr_option_value(job->source->options, job->source_options, key, type);
 }
 
+const struct mr_strings *mr_job_topics(const struct mr_job *job)
+{
+    if (!job->source) return NULL;
+    return mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
+}
+
 const struct mr_map *mr_job_properties(const struct mr_job *job)
 {
     const struct mr_map *properties = source_option(job, "properties", MR_OPT_MAP);

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/blob_text.h"
-#include "base/options.h"
 #include "base/utf8.h"
 #include "config/roles.h"
 #include "live/inside.h"
@@ -128,8 +127,7 @@ static size_t features_in_points(const struct mr_run *run)
 /* Whether records come from several topics, which the page then draws apart. */
 static bool has_topics(const struct mr_job *job)
 {
-    const struct mr_strings *const topics =
-        mr_option_value(job->source->options, job->source_options, "topics", MR_OPT_STRINGS);
+    const struct mr_strings *const topics = mr_job_topics(job);
     return topics && topics->count > 1;
 }
 
